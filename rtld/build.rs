@@ -1,0 +1,29 @@
+//! Link arguments of the loader, and of nothing else.
+
+use std::env;
+
+fn main() {
+    let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    println!("cargo::rerun-if-changed=exports.map");
+    println!("cargo::rerun-if-changed=build.rs");
+    let arguments = [
+        // No crt0, no libc, no interpreter: the kernel starts it, or starts a program with it.
+        "-nostartfiles".to_owned(),
+        "-nostdlib".to_owned(),
+        "-static-pie".to_owned(),
+        "-Wl,--no-dynamic-linker".to_owned(),
+        format!("-Wl,-soname,slulrtld-{arch}.so.1"),
+        // Headers, read-only data and text in one segment: a segment less for the kernel to map.
+        "-Wl,--no-rosegment".to_owned(),
+        "-Wl,-z,relro,-z,now,-z,noexecstack".to_owned(),
+        "-Wl,-z,pack-relative-relocs".to_owned(),
+        "-Wl,--hash-style=gnu".to_owned(),
+        "-Wl,--build-id=sha1".to_owned(),
+        "-Wl,--export-dynamic".to_owned(),
+        format!("-Wl,--version-script={root}/exports.map"),
+    ];
+    for argument in arguments {
+        println!("cargo::rustc-link-arg-bin=slulrtld={argument}");
+    }
+}

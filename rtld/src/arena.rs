@@ -1,0 +1,262 @@
+//! Memory for the loader's tables: a bump arena that never gives anything back.
+//!
+//! # Safety
+//! This file exists because handing out disjoint parts of one allocation as `&mut` needs raw pointers. All
+//! of its `unsafe` rests on one fact: [`Chunk::carve`] returns each byte at most once.
+#![allow(unsafe_code)]
+
+use core::cell::Cell;
+use core::mem::{align_of, size_of};
+use core::ptr::NonNull;
+use core::{fmt, slice};
+
+/// No memory could be had; the number of bytes asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory(pub usize);
+
+/// Where an arena gets its memory from: at least `bytes` fresh, zeroed bytes aligned to a page, valid and
+/// unaliased for as long as the process lives.
+pub type Source = fn(bytes: usize) -> Option<NonNull<[u8]>>;
+
+/// Unused memory: from `next`, `left` bytes.
+#[derive(Clone, Copy)]
+struct Chunk {
+    next: NonNull<u8>,
+    left: usize,
+}
+
+impl Chunk {
+    /// Takes `size` bytes at a multiple of `align` off the front.
+    fn carve(self, size: usize, align: usize) -> Option<(NonNull<u8>, Self)> {
+        let padding = self.next.align_offset(align);
+        let left = self.left.checked_sub(padding)?.checked_sub(size)?;
+        // SAFETY: `padding + size <= self.left`, and `left` bytes from `next` are one allocation.
+        let taken = unsafe { self.next.add(padding) };
+        // SAFETY: as above; at most one past the end of the allocation.
+        let next = unsafe { taken.add(size) };
+        Some((taken, Self { next, left }))
+    }
+}
+
+/// A bump arena. What it hands out lives as long as the borrow of the arena.
+pub struct Arena {
+    source: Source,
+    chunk: Cell<Chunk>,
+}
+
+/// What the first request takes from the source, in bytes. A start with a few libraries fits.
+const CHUNK: usize = 64 * 1024;
+
+impl Arena {
+    /// An arena that holds nothing yet and asks `source` when it needs memory.
+    #[must_use]
+    pub const fn new(source: Source) -> Self {
+        Self { source, chunk: Cell::new(Chunk { next: NonNull::dangling(), left: 0 }) }
+    }
+
+    /// An arena at the start of `memory`, of which the rest is its first chunk. `None` if it does not fit.
+    ///
+    /// # Safety
+    /// `memory` is as a [`Source`] would give it.
+    #[must_use]
+    pub unsafe fn in_memory(memory: NonNull<[u8]>, source: Source) -> Option<&'static Self> {
+        let chunk = Chunk { next: memory.cast(), left: memory.len() };
+        let (place, rest) = chunk.carve(size_of::<Self>(), align_of::<Self>())?;
+        let place = place.cast::<Self>();
+        // SAFETY: aligned, within the memory, and not part of what the arena hands out.
+        unsafe { place.write(Self { source, chunk: Cell::new(rest) }) };
+        // SAFETY: just written; valid for as long as the process lives.
+        Some(unsafe { place.as_ref() })
+    }
+
+    #[inline(never)]
+    fn allocate(&self, size: usize, align: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        if let Some((taken, rest)) = self.chunk.get().carve(size, align) {
+            self.chunk.set(rest);
+            return Ok(taken);
+        }
+        let wanted = size.checked_add(align).ok_or(OutOfMemory(size))?.max(CHUNK);
+        let fresh = (self.source)(wanted).ok_or(OutOfMemory(wanted))?;
+        let chunk = Chunk { next: fresh.cast(), left: fresh.len() };
+        let (taken, rest) = chunk.carve(size, align).ok_or(OutOfMemory(size))?;
+        self.chunk.set(rest);
+        Ok(taken)
+    }
+
+    /// `len` copies of `value`.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn slice<T: Copy>(&self, len: usize, value: T) -> Result<&mut [T], OutOfMemory> {
+        let size = len.checked_mul(size_of::<T>()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.allocate(size, align_of::<T>())?.cast::<T>();
+        for index in 0..len {
+            // SAFETY: `start` is aligned and has room for `len` values.
+            let place = unsafe { start.add(index) };
+            // SAFETY: the place is within that room.
+            unsafe { place.write(value) };
+        }
+        // SAFETY: `len` values were just written, and nothing else was given these bytes.
+        Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
+    }
+
+    /// `len` zeroed bytes at a multiple of `align`, a power of two.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn bytes(&self, len: usize, align: usize) -> Result<&mut [u8], OutOfMemory> {
+        let start = self.allocate(len, align)?;
+        // SAFETY: there is room for `len` bytes.
+        unsafe { start.write_bytes(0, len) };
+        // SAFETY: `len` bytes were just written, and nothing else was given them.
+        Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
+    }
+
+    /// A copy of `bytes`.
+    pub fn copy(&self, bytes: &[u8]) -> Result<&[u8], OutOfMemory> {
+        let copy = self.slice(bytes.len(), 0u8)?;
+        copy.copy_from_slice(bytes);
+        Ok(copy)
+    }
+
+    /// A copy of `parts`, one after the other.
+    pub fn concat(&self, parts: &[&[u8]]) -> Result<&[u8], OutOfMemory> {
+        let size = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.len()));
+        let joined = self.slice(size.ok_or(OutOfMemory(usize::MAX))?, 0u8)?;
+        for (place, byte) in joined.iter_mut().zip(parts.iter().flat_map(|part| part.iter())) {
+            *place = *byte;
+        }
+        Ok(joined)
+    }
+
+    /// `value`, moved into the arena. It is never dropped.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn put<T>(&self, value: T) -> Result<&mut T, OutOfMemory> {
+        let mut place = self.allocate(size_of::<T>(), align_of::<T>())?.cast::<T>();
+        // SAFETY: the place is aligned, large enough, and nothing else was given these bytes.
+        unsafe { place.write(value) };
+        // SAFETY: just written, as above.
+        Ok(unsafe { place.as_mut() })
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena").field("left", &self.chunk.get().left).finish_non_exhaustive()
+    }
+}
+
+/// A list that grows in an arena. Outgrown storage stays behind, so a list costs at most twice its size.
+pub struct List<'a, T> {
+    arena: &'a Arena,
+    start: NonNull<T>,
+    len: usize,
+    capacity: usize,
+}
+
+impl<'a, T> List<'a, T> {
+    /// An empty list, without storage.
+    #[must_use]
+    pub const fn new(arena: &'a Arena) -> Self {
+        Self { arena, start: NonNull::dangling(), len: 0, capacity: 0 }
+    }
+
+    /// Appends all of `values`.
+    #[inline(never)]
+    pub fn extend(&mut self, values: &[T]) -> Result<(), OutOfMemory>
+    where
+        T: Copy,
+    {
+        values.iter().try_for_each(|&value| self.push(value))
+    }
+
+    /// Appends `value`.
+    pub fn push(&mut self, value: T) -> Result<(), OutOfMemory> {
+        if self.len == self.capacity {
+            self.grow()?;
+        }
+        // SAFETY: `len < capacity`, the number of values that `start` has room for.
+        let place = unsafe { self.start.add(self.len) };
+        // SAFETY: within that room, aligned, not yet a value.
+        unsafe { place.write(value) };
+        self.len = self.len.saturating_add(1);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let capacity = self.capacity.saturating_mul(2).max(8);
+        let size = capacity.checked_mul(size_of::<T>()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.arena.allocate(size, align_of::<T>())?.cast::<T>();
+        // SAFETY: both are aligned and hold at least `len` values; fresh memory overlaps nothing. The values
+        // move: the old storage is never read again.
+        unsafe { start.copy_from_nonoverlapping(self.start, self.len) };
+        self.start = start;
+        self.capacity = capacity;
+        Ok(())
+    }
+}
+
+impl<T> core::ops::Deref for List<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: the first `len` values at `start` are initialised and owned by this list.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> core::ops::DerefMut for List<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and `self` is borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for List<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arena, CHUNK, List, OutOfMemory};
+    use core::ptr::NonNull;
+    use std::boxed::Box;
+    use std::vec;
+
+    fn leak(bytes: usize) -> Option<NonNull<[u8]>> {
+        Some(NonNull::from(Box::leak(vec![0u8; bytes].into_boxed_slice())))
+    }
+
+    #[test]
+    fn parts_are_aligned_and_disjoint() {
+        let arena = Arena::new(leak);
+        let bytes = arena.slice(3, 7u8).unwrap();
+        let words = arena.slice(5, 0x1122_3344_5566_7788u64).unwrap();
+        bytes.fill(9);
+        assert!(words.iter().all(|&word| word == 0x1122_3344_5566_7788));
+        assert_eq!(words.as_ptr() as usize % 8, 0);
+        assert_eq!(arena.concat(&[b"ab", b"", b"c"]).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn large_requests_get_a_chunk_of_their_own() {
+        let arena = Arena::new(leak);
+        assert_eq!(arena.slice(CHUNK * 3, 1u8).unwrap().len(), CHUNK * 3);
+    }
+
+    #[test]
+    fn lists_keep_their_values_when_they_grow() {
+        let arena = Arena::new(leak);
+        let mut list = List::new(&arena);
+        for value in 0..1000u32 {
+            list.push(value).unwrap();
+        }
+        assert!(list.iter().copied().eq(0..1000));
+    }
+
+    #[test]
+    fn an_empty_source_is_an_error() {
+        let arena = Arena::new(|_| None);
+        assert_eq!(arena.copy(b"x"), Err(OutOfMemory(CHUNK)));
+        assert!(arena.slice(usize::MAX, 0u64).is_err());
+    }
+}

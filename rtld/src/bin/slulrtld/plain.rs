@@ -1,0 +1,267 @@
+//! The plain start: a program that needs nothing of the loader is entered at once.
+//!
+//! Here you have: the kernel's block, and this function's own stack frame. Not yet: relocations (no address
+//! in a static, no call into another crate, no panic, no memcpy), thread-local storage, or leave to write to
+//! the loader's data or to make a system call. `cargo xtask audit` reads the machine code for all of it.
+//!
+//! Plain means: no DT_NEEDED, no relocations, no initialisers or finalisers, no PT_TLS, no `LD_SLUL_*`
+//! variable, and AT_SECURE present and 0. Nothing is sealed: without relocations RELRO holds nothing that a
+//! start has written. In any doubt the answer is no, and the full start looks again with all its checks.
+//!
+//! # Safety
+//! This file exists because the program's headers are read before anything vouches for them. They are read
+//! only where the kernel mapped them: AT_PHDR, and what lies inside the file's part of a PT_LOAD.
+#![allow(unsafe_code)]
+
+use super::start::load;
+
+/// Answer of [`slul_plain_start`].
+#[repr(C)]
+pub(crate) struct PlainStart {
+    /// Where to go; 0 if the start is not plain.
+    entry: usize,
+    /// Address of auxv if the entry is a C function (`CALL_ENTRY`), 0 if it is entered as by the kernel.
+    auxv: usize,
+}
+
+const NOT_PLAIN: PlainStart = PlainStart { entry: 0, auxv: 0 };
+
+const AT_PHDR: usize = 3;
+const AT_PHENT: usize = 4;
+const AT_PHNUM: usize = 5;
+const AT_BASE: usize = 7;
+const AT_ENTRY: usize = 9;
+const AT_SECURE: usize = 23;
+
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const PT_NOTE: u32 = 4;
+const PT_PHDR: u32 = 6;
+const PT_TLS: u32 = 7;
+const PHDR_SIZE: usize = 56;
+
+/// Tags below 64 that ask something of the loader, unless their value is 0: DT_NEEDED (1), DT_PLTRELSZ (2),
+/// DT_RELASZ (8), DT_INIT (12), DT_FINI (13), DT_RELSZ (18), DT_INIT_ARRAYSZ (27), DT_FINI_ARRAYSZ (28),
+/// DT_PREINIT_ARRAYSZ (33), DT_RELRSZ (35).
+const WORK: u64 = 1 << 1 | 1 << 2 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 18 | 1 << 27 | 1 << 28 | 1 << 33 | 1 << 35;
+
+/// `SLUL` as a word of this machine.
+const SLUL: u32 = u32::from_ne_bytes(*b"SLUL");
+
+/// Whether the variable at `address` begins with `LD_SLUL_`.
+#[inline(always)]
+unsafe fn is_ours(address: usize) -> bool {
+    let mut rest = u64::from_le_bytes(*b"LD_SLUL_");
+    let mut at = address;
+    while rest != 0 {
+        // SAFETY: all bytes before this one matched, so the string has not ended yet.
+        let byte = unsafe { load::<u8>(at) };
+        if byte as u64 != rest & 0xff {
+            return false;
+        }
+        at = at.wrapping_add(1);
+        rest = rest.wrapping_shr(8);
+    }
+    true
+}
+
+/// Whether `[vaddr, vaddr + size)` is in what the kernel mapped from the file.
+#[inline(always)]
+unsafe fn is_mapped(phdrs: usize, count: usize, vaddr: usize, size: usize) -> bool {
+    let mut phdr = phdrs;
+    let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
+    while phdr != end {
+        // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
+        let kind = unsafe { load::<u32>(phdr) };
+        // SAFETY: as above.
+        let start = unsafe { load::<usize>(phdr.wrapping_add(16)) };
+        // SAFETY: as above.
+        let len = unsafe { load::<usize>(phdr.wrapping_add(32)) };
+        let into = vaddr.wrapping_sub(start);
+        if kind == PT_LOAD && into <= len && size <= len.wrapping_sub(into) {
+            return true;
+        }
+        phdr = phdr.wrapping_add(PHDR_SIZE);
+    }
+    false
+}
+
+/// Whether the section asks for work, and so the start is not plain. It is `size` bytes at `address`.
+#[inline(always)]
+unsafe fn has_work(address: usize, size: usize) -> bool {
+    let mut at = 0usize;
+    while at.wrapping_add(16) <= size {
+        // SAFETY: the caller checked that the section is mapped.
+        let tag = unsafe { load::<u64>(address.wrapping_add(at)) };
+        // SAFETY: as above.
+        let value = unsafe { load::<u64>(address.wrapping_add(at).wrapping_add(8)) };
+        if tag == 0 {
+            return false;
+        }
+        // SAFETY: as above; the tag's lower half, as the shift wants it.
+        let shift = unsafe { load::<u32>(address.wrapping_add(at)) };
+        // The value 0 asks for nothing, but for the name at offset 0 that DT_NEEDED would give.
+        if tag < 64 && WORK.wrapping_shr(shift) & 1 != 0 && (value != 0 || tag == 1) {
+            return true;
+        }
+        at = at.wrapping_add(16);
+    }
+    false
+}
+
+/// What a note segment says.
+enum Note {
+    /// Nothing that concerns us, or a note whose entry is as the kernel's.
+    Kernel,
+    /// `CALL_ENTRY`.
+    Call,
+    /// Something that the full start has to look at.
+    Doubtful,
+}
+
+/// Looks for the ABI note in the `size` bytes at `address`.
+#[inline(always)]
+unsafe fn note(address: usize, size: usize) -> Note {
+    let mut at = 0usize;
+    while size.wrapping_sub(at) >= 12 && size >= at {
+        let entry = address.wrapping_add(at);
+        // SAFETY: the caller checked that the segment is mapped; twelve bytes are left in it.
+        let name_size = unsafe { load::<u32>(entry) } as usize;
+        // SAFETY: as above.
+        let desc_size = unsafe { load::<u32>(entry.wrapping_add(4)) } as usize;
+        // SAFETY: as above.
+        let kind = unsafe { load::<u32>(entry.wrapping_add(8)) };
+        let name_end = name_size.wrapping_add(3) & !3;
+        let end = name_end.wrapping_add(desc_size.wrapping_add(3) & !3).wrapping_add(12);
+        if name_size == 5 && kind == rt0::NT_SLUL_ABI {
+            if desc_size < rt0::ABI_NOTE_DESC_SIZE || end > size.wrapping_sub(at) {
+                return Note::Doubtful;
+            }
+            // SAFETY: `end` bytes of the entry are left in the segment; so for the three after this.
+            let owner = unsafe { load::<u32>(entry.wrapping_add(12)) };
+            // SAFETY: as above.
+            let nul = unsafe { load::<u8>(entry.wrapping_add(16)) };
+            // SAFETY: as above.
+            let abi = unsafe { load::<u32>(entry.wrapping_add(20)) };
+            // SAFETY: as above.
+            let flags = unsafe { load::<u32>(entry.wrapping_add(24)) };
+            // SAFETY: as above.
+            let min_loader = unsafe { load::<u32>(entry.wrapping_add(28)) };
+            if owner == SLUL && nul == 0 {
+                let known = flags & rt0::MANDATORY_FLAGS & !rt0::FLAG_CALL_ENTRY == 0;
+                if (abi & 0xffff) > rt0::ABI_MAJOR as u32 || min_loader > rt0::LOADER_VERSION || !known {
+                    return Note::Doubtful;
+                }
+                return if flags & rt0::FLAG_CALL_ENTRY != 0 { Note::Call } else { Note::Kernel };
+            }
+        }
+        at = at.wrapping_add(end);
+    }
+    Note::Kernel
+}
+
+/// Decides whether the start is plain. `own_entry` is where this loader would be entered as a program.
+///
+/// # Safety
+/// `sp` is the stack pointer as the kernel left it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) -> PlainStart {
+    // SAFETY: the kernel's block begins with argc.
+    let argc = unsafe { load::<usize>(sp) };
+    let mut at = sp.wrapping_add(argc.wrapping_mul(8)).wrapping_add(16);
+    loop {
+        // SAFETY: envp follows argv's NULL and ends with its own.
+        let variable = unsafe { load::<usize>(at) };
+        at = at.wrapping_add(8);
+        if variable == 0 {
+            break;
+        }
+        // SAFETY: a string of the environment.
+        if unsafe { is_ours(variable) } {
+            return NOT_PLAIN;
+        }
+    }
+    let auxv = at;
+    let (mut phdrs, mut count, mut entry_size) = (0usize, 0usize, 0usize);
+    let (mut base, mut entry, mut secure) = (0usize, 0usize, 1usize);
+    loop {
+        // SAFETY: auxv follows envp's NULL and ends with AT_NULL.
+        let key = unsafe { load::<usize>(at) };
+        // SAFETY: as above; entries are pairs.
+        let value = unsafe { load::<usize>(at.wrapping_add(8)) };
+        at = at.wrapping_add(16);
+        if key == 0 {
+            break;
+        } else if key == AT_PHDR {
+            phdrs = value;
+        } else if key == AT_PHNUM {
+            count = value;
+        } else if key == AT_PHENT {
+            entry_size = value;
+        } else if key == AT_BASE {
+            base = value;
+        } else if key == AT_ENTRY {
+            entry = value;
+        } else if key == AT_SECURE {
+            secure = value;
+        }
+    }
+    // Executed directly, the loader is its own program: AT_BASE is 0, or the entry is ours.
+    if secure != 0 || base == 0 || entry == own_entry || phdrs == 0 || entry_size != PHDR_SIZE {
+        return NOT_PLAIN;
+    }
+    // SAFETY: the kernel's values.
+    match unsafe { judge_program(phdrs, count) } {
+        Note::Kernel => PlainStart { entry, auxv: 0 },
+        Note::Call => PlainStart { entry, auxv },
+        Note::Doubtful => NOT_PLAIN,
+    }
+}
+
+/// Looks at the program's headers.
+#[inline(always)]
+unsafe fn judge_program(phdrs: usize, count: usize) -> Note {
+    let mut bias = 0usize;
+    let mut answer = Note::Kernel;
+    let mut phdr = phdrs;
+    let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
+    let mut has_bias = false;
+    while phdr != end {
+        // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
+        let kind = unsafe { load::<u32>(phdr) };
+        // SAFETY: as above.
+        let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
+        // SAFETY: as above.
+        let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
+        if kind == PT_PHDR {
+            bias = phdrs.wrapping_sub(vaddr);
+            has_bias = true;
+        } else if kind == PT_TLS {
+            return Note::Doubtful;
+        } else if kind == PT_DYNAMIC || kind == PT_NOTE {
+            // Without PT_PHDR before it, where the program is takes more than a glance.
+            // SAFETY: the kernel's values.
+            if !has_bias || !unsafe { is_mapped(phdrs, count, vaddr, size) } {
+                return Note::Doubtful;
+            }
+            let address = bias.wrapping_add(vaddr);
+            if kind == PT_DYNAMIC {
+                // SAFETY: just checked to be mapped.
+                if unsafe { has_work(address, size) } {
+                    return Note::Doubtful;
+                }
+            } else {
+                // SAFETY: just checked to be mapped.
+                let found = unsafe { note(address, size) };
+                match found {
+                    Note::Doubtful => return Note::Doubtful,
+                    Note::Call => answer = Note::Call,
+                    Note::Kernel => {}
+                }
+            }
+        }
+        phdr = phdr.wrapping_add(PHDR_SIZE);
+    }
+    answer
+}

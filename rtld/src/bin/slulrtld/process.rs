@@ -1,0 +1,372 @@
+//! A process from the full start on: what is known about it, and its beginning and end.
+//!
+//! # Safety
+//! This file exists because initialisers, finalisers and the program itself are entered by address, and
+//! because what is known about the process is found through one pointer. That pointer is published once,
+//! complete, before anything of the program runs.
+#![allow(unsafe_code)]
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
+use rtld::arena::{Arena, OutOfMemory};
+use rtld::error::{Error, OfObject, Problem};
+use rtld::invocation::Settings;
+use rtld::load::{Request, Sealed, load};
+use rtld::mapped::MappedImage;
+use rtld::namespace::Module;
+use rtld::reloc::Stubs;
+use rtld::report::{Category, Trace};
+use rtld::seam::Image;
+use rtld::sys::{self, Linux};
+
+use super::kernel::{self, Block};
+use super::{bogomap, debugger, start, trace};
+
+/// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
+const GAP_LIMIT: u64 = 4 << 20;
+
+/// Least RLIMIT_STACK in bytes with which a program may have native needs: half of it is the gap, and with a
+/// gap of 128 KiB glibc's ld.so no longer starts.
+const STACK_MINIMUM: u64 = 512 << 10;
+
+/// Closed pages at the lower end of the gap while libc is brought in, in bytes: more than the frame of any
+/// function that touches its stack at least every 64 KiB.
+const GUARD: u64 = 64 << 10;
+
+/// The stack between the kernel's block and the program's copy of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Gap {
+    /// Lowest page, closed while libc is brought in.
+    pub(crate) guard: NonNull<u8>,
+    /// Size of the closed part in bytes.
+    pub(crate) guard_size: usize,
+}
+
+/// Thread-local storage of program and libraries.
+#[derive(Clone, Copy)]
+pub(crate) struct ThreadLocal {
+    /// The main thread's block.
+    pub(crate) block: NonNull<u8>,
+    /// Its size in bytes.
+    pub(crate) size: usize,
+    /// Its alignment in bytes.
+    pub(crate) align: usize,
+}
+
+/// What is known about the process.
+pub(crate) struct Process {
+    pub(crate) arena: &'static Arena,
+    pub(crate) trace: Trace,
+    pub(crate) settings: Settings<'static>,
+    pub(crate) secure: bool,
+    pub(crate) page: PageSize,
+    pub(crate) program_path: Option<&'static [u8]>,
+    pub(crate) sealed: Sealed<'static, MappedImage>,
+    /// The kernel's block, which becomes libc's.
+    pub(crate) block: Block,
+    /// The program's block: the kernel's, or a copy below the gap.
+    program_block: u64,
+    pub(crate) gap: Option<Gap>,
+    pub(crate) thread_local: Option<ThreadLocal>,
+    entry: RuntimeAddr,
+    /// The auxiliary vector as the kernel passed it.
+    auxv: &'static [u64],
+    began: u64,
+}
+
+static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub(crate) fn now() -> u64 {
+    let mut time = [0u64; 2];
+    const CLOCK_MONOTONIC: usize = 1;
+    let number = linux_raw_sys::general::__NR_clock_gettime;
+    let place = (&raw mut time).expose_provenance();
+    // SAFETY: `time` has the layout of a timespec.
+    unsafe { start::system_call(number, [CLOCK_MONOTONIC, place, 0, 0]) };
+    let [seconds, nanoseconds] = time;
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+}
+
+fn new_arena() -> Result<&'static Arena, Problem<'static>> {
+    const FIRST: usize = 64 << 10;
+    let memory = sys::anonymous(FIRST).ok_or(OutOfMemory(FIRST))?;
+    // SAFETY: fresh memory of our own that is never unmapped.
+    let arena = unsafe { Arena::in_memory(memory, sys::anonymous) };
+    arena.ok_or(Problem::OutOfMemory(OutOfMemory(FIRST)))
+}
+
+impl Process {
+    /// The process, once it is published.
+    pub(crate) fn get() -> Option<&'static Self> {
+        // SAFETY: null, or put into the arena and complete before it was published; never changed after.
+        unsafe { PROCESS.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Loads, relocates and seals what the program needs. Nothing of it has run when this returns.
+    pub(crate) fn load(mut block: Block) -> Result<&'static Self, Error<'static>> {
+        let secure = block.auxiliary().is_secure();
+        if secure {
+            block.remove_variables(rtld::handoff::is_unsafe_variable);
+        }
+        let path = block.exec_path();
+        if block.auxiliary().entry() == Some(RuntimeAddr(start::own_entry())) {
+            return Err(Problem::ExecutedDirectly).of(path);
+        }
+        let arena = new_arena().of(path)?;
+        let settings = if secure { Settings::default() } else { Settings::from_environment(block.environment()) };
+        let trace = trace::set_up(&settings, arena);
+        let began = if trace.wants(Category::Timings) { now() } else { 0 };
+        let program_path = if secure { None } else { program_path(arena, path).of(path)? };
+        let page = block.auxiliary().page_size();
+        let request = Request {
+            program: block.program().of(path)?,
+            loader: kernel::own_image().of(b"slulrtld")?,
+            library_path: settings.library_path,
+            program_path,
+            secure,
+            page,
+            trace,
+        };
+        let stubs =
+            Stubs { start: RuntimeAddr(start::stubs_start()), stride: start::STUB_SIZE, count: start::STUB_COUNT };
+        let mut relocated = load(&Linux, arena, request)?.relocate(stubs)?;
+        if relocated.link_map_changes() {
+            relocated.set_debug(debugger::address());
+        }
+        let sealed = relocated.seal(&Linux)?;
+        let layout = block.layout();
+        let auxv = block.words().get(layout.auxv..layout.end).unwrap_or_default();
+        let auxv_copy = arena.slice(auxv.len(), 0u64).of(path)?;
+        auxv_copy.copy_from_slice(auxv);
+        let process = Self {
+            arena,
+            trace,
+            settings,
+            secure,
+            page,
+            program_path,
+            sealed,
+            program_block: block.address(),
+            gap: None,
+            thread_local: None,
+            entry: block.auxiliary().entry().unwrap_or_default(),
+            auxv: auxv_copy,
+            block,
+            began,
+        };
+        process.prepare().of(path)
+    }
+
+    /// Stack, thread-local storage and stub targets; then the process is published.
+    fn prepare(mut self) -> Result<&'static Self, Problem<'static>> {
+        let natives = &self.sealed.natives;
+        if natives.any() || self.sealed.libc_wanted {
+            let targets = self.arena.bytes(natives.imports.len().saturating_mul(8), 8)?;
+            start::TARGETS.store(targets.as_mut_ptr().cast::<AtomicUsize>(), Ordering::Relaxed);
+            // Twice 64: the area's own alignment, and that of its end.
+            let state = self.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
+            let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);
+            start::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
+            self.leave_gap()?;
+        }
+        if self.sealed.canary || self.sealed.tls.size() != 0 {
+            self.set_up_thread()?;
+        }
+        let process = self.arena.put(self)?;
+        PROCESS.store(process, Ordering::Release);
+        Ok(process)
+    }
+
+    /// Gives the program its own copy of the block, with the gap above it.
+    fn leave_gap(&mut self) -> Result<(), Problem<'static>> {
+        let limit = sys::stack_limit();
+        if let Some(limit) = limit.filter(|&limit| limit < STACK_MINIMUM) {
+            return Err(Problem::StackTooSmall { limit, needed: STACK_MINIMUM });
+        }
+        let gap = limit.map_or(GAP_LIMIT, |limit| GAP_LIMIT.min(limit >> 1));
+        let size = from_usize(self.block.words().len()).saturating_mul(8);
+        let guard = self.page.floor(self.block.address().wrapping_sub(gap));
+        let copy = guard.wrapping_sub(GUARD).wrapping_sub(size) & !0xf;
+        let lowest = NonNull::new(ptr::with_exposed_provenance_mut(to_usize(guard.wrapping_sub(GUARD))));
+        // SAFETY: below everything that is in use of this stack, and within RLIMIT_STACK: the block is in
+        // its first quarter (execve(2) limits it to that), the gap is at most half of it.
+        unsafe { self.block.copy_to(copy) };
+        self.program_block = copy;
+        self.gap = lowest.map(|guard| Gap { guard, guard_size: to_usize(GUARD) });
+        Ok(())
+    }
+
+    /// Makes the main thread's TCB, and sets the thread pointer to it.
+    fn set_up_thread(&mut self) -> Result<(), Problem<'static>> {
+        const TCB_SIZE: usize = 128;
+        let size = to_usize(self.sealed.tls.size());
+        let align = to_usize(self.sealed.tls.align());
+        let area = self.arena.bytes(size.saturating_add(TCB_SIZE), align)?;
+        let (block, tcb) = area.split_at_mut_checked(size).ok_or(OutOfMemory(size))?;
+        self.sealed.fill_tls(block).map_err(|error| error.problem)?;
+        let canary = self.canary()?;
+        let tp = tcb.as_mut_ptr().expose_provenance();
+        // Where the psABI and its code expect them: the TCB's own address in word 0 (and, for code that was
+        // compiled against glibc's layout, in word 2), the canary in word 5.
+        let words = [(0, from_usize(tp)), (2, from_usize(tp)), (5, canary)];
+        for (word, value) in words {
+            if let Some(place) = tcb.chunks_exact_mut(8).nth(word) {
+                place.copy_from_slice(&value.to_ne_bytes());
+            }
+        }
+        if size != 0 {
+            self.thread_local = Some(ThreadLocal { block: NonNull::from(block).cast(), size, align });
+        }
+        // SAFETY: a TCB that lives as long as the process.
+        if unsafe { start::set_thread_pointer(tp, self.block.auxiliary().hwcap2()) } {
+            Ok(())
+        } else {
+            Err(Problem::ThreadPointer)
+        }
+    }
+
+    /// The stack protector's canary. glibc and musl will each make their own of AT_RANDOM, glibc with its
+    /// first byte zeroed and musl with its second; where both are zero already, all three are equal, and
+    /// frames that are alive when libc comes stay right.
+    fn canary(&self) -> Result<u64, Problem<'static>> {
+        const MASK: u64 = !0xffff;
+        if let Some(random) = self.block.random() {
+            let words = random.as_ptr();
+            // SAFETY: AT_RANDOM's sixteen bytes, which nobody has read yet.
+            let [first, second] = unsafe { words.read_unaligned() };
+            if self.gap.is_some() {
+                // SAFETY: as above; the kernel put them on our stack.
+                unsafe { words.write_unaligned([first & MASK, second]) };
+            }
+            return Ok(first & MASK);
+        }
+        let mut random = 0u64;
+        let number = linux_raw_sys::general::__NR_getrandom;
+        let place = (&raw mut random).expose_provenance();
+        // SAFETY: eight bytes of our own.
+        let got = unsafe { start::system_call(number, [place, 8, 0, 0]) };
+        if got == 8 { Ok(random & MASK) } else { Err(Problem::NoRandom) }
+    }
+
+    /// Runs the program, on its own stack.
+    pub(crate) fn begin(&'static self) -> ! {
+        match self.gap {
+            // SAFETY: the copy of the block is a multiple of 16; what is below it is unused.
+            Some(_) => unsafe { start::switch_stack(self.program_block, begin_published) },
+            None => self.run(),
+        }
+    }
+
+    fn run(&'static self) -> ! {
+        if self.sealed.namespace.loaded().len() > 1 {
+            debugger::announce_own(self);
+        }
+        if self.settings.eager_libc && self.sealed.natives.any() || self.sealed.natives.eager.is_some() {
+            bogomap::ensure_libc(self).unwrap_or_else(|error| super::refuse(&error));
+        }
+        for &index in self.sealed.init_order {
+            self.initialise(self.sealed.namespace.module(index));
+        }
+        if self.trace.wants(Category::Timings) {
+            let spent = now().saturating_sub(self.began);
+            self.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
+        }
+        let note = self.sealed.namespace.module(0).note;
+        if note.is_some_and(|note| note.flags & rt0::FLAG_CALL_ENTRY != 0) {
+            super::exports::slul_exit(self.call_entry());
+        }
+        // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
+        unsafe { start::transfer(self.entry.0, self.program_block, finalise) }
+    }
+
+    /// argc, argv, envp, auxv of the program's block.
+    fn arguments(&self) -> (i32, u64, u64, u64) {
+        let layout = self.block.layout();
+        let word = |index: usize| self.program_block.wrapping_add(from_usize(index).wrapping_mul(8));
+        (i32::try_from(layout.argc).unwrap_or(i32::MAX), word(1), word(layout.envp), word(layout.auxv))
+    }
+
+    fn call_entry(&self) -> i32 {
+        type Entry = extern "C" fn(i32, u64, u64, u64) -> i32;
+        let (argc, argv, envp, auxv) = self.arguments();
+        let entry: *const () = ptr::with_exposed_provenance(to_usize(self.entry.0));
+        // SAFETY: AT_ENTRY is code, and the ABI note says that it is a function of this type.
+        let entry = unsafe { core::mem::transmute::<*const (), Entry>(entry) };
+        entry(argc, argv, envp, auxv)
+    }
+
+    /// DT_INIT, then DT_INIT_ARRAY in order, with the arguments that glibc gives them.
+    fn initialise(&self, module: &Module<'static, MappedImage>) {
+        type Initialiser = extern "C" fn(i32, u64, u64);
+        let (argc, argv, envp, _) = self.arguments();
+        let array = module.dynamic.init_array;
+        let entries = (0..array.len()).filter_map(|index| array.get(&module.image, index));
+        let init = module.dynamic.init.map(|vaddr| module.image.bias().runtime(vaddr).0);
+        // Linkers and old compilers fill with 0 and -1.
+        for address in init.into_iter().chain(entries).filter(|&address| address != 0 && address != u64::MAX) {
+            let function: *const () = ptr::with_exposed_provenance(to_usize(address));
+            // SAFETY: the object says that it is an initialiser.
+            let function = unsafe { core::mem::transmute::<*const (), Initialiser>(function) };
+            function(argc, argv, envp);
+        }
+    }
+
+    /// DT_FINI_ARRAY backwards, then DT_FINI.
+    fn finalise(&self, module: &Module<'static, MappedImage>) {
+        let array = module.dynamic.fini_array;
+        let entries = (0..array.len()).rev().filter_map(|index| array.get(&module.image, index));
+        let fini = module.dynamic.fini.map(|vaddr| module.image.bias().runtime(vaddr).0);
+        for address in entries.chain(fini).filter(|&address| address != 0 && address != u64::MAX) {
+            let function: *const () = ptr::with_exposed_provenance(to_usize(address));
+            // SAFETY: the object says that it is a finaliser.
+            let function = unsafe { core::mem::transmute::<*const (), extern "C" fn()>(function) };
+            function();
+        }
+    }
+
+    /// A value of the auxiliary vector as the kernel passed it.
+    pub(crate) fn auxiliary(&self, key: u64) -> u64 {
+        let mut pairs = self.auxv.chunks_exact(2);
+        let found = pairs.find(|pair| pair.first() == Some(&key) && key != 0);
+        found.and_then(|pair| pair.get(1)).copied().unwrap_or(0)
+    }
+
+    /// Where an address is, in terms of the object that holds it.
+    pub(crate) fn locate(&self, address: RuntimeAddr) -> Option<(&Module<'static, MappedImage>, Vaddr)> {
+        self.sealed.namespace.loaded().iter().find_map(|module| {
+            let vaddr = module.image.bias().vaddr(address);
+            module.plan.segment_of(vaddr, 1).map(|_| (module, vaddr))
+        })
+    }
+}
+
+/// [`Process::run`], once the stack is the program's.
+extern "C" fn begin_published() -> ! {
+    match Process::get() {
+        Some(process) => process.run(),
+        None => start::trap(),
+    }
+}
+
+/// Runs the finalisers of program and libraries, in reverse order of initialisation; once.
+pub(crate) extern "C" fn finalise() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    let Some(process) = Process::get() else { return };
+    if !DONE.swap(true, Ordering::AcqRel) {
+        for &index in process.sealed.init_order.iter().rev() {
+            process.finalise(process.sealed.namespace.module(index));
+        }
+    }
+}
+
+/// The program's absolute path, or the one that the kernel was given if /proc does not tell.
+fn program_path(arena: &'static Arena, given: &'static [u8]) -> Result<Option<&'static [u8]>, OutOfMemory> {
+    let mut buffer = [0u8; 4096];
+    match sys::program_path(&mut buffer) {
+        Some(path) => arena.copy(path).map(Some),
+        None => Ok(given.contains(&b'/').then_some(given)),
+    }
+}

@@ -1,0 +1,38 @@
+//! Where trace lines go: standard error, or the file that LD_SLUL_DEBUG_OUTPUT names.
+
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use rtld::arena::Arena;
+use rtld::invocation::Settings;
+use rtld::report::{Line, Trace};
+use rtld::sys;
+
+/// Path of the output file, process id included; null for standard error.
+static OUTPUT: AtomicPtr<&'static [u8]> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Opened for each line: no descriptor of ours stays open in the program.
+#[allow(unsafe_code)]
+fn write(line: &[u8]) {
+    // SAFETY: null, or a path that was put into the arena before it was published and is never changed.
+    let path = unsafe { OUTPUT.load(Ordering::Acquire).as_ref() };
+    match path.and_then(|path| sys::open_output(path)) {
+        Some(file) => sys::write_line(file, line),
+        None => sys::write_line(sys::stderr(), line),
+    }
+}
+
+/// What the settings ask for.
+pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
+    let Some(subjects) = settings.debug else { return Trace::OFF };
+    if let Some(path) = settings.debug_output {
+        // A line's formatter serves for the number as well; without memory the trace goes to stderr.
+        let mut digits = Line::new(format_args!("{}", sys::process_id()));
+        let digits = digits.as_bytes().strip_prefix(b"slulrtld: ").unwrap_or_default();
+        let digits = digits.strip_suffix(b"\n").unwrap_or_default();
+        let published = arena.concat(&[path, b".", digits]).and_then(|path| arena.put(path));
+        if let Ok(path) = published {
+            OUTPUT.store(path, Ordering::Release);
+        }
+    }
+    Trace::parse(subjects, write)
+}

@@ -1,0 +1,418 @@
+//! PT_DYNAMIC -> tables that are known to be inside the object.
+//!
+//! The section is decoded once, by value. Addresses and sizes that belong together are judged together, so
+//! a [`DynamicInfo`] has no half-present table. Entries are read one at a time through the [`Image`]: no
+//! reference into an object outlives a write to it.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::addr::{Vaddr, from_usize};
+use crate::elf::{Decode, Dyn, Rela, Sym, consts};
+use crate::error::{Problem, Table};
+use crate::plan::Place;
+use crate::seam::Image;
+
+/// A run of structures at an address, checked to be in readable memory of the object when it was made.
+pub struct Entries<T> {
+    start: Vaddr,
+    count: u64,
+    kind: PhantomData<T>,
+}
+
+// By hand: the derived ones would ask the same of T.
+impl<T> fmt::Debug for Entries<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} entries at {}", self.count, self.start)
+    }
+}
+
+impl<T> PartialEq for Entries<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.start == other.start && self.count == other.count
+    }
+}
+
+impl<T> Eq for Entries<T> {}
+
+impl<T> Clone for Entries<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Entries<T> {}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self { start: Vaddr(0), count: 0, kind: PhantomData }
+    }
+}
+
+impl<T: Decode> Entries<T> {
+    /// The table at `place`; the only constructor of one that is not empty.
+    pub fn check(image: &impl Image, place: Place, table: Table) -> Result<Self, Problem<'static>> {
+        let size = from_usize(T::SIZE);
+        if !place.size.is_multiple_of(size) {
+            return Err(Problem::TableSize { table, size: place.size });
+        }
+        if place.size != 0 && image.bytes(place.vaddr, place.size).is_none() {
+            return Err(Problem::OutsideImage { table, vaddr: place.vaddr });
+        }
+        Ok(Self { start: place.vaddr, count: place.size.checked_div(size).unwrap_or(0), kind: PhantomData })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Where entry `index` is, if there is one.
+    #[must_use]
+    pub fn vaddr(&self, index: u64) -> Option<Vaddr> {
+        if index >= self.count {
+            return None;
+        }
+        self.start.checked_add(index.checked_mul(from_usize(T::SIZE))?)
+    }
+
+    /// Entry `index`, if there is one.
+    pub fn get(&self, image: &impl Image, index: u64) -> Option<T> {
+        image.get(self.vaddr(index)?)
+    }
+}
+
+/// DT_STRTAB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strings {
+    start: Vaddr,
+    size: u64,
+}
+
+impl Strings {
+    /// The string at `offset`, without its NUL.
+    pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Problem<'static>> {
+        let left = self.size.checked_sub(offset).filter(|&left| left != 0);
+        let string = left.and_then(|left| image.c_string(self.start.checked_add(offset)?, left));
+        string.ok_or(Problem::BadString { offset })
+    }
+
+    /// Where the table is.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { vaddr: self.start, size: self.size }
+    }
+}
+
+/// DT_SYMTAB. Its size is not stated anywhere; every access is checked by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Symbols(Vaddr);
+
+impl Symbols {
+    /// Where symbol `index` would be.
+    #[must_use]
+    pub fn vaddr(&self, index: u32) -> Option<Vaddr> {
+        self.0.checked_add(u64::from(index).checked_mul(from_usize(Sym::SIZE))?)
+    }
+
+    /// Symbol `index`.
+    pub fn get(&self, image: &impl Image, index: u32) -> Result<Sym, Problem<'static>> {
+        let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
+        image.get(self.vaddr(index).ok_or(outside)?).ok_or(outside)
+    }
+}
+
+/// What PT_DYNAMIC says, checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DynamicInfo {
+    /// The section itself, up to DT_NULL.
+    pub entries: Entries<Dyn>,
+    /// DT_STRTAB.
+    pub strings: Strings,
+    /// DT_SYMTAB.
+    pub symbols: Symbols,
+    /// DT_GNU_HASH.
+    pub gnu_hash: Option<Vaddr>,
+    /// DT_HASH.
+    pub hash: Option<Vaddr>,
+    /// DT_RELA.
+    pub rela: Entries<Rela>,
+    /// DT_JMPREL.
+    pub jmprel: Entries<Rela>,
+    /// DT_RELR.
+    pub relr: Entries<u64>,
+    /// DT_VERSYM.
+    pub versym: Option<Vaddr>,
+    /// DT_VERNEED: where, and how many files.
+    pub verneed: Option<(Vaddr, u64)>,
+    /// DT_INIT.
+    pub init: Option<Vaddr>,
+    /// DT_INIT_ARRAY.
+    pub init_array: Entries<u64>,
+    /// DT_FINI.
+    pub fini: Option<Vaddr>,
+    /// DT_FINI_ARRAY.
+    pub fini_array: Entries<u64>,
+    /// DT_SONAME, an offset in the string table.
+    pub soname: Option<u64>,
+    /// DT_RPATH, an offset in the string table; none if there is a DT_RUNPATH.
+    pub rpath: Option<u64>,
+    /// DT_RUNPATH, an offset in the string table.
+    pub runpath: Option<u64>,
+    /// Where the value of DT_DEBUG is to be written.
+    pub debug: Option<Vaddr>,
+}
+
+/// Address, size and entry size of a table, as far as seen.
+#[derive(Clone, Copy, Default)]
+struct Parts {
+    addr: Option<u64>,
+    size: Option<u64>,
+    entry: Option<u64>,
+}
+
+impl Parts {
+    fn table<T: Decode>(self, image: &impl Image, table: Table) -> Result<Entries<T>, Problem<'static>> {
+        if let Some(size) = self.entry.filter(|&entry| entry != from_usize(T::SIZE)) {
+            return Err(Problem::TableSize { table, size });
+        }
+        match (self.addr, self.size) {
+            (Some(addr), Some(size)) => Entries::check(image, Place { vaddr: Vaddr(addr), size }, table),
+            // Linkers write an address with size 0, or leave one of the two out for an empty table.
+            (None, None | Some(0)) => Ok(Entries::default()),
+            _ => Err(Problem::HalfTable(table)),
+        }
+    }
+}
+
+/// Collects what one pass over the section sees.
+#[derive(Default)]
+struct Seen {
+    strings: Parts,
+    symbols: Parts,
+    rela: Parts,
+    jmprel: Parts,
+    relr: Parts,
+    init_array: Parts,
+    fini_array: Parts,
+    verneed: Parts,
+    versym: Option<u64>,
+}
+
+impl Seen {
+    fn table_entry(&mut self, tag: u64, value: u64) -> bool {
+        let slot = match tag {
+            consts::DT_STRTAB => &mut self.strings.addr,
+            consts::DT_STRSZ => &mut self.strings.size,
+            consts::DT_SYMTAB => &mut self.symbols.addr,
+            consts::DT_SYMENT => &mut self.symbols.entry,
+            consts::DT_RELA => &mut self.rela.addr,
+            consts::DT_RELASZ => &mut self.rela.size,
+            consts::DT_RELAENT => &mut self.rela.entry,
+            consts::DT_JMPREL => &mut self.jmprel.addr,
+            consts::DT_PLTRELSZ => &mut self.jmprel.size,
+            consts::DT_RELR => &mut self.relr.addr,
+            consts::DT_RELRSZ => &mut self.relr.size,
+            consts::DT_RELRENT => &mut self.relr.entry,
+            consts::DT_INIT_ARRAY => &mut self.init_array.addr,
+            consts::DT_INIT_ARRAYSZ => &mut self.init_array.size,
+            consts::DT_FINI_ARRAY => &mut self.fini_array.addr,
+            consts::DT_FINI_ARRAYSZ => &mut self.fini_array.size,
+            consts::DT_VERNEED => &mut self.verneed.addr,
+            consts::DT_VERNEEDNUM => &mut self.verneed.size,
+            consts::DT_VERSYM => &mut self.versym,
+            _ => return false,
+        };
+        *slot = Some(value);
+        true
+    }
+}
+
+impl DynamicInfo {
+    /// Refuses by name what this loader does not do, in an object that it is to run.
+    pub fn require_supported(&self, image: &impl Image) -> Result<(), Problem<'static>> {
+        for (tag, name) in REFUSED {
+            // DT_PREINIT_ARRAYSZ of 0 and flags without DF_TEXTREL ask for nothing.
+            let asked = |value: u64| match tag {
+                consts::DT_FLAGS => value & DF_TEXTREL != 0,
+                consts::DT_PLTREL => value != consts::DT_RELA,
+                consts::DT_PREINIT_ARRAYSZ => value != 0,
+                _ => true,
+            };
+            if self.values(image, tag).any(asked) {
+                return Err(Problem::Unsupported(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the PT_DYNAMIC at `place`, of any object.
+    pub fn decode(image: &impl Image, place: Place) -> Result<Self, Problem<'static>> {
+        let whole = Place { size: place.size & !0xf, ..place };
+        let all = Entries::<Dyn>::check(image, whole, Table::Dynamic)?;
+        let mut info = Self::default();
+        let mut seen = Seen::default();
+        let mut count = 0;
+        while let Some(entry) = all.get(image, count) {
+            if entry.d_tag == consts::DT_NULL {
+                break;
+            }
+            if !seen.table_entry(entry.d_tag, entry.d_val) {
+                info.plain_entry(&entry, all.vaddr(count));
+            }
+            count = count.saturating_add(1);
+        }
+        info.entries = Entries { start: all.start, count, kind: PhantomData };
+        if info.runpath.is_some() {
+            info.rpath = None;
+        }
+        info.tables(image, &seen)?;
+        Ok(info)
+    }
+
+    fn plain_entry(&mut self, entry: &Dyn, vaddr: Option<Vaddr>) {
+        let value = entry.d_val;
+        let address = (value != 0).then_some(Vaddr(value));
+        match entry.d_tag {
+            consts::DT_GNU_HASH => self.gnu_hash = address,
+            consts::DT_HASH => self.hash = address,
+            consts::DT_INIT => self.init = address,
+            consts::DT_FINI => self.fini = address,
+            consts::DT_SONAME => self.soname = Some(value),
+            consts::DT_RPATH => self.rpath = Some(value),
+            consts::DT_RUNPATH => self.runpath = Some(value),
+            consts::DT_DEBUG => self.debug = vaddr.and_then(|vaddr| vaddr.checked_add(8)),
+            _ => {}
+        }
+    }
+
+    fn tables(&mut self, image: &impl Image, seen: &Seen) -> Result<(), Problem<'static>> {
+        let strings = seen.strings.table::<Byte>(image, Table::Strings)?;
+        self.strings = Strings { start: strings.start, size: strings.count };
+        if let Some(size) = seen.symbols.entry.filter(|&entry| entry != from_usize(Sym::SIZE)) {
+            return Err(Problem::TableSize { table: Table::Symbols, size });
+        }
+        let symbols = Vaddr(seen.symbols.addr.unwrap_or(0));
+        if seen.symbols.addr.is_some() && image.get::<Sym>(symbols).is_none() {
+            return Err(Problem::OutsideImage { table: Table::Symbols, vaddr: symbols });
+        }
+        self.symbols = Symbols(symbols);
+        self.rela = seen.rela.table(image, Table::Rela)?;
+        self.jmprel = seen.jmprel.table(image, Table::JmpRel)?;
+        self.relr = seen.relr.table(image, Table::Relr)?;
+        self.init_array = seen.init_array.table(image, Table::InitArray)?;
+        self.fini_array = seen.fini_array.table(image, Table::FiniArray)?;
+        self.versym = seen.versym.map(Vaddr);
+        self.verneed = match (seen.verneed.addr, seen.verneed.size) {
+            (Some(addr), Some(count)) => Some((Vaddr(addr), count)),
+            (None, None | Some(0)) => None,
+            _ => return Err(Problem::HalfTable(Table::Verneed)),
+        };
+        Ok(())
+    }
+
+    /// The values of all entries with `tag`, in order.
+    pub fn values(&self, image: &impl Image, tag: u64) -> impl Iterator<Item = u64> {
+        (0..self.entries.len())
+            .filter_map(|index| self.entries.get(image, index))
+            .filter(move |entry| entry.d_tag == tag)
+            .map(|entry| entry.d_val)
+    }
+}
+
+/// The object has text relocations (gABI, DT_FLAGS).
+const DF_TEXTREL: u64 = 4;
+
+/// What is refused by name, rather than skipped.
+const REFUSED: [(u64, &str); 6] = [
+    (consts::DT_PLTREL, "DT_PLTREL of DT_REL"),
+    (consts::DT_TEXTREL, "DT_TEXTREL"),
+    (consts::DT_FLAGS, "DF_TEXTREL"),
+    (consts::DT_FILTER, "DT_FILTER"),
+    (consts::DT_AUXILIARY, "DT_AUXILIARY"),
+    (consts::DT_PREINIT_ARRAYSZ, "DT_PREINIT_ARRAY"),
+];
+
+/// A byte of DT_STRTAB.
+struct Byte;
+
+impl Decode for Byte {
+    const SIZE: usize = 1;
+    fn decode(_: &[u8]) -> Self {
+        Self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DynamicInfo, Place, Problem, Table};
+    use crate::addr::Vaddr;
+    use crate::elf::consts;
+    use crate::testing::Bytes;
+    use std::vec::Vec;
+
+    fn decode(entries: &[(u64, u64)]) -> Result<DynamicInfo, Problem<'static>> {
+        let mut bytes: Vec<u8> = Vec::new();
+        for (tag, value) in entries {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
+        }
+        let size = bytes.len() as u64;
+        bytes.resize(0x400, 0);
+        let image = Bytes::new(bytes);
+        let info = DynamicInfo::decode(&image, Place { vaddr: Vaddr(0), size })?;
+        info.require_supported(&image).map(|()| info)
+    }
+
+    #[test]
+    fn address_and_size_belong_together() {
+        assert_eq!(decode(&[(consts::DT_RELA, 0x100)]), Err(Problem::HalfTable(Table::Rela)));
+        assert_eq!(decode(&[(consts::DT_RELASZ, 24)]), Err(Problem::HalfTable(Table::Rela)));
+        assert_eq!(decode(&[(consts::DT_VERNEED, 24)]), Err(Problem::HalfTable(Table::Verneed)));
+        let rela = decode(&[(consts::DT_RELA, 0x100), (consts::DT_RELASZ, 48)]).unwrap().rela;
+        assert_eq!(rela.len(), 2);
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        let odd = decode(&[(consts::DT_RELA, 0x100), (consts::DT_RELASZ, 25)]);
+        assert_eq!(odd, Err(Problem::TableSize { table: Table::Rela, size: 25 }));
+        let entry = decode(&[(consts::DT_RELAENT, 8)]);
+        assert_eq!(entry, Err(Problem::TableSize { table: Table::Rela, size: 8 }));
+        let far = decode(&[(consts::DT_JMPREL, 0x3f0), (consts::DT_PLTRELSZ, 24)]);
+        assert_eq!(far, Err(Problem::OutsideImage { table: Table::JmpRel, vaddr: Vaddr(0x3f0) }));
+    }
+
+    #[test]
+    fn runpath_hides_rpath() {
+        let info = decode(&[(consts::DT_RPATH, 1), (consts::DT_RUNPATH, 2), (0, 0), (consts::DT_SONAME, 3)]);
+        let info = info.unwrap();
+        assert_eq!((info.rpath, info.runpath, info.soname), (None, Some(2), None));
+        assert_eq!(info.entries.len(), 2, "what follows DT_NULL is not looked at");
+    }
+
+    #[test]
+    fn strings_end_inside_the_table() {
+        let info = decode(&[(consts::DT_STRTAB, 0x3fe), (consts::DT_STRSZ, 2)]).unwrap();
+        let mut bytes = std::vec![b'x'; 0x400];
+        assert_eq!(info.strings.get(&Bytes::new(bytes.clone()), 0), Err(Problem::BadString { offset: 0 }));
+        bytes[0x3ff] = 0;
+        let image = Bytes::new(bytes);
+        assert_eq!(info.strings.get(&image, 0), Ok(&b"x"[..]));
+        assert_eq!(info.strings.get(&image, 2), Err(Problem::BadString { offset: 2 }));
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused() {
+        assert_eq!(decode(&[(consts::DT_TEXTREL, 0)]), Err(Problem::Unsupported("DT_TEXTREL")));
+        assert_eq!(decode(&[(consts::DT_FLAGS, 4)]), Err(Problem::Unsupported("DF_TEXTREL")));
+    }
+}

@@ -1,0 +1,513 @@
+//! What can be wrong, and how it is said in one line.
+//!
+//! A [`Problem`] says what and where, with the numbers; an [`Error`] adds who. Both are plain values: no
+//! allocation, no borrow of an image. Names are copies in the arena (`'a`).
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::addr::{FileOffset, Vaddr};
+use crate::arena::OutOfMemory;
+use crate::machine::{Machine, Native};
+
+/// An error number of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            1 => "EPERM",
+            2 => "ENOENT",
+            4 => "EINTR",
+            5 => "EIO",
+            6 => "ENXIO",
+            9 => "EBADF",
+            11 => "EAGAIN",
+            12 => "ENOMEM",
+            13 => "EACCES",
+            17 => "EEXIST",
+            20 => "ENOTDIR",
+            21 => "EISDIR",
+            22 => "EINVAL",
+            23 => "ENFILE",
+            24 => "EMFILE",
+            36 => "ENAMETOOLONG",
+            38 => "ENOSYS",
+            40 => "ELOOP",
+            _ => return write!(f, "errno {}", self.0),
+        };
+        f.write_str(name)
+    }
+}
+
+/// Why a file is not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The kernel said no.
+    Errno(Errno),
+    /// It is there, and not a regular file: a directory, FIFO, socket or device.
+    NotRegular,
+}
+
+impl OpenError {
+    /// Whether a search goes on: there is no such file, or none that we may read.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        // ENOENT, ENOTDIR, EACCES, EPERM, ENAMETOOLONG, ELOOP. Anything else (no descriptors left, say) is a
+        // failure of the search itself.
+        matches!(self, Self::Errno(Errno(2 | 20 | 13 | 1 | 36 | 40)))
+    }
+}
+
+impl From<OpenError> for Problem<'_> {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Errno(errno) => Self::Open(errno),
+            OpenError::NotRegular => Self::NotRegular,
+        }
+    }
+}
+
+impl Errno {
+    /// Operation not permitted.
+    pub const EPERM: Self = Self(1);
+    /// No such device or address.
+    pub const ENXIO: Self = Self(6);
+    /// Not an executable of a usable format.
+    pub const ENOEXEC: Self = Self(8);
+    /// No memory.
+    pub const ENOMEM: Self = Self(12);
+    /// No such file or directory.
+    pub const ENOENT: Self = Self(2);
+    /// The name is longer than a path may be.
+    pub const ENAMETOOLONG: Self = Self(36);
+}
+
+/// Something of an object that is found through PT_DYNAMIC or a program header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// PT_DYNAMIC.
+    Dynamic,
+    /// DT_STRTAB and DT_STRSZ.
+    Strings,
+    /// DT_SYMTAB.
+    Symbols,
+    /// DT_GNU_HASH.
+    GnuHash,
+    /// DT_HASH.
+    Hash,
+    /// DT_RELA and DT_RELASZ.
+    Rela,
+    /// DT_JMPREL and DT_PLTRELSZ.
+    JmpRel,
+    /// DT_RELR and DT_RELRSZ.
+    Relr,
+    /// DT_INIT_ARRAY and DT_INIT_ARRAYSZ.
+    InitArray,
+    /// DT_FINI_ARRAY and DT_FINI_ARRAYSZ.
+    FiniArray,
+    /// DT_VERSYM.
+    Versym,
+    /// DT_VERNEED and DT_VERNEEDNUM.
+    Verneed,
+    /// PT_TLS.
+    TlsImage,
+    /// PT_GNU_RELRO.
+    Relro,
+    /// PT_NOTE.
+    Note,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dynamic => "PT_DYNAMIC",
+            Self::Strings => "DT_STRTAB",
+            Self::Symbols => "DT_SYMTAB",
+            Self::GnuHash => "DT_GNU_HASH",
+            Self::Hash => "DT_HASH",
+            Self::Rela => "DT_RELA",
+            Self::JmpRel => "DT_JMPREL",
+            Self::Relr => "DT_RELR",
+            Self::InitArray => "DT_INIT_ARRAY",
+            Self::FiniArray => "DT_FINI_ARRAY",
+            Self::Versym => "DT_VERSYM",
+            Self::Verneed => "DT_VERNEED",
+            Self::TlsImage => "PT_TLS",
+            Self::Relro => "PT_GNU_RELRO",
+            Self::Note => "PT_NOTE",
+        })
+    }
+}
+
+/// What is wrong with a PT_LOAD segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentFault {
+    /// `p_vaddr + p_memsz` or `p_offset + p_filesz` does not fit in 64 bits.
+    Wraps,
+    /// `p_filesz` is larger than `p_memsz`.
+    FileLargerThanMemory,
+    /// `p_align` is not a power of two, or `p_vaddr` and `p_offset` differ modulo the page size.
+    Misaligned,
+    /// It begins before the end of the one before it.
+    Overlaps,
+    /// It is writable and executable.
+    WritableAndExecutable,
+    /// It ends in zeroed bytes within a page of the file, and is not writable.
+    ZeroesReadOnly,
+}
+
+impl fmt::Display for SegmentFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wraps => "wraps around",
+            Self::FileLargerThanMemory => "has p_filesz larger than p_memsz",
+            Self::Misaligned => "is misaligned",
+            Self::Overlaps => "is out of order or overlaps the one before it",
+            Self::WritableAndExecutable => "is writable and executable",
+            Self::ZeroesReadOnly => "ends in zeroed bytes but is not writable",
+        })
+    }
+}
+
+/// What is wrong, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem<'a> {
+    /// The file could not be opened.
+    Open(Errno),
+    /// What has the file's name is not a regular file.
+    NotRegular,
+    /// The file could not be read.
+    Read(Errno),
+    /// Memory for the object could not be mapped.
+    Map(Errno),
+    /// The protection of the object's pages could not be changed.
+    Protect(Errno),
+    /// The loader's own tables do not fit in memory.
+    OutOfMemory(OutOfMemory),
+    /// The file ends before what its headers promise.
+    Truncated {
+        /// Where the promised part ends.
+        end: FileOffset,
+        /// Size of the file in bytes.
+        size: u64,
+    },
+    /// No ELF magic.
+    NotElf,
+    /// `EI_CLASS` is not ELFCLASS64.
+    Class(u8),
+    /// `EI_DATA` is not ELFDATA2LSB.
+    Encoding(u8),
+    /// `e_version` or `EI_VERSION` is not EV_CURRENT.
+    Version(u32),
+    /// `e_machine` is another machine's.
+    Machine(u16),
+    /// `e_type` is not ET_DYN.
+    Type(u16),
+    /// `e_phentsize` or `e_phnum` is not usable.
+    ProgramHeaders {
+        /// `e_phnum`.
+        count: u16,
+        /// `e_phentsize` in bytes.
+        entry_size: u16,
+    },
+    /// More PT_LOAD segments than the loader has room for.
+    TooManySegments {
+        /// How many there is room for.
+        limit: usize,
+    },
+    /// No PT_LOAD with memory in it.
+    NoSegments,
+    /// A PT_LOAD segment is not usable.
+    Segment {
+        /// Where it asks to be.
+        vaddr: Vaddr,
+        /// What is wrong with it.
+        fault: SegmentFault,
+    },
+    /// No PT_DYNAMIC, so nothing to link with.
+    NoDynamic,
+    /// An address in PT_DYNAMIC without the size that belongs to it, or the other way round.
+    HalfTable(Table),
+    /// The entry size or total size of a table is wrong.
+    TableSize {
+        /// Which table.
+        table: Table,
+        /// The size in bytes that is wrong.
+        size: u64,
+    },
+    /// A table, or an entry of it, is not in readable memory of the object.
+    OutsideImage {
+        /// Which table.
+        table: Table,
+        /// Where it is said to be.
+        vaddr: Vaddr,
+    },
+    /// A string offset is outside DT_STRTAB or the string has no end.
+    BadString {
+        /// Offset in the string table.
+        offset: u64,
+    },
+    /// Something is asked for that the loader does not do; by its name in the specifications.
+    Unsupported(&'static str),
+    /// A relocation type that the loader does not do.
+    Relocation {
+        /// Its number.
+        r_type: u32,
+        /// `r_offset`.
+        at: Vaddr,
+    },
+    /// A relocation would write where the object has no writable memory.
+    RelocationOutside {
+        /// Its number.
+        r_type: u32,
+        /// `r_offset`.
+        at: Vaddr,
+    },
+    /// No object in scope defines the symbol.
+    UndefinedSymbol(&'a [u8]),
+    /// A symbol is found, but of a kind that the relocation can not use.
+    SymbolKind {
+        /// Its name.
+        symbol: &'a [u8],
+        /// What stands in the way.
+        why: &'static str,
+    },
+    /// The ABI note asks for a newer loader.
+    NewerAbi {
+        /// `abi_major` of the note.
+        abi_major: u16,
+        /// `min_loader` of the note.
+        min_loader: u32,
+    },
+    /// The ABI note has flags that must be understood and are not.
+    AbiFlags(u32),
+    /// Thread-local storage of the program and its libraries does not fit.
+    TlsSize(u64),
+    /// RLIMIT_STACK leaves no room for the gap that native libraries need.
+    StackTooSmall {
+        /// RLIMIT_STACK in bytes.
+        limit: u64,
+        /// What would be enough, in bytes.
+        needed: u64,
+    },
+    /// There is no libc's ld.so on the machine.
+    NoLibc,
+    /// A native symbol that no native library defines; with the version that was asked for.
+    NativeSymbol {
+        /// Its name.
+        symbol: &'a [u8],
+        /// Its version, empty if none was asked for.
+        version: &'a [u8],
+    },
+    /// The environment forbids bogomapping, and the other way is not there.
+    NeverBogomap,
+    /// No random bytes for the stack protector.
+    NoRandom,
+    /// The thread pointer could not be set.
+    ThreadPointer,
+    /// The loader was executed as a program.
+    ExecutedDirectly,
+    /// A name in a DT_NEEDED or in a search path that can not be used when AT_SECURE is set.
+    InsecureName(&'a [u8]),
+}
+
+impl From<OutOfMemory> for Problem<'_> {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+/// Bytes of a name, escaped so that they can not drive a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if character.is_control() {
+                    write!(f, "{}", character.escape_default())?;
+                } else {
+                    fmt::Write::write_char(f, character)?;
+                }
+            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+impl Problem<'_> {
+    fn write_header(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NotElf => f.write_str("not an ELF file"),
+            Self::Class(class) => write!(f, "EI_CLASS is {class}, not ELFCLASS64 (2)"),
+            Self::Encoding(data) => write!(f, "EI_DATA is {data}, not ELFDATA2LSB (1)"),
+            Self::Version(version) => write!(f, "ELF version is {version}, not 1"),
+            Self::Machine(machine) => {
+                write!(f, "e_machine is {machine}, this loader is for {} ({})", Native::NAME, Native::E_MACHINE)
+            }
+            Self::Type(kind) => write!(f, "e_type is {kind}, not ET_DYN (3)"),
+            Self::ProgramHeaders { count, entry_size } => {
+                write!(f, "program headers not usable: e_phnum {count}, e_phentsize {entry_size}")
+            }
+            Self::TooManySegments { limit } => write!(f, "more than {limit} PT_LOAD segments"),
+            Self::NoSegments => f.write_str("no PT_LOAD segment"),
+            Self::Segment { vaddr, fault } => write!(f, "PT_LOAD at {vaddr} {fault}"),
+            Self::NoDynamic => f.write_str("no PT_DYNAMIC"),
+            Self::NewerAbi { abi_major, min_loader } => write!(
+                f,
+                "made for ABI {abi_major} and loader {}.{}; this loader is {}.{} with ABI {}",
+                min_loader >> 16,
+                min_loader & 0xffff,
+                rt0::LOADER_VERSION >> 16,
+                rt0::LOADER_VERSION & 0xffff,
+                rt0::ABI_MAJOR,
+            ),
+            Self::AbiFlags(flags) => write!(f, "ABI note has unknown mandatory flags {flags:#x}"),
+            _ => Err(fmt::Error),
+        }
+    }
+}
+
+impl fmt::Display for Problem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Open(errno) => write!(f, "can not be opened: {errno}"),
+            Self::NotRegular => f.write_str("can not be opened: not a regular file"),
+            Self::Read(errno) => write!(f, "can not be read: {errno}"),
+            Self::Map(errno) => write!(f, "can not be mapped: {errno}"),
+            Self::Protect(errno) => write!(f, "mprotect failed: {errno}"),
+            Self::OutOfMemory(OutOfMemory(bytes)) => write!(f, "no memory for {bytes} bytes of loader tables"),
+            Self::Truncated { end, size } => {
+                write!(f, "file of {size} bytes ends before {end}, which its headers promise")
+            }
+            Self::HalfTable(table) => write!(f, "{table} has an address or a size, but not both"),
+            Self::TableSize { table, size } => write!(f, "{table} has a wrong size: {size} bytes"),
+            Self::OutsideImage { table, vaddr } => write!(f, "{table} outside the image at {vaddr}"),
+            Self::BadString { offset } => write!(f, "no string at offset {offset:#x} of DT_STRTAB"),
+            Self::Unsupported(what) => write!(f, "{what} is not supported"),
+            Self::Relocation { r_type, at } => {
+                let name = Native::r_type_name(r_type);
+                let open = if name.is_empty() { "" } else { " " };
+                write!(f, "relocation type {r_type}{open}{name} at {at} is not supported")
+            }
+            Self::RelocationOutside { r_type, at } => {
+                write!(f, "relocation type {r_type} at {at}, which is not writable memory of the object")
+            }
+            Self::UndefinedSymbol(symbol) => write!(f, "undefined symbol: {}", Escaped(symbol)),
+            Self::SymbolKind { symbol, why } => write!(f, "symbol {}: {why}", Escaped(symbol)),
+            Self::TlsSize(bytes) => write!(f, "thread-local storage of {bytes} bytes does not fit"),
+            Self::StackTooSmall { limit, needed } => write!(
+                f,
+                "stack too small for native libraries: RLIMIT_STACK is {limit} bytes, {needed} are needed"
+            ),
+            Self::NoLibc => f.write_str("a native library is needed, but there is no libc to load it with"),
+            Self::NativeSymbol { symbol, version: b"" } => {
+                write!(f, "undefined symbol: {} (in no native library)", Escaped(symbol))
+            }
+            Self::NativeSymbol { symbol, version } => {
+                let (symbol, version) = (Escaped(symbol), Escaped(version));
+                write!(f, "undefined symbol: {symbol}@{version} (in no native library)")
+            }
+            Self::NeverBogomap => f.write_str(
+                "bogomapping is turned off by the environment, and there is no slulrtld-using-libc to run it with",
+            ),
+            Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
+            Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
+            Self::ExecutedDirectly => f.write_str(
+                "executed directly, which is not supported; run a program that names this file in PT_INTERP",
+            ),
+            Self::InsecureName(name) => {
+                write!(f, "{}: not a name to follow in a set-id program", Escaped(name))
+            }
+            _ => self.write_header(f),
+        }
+    }
+}
+
+impl Problem<'_> {
+    /// The error number that comes closest, for callers that get nothing else.
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        match *self {
+            Self::Open(errno) | Self::Read(errno) | Self::Map(errno) | Self::Protect(errno) => errno,
+            Self::NoLibc => Errno::ENOENT,
+            Self::OutOfMemory(_) => Errno::ENOMEM,
+            Self::NeverBogomap => Errno::EPERM,
+            _ => Errno::ENOEXEC,
+        }
+    }
+}
+
+/// What is wrong with which object. Displays as `<object>: <problem>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error<'a> {
+    /// Path of the object, or its name in DT_NEEDED.
+    pub object: &'a [u8],
+    /// What is wrong with it.
+    pub problem: Problem<'a>,
+}
+
+impl fmt::Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Escaped(self.object), self.problem)
+    }
+}
+
+/// Says which object a problem is of.
+pub trait OfObject<'a, T> {
+    /// Attaches the object's name.
+    fn of(self, object: &'a [u8]) -> Result<T, Error<'a>>;
+}
+
+impl<'a, T, P: Into<Problem<'a>>> OfObject<'a, T> for Result<T, P> {
+    fn of(self, object: &'a [u8]) -> Result<T, Error<'a>> {
+        self.map_err(|problem| Error { object, problem: problem.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Errno, Error, Escaped, Problem, Table};
+    use crate::addr::Vaddr;
+    use std::string::ToString;
+
+    #[test]
+    fn one_line_with_the_numbers() {
+        let problem = Problem::OutsideImage { table: Table::Rela, vaddr: Vaddr(0x1f000) };
+        let error = Error { object: b"libfoo.so", problem };
+        assert_eq!(error.to_string(), "libfoo.so: DT_RELA outside the image at vaddr 0x1f000");
+        let unknown = Problem::Relocation { r_type: 250, at: Vaddr(16) };
+        assert_eq!(unknown.to_string(), "relocation type 250 at vaddr 0x10 is not supported");
+        assert_eq!(Errno(99).to_string(), "errno 99");
+    }
+
+    #[test]
+    fn names_can_not_drive_a_terminal() {
+        assert_eq!(Escaped(b"a\x1b[2J\n\xff\xc3\xa9").to_string(), "a\\u{1b}[2J\\n\\xff\u{e9}");
+    }
+
+    #[test]
+    fn every_problem_has_a_text() {
+        let problems = [
+            Problem::NotElf,
+            Problem::Class(1),
+            Problem::Encoding(2),
+            Problem::Version(0),
+            Problem::Machine(3),
+            Problem::Type(2),
+            Problem::ProgramHeaders { count: 0, entry_size: 56 },
+            Problem::TooManySegments { limit: 32 },
+            Problem::NoSegments,
+            Problem::NoDynamic,
+            Problem::NewerAbi { abi_major: 2, min_loader: 0x2_0000 },
+            Problem::AbiFlags(4),
+        ];
+        for problem in problems {
+            assert!(!problem.to_string().is_empty());
+        }
+    }
+}

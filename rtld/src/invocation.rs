@@ -1,0 +1,82 @@
+//! What the environment asks of the loader.
+#![forbid(unsafe_code)]
+
+/// Settings from `LD_*` variables. A process that is secure has none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings<'e> {
+    /// LD_SLUL_EAGER_LOAD_LIBC: bring libc in before the program's entry.
+    pub eager_libc: bool,
+    /// LD_SLUL_SLOW_RELIABLE_LIBC_LOADING or LD_SLUL_DISABLE_LIBC_BOGOLOADING: never bogomap.
+    pub never_bogomap: bool,
+    /// LD_SLUL_DEBUG.
+    pub debug: Option<&'e [u8]>,
+    /// LD_SLUL_DEBUG_OUTPUT.
+    pub debug_output: Option<&'e [u8]>,
+    /// LD_LIBRARY_PATH.
+    pub library_path: Option<&'e [u8]>,
+}
+
+impl<'e> Settings<'e> {
+    /// From the strings of the environment. Of a repeated variable the first counts.
+    pub fn from_environment(variables: impl Iterator<Item = &'e [u8]>) -> Self {
+        let mut values: [Option<&'e [u8]>; 6] = [None; 6];
+        for variable in variables {
+            // Most variables fail here, on the first three bytes.
+            let Some(rest) = variable.strip_prefix(b"LD_") else { continue };
+            let Some(equals) = rest.iter().position(|&byte| byte == b'=') else { continue };
+            let (name, value) = rest.split_at_checked(equals).unwrap_or_default();
+            let known = NAMES.iter().position(|&known| known == name);
+            if let Some(place) = known.and_then(|index| values.get_mut(index)) {
+                *place = place.or(value.get(1..));
+            }
+        }
+        let [eager, slow, disable, debug, debug_output, library_path] = values;
+        let on = |value: Option<&[u8]>| value.is_some_and(|value| !value.is_empty() && value != b"0");
+        let text = |value: Option<&'e [u8]>| value.filter(|_| on(value));
+        Self {
+            eager_libc: on(eager),
+            never_bogomap: on(slow) || on(disable),
+            debug: text(debug),
+            debug_output: text(debug_output),
+            library_path: library_path.filter(|path| !path.is_empty()),
+        }
+    }
+}
+
+/// Names without their `LD_`.
+const NAMES: [&[u8]; 6] = [
+    b"SLUL_EAGER_LOAD_LIBC",
+    b"SLUL_SLOW_RELIABLE_LIBC_LOADING",
+    b"SLUL_DISABLE_LIBC_BOGOLOADING",
+    b"SLUL_DEBUG",
+    b"SLUL_DEBUG_OUTPUT",
+    b"LIBRARY_PATH",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    fn settings<'e>(variables: &[&'e str]) -> Settings<'e> {
+        Settings::from_environment(variables.iter().map(|variable| variable.as_bytes()))
+    }
+
+    #[test]
+    fn zero_and_empty_are_off() {
+        assert!(settings(&["LD_SLUL_EAGER_LOAD_LIBC=1"]).eager_libc);
+        assert!(settings(&["LD_SLUL_EAGER_LOAD_LIBC=yes"]).eager_libc);
+        for off in ["LD_SLUL_EAGER_LOAD_LIBC=0", "LD_SLUL_EAGER_LOAD_LIBC=", "LD_SLUL_EAGER_LOAD_LIBC"] {
+            assert_eq!(settings(&[off]), Settings::default(), "{off}");
+        }
+        assert_eq!(settings(&["LD_SLUL_DEBUG=0"]).debug, None);
+        assert!(settings(&["LD_SLUL_DISABLE_LIBC_BOGOLOADING=1"]).never_bogomap);
+    }
+
+    #[test]
+    fn the_first_of_a_repeated_variable_counts() {
+        let both = settings(&["LD_SLUL_DEBUG=libs", "LD_SLUL_DEBUG=all", "", "=", "LD_LIBRARY_PATH=/a:/b"]);
+        assert_eq!(both.debug, Some(&b"libs"[..]));
+        assert_eq!(both.library_path, Some(&b"/a:/b"[..]));
+        assert!(!settings(&["LD_SLUL_EAGER_LOAD_LIBC=0", "LD_SLUL_EAGER_LOAD_LIBC=1"]).eager_libc);
+    }
+}

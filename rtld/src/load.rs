@@ -1,0 +1,282 @@
+//! The pipeline: open and map what DT_NEEDED names, relocate it, seal it.
+//!
+//! Each phase consumes the one before it, so none can be skipped, repeated or reordered:
+//! [`load`] -> [`Loaded::relocate`] -> [`Relocated::seal`] -> [`Sealed`].
+#![forbid(unsafe_code)]
+
+use crate::addr::{FileOffset, PageSize, to_usize};
+use crate::arena::{Arena, List};
+use crate::dynamic::DynamicInfo;
+use crate::elf::{Decode, Phdr, consts, size};
+use crate::error::{Error, OfObject, Problem};
+use crate::headers::{Headers, MAX_PHDRS};
+use crate::init;
+use crate::namespace::{Module, Namespace, Need};
+use crate::native::needs::NativeNeeds;
+use crate::note::abi_note;
+use crate::plan::{LoadPlan, Origin, Protection};
+use crate::reloc::{Relocator, Seen, Stubs};
+use crate::report::{Category, Trace};
+use crate::resolve::Resolver;
+use crate::seam::{AddressSpace, FileInfo};
+use crate::tls::{self, TlsLayout};
+
+/// An object that is in memory already: the program, or the loader.
+#[derive(Debug)]
+pub struct Present<'a, I> {
+    /// What to call it.
+    pub path: &'a [u8],
+    /// Its memory.
+    pub image: I,
+    /// What is where in it.
+    pub plan: LoadPlan,
+}
+
+/// What to load, and under which circumstances.
+#[derive(Debug)]
+pub struct Request<'a, I> {
+    /// The program.
+    pub program: Present<'a, I>,
+    /// The loader itself.
+    pub loader: Present<'a, I>,
+    /// Value of LD_LIBRARY_PATH; none if `secure`.
+    pub library_path: Option<&'a [u8]>,
+    /// Absolute path of the program, for `$ORIGIN`; none if it is not known, or `secure`.
+    pub program_path: Option<&'a [u8]>,
+    /// AT_SECURE.
+    pub secure: bool,
+    /// Size of a page.
+    pub page: PageSize,
+    /// Where trace lines go.
+    pub trace: Trace,
+}
+
+/// An object's file, mapped and judged sane, not yet part of anything.
+pub struct Mapped<I> {
+    /// What is mapped where.
+    pub plan: LoadPlan,
+    /// Its tables.
+    pub dynamic: DynamicInfo,
+    /// Its memory.
+    pub image: I,
+    /// `e_entry`.
+    pub entry: crate::addr::Vaddr,
+    /// Where its program headers are in the file.
+    pub headers: Headers,
+}
+
+/// Reads the headers of an open file, plans it and maps it.
+pub fn map_object<S: AddressSpace>(
+    sys: &S,
+    file: &S::File,
+    info: &FileInfo,
+    page: PageSize,
+) -> Result<Mapped<S::Image>, Problem<'static>> {
+    const BUFFER: usize = MAX_PHDRS as usize * size::PHDR;
+    let mut buffer = [0u8; BUFFER];
+    let read = sys.read_at(file, FileOffset(0), &mut buffer).map_err(Problem::Read)?;
+    let headers = Headers::parse(buffer.get(..read).unwrap_or_default(), info.size)?;
+    let entry = crate::addr::Vaddr(crate::elf::Ehdr::decode(&buffer).e_entry);
+    if headers.e_type != consts::ET_DYN {
+        return Err(Problem::Type(headers.e_type));
+    }
+    let start = to_usize(headers.phoff.0);
+    let in_buffer = start.checked_add(headers.table_size()).filter(|&end| end <= read);
+    let table = match in_buffer {
+        Some(end) => buffer.get(start..end),
+        None => {
+            let table = buffer.get_mut(..headers.table_size()).unwrap_or_default();
+            let read = sys.read_at(file, headers.phoff, table).map_err(Problem::Read)?;
+            buffer.get(..read)
+        }
+    };
+    // A file that shrank since fstat gives fewer headers; what is missing is missed below.
+    let phdrs = table.unwrap_or_default().chunks_exact(size::PHDR).map(Phdr::decode);
+    let plan = LoadPlan::new(phdrs, Origin::File { size: info.size }, page)?;
+    let mut image = sys.reserve(&plan).map_err(Problem::Map)?;
+    for segment in plan.segments() {
+        sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;
+    }
+    let dynamic = DynamicInfo::decode(&image, plan.dynamic.ok_or(Problem::NoDynamic)?)?;
+    Ok(Mapped { plan, dynamic, image, entry, headers })
+}
+
+/// Everything of this world is mapped; nothing is relocated.
+pub struct Loaded<'a, I> {
+    arena: &'a Arena,
+    namespace: Namespace<'a, I>,
+    natives: NativeNeeds<'a>,
+    tls: TlsLayout,
+    trace: Trace,
+}
+
+fn present<'a, I: crate::seam::ImageMut>(
+    object: Present<'a, I>,
+    needer: Option<usize>,
+) -> Result<Module<'a, I>, Error<'a>> {
+    let Present { path, image, plan } = object;
+    let dynamic = match plan.dynamic {
+        Some(place) => DynamicInfo::decode(&image, place).of(path)?,
+        None => DynamicInfo::default(),
+    };
+    dynamic.require_supported(&image).of(path)?;
+    let note = abi_note(&image, &plan).of(path)?;
+    let (info, tls_offset, needed) = (None, None, &[][..]);
+    Ok(Module { path, soname: path, info, needer, plan, dynamic, image, needed, tls_offset, note })
+}
+
+/// Maps what the program needs, breadth first.
+pub fn load<'a, S: AddressSpace>(
+    sys: &S,
+    arena: &'a Arena,
+    request: Request<'a, S::Image>,
+) -> Result<Loaded<'a, S::Image>, Error<'a>> {
+    let Request { program, loader, library_path, program_path, secure, page, trace } = request;
+    let mut modules = List::new(arena);
+    let mut loader = present(loader, None)?;
+    if let Some(offset) = loader.dynamic.soname {
+        let soname = loader.dynamic.strings.get(&loader.image, offset).of(loader.path)?;
+        loader.soname = arena.copy(soname).of(loader.path)?;
+    }
+    let program_name = program.path;
+    modules.push(present(program, None)?).of(program_name)?;
+    let mut natives = NativeNeeds::new(arena);
+    let mut resolver = Resolver {
+        sys,
+        arena,
+        loader_soname: loader.soname,
+        library_path,
+        program_path,
+        secure,
+        page,
+        trace,
+        modules: &mut modules,
+        natives: &mut natives,
+    };
+    // Breadth first: the list grows at its end while it is walked from its start.
+    let mut index = 0;
+    while resolver.needs_of(index)? {
+        index = index.saturating_add(1);
+    }
+    let mut layout = TlsLayout::default();
+    for module in modules.iter_mut() {
+        if let Some(tls) = &module.plan.tls {
+            module.tls_offset = Some(layout.place(tls).of(module.path)?);
+        }
+    }
+    let loader_name = loader.path;
+    modules.push(loader).of(loader_name)?;
+    Ok(Loaded { arena, namespace: Namespace::new(modules), natives, tls: layout, trace })
+}
+
+impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
+    /// Writes all relocations. Native functions get first-call stubs.
+    pub fn relocate(self, stubs: Stubs) -> Result<Relocated<'a, I>, Error<'a>> {
+        let Self { arena, mut namespace, mut natives, tls, trace } = self;
+        let mut relocator =
+            Relocator { namespace: &mut namespace, natives: &mut natives, stubs, arena, seen: Seen::default() };
+        relocator.run()?;
+        let Seen { canary, libc_wanted } = relocator.seen;
+        if let Some((import, why)) = natives.eager {
+            let name = natives.imports.get(to_usize(import.into())).map_or(&b""[..], |import| import.name);
+            let name = crate::error::Escaped(name);
+            trace.line(Category::Libc, format_args!("loaded eagerly: {name} {}", why.text()));
+        }
+        Ok(Relocated { arena, namespace, natives, tls, canary, libc_wanted })
+    }
+}
+
+/// Every word has its value; RELRO is still writable.
+pub struct Relocated<'a, I> {
+    arena: &'a Arena,
+    namespace: Namespace<'a, I>,
+    natives: NativeNeeds<'a>,
+    tls: TlsLayout,
+    canary: bool,
+    libc_wanted: bool,
+}
+
+impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
+    /// What is needed of native libraries.
+    #[must_use]
+    pub fn natives(&self) -> &NativeNeeds<'a> {
+        &self.natives
+    }
+
+    /// Whether the link map has, or may come to have, more than the program and the loader.
+    #[must_use]
+    pub fn link_map_changes(&self) -> bool {
+        self.namespace.loaded().len() > 1 || self.natives.any() || self.libc_wanted
+    }
+
+    /// Tells a debugger, through the program's DT_DEBUG, where `_r_debug` is. Has to happen before sealing:
+    /// linkers put the dynamic section into RELRO.
+    pub fn set_debug(&mut self, r_debug: crate::addr::RuntimeAddr) {
+        let program = self.namespace.module_mut(0);
+        if let Some(place) = program.dynamic.debug {
+            // A dynamic section in read-only memory is left as it is: gdb then reads `_r_debug` by its name.
+            let _ = program.image.write_word(place, r_debug.0);
+        }
+    }
+
+    /// Makes RELRO read-only, and computes what remains to be known for a start.
+    pub fn seal<S: AddressSpace<Image = I>>(self, sys: &S) -> Result<Sealed<'a, I>, Error<'a>> {
+        let Self { arena, namespace, natives, tls, canary, libc_wanted } = self;
+        for module in namespace.loaded() {
+            protect_relro(sys, module, Protection::READ)?;
+        }
+        let count = namespace.loaded().len();
+        let needs = |object: usize, n: usize| {
+            let needed = namespace.module(object).needed.get(n..).unwrap_or_default();
+            // Needs that are not modules of this world are passed over by asking for a module twice, which
+            // the order ignores.
+            needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
+        };
+        let program = namespace.module(0).path;
+        let init_order = init::order(arena, count, needs).of(program)?;
+        Ok(Sealed { namespace, natives, tls, canary, libc_wanted, init_order })
+    }
+}
+
+/// Changes the protection of a module's RELRO pages, if it has any.
+pub fn protect_relro<'a, S: AddressSpace>(
+    sys: &S,
+    module: &Module<'a, S::Image>,
+    protection: Protection,
+) -> Result<(), Error<'a>> {
+    match module.plan.relro {
+        Some(range) => sys.protect(&module.image, range, protection).map_err(Problem::Protect).of(module.path),
+        None => Ok(()),
+    }
+}
+
+/// Ready to be initialised and entered.
+pub struct Sealed<'a, I> {
+    /// The objects.
+    pub namespace: Namespace<'a, I>,
+    /// What is left to the system's ld.so.
+    pub natives: NativeNeeds<'a>,
+    /// Layout of the thread-local block.
+    pub tls: TlsLayout,
+    /// Whether some object has code that reads the stack protector's canary.
+    pub canary: bool,
+    /// Whether the program may ask for libc without any native symbol.
+    pub libc_wanted: bool,
+    /// Numbers of the modules, dependencies first, the program last.
+    pub init_order: &'a [usize],
+}
+
+impl<'a, I: crate::seam::ImageMut> Sealed<'a, I> {
+    /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
+    pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
+        for module in self.namespace.loaded() {
+            let (Some(segment), Some(offset)) = (&module.plan.tls, module.tls_offset) else { continue };
+            let outside = Problem::OutsideImage { table: crate::error::Table::TlsImage, vaddr: segment.vaddr };
+            let image = module.image.bytes(segment.vaddr, segment.file_size).ok_or(outside).of(module.path)?;
+            if !tls::fill(block, offset, image) {
+                return Err(Problem::TlsSize(segment.mem_size)).of(module.path);
+            }
+        }
+        Ok(())
+    }
+}

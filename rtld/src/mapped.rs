@@ -1,0 +1,92 @@
+//! The memory of an object that is mapped in this process.
+//!
+//! # Safety
+//! This file exists because an object's memory is reached through a raw pointer. It rests on the plan: a
+//! segment that the plan calls readable or writable is mapped so for as long as the image lives, which
+//! [`MappedImage::adopt`] makes its caller promise. RELRO is the exception: it stops being writable when it
+//! is sealed, and nothing is written through an image after that but by unsealing first.
+#![allow(unsafe_code)]
+
+use core::ptr::NonNull;
+use core::slice;
+
+use crate::addr::{LoadBias, Vaddr, from_usize, to_usize};
+use crate::plan::LoadPlan;
+use crate::seam::{Image, ImageMut};
+
+/// A mapped object; unmapped when dropped, unless it was adopted.
+#[derive(Debug)]
+pub struct MappedImage {
+    start: NonNull<u8>,
+    plan: LoadPlan,
+    owned: bool,
+}
+
+impl MappedImage {
+    /// An image at `start`, which is where the plan's span begins.
+    ///
+    /// # Safety
+    /// The plan's segments are, or will be before anything is read or written, mapped there as the plan says,
+    /// and nothing else writes to them while a borrow from the image lasts. If `owned`, the span is the
+    /// image's own to unmap.
+    #[must_use]
+    pub unsafe fn adopt(start: NonNull<u8>, plan: LoadPlan, owned: bool) -> Self {
+        Self { start, plan, owned }
+    }
+
+    /// A pointer to `vaddr`, if a segment holds `len` bytes from there and `permitted` allows.
+    fn pointer(&self, vaddr: Vaddr, len: u64, write: bool) -> Option<NonNull<u8>> {
+        let segment = self.plan.segment_of(vaddr, len)?;
+        let permitted = if write { segment.protection.write } else { segment.protection.read };
+        let distance = vaddr.0.checked_sub(self.plan.span.start.0).filter(|_| permitted)?;
+        // SAFETY: the segment is inside the span, which is one mapping from `start` on.
+        Some(unsafe { self.start.add(to_usize(distance)) })
+    }
+
+    /// A pointer to `len` bytes at `vaddr` within the plan's span, for changing what is mapped there.
+    #[must_use]
+    pub fn span_pointer(&self, vaddr: Vaddr, len: u64) -> Option<NonNull<u8>> {
+        let distance = vaddr.0.checked_sub(self.plan.span.start.0)?;
+        if distance.checked_add(len)? > self.plan.span.len() {
+            return None;
+        }
+        // SAFETY: inside the span, as just checked.
+        Some(unsafe { self.start.add(to_usize(distance)) })
+    }
+}
+
+impl Image for MappedImage {
+    fn bias(&self) -> LoadBias {
+        let start = from_usize(self.start.as_ptr().expose_provenance());
+        LoadBias::new(crate::addr::RuntimeAddr(start), self.plan.span.start)
+    }
+
+    fn bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {
+        let pointer = self.pointer(vaddr, len, false)?;
+        // SAFETY: a readable segment holds `len` bytes from there, by `adopt`.
+        Some(unsafe { slice::from_raw_parts(pointer.as_ptr(), to_usize(len)) })
+    }
+
+    fn readable(&self, vaddr: Vaddr) -> u64 {
+        let segment = self.plan.segment_of(vaddr, 0).filter(|segment| segment.protection.read);
+        segment.map_or(0, |segment| segment.mem_end.0.saturating_sub(vaddr.0))
+    }
+}
+
+impl ImageMut for MappedImage {
+    fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
+        let pointer = self.pointer(vaddr, 8, true)?.cast::<u64>();
+        // SAFETY: a writable segment holds eight bytes there, by `adopt`; no alignment is assumed.
+        unsafe { pointer.write_unaligned(value) };
+        Some(())
+    }
+}
+
+impl Drop for MappedImage {
+    fn drop(&mut self) {
+        if self.owned {
+            // SAFETY: the span is the image's own, by `adopt`, and borrows of it have ended.
+            unsafe { crate::sys::unmap(self.start, self.plan.span.len()) };
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What the program and its libraries need of native libraries: files, symbols, and the slots to fill.
+#![forbid(unsafe_code)]
+
+use crate::addr::{Vaddr, from_usize, to_usize};
+use crate::arena::{Arena, List, OutOfMemory};
+use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type};
+use crate::machine::RelocKind;
+use crate::version::VersionRef;
+
+/// A symbol of a native library, as the program and its libraries refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Import<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// The version and the file that is to define it.
+    pub version: Option<VersionRef<'a>>,
+    /// `st_type` of the first reference that states one.
+    pub st_type: u8,
+    /// Whether some reference is not weak: it must exist.
+    pub strong: bool,
+    /// The module that referred to it first.
+    pub referrer: usize,
+}
+
+/// A word of program or library that ld.so is to fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Module that the word is in.
+    pub module: usize,
+    /// Where it is.
+    pub vaddr: Vaddr,
+    /// What it is to refer to.
+    pub import: u32,
+    /// Relocation type, which ld.so will be given unchanged.
+    pub r_type: u32,
+    /// Addend.
+    pub addend: i64,
+}
+
+/// Why libc can not wait until it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyEager {
+    /// LD_SLUL_EAGER_LOAD_LIBC asks for it.
+    Environment,
+    /// The program reads data: nothing can intercept that.
+    Data,
+    /// The reference does not say whether it is a function.
+    Untyped,
+    /// A weak reference whose address may be tested.
+    Weak,
+    /// A thread-local variable.
+    Tls,
+    /// A function's address with something added to it.
+    Addend,
+    /// There are more functions than first-call stubs.
+    NoStub,
+}
+
+impl WhyEager {
+    /// For a line of trace.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Environment => "asked for by the environment",
+            Self::Data => "is data",
+            Self::Untyped => "may be data: the reference has no type",
+            Self::Weak => "is weak: its address may be tested",
+            Self::Tls => "is thread-local",
+            Self::Addend => "has an addend",
+            Self::NoStub => "is beyond the number of first-call stubs",
+        }
+    }
+}
+
+/// What is needed of native libraries.
+#[derive(Debug)]
+pub struct NativeNeeds<'a> {
+    arena: &'a Arena,
+    /// DT_NEEDED names: the program's in link order, then its libraries'; each once.
+    pub libraries: List<'a, &'a [u8]>,
+    /// The symbols, in the order of first reference. The index is the stub's number.
+    pub imports: List<'a, Import<'a>>,
+    /// The words to fill.
+    pub slots: List<'a, Slot>,
+    /// Open-addressed table of indices into `imports` plus one; a power of two in size.
+    table: &'a mut [u32],
+    /// The first symbol that can not wait, and why.
+    pub eager: Option<(u32, WhyEager)>,
+}
+
+impl<'a> NativeNeeds<'a> {
+    /// Nothing is needed.
+    #[must_use]
+    pub fn new(arena: &'a Arena) -> Self {
+        Self {
+            arena,
+            libraries: List::new(arena),
+            imports: List::new(arena),
+            slots: List::new(arena),
+            table: &mut [],
+            eager: None,
+        }
+    }
+
+    /// Whether any library is native.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        !self.libraries.is_empty()
+    }
+
+    /// Adds a DT_NEEDED name.
+    pub fn library(&mut self, name: &'a [u8]) -> Result<(), OutOfMemory> {
+        if self.libraries.contains(&name) { Ok(()) } else { self.libraries.push(name) }
+    }
+
+    /// The number of the symbol, new or known. Names are copied into the arena once.
+    pub fn import(
+        &mut self,
+        name: &[u8],
+        version: Option<VersionRef<'_>>,
+        sym: &Sym,
+        referrer: usize,
+    ) -> Result<u32, OutOfMemory> {
+        let strong = st_bind(sym) != consts::STB_WEAK;
+        if self.imports.len().saturating_mul(2) >= self.table.len() {
+            self.grow()?;
+        }
+        let (place, known) = self.find(name, version);
+        if let Some(number) = known {
+            if let Some(import) = self.imports.get_mut(to_usize(number.into())) {
+                import.strong |= strong;
+                if import.st_type == consts::STT_NOTYPE {
+                    import.st_type = st_type(sym);
+                }
+            }
+            return Ok(number);
+        }
+        let number = u32::try_from(self.imports.len()).map_err(|_| OutOfMemory(usize::MAX))?;
+        let version = match version {
+            Some(VersionRef { file, version }) => {
+                Some(VersionRef { file: self.arena.copy(file)?, version: self.arena.copy(version)? })
+            }
+            None => None,
+        };
+        let name = self.arena.copy(name)?;
+        self.imports.push(Import { name, version, st_type: st_type(sym), strong, referrer })?;
+        if let Some(entry) = self.table.get_mut(place) {
+            *entry = number.saturating_add(1);
+        }
+        Ok(number)
+    }
+
+    /// Where the symbol is or would be in the table, and its number.
+    fn find(&self, name: &[u8], version: Option<VersionRef<'_>>) -> (usize, Option<u32>) {
+        let mask = self.table.len().wrapping_sub(1);
+        let mut place = to_usize(gnu_hash(name).into()) & mask;
+        // The table is never full, so this ends.
+        while let Some(number) = self.table.get(place).and_then(|entry| entry.checked_sub(1)) {
+            let import = self.imports.get(to_usize(number.into()));
+            if import.is_some_and(|import| import.name == name && import.version == version) {
+                return (place, Some(number));
+            }
+            place = place.wrapping_add(1) & mask;
+        }
+        (place, None)
+    }
+
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let size = self.table.len().saturating_mul(4).max(64);
+        self.table = self.arena.slice(size, 0u32)?;
+        for number in 0..self.imports.len() {
+            let Some(&import) = self.imports.get(number) else { break };
+            let (place, _) = self.find(import.name, import.version);
+            if let (Some(entry), Ok(number)) = (self.table.get_mut(place), u32::try_from(number)) {
+                *entry = number.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a word to fill; answers whether a first-call stub can stand in it until then.
+    pub fn slot(&mut self, slot: Slot, kind: RelocKind, sym: &Sym, stubs: u64) -> Result<bool, OutOfMemory> {
+        self.slots.push(slot)?;
+        let why = why_eager(kind, sym, slot.addend)
+            .or_else(|| (u64::from(slot.import) >= stubs).then_some(WhyEager::NoStub));
+        if let (None, Some(why)) = (self.eager, why) {
+            self.eager = Some((slot.import, why));
+        }
+        Ok(why.is_none())
+    }
+
+    /// Number of symbols.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        from_usize(self.imports.len())
+    }
+}
+
+/// What a reference says about whether the symbol can wait for its first call.
+fn why_eager(kind: RelocKind, sym: &Sym, addend: i64) -> Option<WhyEager> {
+    match kind {
+        // A PLT's slot is called and nothing else, whatever the symbol table says.
+        RelocKind::JumpSlot => None,
+        RelocKind::TpOffset => Some(WhyEager::Tls),
+        _ if st_bind(sym) == consts::STB_WEAK => Some(WhyEager::Weak),
+        _ => match st_type(sym) {
+            consts::STT_FUNC | consts::STT_GNU_IFUNC if addend != 0 => Some(WhyEager::Addend),
+            consts::STT_FUNC | consts::STT_GNU_IFUNC => None,
+            consts::STT_NOTYPE => Some(WhyEager::Untyped),
+            consts::STT_TLS => Some(WhyEager::Tls),
+            _ => Some(WhyEager::Data),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NativeNeeds, Slot, WhyEager};
+    use crate::addr::Vaddr;
+    use crate::arena::Arena;
+    use crate::elf::Sym;
+    use crate::machine::RelocKind;
+    use crate::version::VersionRef;
+    use std::boxed::Box;
+    use std::format;
+    use std::vec;
+
+    fn sym(bind: u8, kind: u8) -> Sym {
+        Sym { st_name: 0, st_info: bind << 4 | kind, st_other: 0, st_shndx: 0, st_value: 0, st_size: 0 }
+    }
+
+    fn arena() -> Arena {
+        Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()))
+    }
+
+    #[test]
+    fn one_number_for_each_name_and_version() {
+        let arena = arena();
+        let mut needs = NativeNeeds::new(&arena);
+        for round in 0..2 {
+            for index in 0..500u32 {
+                let name = format!("symbol{index}");
+                let number = needs.import(name.as_bytes(), None, &sym(1, 2), round).unwrap();
+                assert_eq!(number, index);
+            }
+        }
+        let version = VersionRef { file: b"libc.so.6", version: b"GLIBC_2.2.5" };
+        assert_eq!(needs.import(b"symbol1", Some(version), &sym(1, 2), 0).unwrap(), 500);
+        assert_eq!(needs.import(b"symbol1", Some(version), &sym(1, 2), 0).unwrap(), 500);
+        assert_eq!(needs.imports[7].referrer, 0);
+    }
+
+    #[test]
+    fn one_strong_reference_makes_it_strong() {
+        let arena = arena();
+        let mut needs = NativeNeeds::new(&arena);
+        needs.import(b"f", None, &sym(2, 0), 0).unwrap();
+        assert!(!needs.imports[0].strong);
+        needs.import(b"f", None, &sym(1, 2), 0).unwrap();
+        assert!(needs.imports[0].strong);
+        assert_eq!(needs.imports[0].st_type, 2);
+    }
+
+    #[test]
+    fn what_can_not_wait() {
+        use RelocKind::{Absolute, GlobDat, JumpSlot, TpOffset};
+        for (kind, bind, st_type, addend, expected) in [
+            (JumpSlot, 1, 0, 0, None),
+            (JumpSlot, 2, 0, 0, None),
+            (GlobDat, 1, 2, 0, None),
+            (Absolute, 1, 10, 0, None),
+            (Absolute, 1, 2, 8, Some(WhyEager::Addend)),
+            (GlobDat, 1, 0, 0, Some(WhyEager::Untyped)),
+            (GlobDat, 2, 2, 0, Some(WhyEager::Weak)),
+            (GlobDat, 1, 1, 0, Some(WhyEager::Data)),
+            (TpOffset, 1, 6, 0, Some(WhyEager::Tls)),
+        ] {
+            let arena = arena();
+            let mut needs = NativeNeeds::new(&arena);
+            let slot = Slot { module: 0, vaddr: Vaddr(0), import: 0, r_type: 6, addend };
+            assert_eq!(needs.slot(slot, kind, &sym(bind, st_type), 1).unwrap(), expected.is_none());
+            assert_eq!(needs.eager.map(|(_, why)| why), expected);
+        }
+    }
+
+    #[test]
+    fn stubs_run_out() {
+        let arena = arena();
+        let mut needs = NativeNeeds::new(&arena);
+        let slot = Slot { module: 0, vaddr: Vaddr(0), import: 3, r_type: 7, addend: 0 };
+        assert!(!needs.slot(slot, RelocKind::JumpSlot, &sym(1, 2), 3).unwrap());
+        assert_eq!(needs.eager, Some((3, WhyEager::NoStub)));
+    }
+}

@@ -1,0 +1,139 @@
+//! Lines of text from a fixed buffer: errors, and the trace that LD_SLUL_DEBUG asks for.
+#![forbid(unsafe_code)]
+
+use core::fmt::{self, Write as _};
+
+/// Longest line in bytes, newline included. What is longer is cut.
+pub const LINE: usize = 1024;
+
+/// A line being formatted: prefix, text, newline.
+#[derive(Debug)]
+pub struct Line {
+    bytes: [u8; LINE],
+    len: usize,
+}
+
+impl Line {
+    /// `slulrtld: ` and the text.
+    #[must_use]
+    pub fn new(text: fmt::Arguments<'_>) -> Self {
+        let mut line = Self { bytes: [0; LINE], len: 0 };
+        // The writer takes everything and cuts; only a `Display` that fails on purpose ends up here, with
+        // what it had written so far.
+        let _ = line.write_fmt(format_args!("slulrtld: {text}"));
+        line
+    }
+
+    /// The bytes, ending in one newline.
+    #[must_use]
+    pub fn as_bytes(&mut self) -> &[u8] {
+        let len = self.len.min(LINE.saturating_sub(1));
+        if let Some(end) = self.bytes.get_mut(len) {
+            *end = b'\n';
+        }
+        self.bytes.get(..len.saturating_add(1)).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for &byte in text.as_bytes() {
+            if let Some(place) = self.bytes.get_mut(self.len) {
+                *place = byte;
+                self.len = self.len.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Subjects of LD_SLUL_DEBUG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Category {
+    /// Objects as they are opened, mapped and judged.
+    Files = 1,
+    /// Where a DT_NEEDED is searched for.
+    Libs = 2,
+    /// Bringing libc in.
+    Libc = 4,
+    /// How long the phases took.
+    Timings = 8,
+}
+
+impl Category {
+    /// All of them, with the words of LD_SLUL_DEBUG.
+    pub const ALL: [(&'static [u8], Self); 4] =
+        [(b"files", Self::Files), (b"libs", Self::Libs), (b"libc", Self::Libc), (b"timings", Self::Timings)];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Libs => "libs",
+            Self::Libc => "libc",
+            Self::Timings => "timings",
+        }
+    }
+}
+
+/// Where trace lines go, and which are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace {
+    wanted: u8,
+    write: fn(&[u8]),
+}
+
+impl Trace {
+    /// Nothing is traced.
+    pub const OFF: Self = Self { wanted: 0, write: |_| {} };
+
+    /// From the value of LD_SLUL_DEBUG: words separated by commas, colons or spaces. Unknown words and
+    /// subjects that have nothing to say yet are ignored, as glibc's LD_DEBUG does.
+    #[must_use]
+    pub fn parse(value: &[u8], write: fn(&[u8])) -> Self {
+        let mut wanted = 0;
+        for word in value.split(|byte| matches!(byte, b',' | b':' | b' ')) {
+            for (name, category) in Category::ALL {
+                if word == name || word == b"all" {
+                    wanted |= category as u8;
+                }
+            }
+        }
+        Self { wanted, write }
+    }
+
+    /// Whether lines of this subject are wanted.
+    #[must_use]
+    pub const fn wants(&self, category: Category) -> bool {
+        self.wanted & category as u8 != 0
+    }
+
+    /// Writes one line, if it is wanted.
+    pub fn line(&self, category: Category, text: fmt::Arguments<'_>) {
+        if self.wants(category) {
+            (self.write)(Line::new(format_args!("{}: {text}", category.word())).as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Category, LINE, Line, Trace};
+
+    #[test]
+    fn long_lines_are_cut_and_still_end() {
+        let long = "x".repeat(2 * LINE);
+        let mut line = Line::new(format_args!("{long}"));
+        assert_eq!(line.as_bytes().len(), LINE);
+        assert_eq!(line.as_bytes().last(), Some(&b'\n'));
+        assert_eq!(Line::new(format_args!("a: {}", 7)).as_bytes(), b"slulrtld: a: 7\n");
+    }
+
+    #[test]
+    fn categories_by_word() {
+        let trace = Trace::parse(b"libs,nonsense:libc", |_| {});
+        assert!(trace.wants(Category::Libs) && trace.wants(Category::Libc));
+        assert!(!trace.wants(Category::Files) && !trace.wants(Category::Timings));
+        assert!(Category::ALL.iter().all(|&(_, category)| Trace::parse(b"all", |_| {}).wants(category)));
+    }
+}

@@ -1,0 +1,235 @@
+//! A DT_NEEDED name -> a module of this world, or something that is left to libc.
+//!
+//! One file, one world: a name is searched among libc-free places only. What is found there is a library if
+//! it carries the ABI note or names no libc in its own DT_NEEDED; every other name is native.
+#![forbid(unsafe_code)]
+
+use libc_template::Libc;
+
+use crate::addr::PageSize;
+use crate::arena::{Arena, List};
+use crate::dynamic::DynamicInfo;
+use crate::elf::consts;
+use crate::error::{Error, Escaped, OfObject, OpenError, Problem};
+use crate::load::{Mapped, map_object};
+use crate::namespace::{Module, Need};
+use crate::native::needs::NativeNeeds;
+use crate::note::abi_note;
+use crate::report::{Category, Trace};
+use crate::seam::{AddressSpace, Image};
+use crate::search::{DIRECTORIES, directory, entries, expand, is_path};
+
+/// What resolving needs to know; borrowed from [`crate::load::load`].
+pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
+    pub(crate) sys: &'r S,
+    pub(crate) arena: &'a Arena,
+    pub(crate) loader_soname: &'a [u8],
+    pub(crate) library_path: Option<&'a [u8]>,
+    pub(crate) program_path: Option<&'a [u8]>,
+    pub(crate) secure: bool,
+    pub(crate) page: PageSize,
+    pub(crate) trace: Trace,
+    pub(crate) modules: &'r mut List<'a, Module<'a, S::Image>>,
+    pub(crate) natives: &'r mut NativeNeeds<'a>,
+}
+
+/// What a file turned out to be.
+enum Judged {
+    /// A libc-free library, now this module.
+    Library(usize),
+    /// A library of libc's world.
+    Native,
+    /// A file for some other machine.
+    Foreign(Problem<'static>),
+}
+
+/// Whether an object is built for a libc: it names one in its DT_NEEDED. Which, if so.
+pub fn needs_libc(image: &impl Image, dynamic: &DynamicInfo) -> Result<Option<Libc>, Problem<'static>> {
+    for offset in dynamic.values(image, consts::DT_NEEDED) {
+        if let Some(libc) = Libc::named_by(dynamic.strings.get(image, offset)?) {
+            return Ok(Some(libc));
+        }
+    }
+    Ok(None)
+}
+
+impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
+    /// Resolves all that module `index` needs. `false` if there is no such module.
+    pub(crate) fn needs_of(&mut self, index: usize) -> Result<bool, Error<'a>> {
+        let Some(module) = self.modules.get(index) else { return Ok(false) };
+        let path = module.path;
+        let mut names = List::new(self.arena);
+        for offset in module.dynamic.values(&module.image, consts::DT_NEEDED) {
+            let name = module.dynamic.strings.get(&module.image, offset).of(path)?;
+            names.push(self.arena.copy(name).of(path)?).of(path)?;
+        }
+        let needed = self.arena.slice(names.len(), Need::Outside).of(path)?;
+        for (place, &name) in needed.iter_mut().zip(names.iter()) {
+            *place = self.need(index, name)?;
+            if *place == Need::Outside && name != self.loader_soname {
+                self.natives.library(name).of(path)?;
+            }
+        }
+        if let Some(module) = self.modules.get_mut(index) {
+            module.needed = needed;
+        }
+        Ok(true)
+    }
+
+    fn need(&mut self, needer: usize, name: &'a [u8]) -> Result<Need, Error<'a>> {
+        let known = self.modules.iter().position(|module| module.soname == name);
+        if let Some(index) = known.filter(|&index| index != 0) {
+            return Ok(Need::Module(index));
+        }
+        if name == self.loader_soname || Libc::named_by(name).is_some() {
+            return Ok(Need::Outside);
+        }
+        self.trace.line(Category::Libs, format_args!("{}: searched for", Escaped(name)));
+        let found = if is_path(name) { self.by_path(needer, name)? } else { self.by_name(needer, name)? };
+        match found {
+            Some(index) => Ok(Need::Module(index)),
+            None => {
+                self.trace.line(Category::Libs, format_args!("{}: left to libc", Escaped(name)));
+                Ok(Need::Outside)
+            }
+        }
+    }
+
+    /// A name with a slash is a path, used as it is; it has to exist.
+    fn by_path(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
+        let origin = self.origin(needer);
+        let Some(path) = expand(self.arena, name, origin, self.secure).of(name)? else {
+            return Err(Problem::InsecureName(name)).of(name);
+        };
+        match self.open(needer, name, path)? {
+            Ok(Judged::Library(index)) => Ok(Some(index)),
+            Ok(Judged::Native) => Ok(None),
+            Ok(Judged::Foreign(problem)) => Err(problem).of(path),
+            Err(error) => Err(error).of(path),
+        }
+    }
+
+    /// The contract's order. A file for another machine is passed over, as ld.so does; if nothing else is
+    /// found it is an error where the object itself led there, and ignored where LD_LIBRARY_PATH did.
+    fn by_name(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
+        let mut foreign = None;
+        let mut ancestor = Some(needer);
+        let has_runpath = self.modules.get(needer).is_some_and(|module| module.dynamic.runpath.is_some());
+        while let Some(index) = ancestor.filter(|_| !has_runpath) {
+            if let Some(list) = self.list(index, |dynamic| dynamic.rpath)? {
+                let origin = self.origin(index);
+                if let Some(found) = self.in_list(needer, name, list, origin, false, &mut foreign)? {
+                    return Ok(found);
+                }
+            }
+            ancestor = self.modules.get(index).and_then(|module| module.needer);
+        }
+        if let Some(list) = self.library_path {
+            let mut ignored = None;
+            if let Some(found) = self.in_list(needer, name, list, None, true, &mut ignored)? {
+                return Ok(found);
+            }
+        }
+        let runpath = self.list(needer, |dynamic| dynamic.runpath)?;
+        for list in [runpath, Some(DIRECTORIES)].into_iter().flatten() {
+            let origin = self.origin(needer);
+            if let Some(found) = self.in_list(needer, name, list, origin, false, &mut foreign)? {
+                return Ok(found);
+            }
+        }
+        foreign.map_or(Ok(None), Err)
+    }
+
+    /// `Some` once the search is over: a module, or `None` in it for a native library.
+    fn in_list(
+        &mut self,
+        needer: usize,
+        name: &'a [u8],
+        list: &[u8],
+        origin: Option<&[u8]>,
+        from_environment: bool,
+        foreign: &mut Option<Error<'a>>,
+    ) -> Result<Option<Option<usize>>, Error<'a>> {
+        for entry in entries(list, from_environment) {
+            let Some(directory) = expand(self.arena, entry, origin, self.secure).of(name)? else { continue };
+            let path = self.arena.concat(&[directory, b"/", name]).of(name)?;
+            self.trace.line(Category::Libs, format_args!("{}: trying {}", Escaped(name), Escaped(path)));
+            match self.open(needer, name, path)? {
+                Ok(Judged::Library(index)) => return Ok(Some(Some(index))),
+                Ok(Judged::Native) => return Ok(Some(None)),
+                Ok(Judged::Foreign(problem)) => *foreign = Some(Error { object: path, problem }),
+                Err(error) if error.is_absence() => {}
+                Err(error) => return Err(error).of(path),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens a candidate and judges it. The inner error is that of opening.
+    fn open(
+        &mut self,
+        needer: usize,
+        name: &'a [u8],
+        path: &'a [u8],
+    ) -> Result<Result<Judged, OpenError>, Error<'a>> {
+        let (file, info) = match self.sys.open(path) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let same = |module: &Module<'a, S::Image>| module.info.is_some_and(|known| known.same_file(&info));
+        if let Some(index) = self.modules.iter().position(same) {
+            return Ok(Ok(Judged::Library(index)));
+        }
+        let mapped = match map_object(self.sys, &file, &info, self.page) {
+            Ok(mapped) => mapped,
+            Err(problem @ (Problem::Class(_) | Problem::Encoding(_) | Problem::Machine(_))) => {
+                return Ok(Ok(Judged::Foreign(problem)));
+            }
+            Err(problem) => return Err(problem).of(path),
+        };
+        let Mapped { plan, dynamic, image, .. } = mapped;
+        let note = abi_note(&image, &plan).of(path)?;
+        if note.is_none() && needs_libc(&image, &dynamic).of(path)?.is_some() {
+            self.trace.line(Category::Files, format_args!("{}: names a libc, so it is native", Escaped(path)));
+            return Ok(Ok(Judged::Native));
+        }
+        dynamic.require_supported(&image).of(path)?;
+        let soname = match dynamic.soname {
+            Some(offset) => self.arena.copy(dynamic.strings.get(&image, offset).of(path)?).of(path)?,
+            None => name,
+        };
+        let bias = image.bias();
+        self.trace.line(Category::Files, format_args!("{}: mapped, load bias {:#x}", Escaped(path), bias.0));
+        let module = Module {
+            path,
+            soname,
+            info: Some(info),
+            needer: Some(needer),
+            plan,
+            dynamic,
+            image,
+            needed: &[],
+            tls_offset: None,
+            note,
+        };
+        self.modules.push(module).of(path)?;
+        Ok(Ok(Judged::Library(self.modules.len().saturating_sub(1))))
+    }
+
+    fn list(
+        &self,
+        index: usize,
+        which: impl Fn(&DynamicInfo) -> Option<u64>,
+    ) -> Result<Option<&'a [u8]>, Error<'a>> {
+        let Some(module) = self.modules.get(index) else { return Ok(None) };
+        let Some(offset) = which(&module.dynamic) else { return Ok(None) };
+        let list = module.dynamic.strings.get(&module.image, offset).of(module.path)?;
+        self.arena.copy(list).of(module.path).map(Some)
+    }
+
+    /// What `$ORIGIN` is for module `index`.
+    fn origin(&self, index: usize) -> Option<&'a [u8]> {
+        let path = if index == 0 { self.program_path } else { self.modules.get(index).map(|module| module.path) };
+        path.map(directory)
+    }
+}

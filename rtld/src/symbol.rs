@@ -1,0 +1,248 @@
+//! Looking a name up in one object: DT_GNU_HASH, or DT_HASH where there is no other.
+#![forbid(unsafe_code)]
+
+use crate::addr::{Vaddr, from_usize};
+use crate::dynamic::DynamicInfo;
+use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type, st_visibility, sysv_hash};
+use crate::error::{Problem, Table};
+use crate::seam::Image;
+
+/// A name with its hash, so that a lookup in many objects hashes once.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'n> {
+    /// The name.
+    pub bytes: &'n [u8],
+    /// Its DT_GNU_HASH hash.
+    pub hash: u32,
+}
+
+impl<'n> Name<'n> {
+    /// Hashes `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'n [u8]) -> Self {
+        Self { bytes, hash: gnu_hash(bytes) }
+    }
+}
+
+/// Whether other objects may bind to the symbol.
+#[must_use]
+pub fn is_exported(sym: &Sym) -> bool {
+    let binding = matches!(st_bind(sym), consts::STB_GLOBAL | consts::STB_WEAK | consts::STB_GNU_UNIQUE);
+    let visible = !matches!(st_visibility(sym), consts::STV_HIDDEN | consts::STV_INTERNAL);
+    let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
+    binding && visible && defined && (sym.st_value != 0 || st_type(sym) == consts::STT_TLS || is_absolute(sym))
+}
+
+/// Whether the value is not an address of the object (SHN_ABS).
+#[must_use]
+pub const fn is_absolute(sym: &Sym) -> bool {
+    sym.st_shndx == 0xfff1
+}
+
+/// Number of entries in the symbol table, as far as its hash table tells: a bound for walking all that is
+/// exported.
+pub fn count(image: &impl Image, dynamic: &DynamicInfo) -> Result<u32, Problem<'static>> {
+    if let Some(table) = dynamic.gnu_hash {
+        return GnuHash::open(image, table)?.count(image);
+    }
+    let Some(table) = dynamic.hash else { return Ok(0) };
+    let outside = Problem::OutsideImage { table: Table::Hash, vaddr: table };
+    table.checked_add(4).and_then(|vaddr| image.get(vaddr)).ok_or(outside)
+}
+
+/// Looks `name` up among what the object exports.
+pub fn lookup(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    name: &Name<'_>,
+) -> Result<Option<Sym>, Problem<'static>> {
+    if let Some(table) = dynamic.gnu_hash {
+        return GnuHash::open(image, table)?.lookup(image, dynamic, name);
+    }
+    match dynamic.hash {
+        Some(table) => lookup_sysv(image, dynamic, table, name),
+        None => Ok(None),
+    }
+}
+
+/// The symbol at `index`, if it is the one that is looked for.
+fn candidate(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    index: u32,
+    name: &Name<'_>,
+) -> Result<Option<Sym>, Problem<'static>> {
+    let sym = dynamic.symbols.get(image, index)?;
+    if !is_exported(&sym) || hidden_version(image, dynamic, index) {
+        return Ok(None);
+    }
+    let found = dynamic.strings.get(image, u64::from(sym.st_name))?;
+    Ok((found == name.bytes).then_some(sym))
+}
+
+/// Whether only references with a version may bind to the symbol (the high bit of DT_VERSYM).
+fn hidden_version(image: &impl Image, dynamic: &DynamicInfo, index: u32) -> bool {
+    let entry = dynamic.versym.and_then(|table| table.checked_add(u64::from(index).wrapping_mul(2)));
+    entry.and_then(|vaddr| image.get::<u16>(vaddr)).is_some_and(|version| version & !consts::VERSYM_VERSION != 0)
+}
+
+/// Header of DT_GNU_HASH.
+struct GnuHash {
+    bloom: Vaddr,
+    bloom_words: u32,
+    bloom_shift: u32,
+    buckets: Vaddr,
+    bucket_count: u32,
+    chains: Vaddr,
+    first: u32,
+}
+
+impl GnuHash {
+    fn open(image: &impl Image, table: Vaddr) -> Result<Self, Problem<'static>> {
+        let outside = Problem::OutsideImage { table: Table::GnuHash, vaddr: table };
+        let word = |index: u64| {
+            let vaddr = table.checked_add(index.wrapping_mul(4)).ok_or(outside)?;
+            image.get::<u32>(vaddr).ok_or(outside)
+        };
+        let (bucket_count, first, bloom_words, bloom_shift) = (word(0)?, word(1)?, word(2)?, word(3)?);
+        if bloom_words == 0 || !bloom_words.is_power_of_two() {
+            return Err(Problem::TableSize { table: Table::GnuHash, size: u64::from(bloom_words) });
+        }
+        let bloom = table.checked_add(16).ok_or(outside)?;
+        let buckets = bloom.checked_add(u64::from(bloom_words).wrapping_mul(8)).ok_or(outside)?;
+        let chains = buckets.checked_add(u64::from(bucket_count).wrapping_mul(4)).ok_or(outside)?;
+        Ok(Self { bloom, bloom_words, bloom_shift, buckets, bucket_count, chains, first })
+    }
+
+    /// One more than the last symbol of the last chain.
+    fn count(&self, image: &impl Image) -> Result<u32, Problem<'static>> {
+        let outside = |vaddr| Problem::OutsideImage { table: Table::GnuHash, vaddr };
+        let word = |table: Vaddr, index: u32| {
+            let at = table.checked_add(u64::from(index).wrapping_mul(4)).ok_or(outside(table))?;
+            image.get::<u32>(at).ok_or(outside(at))
+        };
+        let mut last = 0;
+        for bucket in 0..self.bucket_count {
+            last = last.max(word(self.buckets, bucket)?);
+        }
+        if last < self.first {
+            return Ok(self.first);
+        }
+        while word(self.chains, last.wrapping_sub(self.first))? & 1 == 0 {
+            last = last.checked_add(1).ok_or(outside(self.chains))?;
+        }
+        last.checked_add(1).ok_or(outside(self.chains))
+    }
+
+    fn lookup(
+        &self,
+        image: &impl Image,
+        dynamic: &DynamicInfo,
+        name: &Name<'_>,
+    ) -> Result<Option<Sym>, Problem<'static>> {
+        let outside = |vaddr| Problem::OutsideImage { table: Table::GnuHash, vaddr };
+        let word = (name.hash >> 6) & self.bloom_words.wrapping_sub(1);
+        let at = self.bloom.checked_add(u64::from(word).wrapping_mul(8)).ok_or(outside(self.bloom))?;
+        let filter = image.get::<u64>(at).ok_or(outside(at))?;
+        let bits = (1u64 << (name.hash & 63)) | (1u64 << (name.hash.wrapping_shr(self.bloom_shift) & 63));
+        let Some(bucket) = name.hash.checked_rem(self.bucket_count) else { return Ok(None) };
+        if filter & bits != bits {
+            return Ok(None);
+        }
+        let at = self.buckets.checked_add(u64::from(bucket).wrapping_mul(4)).ok_or(outside(self.buckets))?;
+        let mut index = image.get::<u32>(at).ok_or(outside(at))?;
+        if index < self.first {
+            return Ok(None);
+        }
+        // Ends at the chain's last entry or, in a broken table, at the end of the segment.
+        loop {
+            let entry = u64::from(index.wrapping_sub(self.first)).wrapping_mul(4);
+            let at = self.chains.checked_add(entry).ok_or(outside(self.chains))?;
+            let hash = image.get::<u32>(at).ok_or(outside(at))?;
+            if hash | 1 == name.hash | 1
+                && let Some(sym) = candidate(image, dynamic, index, name)?
+            {
+                return Ok(Some(sym));
+            }
+            if hash & 1 != 0 {
+                return Ok(None);
+            }
+            index = index.checked_add(1).ok_or(outside(at))?;
+        }
+    }
+}
+
+fn lookup_sysv(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    table: Vaddr,
+    name: &Name<'_>,
+) -> Result<Option<Sym>, Problem<'static>> {
+    let outside = Problem::OutsideImage { table: Table::Hash, vaddr: table };
+    let word = |index: u64| {
+        let vaddr = table.checked_add(index.wrapping_mul(4)).ok_or(outside)?;
+        image.get::<u32>(vaddr).ok_or(outside)
+    };
+    let (bucket_count, chain_count) = (u64::from(word(0)?), u64::from(word(1)?));
+    let Some(bucket) = u64::from(sysv_hash(name.bytes)).checked_rem(bucket_count) else { return Ok(None) };
+    let mut index = word(bucket.wrapping_add(2))?;
+    // A chain visits each symbol at most once; one that goes on is a loop.
+    for _ in 0..chain_count {
+        if index == 0 {
+            return Ok(None);
+        }
+        if let Some(sym) = candidate(image, dynamic, index, name)? {
+            return Ok(Some(sym));
+        }
+        index = word(bucket_count.wrapping_add(2).wrapping_add(u64::from(index)))?;
+    }
+    if index == 0 { Ok(None) } else { Err(Problem::TableSize { table: Table::Hash, size: from_usize(4) }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, lookup};
+    use crate::error::Problem;
+    use crate::testing::{Bytes, Symbolic};
+
+    #[test]
+    fn both_tables_find_every_name_and_no_other() {
+        for names in [&["a"][..], &["alpha", "beta", "gamma", "delta", "alphabet", ""]] {
+            for gnu in [true, false] {
+                let object = Symbolic::new(names, gnu);
+                for (index, name) in names.iter().enumerate() {
+                    let found = lookup(&object.image, &object.dynamic, &Name::new(name.as_bytes())).unwrap();
+                    assert_eq!(found.unwrap().st_value, 0x100 + index as u64, "{name} gnu={gnu}");
+                }
+                assert_eq!(super::count(&object.image, &object.dynamic).unwrap(), names.len() as u32 + 1);
+                let absent = lookup(&object.image, &object.dynamic, &Name::new(b"omega")).unwrap();
+                assert!(absent.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_looping_chain_ends() {
+        let mut object = Symbolic::new(&["a", "b"], false);
+        // One bucket of three symbols: let the last point at itself.
+        let mut bytes = object.image.bytes.clone();
+        let chain = object.hash_at + 8 + 4;
+        bytes[chain + 4..chain + 8].copy_from_slice(&1u32.to_le_bytes());
+        bytes[chain + 8..chain + 12].copy_from_slice(&1u32.to_le_bytes());
+        object.image = Bytes::new(bytes);
+        let result = lookup(&object.image, &object.dynamic, &Name::new(b"zz"));
+        assert!(matches!(result, Err(Problem::TableSize { .. })), "{result:?}");
+    }
+
+    #[test]
+    fn broken_gnu_headers_are_refused() {
+        let object = Symbolic::new(&["a"], true);
+        for (word, value) in [(2usize, 0u32), (2, 3), (2, 1 << 30), (0, u32::MAX)] {
+            let mut bytes = object.image.bytes.clone();
+            let at = object.hash_at + word * 4;
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            let result = lookup(&Bytes::new(bytes), &object.dynamic, &Name::new(b"a"));
+            assert!(result.is_err(), "word {word} = {value}: {result:?}");
+        }
+    }
+}

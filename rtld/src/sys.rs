@@ -1,0 +1,228 @@
+//! Linux: the only file that names rustix. Implements the seam.
+//!
+//! # Safety
+//! This file exists because mapping memory is unsafe. Every mapping at a fixed address lies inside a
+//! reservation that this file made, so nothing of anybody else's is ever replaced.
+#![allow(unsafe_code)]
+
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open, readlinkat_raw};
+use rustix::io::pread;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
+use rustix::process::{Resource, getrlimit};
+
+use crate::addr::{FileOffset, PageRange, from_usize, to_usize};
+use crate::error::{Errno, OpenError};
+use crate::mapped::MappedImage;
+use crate::plan::{LoadPlan, Protection, Segment};
+use crate::seam::{AddressSpace, FileInfo, Files};
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self(errno.raw_os_error())
+    }
+}
+
+/// The running system.
+#[derive(Clone, Copy, Debug)]
+pub struct Linux;
+
+/// Longest path in bytes, its NUL included (PATH_MAX).
+const PATH_MAX: usize = 4096;
+
+fn with_path<T>(path: &[u8], then: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+    let mut buffer = [0u8; PATH_MAX];
+    let room = buffer.get_mut(..path.len()).filter(|_| path.len() < PATH_MAX);
+    room.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(path);
+    let terminated = buffer.get(..=path.len()).unwrap_or_default();
+    then(CStr::from_bytes_with_nul(terminated).map_err(|_| Errno::ENOENT)?)
+}
+
+impl Files for Linux {
+    type File = OwnedFd;
+
+    fn open(&self, path: &[u8]) -> Result<(OwnedFd, FileInfo), OpenError> {
+        // O_NONBLOCK: a FIFO of that name must not hang the start.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = with_path(path, |path| Ok(open(path, flags, Mode::empty())?)).map_err(|errno| match errno {
+            // A socket, or a device that is not there.
+            Errno::ENXIO => OpenError::NotRegular,
+            errno => OpenError::Errno(errno),
+        })?;
+        let stat = fstat(&file).map_err(|errno| OpenError::Errno(errno.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(OpenError::NotRegular);
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok((file, FileInfo { dev: stat.st_dev, ino: stat.st_ino, size }))
+    }
+
+    fn read_at(&self, file: &OwnedFd, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut done = 0usize;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match pread(file, rest, offset.0.saturating_add(from_usize(done))) {
+                Ok(0) => break,
+                Ok(read) => done = done.saturating_add(read),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Unmaps what was mapped here.
+///
+/// # Safety
+/// Nothing uses the `size` bytes at `start` any more.
+pub(crate) unsafe fn unmap(start: NonNull<u8>, size: u64) {
+    // SAFETY: by the caller. It can only fail for want of memory to split a mapping; then the pages stay
+    // reserved, which harms nobody.
+    let _ = unsafe { munmap(start.as_ptr().cast(), to_usize(size)) };
+}
+
+/// Fresh memory for an [`crate::arena::Arena`].
+#[must_use]
+pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
+    let size = bytes.checked_next_multiple_of(PATH_MAX)?;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+    let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
+    Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
+}
+
+fn prot_flags(protection: Protection) -> ProtFlags {
+    let mut flags = ProtFlags::empty();
+    flags.set(ProtFlags::READ, protection.read);
+    flags.set(ProtFlags::WRITE, protection.write);
+    flags.set(ProtFlags::EXEC, protection.execute);
+    flags
+}
+
+/// A range outside the reservation would be a bug of ours; it is refused as an argument.
+const OUTSIDE: Errno = Errno(22);
+
+fn place(image: &MappedImage, range: PageRange) -> Result<*mut core::ffi::c_void, Errno> {
+    image.span_pointer(range.start, range.len()).map(|start| start.as_ptr().cast()).ok_or(OUTSIDE)
+}
+
+impl AddressSpace for Linux {
+    type Image = MappedImage;
+
+    fn reserve(&self, plan: &LoadPlan) -> Result<MappedImage, Errno> {
+        const PAGE: u64 = 4096;
+        let size = plan.span.len();
+        // More than a page of alignment: reserve so much that an aligned start is inside, then trim.
+        let slack = plan.align.saturating_sub(PAGE);
+        let whole = to_usize(size.checked_add(slack).ok_or(Errno(12))?);
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+        let first = unsafe { mmap_anonymous(ptr::null_mut(), whole, ProtFlags::empty(), flags) }?;
+        let first = NonNull::new(first.cast::<u8>()).ok_or(OUTSIDE)?;
+        let address = from_usize(first.addr().get());
+        // The load bias is to be a multiple of the alignment.
+        let misfit = plan.span.start.0.wrapping_sub(address) & plan.align.saturating_sub(1);
+        // SAFETY: `misfit` is at most `slack`, so this is inside what was just reserved.
+        let start = unsafe { first.add(to_usize(misfit)) };
+        if misfit != 0 {
+            // SAFETY: the head of the reservation, before `start`, is used by nobody.
+            unsafe { unmap(first, misfit) };
+        }
+        let tail = slack.saturating_sub(misfit);
+        if tail != 0 {
+            // SAFETY: inside the reservation, after the span.
+            let end = unsafe { start.add(to_usize(size)) };
+            // SAFETY: the tail of the reservation is used by nobody.
+            unsafe { unmap(end, tail) };
+        }
+        // SAFETY: the span is this image's own; `map_segment` puts the segments in before they are used.
+        Ok(unsafe { MappedImage::adopt(start, *plan, true) })
+    }
+
+    fn map_segment(&self, image: &mut MappedImage, file: &OwnedFd, segment: &Segment) -> Result<(), Errno> {
+        let protection = prot_flags(segment.protection);
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        if !segment.file_pages.is_empty() {
+            let start = place(image, segment.file_pages)?;
+            let size = to_usize(segment.file_pages.len());
+            // SAFETY: inside the image's own reservation.
+            unsafe { mmap(start, size, protection, flags, file, segment.offset.0) }?;
+            let zeroes = segment.file_pages.end.0.saturating_sub(segment.data_end.0);
+            if segment.mem_end > segment.data_end && zeroes != 0 {
+                let rest = image.span_pointer(segment.data_end, zeroes).ok_or(OUTSIDE)?;
+                // SAFETY: the rest of the segment's last page from the file, which the plan says is writable.
+                unsafe { rest.write_bytes(0, to_usize(zeroes)) };
+            }
+        }
+        let zero_pages = PageRange { start: segment.file_pages.end, end: segment.pages.end };
+        if !zero_pages.is_empty() {
+            let start = place(image, zero_pages)?;
+            // SAFETY: inside the image's own reservation.
+            unsafe { mmap_anonymous(start, to_usize(zero_pages.len()), protection, flags) }?;
+        }
+        Ok(())
+    }
+
+    fn protect(&self, image: &MappedImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
+        let mut flags = MprotectFlags::empty();
+        flags.set(MprotectFlags::READ, protection.read);
+        flags.set(MprotectFlags::WRITE, protection.write);
+        flags.set(MprotectFlags::EXEC, protection.execute);
+        let start = place(image, range)?;
+        // SAFETY: pages of the object itself; that they are not used in a way that the new protection
+        // forbids is the plan's RELRO contract.
+        Ok(unsafe { mprotect(start, to_usize(range.len()), flags) }?)
+    }
+}
+
+/// Makes `size` bytes at `start` inaccessible, or readable and writable again.
+///
+/// # Safety
+/// The pages belong to the caller, who uses them accordingly.
+pub unsafe fn guard(start: NonNull<u8>, size: usize, closed: bool) -> Result<(), Errno> {
+    let flags = if closed { MprotectFlags::empty() } else { MprotectFlags::READ | MprotectFlags::WRITE };
+    // SAFETY: by the caller.
+    Ok(unsafe { mprotect(start.as_ptr().cast(), size, flags) }?)
+}
+
+/// RLIMIT_STACK in bytes; `None` if there is no limit.
+#[must_use]
+pub fn stack_limit() -> Option<u64> {
+    getrlimit(Resource::Stack).current
+}
+
+/// The absolute path of the running program, from /proc. `None` if that is not mounted or the path does not
+/// fit the buffer.
+pub fn program_path(buffer: &mut [u8; PATH_MAX]) -> Option<&[u8]> {
+    let size = readlinkat_raw(CWD, c"/proc/self/exe", buffer.as_mut_slice()).ok()?;
+    // A path that fills the buffer may have been cut.
+    buffer.get(..size).filter(|path| path.starts_with(b"/") && size < PATH_MAX)
+}
+
+/// Where trace lines go.
+pub fn open_output(path: &[u8]) -> Option<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
+    with_path(path, |path| Ok(open(path, flags, Mode::from_raw_mode(0o644))?)).ok()
+}
+
+/// Our process id.
+#[must_use]
+pub fn process_id() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// Writes one line. A failure has nobody to be told to.
+pub fn write_line(output: impl AsFd, line: &[u8]) {
+    let _ = rustix::io::write(output, line);
+}
+
+/// Standard error.
+#[must_use]
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 2 is nobody's to own. If it is closed, writing fails, or, if the program reused the
+    // number, goes where the program put it, which is what writing to standard error means.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}

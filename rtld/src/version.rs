@@ -1,0 +1,135 @@
+//! Which version of a symbol an object asks for: DT_VERSYM and DT_VERNEED.
+#![forbid(unsafe_code)]
+
+use crate::addr::Vaddr;
+use crate::dynamic::DynamicInfo;
+use crate::elf::{Vernaux, Verneed, consts};
+use crate::error::{Problem, Table};
+use crate::seam::Image;
+
+/// A version as a reference names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionRef<'i> {
+    /// File that is to define it, as in DT_NEEDED.
+    pub file: &'i [u8],
+    /// Name of the version.
+    pub version: &'i [u8],
+}
+
+/// The version that symbol `index` is referred to with, if any.
+pub fn needed_version<'i>(
+    image: &'i impl Image,
+    dynamic: &DynamicInfo,
+    index: u32,
+) -> Result<Option<VersionRef<'i>>, Problem<'static>> {
+    let (Some(versym), Some((verneed, files))) = (dynamic.versym, dynamic.verneed) else {
+        return Ok(None);
+    };
+    let outside = |table, vaddr| Problem::OutsideImage { table, vaddr };
+    let entry = versym.checked_add(u64::from(index).wrapping_mul(2));
+    let entry = entry.and_then(|vaddr| image.get::<u16>(vaddr)).ok_or(outside(Table::Versym, versym))?;
+    let wanted = entry & consts::VERSYM_VERSION;
+    if wanted <= consts::VER_NDX_GLOBAL {
+        return Ok(None);
+    }
+    let mut at = verneed;
+    // Both loops end by the counts that the tables state; offsets of zero end them sooner.
+    for _ in 0..files {
+        let file: Verneed = image.get(at).ok_or(outside(Table::Verneed, at))?;
+        if let Some(name) = find_aux(image, at, &file, wanted)? {
+            let version = dynamic.strings.get(image, u64::from(name))?;
+            let file = dynamic.strings.get(image, u64::from(file.vn_file))?;
+            return Ok(Some(VersionRef { file, version }));
+        }
+        if file.vn_next == 0 {
+            break;
+        }
+        at = at.checked_add(u64::from(file.vn_next)).ok_or(outside(Table::Verneed, at))?;
+    }
+    // A version that the object defines itself.
+    Ok(None)
+}
+
+fn find_aux(
+    image: &impl Image,
+    file_at: Vaddr,
+    file: &Verneed,
+    wanted: u16,
+) -> Result<Option<u32>, Problem<'static>> {
+    let outside = Problem::OutsideImage { table: Table::Verneed, vaddr: file_at };
+    let mut at = file_at.checked_add(u64::from(file.vn_aux)).ok_or(outside)?;
+    for _ in 0..file.vn_cnt {
+        let aux: Vernaux = image.get(at).ok_or(outside)?;
+        if aux.vna_other & consts::VERSYM_VERSION == wanted {
+            return Ok(Some(aux.vna_name));
+        }
+        if aux.vna_next == 0 {
+            break;
+        }
+        at = at.checked_add(u64::from(aux.vna_next)).ok_or(outside)?;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{VersionRef, needed_version};
+    use crate::addr::Vaddr;
+    use crate::dynamic::DynamicInfo;
+    use crate::elf::consts;
+    use crate::plan::Place;
+    use crate::testing::Bytes;
+    use std::vec::Vec;
+
+    /// Three symbols with versions 1 (global), 2 and 3, of one file each.
+    fn image() -> (Bytes, DynamicInfo) {
+        let mut bytes: Vec<u8> = Vec::new();
+        for (tag, value) in [
+            (consts::DT_STRTAB, 0x100u64),
+            (consts::DT_STRSZ, 0x20),
+            (consts::DT_VERSYM, 0x120),
+            (consts::DT_VERNEED, 0x140),
+            (consts::DT_VERNEEDNUM, 2),
+        ] {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
+        }
+        bytes.resize(0x100, 0);
+        bytes.extend(b"\0one.so\0V1\0two.so\0V2\0");
+        bytes.resize(0x120, 0);
+        for version in [1u16, 2, 0x8003] {
+            bytes.extend(version.to_le_bytes());
+        }
+        bytes.resize(0x140, 0);
+        for (file, name, other, next) in [(1u32, 8u32, 2u16, 32u32), (11, 18, 3, 0)] {
+            bytes.extend([1, 0, 1, 0]);
+            bytes.extend(file.to_le_bytes());
+            bytes.extend(16u32.to_le_bytes());
+            bytes.extend(next.to_le_bytes());
+            bytes.extend([0; 6]);
+            bytes.extend(other.to_le_bytes());
+            bytes.extend(name.to_le_bytes());
+            bytes.extend([0; 4]);
+        }
+        let image = Bytes::new(bytes);
+        let dynamic = DynamicInfo::decode(&image, Place { vaddr: Vaddr(0), size: 0x50 }).unwrap();
+        (image, dynamic)
+    }
+
+    #[test]
+    fn file_and_version_of_a_reference() {
+        let (image, dynamic) = image();
+        assert_eq!(needed_version(&image, &dynamic, 0), Ok(None));
+        let one = VersionRef { file: b"one.so", version: b"V1" };
+        assert_eq!(needed_version(&image, &dynamic, 1), Ok(Some(one)));
+        let two = VersionRef { file: b"two.so", version: b"V2" };
+        assert_eq!(needed_version(&image, &dynamic, 2), Ok(Some(two)));
+    }
+
+    #[test]
+    fn a_chain_out_of_the_image_is_an_error() {
+        let (mut image, dynamic) = image();
+        image.bytes[0x14c..0x150].copy_from_slice(&0xffff_fff0u32.to_le_bytes());
+        assert!(needed_version(&image, &dynamic, 2).is_err());
+    }
+}
