@@ -1,0 +1,32 @@
+//! Runs the fixtures of `tests/fixtures` under the staged loaders.
+//!
+//! A fixture is one source file: a program of a few lines that exits 17 if all is well, its libraries in the same
+//! file (`#if defined IN_libone`), and `//#` directives that say how it is built and what it must say and do
+//! ([`recipe`] lists them). `tests/fixtures.rs` makes one test of each fixture, variant, loader and user.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`directive`] | text of a fixture -> directives; unknown variants are errors |
+//! | [`recipe`] | directives -> what to build, run and expect, a value for each variant; unknown directives are errors |
+//! | [`part`] | a shared object beside the program, likewise |
+//! | [`stage`] | where the loaders under test are |
+//! | [`workdir`] | a directory of one build, which any user can read |
+//! | [`build`] | a recipe -> files in a work directory, made by gcc and rustc |
+//! | [`damage`] | a sound ELF file -> one with a certain fault |
+//! | [`launch`] | runs a program as a certain user, never for longer than a minute |
+//! | [`expectation`] | what came of it, against the recipe |
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "runs on the host, over its own fixtures: an overflow is a panic, and that a failed test"
+)]
+
+pub mod build;
+pub mod damage;
+pub mod directive;
+pub mod expectation;
+pub mod launch;
+pub mod part;
+pub mod recipe;
+pub mod stage;
+pub mod workdir;

@@ -1,0 +1,73 @@
+//! The loaders under test, as `cargo xtask stage` lays them out.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// File name of the loader.
+pub const LOADER: &str = "slulrtld-x86_64.so.1";
+
+/// A staged tree with a loader of one profile.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The loader's profile: `release` or `debug`.
+    pub profile: &'static str,
+    /// Root of the tree.
+    pub root: PathBuf,
+}
+
+impl Stage {
+    /// The trees named by the environment; every fixture runs under each.
+    pub fn all() -> Result<Vec<Self>> {
+        [("release", "SLUL_STAGE_RELEASE"), ("debug", "SLUL_STAGE_DEBUG")]
+            .into_iter()
+            .map(|(profile, variable)| {
+                let root = env::var_os(variable)
+                    .with_context(|| format!("{variable} is not set; run the tests with: cargo xtask test"))?;
+                let stage = Self { profile, root: root.into() };
+                for file in [stage.loader(), stage.include().join("slul.h"), stage.stub()] {
+                    ensure!(
+                        file.is_file(),
+                        "{variable}: {} is missing; stage it with: cargo xtask test",
+                        file.display()
+                    );
+                }
+                Ok(stage)
+            })
+            .collect()
+    }
+
+    /// The loader.
+    #[must_use]
+    pub fn loader(&self) -> PathBuf {
+        self.root.join("lib").join(LOADER)
+    }
+
+    /// The directory of `slul.h`.
+    #[must_use]
+    pub fn include(&self) -> PathBuf {
+        self.root.join("usr/include")
+    }
+
+    /// What a program is linked with that names the loader's functions.
+    #[must_use]
+    pub fn stub(&self) -> PathBuf {
+        self.root.join("usr/lib/slul/x86_64/libslulrtld.so")
+    }
+}
+
+/// The directory of musl libraries, if this machine has one.
+#[must_use]
+pub fn musl() -> Option<PathBuf> {
+    env::var_os(MUSL).map(PathBuf::from).filter(|path| path.join("libz.so.1").is_file())
+}
+
+/// Name of the variable that [`musl`] reads.
+pub const MUSL: &str = "SLUL_MUSL_LIB";
+
+/// The fixtures' folder.
+#[must_use]
+pub fn fixtures() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"))
+}
