@@ -1,0 +1,156 @@
+//! What the kernel and other linkers see of the loader.
+
+use object::elf;
+
+use super::image::Image;
+use super::table::Row;
+use crate::repo::LOADER;
+
+/// The most a stripped loader may take.
+const SIZE_LIMIT: u64 = 64 * 1024;
+
+/// All checks of the file's structure.
+pub(crate) fn check(image: &Image) -> Vec<Row> {
+    vec![
+        file_type(image),
+        soname(image),
+        list("no PT_INTERP", &interpreters(image)),
+        list("no DT_NEEDED", &image.needed),
+        list("no undefined symbol", &image.undefined),
+        relocations(image),
+        list("no segment writable and executable", &rwx_segments(image)),
+        stack(image),
+    ]
+}
+
+/// The size of the file as installed.
+pub(crate) fn size(image: &Image) -> Row {
+    let figure = format!("{} of {SIZE_LIMIT} bytes", image.size);
+    Row::new("size, stripped", figure)
+        .require(image.size <= SIZE_LIMIT, || format!("{} bytes too many", image.size - SIZE_LIMIT))
+}
+
+/// Passes when there is nothing in the list.
+fn list(name: &'static str, found: &[String]) -> Row {
+    Row::new(name, found.len()).require(found.is_empty(), || found.join(", "))
+}
+
+fn file_type(image: &Image) -> Row {
+    let kind = image.file_type;
+    Row::new("ET_DYN", format!("e_type {}", kind.0))
+        .require(kind == elf::ET_DYN, || "it cannot be mapped anywhere".to_owned())
+}
+
+fn soname(image: &Image) -> Row {
+    let soname = image.soname.as_deref();
+    Row::new("soname is the file name", soname.unwrap_or("none"))
+        .require(soname == Some(LOADER), || format!("should be {LOADER}"))
+}
+
+fn interpreters(image: &Image) -> Vec<String> {
+    let found = image.segments.iter().filter(|s| s.kind == elf::PT_INTERP);
+    found.map(|_| "PT_INTERP".to_owned()).collect()
+}
+
+fn relocations(image: &Image) -> Row {
+    let mut wrong = image.other_relocations.clone();
+    if image.text_relocations {
+        wrong.push("DT_TEXTREL".to_owned());
+    }
+    let figure = format!("{} RELATIVE", image.relative.len());
+    Row::new("only RELATIVE relocations", figure).require(wrong.is_empty(), || wrong.join(", "))
+}
+
+fn rwx_segments(image: &Image) -> Vec<String> {
+    let loads = image.segments.iter().enumerate();
+    loads
+        .filter(|(_, s)| s.kind == elf::PT_LOAD && s.writable && s.executable)
+        .map(|(index, _)| format!("program header {index}"))
+        .collect()
+}
+
+/// Without PT_GNU_STACK the kernel makes the stack executable.
+fn stack(image: &Image) -> Row {
+    let mut stacks = image.segments.iter().filter(|s| s.kind == elf::PT_GNU_STACK);
+    let figure = match stacks.next() {
+        None => "no PT_GNU_STACK",
+        Some(stack) if stack.executable => "executable",
+        Some(_) => "not executable",
+    };
+    Row::new("stack not executable", figure).require(figure == "not executable", || figure.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::image::{Export, Segment};
+    use super::*;
+
+    fn segment(kind: elf::ProgramType, writable: bool, executable: bool) -> Segment {
+        Segment { kind, writable, executable }
+    }
+
+    fn good() -> Image {
+        Image {
+            file_type: elf::ET_DYN,
+            size: SIZE_LIMIT,
+            segments: vec![
+                segment(elf::PT_LOAD, false, true),
+                segment(elf::PT_LOAD, true, false),
+                segment(elf::PT_GNU_STACK, true, false),
+            ],
+            soname: Some(LOADER.to_owned()),
+            needed: vec![],
+            text_relocations: false,
+            relative: vec![0x3000],
+            other_relocations: vec![],
+            undefined: vec![],
+            exports: vec![Export { name: "memcpy".to_owned(), version: None }],
+            sections: vec![],
+            functions: vec![],
+        }
+    }
+
+    /// The names of the checks that fail once the image is spoilt.
+    fn failing(spoil: impl FnOnce(&mut Image)) -> Vec<&'static str> {
+        let mut image = good();
+        spoil(&mut image);
+        let mut rows = check(&image);
+        rows.push(size(&image));
+        let failing = rows.iter().filter(|row| row.failure.is_some());
+        failing.map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn a_good_image_passes() {
+        assert!(failing(|_| ()).is_empty());
+    }
+
+    #[test]
+    fn each_spoilt_image_fails_its_own_check() {
+        assert_eq!(failing(|i| i.file_type = elf::ET_EXEC), ["ET_DYN"]);
+        assert_eq!(failing(|i| i.soname = None), ["soname is the file name"]);
+        assert_eq!(failing(|i| i.size += 1), ["size, stripped"]);
+        let name = || "it".to_owned();
+        assert_eq!(failing(|i| i.needed.push(name())), ["no DT_NEEDED"]);
+        assert_eq!(failing(|i| i.undefined.push(name())), ["no undefined symbol"]);
+    }
+
+    #[test]
+    fn other_relocations_fail() {
+        let expected = ["only RELATIVE relocations"];
+        assert_eq!(failing(|i| i.text_relocations = true), expected);
+        assert_eq!(failing(|i| i.other_relocations.push("it".to_owned())), expected);
+    }
+
+    #[test]
+    fn bad_segments_fail() {
+        let add = |s| failing(|i: &mut Image| i.segments.push(s));
+        assert_eq!(add(segment(elf::PT_INTERP, false, false)), ["no PT_INTERP"]);
+        let rwx = ["no segment writable and executable"];
+        assert_eq!(add(segment(elf::PT_LOAD, true, true)), rwx);
+        let stack = ["stack not executable"];
+        assert_eq!(failing(|i| i.segments.truncate(2)), stack);
+        let executable = |i: &mut Image| i.segments.iter_mut().for_each(|s| s.executable = true);
+        assert!(failing(executable).contains(&"stack not executable"));
+    }
+}

@@ -1,0 +1,48 @@
+//! What must hold of the built loader. Every check can fail, and has a test in which it does.
+
+mod code;
+mod counters;
+mod elf;
+mod exports;
+mod image;
+mod table;
+pub(crate) mod trace;
+
+use anyhow::Result;
+
+use self::image::Image;
+use self::table::Table;
+use crate::loader::Profile;
+use crate::packages;
+use crate::repo::Repo;
+use crate::stage::{Stage, stage_default};
+
+/// Stages both loaders and checks them.
+pub(crate) fn audit(repo: &Repo) -> Result<()> {
+    packages::ensure(&[&packages::GCC, &packages::BINUTILS], true)?;
+    let release = stage_default(repo, Profile::Release)?;
+    let debug = stage_default(repo, Profile::Debug)?;
+    audit_staged(repo, &release, &debug)
+}
+
+/// Checks what has been staged.
+pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Result<()> {
+    let counters = counters::check(repo, &release.loader)?;
+    let mut table = Table::default();
+
+    let golden = repo.root().join("rtld/exports.golden");
+    let installed = Image::read(&release.loader)?;
+    let mut rows = elf::check(&installed);
+    rows.push(elf::size(&installed));
+    rows.extend(exports::check(&installed, &golden)?);
+    // Only the release build promises these: what it inlines, the debug build calls.
+    rows.extend(code::check(&Image::read(&release.unstripped)?));
+    rows.extend(counters);
+    table.print("audit of the release loader", &rows);
+
+    let with_symbols = Image::read(&debug.loader)?;
+    let mut rows = elf::check(&with_symbols);
+    rows.extend(exports::check(&with_symbols, &golden)?);
+    table.print("audit of the debug loader", &rows);
+    table.finish()
+}

@@ -1,0 +1,57 @@
+//! Builds the loader.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::Message;
+use clap::ValueEnum;
+
+use crate::repo::Repo;
+use crate::run::{cargo, line, step};
+
+/// A build of the loader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Profile {
+    /// What is installed.
+    Release,
+    /// What shows a missing bootstrap: it has many relocations, and checks overflow.
+    Debug,
+}
+
+impl Profile {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// Builds the loader in that profile; returns the executable as linked, with its symbols.
+pub(crate) fn build(repo: &Repo, profile: Profile) -> Result<PathBuf> {
+    step(format!("build the loader, {}", profile.name()));
+    let mut command = cargo(repo.root());
+    command.args(["build", "--package", "rtld", "--bin", "slulrtld"]);
+    // cargo says where the executable is, so that no configuration of its directories matters.
+    command.arg("--message-format=json-render-diagnostics");
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    let shown = line(&command);
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| shown.clone())?;
+    if !output.status.success() {
+        bail!("{shown}: {}", output.status);
+    }
+    let mut executable = None;
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        if let Message::CompilerArtifact(artifact) = message.context("cargo's messages")?
+            && artifact.target.name == "slulrtld"
+        {
+            executable = artifact.executable.or(executable);
+        }
+    }
+    let executable = executable.with_context(|| format!("{shown}: made no executable"))?;
+    Ok(executable.into_std_path_buf())
+}

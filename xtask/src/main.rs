@@ -1,0 +1,107 @@
+//! The commands of the repository, `cargo xtask <command>`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `repo` | where things are, and what cargo says about them |
+//! | `run` | running other programs, and saying so |
+//! | `packages` | Debian packages that are needed, and what is left out without them |
+//! | `loader` | builds the loader |
+//! | `stage` | lays out the installed files |
+//! | `musl` | a zlib for musl, since no system ships one |
+//! | `test` | everything that can fail |
+//! | `demo` | the main job, shown |
+//! | `audit` | what must hold of the built loader |
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a host tool: debug builds check overflow, and nothing here runs before main"
+)]
+
+mod audit;
+mod demo;
+mod link_stub;
+mod loader;
+mod musl;
+mod packages;
+mod repo;
+mod run;
+mod stage;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::loader::Profile;
+use crate::repo::Repo;
+
+/// Builds, stages, tests, shows and audits slulrtld.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lay out the installed files under a directory.
+    Stage {
+        /// Where to [default: target/stage, or target/stage-debug for the debug profile].
+        #[arg(long)]
+        destdir: Option<PathBuf>,
+        /// Which build of the loader.
+        #[arg(long, value_enum, default_value_t = Profile::Release)]
+        profile: Profile,
+    },
+    /// Run every test with both loaders, then the audit. Installs missing Debian packages.
+    Test {
+        /// Only tests whose name contains this; the audit is left to a full run.
+        filter: Option<String>,
+        /// Install nothing; leave out what needs a missing package, and say so.
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// Show a libc-free program calling the system's zlib. Installs missing Debian packages.
+    Demo {
+        /// The file to compress [default: one that every Debian has].
+        file: Option<PathBuf>,
+        /// Install nothing; leave out what needs a missing package, and say so.
+        #[arg(long)]
+        no_install: bool,
+    },
+    /// Check the built loaders: their ELF properties, exports and early code, and the plain start's counters.
+    Audit,
+    /// Become a traced process and execute a program (the audit runs itself with this).
+    #[command(hide = true)]
+    TraceMe {
+        /// The program.
+        program: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::TraceMe { program } => audit::trace::trace_me(&program),
+        Command::Stage { destdir, profile } => {
+            let repo = Repo::find()?;
+            let destdir = destdir.unwrap_or_else(|| stage::default_dir(&repo, profile));
+            stage::stage(&repo, profile, &destdir).map(drop)
+        }
+        Command::Test { filter, no_install } => test::test(&Repo::find()?, filter.as_deref(), no_install),
+        Command::Demo { file, no_install } => demo::demo(&Repo::find()?, file.as_deref(), no_install),
+        Command::Audit => audit::audit(&Repo::find()?),
+    }
+}

@@ -1,0 +1,164 @@
+//! Debian packages that are needed, and what is left out without them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::run::{output, run, step, succeeds, which};
+
+/// A Debian package, and how to see without asking dpkg that what it brings is there.
+pub(crate) struct Package {
+    name: &'static str,
+    /// What cannot be done without it; `None` when nothing can.
+    leaves_out: Option<&'static str>,
+    present: fn() -> bool,
+}
+
+/// The C compiler and linker, with libc's headers.
+pub(crate) const GCC: Package = Package { name: "gcc", leaves_out: None, present: || which("gcc").is_some() };
+
+/// `strip`.
+pub(crate) const BINUTILS: Package =
+    Package { name: "binutils", leaves_out: None, present: || which("strip").is_some() };
+
+/// zlib's header and the `libz.so` that `-lz` finds.
+pub(crate) const ZLIB: Package = Package {
+    name: "zlib1g-dev",
+    leaves_out: Some("everything that calls the system's zlib"),
+    present: zlib_present,
+};
+
+/// musl, and a compiler driver for it.
+pub(crate) const MUSL: Package = Package {
+    name: "musl-tools",
+    leaves_out: Some("everything that goes through musl"),
+    present: || which("musl-gcc").is_some() && Path::new("/lib/ld-musl-x86_64.so.1").exists(),
+};
+
+/// An independent zlib decompressor.
+pub(crate) const PYTHON: Package = Package {
+    name: "python3",
+    leaves_out: Some("the comparison with python3's zlib"),
+    present: || succeeds(Command::new("python3").args(["-c", "import zlib"])),
+};
+
+/// The debugger.
+pub(crate) const GDB: Package =
+    Package { name: "gdb", leaves_out: Some("what is checked through gdb"), present: || which("gdb").is_some() };
+
+fn zlib_present() -> bool {
+    let mut ask = Command::new("gcc");
+    // gcc answers with the bare name when it does not find the file.
+    let found =
+        output(ask.arg("-print-file-name=libz.so")).is_ok_and(|answer| Path::new(answer.trim()).is_absolute());
+    found && Path::new("/usr/include/zlib.h").exists()
+}
+
+impl Package {
+    /// Whether what it brings is there now.
+    pub(crate) fn present(&self) -> bool {
+        (self.present)()
+    }
+}
+
+/// What could not be done on this machine, a line each.
+#[derive(Default)]
+pub(crate) struct LeftOut(Vec<String>);
+
+impl LeftOut {
+    /// One more thing that is left out.
+    pub(crate) fn push(&mut self, what: String) {
+        self.0.push(what);
+    }
+
+    /// Prints the count, and each with its reason.
+    pub(crate) fn print(&self) {
+        println!("left out: {}", self.0.len());
+        for what in &self.0 {
+            println!("  - {what}");
+        }
+    }
+}
+
+/// Sees to it that the packages are there; returns what has to be left out because some are not.
+pub(crate) fn ensure(packages: &[&Package], no_install: bool) -> Result<LeftOut> {
+    let missing: Vec<_> = packages.iter().filter(|p| !p.present()).collect();
+    if missing.is_empty() {
+        let names: Vec<_> = packages.iter().map(|p| p.name).collect();
+        step(format!("Debian packages: all there ({})", names.join(", ")));
+        return Ok(LeftOut::default());
+    }
+    let names: Vec<_> = missing.iter().map(|p| p.name).collect();
+    step(format!("Debian packages missing: {}", names.join(", ")));
+    let reason = match refusal(no_install) {
+        Some(reason) => reason,
+        None => install(&names),
+    };
+    let mut left_out = LeftOut::default();
+    for package in missing.iter().filter(|p| !p.present()) {
+        let name = package.name;
+        match package.leaves_out {
+            Some(what) => left_out.push(format!("{what}: no {name} ({reason})")),
+            None => bail!("the Debian package {name} is needed ({reason})"),
+        }
+    }
+    Ok(left_out)
+}
+
+/// Why nothing can be installed, if so.
+fn refusal(no_install: bool) -> Option<&'static str> {
+    if no_install {
+        Some("--no-install was given")
+    } else if !nix::unistd::geteuid().is_root() {
+        Some("not root, so it cannot be installed")
+    } else if which("apt-get").is_none() {
+        Some("there is no apt-get to install it with")
+    } else {
+        None
+    }
+}
+
+/// Installs each by itself, so that one which cannot be had does not keep the others away.
+/// Returns the reason for what is still missing afterwards.
+fn install(names: &[&str]) -> &'static str {
+    step("apt-get update");
+    if let Err(error) = run(apt_get().args(["-qq", "update"])) {
+        // Not the end: the lists that are there may do.
+        println!("    {error:#}");
+    }
+    for name in names {
+        step(format!("apt-get install {name}"));
+        let options = ["-qq", "install", "-y", "--no-install-recommends"];
+        if let Err(error) = run(apt_get().args(options).arg(name)) {
+            println!("    {error:#}");
+        }
+    }
+    "installing it failed"
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["-o", "Dpkg::Use-Pty=0"]);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABSENT: Package = Package { name: "nothing-like-it", leaves_out: Some("the moon"), present: || false };
+
+    #[test]
+    fn what_is_missing_is_left_out_with_its_reason() {
+        let left_out = ensure(&[&ABSENT], true).unwrap();
+        assert_eq!(left_out.0, ["the moon: no nothing-like-it (--no-install was given)"]);
+    }
+
+    #[test]
+    fn what_nothing_works_without_is_an_error() {
+        let needed = Package { leaves_out: None, ..ABSENT };
+        assert!(ensure(&[&needed], true).is_err());
+    }
+}

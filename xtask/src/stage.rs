@@ -1,0 +1,127 @@
+//! Lays out the installed files.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::link_stub;
+use crate::loader::{self, Profile};
+use crate::repo::{ARCH, LOADER, Repo};
+use crate::run::{run, step};
+
+/// What has been staged.
+pub(crate) struct Stage {
+    /// The directory that stands for `/`, absolute.
+    pub(crate) root: PathBuf,
+    /// The loader as installed under it.
+    pub(crate) loader: PathBuf,
+    /// The loader as linked, with its symbols.
+    pub(crate) unstripped: PathBuf,
+}
+
+/// Where a profile goes unless told otherwise.
+pub(crate) fn default_dir(repo: &Repo, profile: Profile) -> PathBuf {
+    repo.target().join(match profile {
+        Profile::Release => "stage",
+        Profile::Debug => "stage-debug",
+    })
+}
+
+/// Stages a profile in its default directory.
+pub(crate) fn stage_default(repo: &Repo, profile: Profile) -> Result<Stage> {
+    stage(repo, profile, &default_dir(repo, profile))
+}
+
+/// Builds the loader and writes every installed file under `destdir`. Each file appears at once, complete.
+pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Stage> {
+    let unstripped = loader::build(repo, profile)?;
+    fs::create_dir_all(destdir).with_context(|| format!("create {}", destdir.display()))?;
+    let root = fs::canonicalize(destdir).with_context(|| destdir.display().to_string())?;
+    step(format!("stage {} in {}", profile.name(), root.display()));
+
+    let tree = Tree { root: &root };
+    let library_dir = format!("usr/lib/slul/{ARCH}");
+    let loader =
+        tree.file(&format!("lib/{LOADER}"), 0o755, |temporary| copy_loader(&unstripped, temporary, profile))?;
+    tree.link("usr/bin/runslul", &format!("../../lib/{LOADER}"))?;
+    let stub = format!("{library_dir}/libslulrtld.so");
+    tree.file(&stub, 0o644, |temporary| link_stub::build(repo, &unstripped, temporary))?;
+    let header = repo.root().join("rt0/include/slul.h");
+    tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;
+    let pkgconfig = format!("{library_dir}/pkgconfig/slul.pc");
+    tree.file(&pkgconfig, 0o644, |temporary| {
+        fs::write(temporary, pkgconfig_text(repo.version())).context("write slul.pc")
+    })?;
+    Ok(Stage { root, loader, unstripped })
+}
+
+/// The debug loader keeps its symbols, for debuggers.
+fn copy_loader(from: &Path, to: &Path, profile: Profile) -> Result<()> {
+    match profile {
+        Profile::Debug => copy(from, to),
+        Profile::Release => run(Command::new("strip").args(["--strip-unneeded", "-o"]).args([to, from])),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).with_context(|| format!("copy {} to {}", from.display(), to.display()))
+}
+
+/// The prefix is taken from where the file is, so that a staged tree can be used as it stands.
+fn pkgconfig_text(version: &str) -> String {
+    format!(
+        "prefix=${{pcfiledir}}/../../../..
+libdir=${{prefix}}/lib/slul/{ARCH}
+includedir=${{prefix}}/include
+interpreter=/lib/{LOADER}
+
+Name: slul
+Description: Run-time loader for programs that carry no libc
+Version: {version}
+Cflags: -I${{includedir}}
+Libs: -L${{libdir}} -lslulrtld
+"
+    )
+}
+
+/// A directory that stands for `/`.
+struct Tree<'a> {
+    root: &'a Path,
+}
+
+impl Tree<'_> {
+    fn file(&self, path: &str, mode: u32, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        self.put(path, |temporary| {
+            write(temporary)?;
+            fs::set_permissions(temporary, fs::Permissions::from_mode(mode))
+                .with_context(|| format!("chmod {}", temporary.display()))
+        })
+    }
+
+    fn link(&self, path: &str, to: &str) -> Result<PathBuf> {
+        self.put(path, |temporary| {
+            symlink(to, temporary).with_context(|| format!("symlink {}", temporary.display()))
+        })
+    }
+
+    /// Makes the file under another name and renames it into place.
+    fn put(&self, path: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let place = self.root.join(path);
+        if let Some(directory) = place.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+        }
+        let mut temporary = place.clone().into_os_string();
+        temporary.push(format!(".new-{}", std::process::id()));
+        let temporary = PathBuf::from(temporary);
+        if temporary.symlink_metadata().is_ok() {
+            fs::remove_file(&temporary).with_context(|| format!("remove {}", temporary.display()))?;
+        }
+        make(&temporary)?;
+        fs::rename(&temporary, &place).with_context(|| format!("rename to {}", place.display()))?;
+        println!("    /{path}");
+        Ok(place)
+    }
+}
