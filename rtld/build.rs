@@ -6,6 +6,7 @@ fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     println!("cargo::rerun-if-changed=exports.map");
+    println!("cargo::rerun-if-changed=layout.ld");
     println!("cargo::rerun-if-changed=build.rs");
     let arguments = [
         // No crt0, no libc, no interpreter: the kernel starts it, or starts a program with it.
@@ -22,6 +23,7 @@ fn main() {
         "-Wl,--build-id=sha1".to_owned(),
         "-Wl,--export-dynamic".to_owned(),
         format!("-Wl,--version-script={root}/exports.map"),
+        format!("-Wl,-T,{root}/layout.ld"),
     ];
     for argument in arguments {
         println!("cargo::rustc-link-arg-bin=slulrtld={argument}");

@@ -219,10 +219,10 @@ impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
         }
     }
 
-    /// Makes RELRO read-only, and computes what remains to be known for a start.
+    /// Makes RELRO read-only, the loader's own included, and computes what remains to be known for a start.
     pub fn seal<S: AddressSpace<Image = I>>(self, sys: &S) -> Result<Sealed<'a, I>, Error<'a>> {
         let Self { arena, namespace, natives, tls, canary, libc_wanted } = self;
-        for module in namespace.loaded() {
+        for module in namespace.all() {
             protect_relro(sys, module, Protection::READ)?;
         }
         let count = namespace.loaded().len();

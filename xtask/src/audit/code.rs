@@ -32,7 +32,7 @@ const EARLY: [Rules; 3] = [
     Rules {
         title: "code of _start",
         function: "_start",
-        may_call: &["slul_plain_start", "slul_relocate_self", "slul_main"],
+        may_call: &["slul_plain_start", "slul_plain_call", "slul_relocate_self", "slul_main"],
         system_calls: false,
         // To the program's entry.
         register_jumps: true,

@@ -14,11 +14,14 @@ use crate::run::{run, step};
 
 /// Instructions the plain start may take beyond the trivial interpreter's. Both walk the block to AT_ENTRY; the
 /// loader compares each variable's name with `LD_SLUL_`, finds AT_SECURE and reads the program's program headers
-/// and dynamic section: some ten instructions for each of the variables, headers and tags here.
-const INSTRUCTION_BUDGET: u64 = 500;
+/// and dynamic section, and checks that these are mapped: some ten instructions for each of the variables, entries
+/// and headers here. Measured: 791.
+const INSTRUCTION_BUDGET: u64 = 900;
 
-/// Page faults the plain start may take beyond the trivial interpreter's: one more page of code.
-const FAULT_BUDGET: i64 = 1;
+/// Page faults the plain start may take beyond the trivial interpreter's: the program's own first page, with the
+/// program headers, and the page of its dynamic section, which the program itself would not have read. (A program
+/// whose headers share a segment with its text has the first of them anyway.)
+const FAULT_BUDGET: i64 = 2;
 
 /// What the program under test exits with.
 const STATUS: i32 = 17;

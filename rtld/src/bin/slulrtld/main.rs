@@ -40,6 +40,7 @@ const REFUSED: i32 = 127;
 /// # Safety
 /// `sp` is the stack pointer as the kernel left it; the loader is relocated; called once.
 #[allow(unsafe_code)]
+#[unsafe(no_mangle)]
 unsafe extern "C" fn slul_main(sp: usize) -> ! {
     // SAFETY: by the caller.
     let block = unsafe { kernel::Block::at(sp) };

@@ -13,7 +13,9 @@
 //! only where the kernel mapped them: AT_PHDR, and what lies inside the file's part of a PT_LOAD.
 #![allow(unsafe_code)]
 
-use super::start::load;
+use core::mem::MaybeUninit;
+
+use super::start::{load, store};
 
 /// Answer of [`slul_plain_start`].
 #[repr(C)]
@@ -183,30 +185,45 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
         }
     }
     let auxv = at;
-    let (mut phdrs, mut count, mut entry_size) = (0usize, 0usize, 0usize);
-    let (mut base, mut entry, mut secure) = (0usize, 0usize, 1usize);
+    // A word for each key up to the largest that matters, AT_SECURE; written and read by `store` and `load` alone, so that no branch on
+    // the key becomes a jump table.
+    let mut values = [const { MaybeUninit::<usize>::uninit() }; AT_SECURE + 1];
+    let values = (&raw mut values) as usize;
+    let place = |key: usize| values.wrapping_add(key.wrapping_mul(8));
+    let mut key = AT_PHDR;
+    while key <= AT_ENTRY {
+        // SAFETY: a word of `values`.
+        unsafe { store(place(key), 0) };
+        key = key.wrapping_add(1);
+    }
+    // SAFETY: a word of `values`.
+    unsafe { store(place(AT_SECURE), 1) };
     loop {
         // SAFETY: auxv follows envp's NULL and ends with AT_NULL.
         let key = unsafe { load::<usize>(at) };
-        // SAFETY: as above; entries are pairs.
-        let value = unsafe { load::<usize>(at.wrapping_add(8)) };
-        at = at.wrapping_add(16);
         if key == 0 {
             break;
-        } else if key == AT_PHDR {
-            phdrs = value;
-        } else if key == AT_PHNUM {
-            count = value;
-        } else if key == AT_PHENT {
-            entry_size = value;
-        } else if key == AT_BASE {
-            base = value;
-        } else if key == AT_ENTRY {
-            entry = value;
-        } else if key == AT_SECURE {
-            secure = value;
         }
+        if key <= AT_SECURE {
+            // SAFETY: entries are pairs.
+            let value = unsafe { load::<usize>(at.wrapping_add(8)) };
+            // SAFETY: a word of `values`.
+            unsafe { store(place(key), value) };
+        }
+        at = at.wrapping_add(16);
     }
+    // SAFETY: words of `values`, all of them written above; so for the next five.
+    let phdrs = unsafe { load::<usize>(place(AT_PHDR)) };
+    // SAFETY: as above.
+    let count = unsafe { load::<usize>(place(AT_PHNUM)) };
+    // SAFETY: as above.
+    let entry_size = unsafe { load::<usize>(place(AT_PHENT)) };
+    // SAFETY: as above.
+    let base = unsafe { load::<usize>(place(AT_BASE)) };
+    // SAFETY: as above.
+    let entry = unsafe { load::<usize>(place(AT_ENTRY)) };
+    // SAFETY: as above.
+    let secure = unsafe { load::<usize>(place(AT_SECURE)) };
     // Executed directly, the loader is its own program: AT_BASE is 0, or the entry is ours.
     if secure != 0 || base == 0 || entry == own_entry || phdrs == 0 || entry_size != PHDR_SIZE {
         return NOT_PLAIN;
@@ -222,11 +239,15 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
 /// Looks at the program's headers.
 #[inline(always)]
 unsafe fn judge_program(phdrs: usize, count: usize) -> Note {
-    let mut bias = 0usize;
     let mut answer = Note::Kernel;
     let mut phdr = phdrs;
     let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
-    let mut has_bias = false;
+    // PT_PHDR comes before any PT_LOAD (gABI); every linker puts it first. Without it, where the program is
+    // takes more than a glance.
+    // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped.
+    let has_bias = count != 0 && unsafe { load::<u32>(phdrs) } == PT_PHDR;
+    // SAFETY: as above; the first entry, if there is any.
+    let bias = if has_bias { phdrs.wrapping_sub(unsafe { load::<usize>(phdrs.wrapping_add(16)) }) } else { 0 };
     while phdr != end {
         // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
         let kind = unsafe { load::<u32>(phdr) };
@@ -234,13 +255,9 @@ unsafe fn judge_program(phdrs: usize, count: usize) -> Note {
         let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
         // SAFETY: as above.
         let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
-        if kind == PT_PHDR {
-            bias = phdrs.wrapping_sub(vaddr);
-            has_bias = true;
-        } else if kind == PT_TLS {
+        if kind == PT_TLS {
             return Note::Doubtful;
         } else if kind == PT_DYNAMIC || kind == PT_NOTE {
-            // Without PT_PHDR before it, where the program is takes more than a glance.
             // SAFETY: the kernel's values.
             if !has_bias || !unsafe { is_mapped(phdrs, count, vaddr, size) } {
                 return Note::Doubtful;

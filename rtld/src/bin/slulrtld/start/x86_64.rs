@@ -210,7 +210,7 @@ const STATE_MASK: u32 = 0xe7;
 // CPUID: AT_MINSIGSTKSZ counts all enabled state, and without it (before Linux 5.14) 4096 bytes hold what
 // could then be enabled.
 global_asm!(
-    ".pushsection .text.slul_stubs, \"ax\", @progbits",
+    ".pushsection .text.zz_slul_stubs, \"ax\", @progbits",
     ".balign 16",
     ".globl slul_stubs",
     ".hidden slul_stubs",
