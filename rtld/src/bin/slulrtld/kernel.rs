@@ -16,6 +16,7 @@ use rtld::handoff::{Auxiliary, Layout};
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
 use rtld::plan::{LoadPlan, Origin};
+use rtld::seam::Image;
 
 use super::start;
 
@@ -111,6 +112,12 @@ impl Block {
         Ok(Present { path: self.exec_path(), image, plan })
     }
 
+    /// PT_INTERP of the program: the path of this loader, as far as the program's memory has it.
+    pub(crate) fn interpreter<'i>(&self, program: &'i MappedImage) -> Option<&'i [u8]> {
+        let phdr = self.program_headers().find(|phdr| phdr.p_type == consts::PT_INTERP)?;
+        program.c_string(Vaddr(phdr.p_vaddr), phdr.p_filesz)
+    }
+
     /// The program's headers, by value.
     pub(crate) fn program_headers(&self) -> impl Iterator<Item = Phdr> + Clone + use<> {
         let (address, count) = self.auxiliary().program_headers().unwrap_or_default();
@@ -160,8 +167,8 @@ unsafe fn string(address: u64) -> &'static [u8] {
     unsafe { CStr::from_ptr(ptr::with_exposed_provenance(to_usize(address))) }.to_bytes()
 }
 
-/// The loader itself, as the kernel mapped it.
-pub(crate) fn own_image() -> Result<Present<'static, MappedImage>, Problem<'static>> {
+/// The loader itself, as the kernel mapped it; `path` is what the program calls it.
+pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Problem<'static>> {
     let header = start::own_header();
     let address = RuntimeAddr(from_usize(header.as_ptr().expose_provenance()));
     // SAFETY: the loader's ELF header, of the size that the format gives it.
@@ -172,5 +179,5 @@ pub(crate) fn own_image() -> Result<Present<'static, MappedImage>, Problem<'stat
     let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, rtld::addr::PageSize::K4)?;
     // SAFETY: the kernel mapped the loader by these headers; it is only read through this image.
     let image = unsafe { MappedImage::adopt(header, plan, false) };
-    Ok(Present { path: b"slulrtld", image, plan })
+    Ok(Present { path, image, plan })
 }

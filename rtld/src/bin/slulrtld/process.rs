@@ -121,9 +121,11 @@ impl Process {
         let began = if trace.wants(Category::Timings) { now() } else { 0 };
         let program_path = if secure { None } else { program_path(arena, path).of(path)? };
         let page = block.auxiliary().page_size();
+        let program = block.program().of(path)?;
+        let own_path = arena.copy(block.interpreter(&program.image).unwrap_or(b"slulrtld")).of(path)?;
         let request = Request {
-            program: block.program().of(path)?,
-            loader: kernel::own_image().of(b"slulrtld")?,
+            program,
+            loader: kernel::own_image(own_path).of(own_path)?,
             library_path: settings.library_path,
             program_path,
             secure,
