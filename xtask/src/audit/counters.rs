@@ -151,8 +151,12 @@ mod tests {
         Cost { trace: Trace { instructions, system_calls, status }, faults }
     }
 
+    const TRIVIAL: (u64, i64) = (100, 40);
+    /// The most that passes.
+    const MOST: (u64, i64) = (TRIVIAL.0 + INSTRUCTION_BUDGET, TRIVIAL.1 + FAULT_BUDGET);
+
     fn failing(ours: &Cost) -> Vec<&'static str> {
-        let trivial = cost(100, &[231], STATUS, 40);
+        let trivial = cost(TRIVIAL.0, &[231], STATUS, TRIVIAL.1);
         let rows = gate(&trivial, ours);
         let failing = rows.iter().filter(|row| row.failure.is_some());
         failing.map(|row| row.name).collect()
@@ -160,18 +164,18 @@ mod tests {
 
     #[test]
     fn what_stays_within_the_budgets_passes() {
-        assert!(failing(&cost(600, &[231], STATUS, 41)).is_empty());
+        assert!(failing(&cost(MOST.0, &[231], STATUS, MOST.1)).is_empty());
     }
 
     #[test]
     fn each_excess_fails() {
-        let too_many = failing(&cost(601, &[231], STATUS, 41));
+        let too_many = failing(&cost(MOST.0 + 1, &[231], STATUS, MOST.1));
         assert_eq!(too_many, ["plain start: instructions"]);
-        let faulting = failing(&cost(600, &[231], STATUS, 42));
+        let faulting = failing(&cost(MOST.0, &[231], STATUS, MOST.1 + 1));
         assert_eq!(faulting, ["plain start: page faults"]);
-        let calling = failing(&cost(600, &[9, 231], STATUS, 41));
+        let calling = failing(&cost(MOST.0, &[9, 231], STATUS, MOST.1));
         assert_eq!(calling, ["plain start: system calls"]);
-        let dead = failing(&cost(600, &[231], 127, 41));
+        let dead = failing(&cost(MOST.0, &[231], 127, MOST.1));
         assert_eq!(dead, ["plain start: exit status"]);
     }
 }
