@@ -153,6 +153,8 @@ pub struct DynamicInfo {
     pub versym: Option<Vaddr>,
     /// DT_VERNEED: where, and how many files.
     pub verneed: Option<(Vaddr, u64)>,
+    /// DT_VERDEF: where, and how many versions.
+    pub verdef: Option<(Vaddr, u64)>,
     /// DT_INIT.
     pub init: Option<Vaddr>,
     /// DT_INIT_ARRAY.
@@ -180,6 +182,15 @@ struct Parts {
 }
 
 impl Parts {
+    /// A list whose size is a number of entries, each of which says where the next is.
+    fn list(self, table: Table) -> Result<Option<(Vaddr, u64)>, Problem<'static>> {
+        match (self.addr, self.size) {
+            (Some(addr), Some(count)) => Ok(Some((Vaddr(addr), count))),
+            (None, None | Some(0)) => Ok(None),
+            _ => Err(Problem::HalfTable(table)),
+        }
+    }
+
     fn table<T: Decode>(self, image: &impl Image, table: Table) -> Result<Entries<T>, Problem<'static>> {
         if let Some(size) = self.entry.filter(|&entry| entry != from_usize(T::SIZE)) {
             return Err(Problem::TableSize { table, size });
@@ -204,6 +215,7 @@ struct Seen {
     init_array: Parts,
     fini_array: Parts,
     verneed: Parts,
+    verdef: Parts,
     versym: Option<u64>,
 }
 
@@ -228,6 +240,8 @@ impl Seen {
             consts::DT_FINI_ARRAYSZ => &mut self.fini_array.size,
             consts::DT_VERNEED => &mut self.verneed.addr,
             consts::DT_VERNEEDNUM => &mut self.verneed.size,
+            consts::DT_VERDEF => &mut self.verdef.addr,
+            consts::DT_VERDEFNUM => &mut self.verdef.size,
             consts::DT_VERSYM => &mut self.versym,
             _ => return false,
         };
@@ -311,11 +325,8 @@ impl DynamicInfo {
         self.init_array = seen.init_array.table(image, Table::InitArray)?;
         self.fini_array = seen.fini_array.table(image, Table::FiniArray)?;
         self.versym = seen.versym.map(Vaddr);
-        self.verneed = match (seen.verneed.addr, seen.verneed.size) {
-            (Some(addr), Some(count)) => Some((Vaddr(addr), count)),
-            (None, None | Some(0)) => None,
-            _ => return Err(Problem::HalfTable(Table::Verneed)),
-        };
+        self.verneed = seen.verneed.list(Table::Verneed)?;
+        self.verdef = seen.verdef.list(Table::Verdef)?;
         Ok(())
     }
 

@@ -46,6 +46,8 @@ pub mod consts {
     pub const DT_FILTER: u64 = 0x7fff_ffff;
     /// The same, if that object is there.
     pub const DT_AUXILIARY: u64 = 0x7fff_fffd;
+    /// `vd_flags`: the entry names the file, not a version.
+    pub const VER_FLG_BASE: u16 = 1;
     /// `vna_flags`: a missing version is not fatal.
     pub const VER_FLG_WEAK: u16 = 2;
     /// Mask of the version index in a DT_VERSYM entry; the remaining bit says hidden.
@@ -74,6 +76,8 @@ pub mod size {
     pub const RELA: usize = 24;
     /// `Elf64_Sym`.
     pub const SYM: usize = 24;
+    /// `Elf64_Verdef`.
+    pub const VERDEF: usize = 20;
     /// `Elf64_Verneed`.
     pub const VERNEED: usize = 16;
     /// `Elf64_Vernaux`.
@@ -85,6 +89,19 @@ static_assertions::const_assert_eq!(size_of::<Phdr>(), size::PHDR);
 static_assertions::const_assert_eq!(size_of::<Dyn>(), size::DYN);
 static_assertions::const_assert_eq!(size_of::<Rela>(), size::RELA);
 static_assertions::const_assert_eq!(size_of::<Sym>(), size::SYM);
+
+/// `Elf64_Verdef`: one version that the object defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdef {
+    /// `VER_FLG_*`.
+    pub vd_flags: u16,
+    /// Version index that DT_VERSYM uses for it.
+    pub vd_ndx: u16,
+    /// Its first name, in bytes from here.
+    pub vd_aux: u32,
+    /// Next [`Verdef`], in bytes from here.
+    pub vd_next: u32,
+}
 
 /// `Elf64_Verneed`: one file whose versions are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +249,18 @@ impl Decode for Sym {
         let [st_info] = f.take();
         let [st_other] = f.take();
         Self { st_name, st_info, st_other, st_shndx: f.half(), st_value: f.xword(), st_size: f.xword() }
+    }
+}
+
+impl Decode for Verdef {
+    const SIZE: usize = size::VERDEF;
+    fn decode(bytes: &[u8]) -> Self {
+        let mut f = Fields(bytes);
+        f.half();
+        let (vd_flags, vd_ndx) = (f.half(), f.half());
+        f.half();
+        f.word();
+        Self { vd_flags, vd_ndx, vd_aux: f.word(), vd_next: f.word() }
     }
 }
 

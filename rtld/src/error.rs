@@ -111,6 +111,8 @@ pub enum Table {
     Versym,
     /// DT_VERNEED and DT_VERNEEDNUM.
     Verneed,
+    /// DT_VERDEF and DT_VERDEFNUM.
+    Verdef,
     /// PT_TLS.
     TlsImage,
     /// PT_GNU_RELRO.
@@ -134,6 +136,7 @@ impl fmt::Display for Table {
             Self::FiniArray => "DT_FINI_ARRAY",
             Self::Versym => "DT_VERSYM",
             Self::Verneed => "DT_VERNEED",
+            Self::Verdef => "DT_VERDEF",
             Self::TlsImage => "PT_TLS",
             Self::Relro => "PT_GNU_RELRO",
             Self::Note => "PT_NOTE",
@@ -267,6 +270,13 @@ pub enum Problem<'a> {
     },
     /// No object in scope defines the symbol.
     UndefinedSymbol(&'a [u8]),
+    /// A library does not have a version that is needed of it.
+    VersionNotFound {
+        /// The library.
+        file: &'a [u8],
+        /// The version.
+        version: &'a [u8],
+    },
     /// A symbol is found, but of a kind that the relocation can not use.
     SymbolKind {
         /// Its name.
@@ -398,6 +408,9 @@ impl fmt::Display for Problem<'_> {
                 write!(f, "relocation type {r_type} at {at}, which is not writable memory of the object")
             }
             Self::UndefinedSymbol(symbol) => write!(f, "undefined symbol: {}", Escaped(symbol)),
+            Self::VersionNotFound { file, version } => {
+                write!(f, "version {} not found in {}", Escaped(version), Escaped(file))
+            }
             Self::SymbolKind { symbol, why } => write!(f, "symbol {}: {why}", Escaped(symbol)),
             Self::TlsSize(bytes) => write!(f, "thread-local storage of {bytes} bytes does not fit"),
             Self::StackTooSmall { limit, needed } => write!(

@@ -13,7 +13,7 @@ use crate::namespace::{Definition, Namespace};
 use crate::native::needs::{NativeNeeds, Slot};
 use crate::seam::ImageMut;
 use crate::symbol::{Name, is_exported};
-use crate::version::needed_version;
+use crate::version::{VersionRef, defines, for_each_needed, needed_version};
 
 /// The first-call stubs of the loader: code of equal size, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub struct Seen {
 impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     /// Relocates all modules but the loader.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
+        self.check_versions()?;
         for index in 0..self.namespace.loaded().len() {
             let path = self.namespace.module(index).path;
             self.relative(index).of(path)?;
@@ -79,6 +80,24 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Each version that some module needs of another has to be there, whether or not a symbol asks for it.
+    fn check_versions(&self) -> Result<(), Error<'a>> {
+        for module in self.namespace.loaded() {
+            let visit = |needed: VersionRef<'_>, optional: bool| {
+                let mut all = self.namespace.all().iter();
+                // Files of the other world are libc's to check.
+                let Some(definer) = all.find(|definer| definer.soname == needed.file) else { return Ok(()) };
+                if optional || defines(&definer.image, &definer.dynamic, needed.version)? {
+                    return Ok(());
+                }
+                let version = self.arena.copy(needed.version)?;
+                Err(Problem::VersionNotFound { file: definer.soname, version })
+            };
+            for_each_needed(&module.image, &module.dynamic, visit).of(module.path)?;
         }
         Ok(())
     }
@@ -181,7 +200,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         self.seen.libc_wanted |= bytes == b"slul_load_libc";
         let version = needed_version(&module.image, &module.dynamic, number).of(path)?;
         let native_file = version.is_some_and(|version| self.natives.libraries.contains(&version.file));
-        if !native_file && let Some(definition) = self.namespace.lookup(&Name::new(bytes))? {
+        let name = Name::versioned(bytes, version.map(|version| version.version));
+        if !native_file && let Some(definition) = self.namespace.lookup(&name)? {
             return Ok(Target::Defined(definition));
         }
         if self.natives.any() {

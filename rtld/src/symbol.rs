@@ -1,26 +1,51 @@
 //! Looking a name up in one object: DT_GNU_HASH, or DT_HASH where there is no other.
 #![forbid(unsafe_code)]
 
-use crate::addr::{Vaddr, from_usize};
+use crate::addr::Vaddr;
 use crate::dynamic::DynamicInfo;
 use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type, st_visibility, sysv_hash};
 use crate::error::{Problem, Table};
 use crate::seam::Image;
+use crate::version::{self, Acceptance};
 
-/// A name with its hash, so that a lookup in many objects hashes once.
+/// A name with its hash, so that a lookup in many objects hashes once, and the version that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Name<'n> {
     /// The name.
     pub bytes: &'n [u8],
     /// Its DT_GNU_HASH hash.
     pub hash: u32,
+    /// The version of the reference, if it has one.
+    pub version: Option<&'n [u8]>,
 }
 
 impl<'n> Name<'n> {
-    /// Hashes `bytes`.
+    /// A name without a version.
     #[must_use]
     pub fn new(bytes: &'n [u8]) -> Self {
-        Self { bytes, hash: gnu_hash(bytes) }
+        Self::versioned(bytes, None)
+    }
+
+    /// A name with the version that is asked for, if any.
+    #[must_use]
+    pub fn versioned(bytes: &'n [u8], version: Option<&'n [u8]>) -> Self {
+        Self { bytes, hash: gnu_hash(bytes), version }
+    }
+}
+
+/// What one object has under a name: one definition for each version.
+#[derive(Default)]
+struct Found {
+    /// The definition that the reference is bound to without further question.
+    exact: Option<Sym>,
+    /// Definitions of some later version, which a reference without a version is bound to if there is but one.
+    later: Option<Sym>,
+    later_count: u32,
+}
+
+impl Found {
+    fn answer(self) -> Option<Sym> {
+        self.exact.or(self.later.filter(|_| self.later_count == 1))
     }
 }
 
@@ -65,25 +90,27 @@ pub fn lookup(
     }
 }
 
-/// The symbol at `index`, if it is the one that is looked for.
-fn candidate(
+/// Takes the symbol at `index` into account. `true` once the search is over.
+fn consider(
     image: &impl Image,
     dynamic: &DynamicInfo,
     index: u32,
     name: &Name<'_>,
-) -> Result<Option<Sym>, Problem<'static>> {
+    found: &mut Found,
+) -> Result<bool, Problem<'static>> {
     let sym = dynamic.symbols.get(image, index)?;
-    if !is_exported(&sym) || hidden_version(image, dynamic, index) {
-        return Ok(None);
+    if !is_exported(&sym) || dynamic.strings.get(image, u64::from(sym.st_name))? != name.bytes {
+        return Ok(false);
     }
-    let found = dynamic.strings.get(image, u64::from(sym.st_name))?;
-    Ok((found == name.bytes).then_some(sym))
-}
-
-/// Whether only references with a version may bind to the symbol (the high bit of DT_VERSYM).
-fn hidden_version(image: &impl Image, dynamic: &DynamicInfo, index: u32) -> bool {
-    let entry = dynamic.versym.and_then(|table| table.checked_add(u64::from(index).wrapping_mul(2)));
-    entry.and_then(|vaddr| image.get::<u16>(vaddr)).is_some_and(|version| version & !consts::VERSYM_VERSION != 0)
+    match version::accepts(image, dynamic, index, name.version)? {
+        Acceptance::Bind => found.exact = Some(sym),
+        Acceptance::IfOnly => {
+            found.later = Some(sym);
+            found.later_count = found.later_count.saturating_add(1);
+        }
+        Acceptance::Refuse => {}
+    }
+    Ok(found.exact.is_some())
 }
 
 /// Header of DT_GNU_HASH.
@@ -154,18 +181,15 @@ impl GnuHash {
         if index < self.first {
             return Ok(None);
         }
+        let mut found = Found::default();
         // Ends at the chain's last entry or, in a broken table, at the end of the segment.
         loop {
             let entry = u64::from(index.wrapping_sub(self.first)).wrapping_mul(4);
             let at = self.chains.checked_add(entry).ok_or(outside(self.chains))?;
             let hash = image.get::<u32>(at).ok_or(outside(at))?;
-            if hash | 1 == name.hash | 1
-                && let Some(sym) = candidate(image, dynamic, index, name)?
-            {
-                return Ok(Some(sym));
-            }
-            if hash & 1 != 0 {
-                return Ok(None);
+            let same = hash | 1 == name.hash | 1;
+            if (same && consider(image, dynamic, index, name, &mut found)?) || hash & 1 != 0 {
+                return Ok(found.answer());
             }
             index = index.checked_add(1).ok_or(outside(at))?;
         }
@@ -186,17 +210,15 @@ fn lookup_sysv(
     let (bucket_count, chain_count) = (u64::from(word(0)?), u64::from(word(1)?));
     let Some(bucket) = u64::from(sysv_hash(name.bytes)).checked_rem(bucket_count) else { return Ok(None) };
     let mut index = word(bucket.wrapping_add(2))?;
+    let mut found = Found::default();
     // A chain visits each symbol at most once; one that goes on is a loop.
     for _ in 0..chain_count {
-        if index == 0 {
-            return Ok(None);
-        }
-        if let Some(sym) = candidate(image, dynamic, index, name)? {
-            return Ok(Some(sym));
+        if index == 0 || consider(image, dynamic, index, name, &mut found)? {
+            return Ok(found.answer());
         }
         index = word(bucket_count.wrapping_add(2).wrapping_add(u64::from(index)))?;
     }
-    if index == 0 { Ok(None) } else { Err(Problem::TableSize { table: Table::Hash, size: from_usize(4) }) }
+    if index == 0 { Ok(found.answer()) } else { Err(Problem::TableSize { table: Table::Hash, size: chain_count }) }
 }
 
 #[cfg(test)]

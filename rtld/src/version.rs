@@ -1,9 +1,10 @@
-//! Which version of a symbol an object asks for: DT_VERSYM and DT_VERNEED.
+//! Versions of symbols (LSB, "Symbol Versioning"): which an object asks for, by DT_VERSYM and DT_VERNEED, and which
+//! it has, by DT_VERDEF. What binds to what follows glibc's `check_match`.
 #![forbid(unsafe_code)]
 
 use crate::addr::Vaddr;
 use crate::dynamic::DynamicInfo;
-use crate::elf::{Vernaux, Verneed, consts};
+use crate::elf::{Verdef, Vernaux, Verneed, consts};
 use crate::error::{Problem, Table};
 use crate::seam::Image;
 
@@ -26,9 +27,7 @@ pub fn needed_version<'i>(
         return Ok(None);
     };
     let outside = |table, vaddr| Problem::OutsideImage { table, vaddr };
-    let entry = versym.checked_add(u64::from(index).wrapping_mul(2));
-    let entry = entry.and_then(|vaddr| image.get::<u16>(vaddr)).ok_or(outside(Table::Versym, versym))?;
-    let wanted = entry & consts::VERSYM_VERSION;
+    let wanted = versym_entry(image, versym, index)? & consts::VERSYM_VERSION;
     if wanted <= consts::VER_NDX_GLOBAL {
         return Ok(None);
     }
@@ -48,6 +47,116 @@ pub fn needed_version<'i>(
     }
     // A version that the object defines itself.
     Ok(None)
+}
+
+/// Whether a definition serves a reference, as far as versions go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is the one.
+    Bind,
+    /// It is, unless the object has another one like it.
+    IfOnly,
+    /// It is not.
+    Refuse,
+}
+
+/// Largest index of what a reference without a version binds to at once: global, and the object's first version.
+const FIRST_VERSION: u16 = 2;
+
+/// Whether symbol `index` of an object serves a reference with that version, or with none.
+pub fn accepts(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    index: u32,
+    version: Option<&[u8]>,
+) -> Result<Acceptance, Problem<'static>> {
+    // An object without versions serves every reference.
+    let Some(versym) = dynamic.versym else { return Ok(Acceptance::Bind) };
+    let entry = versym_entry(image, versym, index)?;
+    let (number, hidden) = (entry & consts::VERSYM_VERSION, entry & !consts::VERSYM_VERSION != 0);
+    let Some(version) = version else {
+        return Ok(match (number <= FIRST_VERSION, hidden) {
+            (true, _) => Acceptance::Bind,
+            (false, false) => Acceptance::IfOnly,
+            (false, true) => Acceptance::Refuse,
+        });
+    };
+    let serves = match definition(image, dynamic, |found, _| found == number)? {
+        Some(name) => dynamic.strings.get(image, u64::from(name))? == version,
+        // A definition without a version in an object that has some.
+        None => !hidden,
+    };
+    Ok(if serves { Acceptance::Bind } else { Acceptance::Refuse })
+}
+
+fn versym_entry(image: &impl Image, versym: Vaddr, index: u32) -> Result<u16, Problem<'static>> {
+    let entry = versym.checked_add(u64::from(index).wrapping_mul(2));
+    let outside = Problem::OutsideImage { table: Table::Versym, vaddr: versym };
+    entry.and_then(|vaddr| image.get::<u16>(vaddr)).ok_or(outside)
+}
+
+/// The name, in the string table, of the first version that the object defines and `wanted` says yes to, given
+/// its index and name. The base version, which names the file, is none.
+fn definition(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    wanted: impl Fn(u16, u32) -> bool,
+) -> Result<Option<u32>, Problem<'static>> {
+    let Some((mut at, count)) = dynamic.verdef else { return Ok(None) };
+    let outside = |vaddr| Problem::OutsideImage { table: Table::Verdef, vaddr };
+    for _ in 0..count {
+        let entry: Verdef = image.get(at).ok_or(outside(at))?;
+        let aux = at.checked_add(u64::from(entry.vd_aux)).ok_or(outside(at))?;
+        // The first Verdaux names the version itself, the others those that it builds on.
+        let name = image.get::<u32>(aux).ok_or(outside(aux))?;
+        if entry.vd_flags & consts::VER_FLG_BASE == 0 && wanted(entry.vd_ndx & consts::VERSYM_VERSION, name) {
+            return Ok(Some(name));
+        }
+        if entry.vd_next == 0 {
+            break;
+        }
+        at = at.checked_add(u64::from(entry.vd_next)).ok_or(outside(at))?;
+    }
+    Ok(None)
+}
+
+/// Whether the object defines a version of that name. One that defines no versions at all is taken to: it was
+/// linked before it had any, and glibc only warns.
+pub fn defines(image: &impl Image, dynamic: &DynamicInfo, version: &[u8]) -> Result<bool, Problem<'static>> {
+    if dynamic.verdef.is_none() {
+        return Ok(true);
+    }
+    let named = |name: u32| dynamic.strings.get(image, u64::from(name)) == Ok(version);
+    definition(image, dynamic, |_, name| named(name)).map(|found| found.is_some())
+}
+
+/// Calls `visit` for each version that the object needs, with whether it can do without.
+pub fn for_each_needed<'i, 'p>(
+    image: &'i impl Image,
+    dynamic: &DynamicInfo,
+    mut visit: impl FnMut(VersionRef<'i>, bool) -> Result<(), Problem<'p>>,
+) -> Result<(), Problem<'p>> {
+    let Some((mut at, files)) = dynamic.verneed else { return Ok(()) };
+    let outside = |vaddr| Problem::OutsideImage { table: Table::Verneed, vaddr };
+    for _ in 0..files {
+        let file: Verneed = image.get(at).ok_or(outside(at))?;
+        let name = dynamic.strings.get(image, u64::from(file.vn_file))?;
+        let mut aux_at = at.checked_add(u64::from(file.vn_aux)).ok_or(outside(at))?;
+        for _ in 0..file.vn_cnt {
+            let aux: Vernaux = image.get(aux_at).ok_or(outside(aux_at))?;
+            let version = dynamic.strings.get(image, u64::from(aux.vna_name))?;
+            visit(VersionRef { file: name, version }, aux.vna_flags & consts::VER_FLG_WEAK != 0)?;
+            if aux.vna_next == 0 {
+                break;
+            }
+            aux_at = aux_at.checked_add(u64::from(aux.vna_next)).ok_or(outside(aux_at))?;
+        }
+        if file.vn_next == 0 {
+            break;
+        }
+        at = at.checked_add(u64::from(file.vn_next)).ok_or(outside(at))?;
+    }
+    Ok(())
 }
 
 fn find_aux(
