@@ -79,11 +79,45 @@ pub const MERGED_GLIBC_VERSION: &[u8] = b"GLIBC_2.34";
 /// each, any version serves.
 pub const LOADER_IMPORTS: [&[u8]; 3] = [b"__libc_start_main", b"exit", b"__cxa_atexit"];
 
-/// Variables that make ld.so do something other than start the program; masked in the environment that it
-/// sees until the program's libraries are bound. Prefixes of `NAME=value` strings.
-pub const MASKED_VARIABLES: [&[u8]; 3] = [b"LD_SHOW_AUXV=", b"LD_TRACE_LOADED_OBJECTS=", b"LD_DEBUG=help"];
+/// Whether a `NAME=value` string makes ld.so do something other than start the program. Such variables are masked
+/// in the environment that it sees until the program's libraries are bound.
+#[must_use]
+pub fn is_masked_variable(variable: &[u8]) -> bool {
+    const PREFIXES: [&[u8]; 3] = [b"LD_SHOW_AUXV=", b"LD_TRACE_LOADED_OBJECTS=", b"LD_TRACE_PRELINKING="];
+    // `help` anywhere in the list ends the process (glibc, process_dl_debug).
+    let help = variable
+        .strip_prefix(b"LD_DEBUG=")
+        .is_some_and(|list| list.split(|byte| matches!(byte, b',' | b':' | b' ')).any(|word| word == b"help"));
+    help || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+}
 
-/// Never offered to libc, whoever defines them: it has its own, and must use it.
+/// Whether glibc's ld.so removes a `NAME=value` string from the environment of a set-id process (its
+/// `UNSECURE_ENVVARS`). It closes the hole and leaves auxv where it was, so that a scan past envp's NULL no longer
+/// finds it; what is gone already it need not remove.
+#[must_use]
+pub fn is_unsecure_variable(variable: &[u8]) -> bool {
+    const NAMES: [&[u8]; 13] = [
+        b"GCONV_PATH",
+        b"GETCONF_DIR",
+        b"GLIBC_TUNABLES",
+        b"HOSTALIASES",
+        b"LOCALDOMAIN",
+        b"LOCPATH",
+        b"MALLOC_TRACE",
+        b"NIS_PATH",
+        b"NLSPATH",
+        b"RESOLV_HOST_CONF",
+        b"RES_OPTIONS",
+        b"TMPDIR",
+        b"TZDIR",
+    ];
+    let name = variable.split(|&byte| byte == b'=').next().unwrap_or_default();
+    // MALLOC_CHECK_ and its like, in versions before 2.34.
+    name.starts_with(b"LD_") || name.starts_with(b"MALLOC_") || NAMES.contains(&name)
+}
+
+/// Never offered to libc, whoever defines them: it has its own, and must use it. Besides these, what the loader
+/// itself imports ([`LOADER_IMPORTS`]): lookups begin at the template, so it would find the program's.
 pub const NEVER_EXPORTED: [&[u8]; 9] = [
     b"__tls_get_addr",
     b"dl_iterate_phdr",
@@ -98,7 +132,19 @@ pub const NEVER_EXPORTED: [&[u8]; 9] = [
 
 #[cfg(test)]
 mod tests {
-    use super::Libc;
+    use super::{Libc, is_masked_variable, is_unsecure_variable};
+
+    #[test]
+    fn variables_by_name() {
+        for masked in ["LD_SHOW_AUXV=1", "LD_TRACE_LOADED_OBJECTS=", "LD_DEBUG=help", "LD_DEBUG=libs,help:x"] {
+            assert!(is_masked_variable(masked.as_bytes()), "{masked}");
+        }
+        for plain in ["LD_DEBUG=files", "LD_DEBUG=helpful", "LD_BIND_NOW=1", "PATH=help"] {
+            assert!(!is_masked_variable(plain.as_bytes()), "{plain}");
+        }
+        assert!(is_unsecure_variable(b"TMPDIR=/x") && is_unsecure_variable(b"LD_PRELOAD=x"));
+        assert!(!is_unsecure_variable(b"PATH=/x") && !is_unsecure_variable(b"TMPDIRS=/x"));
+    }
 
     #[test]
     fn libcs_by_what_needs_them() {

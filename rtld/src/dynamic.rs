@@ -258,7 +258,7 @@ impl DynamicInfo {
             let asked = |value: u64| match tag {
                 consts::DT_FLAGS => value & DF_TEXTREL != 0,
                 consts::DT_PLTREL => value != consts::DT_RELA,
-                consts::DT_PREINIT_ARRAYSZ => value != 0,
+                consts::DT_PREINIT_ARRAYSZ | consts::DT_RELSZ => value != 0,
                 _ => true,
             };
             if self.values(image, tag).any(asked) {
@@ -343,7 +343,8 @@ impl DynamicInfo {
 const DF_TEXTREL: u64 = 4;
 
 /// What is refused by name, rather than skipped.
-const REFUSED: [(u64, &str); 6] = [
+const REFUSED: [(u64, &str); 7] = [
+    (consts::DT_RELSZ, "DT_REL"),
     (consts::DT_PLTREL, "DT_PLTREL of DT_REL"),
     (consts::DT_TEXTREL, "DT_TEXTREL"),
     (consts::DT_FLAGS, "DF_TEXTREL"),

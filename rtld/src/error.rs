@@ -313,6 +313,10 @@ pub enum Problem<'a> {
     },
     /// The environment forbids bogomapping, and the other way is not there.
     NeverBogomap,
+    /// The kernel does not let the stack grow as far as RLIMIT_STACK would.
+    StackGrowth(u64),
+    /// Where the program is can not be told from what the kernel mapped of its headers.
+    LoadBias,
     /// No random bytes for the stack protector.
     NoRandom,
     /// The thread pointer could not be set.
@@ -428,6 +432,8 @@ impl fmt::Display for Problem<'_> {
             Self::NeverBogomap => f.write_str(
                 "bogomapping is turned off by the environment, and there is no slulrtld-using-libc to run it with",
             ),
+            Self::StackGrowth(bytes) => write!(f, "the stack can not grow by {bytes} bytes"),
+            Self::LoadBias => f.write_str("program headers do not tell where the program is"),
             Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
             Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
             Self::ExecutedDirectly => f.write_str(

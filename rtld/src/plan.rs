@@ -162,8 +162,8 @@ pub struct LoadPlan {
     pub tls: Option<TlsSegment>,
     /// PT_GNU_RELRO, in whole pages.
     pub relro: Option<PageRange>,
-    /// PT_NOTE; more than one is joined to the first that carries our note, see [`crate::note`].
-    pub notes: [Option<Place>; 4],
+    /// PT_NOTE segments, the first eight. Linkers write one for each alignment of notes.
+    pub notes: [Option<Place>; 8],
 }
 
 impl LoadPlan {
@@ -181,7 +181,7 @@ impl LoadPlan {
             dynamic: None,
             tls: None,
             relro: None,
-            notes: [None; 4],
+            notes: [None; 8],
         };
         for phdr in phdrs.clone().filter(|phdr| phdr.p_type == consts::PT_LOAD && phdr.p_memsz != 0) {
             plan.push(&phdr, origin, page)?;
@@ -200,6 +200,18 @@ impl LoadPlan {
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         self.segments.get(..self.count).unwrap_or_default()
+    }
+
+    /// Refuses a file of `size` bytes that ends before what is mapped of it.
+    pub fn require_file(&self, size: u64) -> Result<(), Problem<'static>> {
+        for segment in self.segments().iter().filter(|segment| !segment.file_pages.is_empty()) {
+            let data = segment.data_end.0.saturating_sub(segment.pages.start.0);
+            let end = segment.offset.0.saturating_add(data);
+            if end > size {
+                return Err(Problem::Truncated { end: FileOffset(end), size });
+            }
+        }
+        Ok(())
     }
 
     /// The segment that holds all of `[vaddr, vaddr + len)`.
@@ -229,7 +241,7 @@ impl LoadPlan {
             }
             consts::PT_NOTE => {
                 if let Some(free) = self.notes.iter_mut().find(|note| note.is_none()) {
-                    *free = Some(place);
+                    *free = Some(Place { size: phdr.p_filesz, ..place });
                 }
             }
             consts::PT_TLS if phdr.p_memsz != 0 => {
@@ -344,6 +356,10 @@ mod tests {
         assert_eq!(plan(&[]), Err(Problem::NoSegments));
         let past = plan(&[load(0, 0x2000, 0x1001, 0x1001, 4)]);
         assert_eq!(past, Err(Problem::Truncated { end: FileOffset(0x3001), size: 0x3000 }));
+        let whole = plan(&[load(0x1100, 0x100, 0x1000, 0x1000, 4)]).unwrap();
+        assert_eq!(whole.require_file(0x1100), Ok(()));
+        let end = FileOffset(0x1100);
+        assert_eq!(whole.require_file(0x10ff), Err(Problem::Truncated { end, size: 0x10ff }));
         let many: std::vec::Vec<_> = (0..17).map(|i| load(i * 0x1000, 0, 1, 1, 4)).collect();
         assert_eq!(plan(&many), Err(Problem::TooManySegments { limit: 16 }));
     }

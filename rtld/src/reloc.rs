@@ -27,7 +27,9 @@ pub struct Stubs {
 }
 
 impl Stubs {
-    fn address(&self, number: u32) -> RuntimeAddr {
+    /// Address of a stub.
+    #[must_use]
+    pub fn address(&self, number: u32) -> RuntimeAddr {
         RuntimeAddr(self.start.0.wrapping_add(u64::from(number).wrapping_mul(self.stride)))
     }
 }
@@ -174,6 +176,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                     import,
                     r_type: r_type(rela),
                     addend: addend.cast_signed(),
+                    lazy: false,
                 };
                 let lazy = self.natives.slot(slot, kind, &sym, self.stubs.count).of(path)?;
                 // What can not wait is 0 until ld.so has filled it, which is before the program's entry.

@@ -126,7 +126,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         }
         if let Some(list) = self.library_path {
             let mut ignored = None;
-            if let Some(found) = self.in_list(needer, name, list, None, true, &mut ignored)? {
+            if let Some(found) = self.in_list(needer, name, list, self.origin(0), true, &mut ignored)? {
                 return Ok(found);
             }
         }

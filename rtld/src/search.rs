@@ -12,9 +12,13 @@ use crate::machine::{Machine, Native};
 #[cfg(target_arch = "x86_64")]
 pub const DIRECTORIES: &[u8] = b"/lib/slul:/usr/lib/slul/x86_64";
 
-/// Separates the entries of a search path. LD_LIBRARY_PATH may use either; DT_RPATH and DT_RUNPATH a colon.
+/// The entries of a search path. LD_LIBRARY_PATH may separate them by a semicolon as well as by a colon.
+///
+/// A list that is empty as a whole has no entries; an empty entry of a longer list is the current directory (ld.so(8)).
 pub fn entries(list: &[u8], from_environment: bool) -> impl Iterator<Item = &[u8]> {
-    list.split(move |&byte| byte == b':' || (from_environment && byte == b';'))
+    let list = (!list.is_empty()).then_some(list);
+    let separates = move |&byte: &u8| byte == b':' || (from_environment && byte == b';');
+    list.into_iter().flat_map(move |list| list.split(separates))
 }
 
 /// The directory part of a path, `.` if it has none.
@@ -134,6 +138,8 @@ mod tests {
     #[test]
     fn lists_and_directories() {
         assert_eq!(entries(b"a:b;c", false).count(), 2);
+        assert_eq!(entries(b"", false).count(), 0, "the current directory is not meant");
+        assert_eq!(entries(b":", false).count(), 2);
         assert_eq!(entries(b"a:b;c::", true).count(), 5);
         assert_eq!(directory(b"/a/b"), b"/a");
         assert_eq!(directory(b"/b"), b"/");

@@ -9,7 +9,7 @@ use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open, readlinkat_raw};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open, readlinkat_raw, stat};
 use rustix::io::pread;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 use rustix::process::{Resource, getrlimit};
@@ -192,6 +192,12 @@ pub unsafe fn guard(start: NonNull<u8>, size: usize, closed: bool) -> Result<(),
 #[must_use]
 pub fn stack_limit() -> Option<u64> {
     getrlimit(Resource::Stack).current
+}
+
+/// Size in bytes of the running program's file; `None` if /proc does not tell.
+#[must_use]
+pub fn program_size() -> Option<u64> {
+    stat(c"/proc/self/exe").ok().and_then(|stat| u64::try_from(stat.st_size).ok())
 }
 
 /// The absolute path of the running program, from /proc. `None` if that is not mounted or the path does not

@@ -22,7 +22,7 @@ pub struct Import<'a> {
     pub referrer: usize,
 }
 
-/// A word of program or library that ld.so is to fill.
+/// A word of program or library that is to refer to a native symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Module that the word is in.
@@ -31,10 +31,13 @@ pub struct Slot {
     pub vaddr: Vaddr,
     /// What it is to refer to.
     pub import: u32,
-    /// Relocation type, which ld.so will be given unchanged.
+    /// Relocation type.
     pub r_type: u32,
     /// Addend.
     pub addend: i64,
+    /// Whether a first-call stub stands in it. Once libc is there the loader replaces the stub by its target, if
+    /// the program has not stored something else by then; words without a stub are for ld.so to fill.
+    pub lazy: bool,
 }
 
 /// Why libc can not wait until it is called.
@@ -178,11 +181,11 @@ impl<'a> NativeNeeds<'a> {
         Ok(())
     }
 
-    /// Adds a word to fill; answers whether a first-call stub can stand in it until then.
+    /// Adds a word to fill; decides, and answers, whether a first-call stub can stand in it until then.
     pub fn slot(&mut self, slot: Slot, kind: RelocKind, sym: &Sym, stubs: u64) -> Result<bool, OutOfMemory> {
-        self.slots.push(slot)?;
         let why = why_eager(kind, sym, slot.addend)
             .or_else(|| (u64::from(slot.import) >= stubs).then_some(WhyEager::NoStub));
+        self.slots.push(Slot { lazy: why.is_none(), ..slot })?;
         if let (None, Some(why)) = (self.eager, why) {
             self.eager = Some((slot.import, why));
         }
@@ -277,7 +280,7 @@ mod tests {
         ] {
             let arena = arena();
             let mut needs = NativeNeeds::new(&arena);
-            let slot = Slot { module: 0, vaddr: Vaddr(0), import: 0, r_type: 6, addend };
+            let slot = Slot { module: 0, vaddr: Vaddr(0), import: 0, r_type: 6, addend, lazy: false };
             assert_eq!(needs.slot(slot, kind, &sym(bind, st_type), 1).unwrap(), expected.is_none());
             assert_eq!(needs.eager.map(|(_, why)| why), expected);
         }
@@ -287,7 +290,7 @@ mod tests {
     fn stubs_run_out() {
         let arena = arena();
         let mut needs = NativeNeeds::new(&arena);
-        let slot = Slot { module: 0, vaddr: Vaddr(0), import: 3, r_type: 7, addend: 0 };
+        let slot = Slot { module: 0, vaddr: Vaddr(0), import: 3, r_type: 7, addend: 0, lazy: false };
         assert!(!needs.slot(slot, RelocKind::JumpSlot, &sym(1, 2), 3).unwrap());
         assert_eq!(needs.eager, Some((3, WhyEager::NoStub)));
     }

@@ -52,7 +52,8 @@ pub struct Export<'a> {
 /// The live thread-local block, as it is when ld.so is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsSnapshot {
-    /// Where the copy is; a multiple of `align`.
+    /// Where the copy is: its vaddr, address minus the program's bias, is a multiple of `align`. libc places the
+    /// block by its vaddr.
     pub at: RuntimeAddr,
     /// Size in bytes, a multiple of `align`.
     pub size: u64,
@@ -77,9 +78,9 @@ pub struct Parts<'p, 'a> {
     pub search: Option<(u64, &'p [u8])>,
     /// Symbols to bind.
     pub imports: &'p [Import<'a>],
-    /// Words of program and libraries to fill.
+    /// Words of program and libraries that ld.so is to fill.
     pub bindings: &'p [Binding],
-    /// One word for each import, which first-call stubs jump through; 0 for what is not found.
+    /// One word for each import, for its address; 0 for what is not found.
     pub targets: RuntimeAddr,
     /// One word for each of [`LOADER_IMPORTS`].
     pub loader_targets: RuntimeAddr,

@@ -6,13 +6,17 @@
 //! ```text
 //! Prepared   a libc is chosen, its ld.so mapped, the template written. Nobody has noticed yet: a failure up
 //!            to here, or in `enter` before ld.so runs, harms nothing.
-//! enter      RELRO unsealed, the gap's guard closed, signals blocked, the block made libc's, the live
+//! enter      words that ld.so is to fill are unsealed, the gap's guard closed, the block made libc's, the live
 //!            thread-local block copied; then ld.so, on the kernel's stack pointer.
 //!   hook     (called by ld.so) everything is bound, thread-local storage is libc's, no constructor has run:
 //!            the block as it was, pristine initial images, missing symbols said, RELRO sealed, signals back.
 //! Escaped    libc has called what it takes for `main`; we are back on the program's stack.
-//! publish    finalisers registered with libc's exit, debuggers told, state PRESENT.
+//! publish    stubs in the program's words replaced by their targets, finalisers registered with libc's exit,
+//!            debuggers told, state PRESENT.
 //! ```
+//!
+//! Signals are blocked from before the state changes until the hook: no handler meets a libc that is half there.
+//! Other threads find stubs in their words until libc is published, and wait in them.
 //!
 //! # Safety
 //! This file exists because ld.so is entered by address and writes what the template tells it to. It runs
@@ -21,17 +25,18 @@
 
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use libc_template::{Libc, MASKED_VARIABLES, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES};
+use libc_template::{Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, is_masked_variable, is_unsecure_variable};
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
-use rtld::arena::List;
+use rtld::arena::{Arena, List, OutOfMemory};
 use rtld::elf::{Phdr, consts};
 use rtld::error::{Error, OfObject, Problem};
-use rtld::handoff::libc_values;
+use rtld::handoff::{Layout, libc_values};
 use rtld::load::{Mapped, map_object, protect_relro};
 use rtld::mapped::MappedImage;
 use rtld::native::choose::{Places, choose};
+use rtld::native::needs::{Import, Slot};
 use rtld::native::template::{self, Binding, Export, Parts, Place, Template, TlsSnapshot};
 use rtld::plan::Protection;
 use rtld::report::Category;
@@ -40,41 +45,60 @@ use rtld::search::{directory, entries, expand};
 use rtld::symbol;
 use rtld::sys::{self, Linux};
 
-use super::process::{Process, finalise, now};
-use super::{debugger, start};
+use super::process::{Process, ThreadLocal, finalise, now};
+use super::{debugger, kernel, start};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
-/// Somebody is bringing it in.
-const LOADING: i32 = 1;
-/// It is there.
-pub(crate) const PRESENT: i32 = 2;
+/// It is there. Any other value is the id of the thread that is bringing it in.
+const PRESENT: i32 = -1;
 
 static STATE: AtomicI32 = AtomicI32::new(ABSENT);
 
-/// The thread that is bringing libc in.
-static OWNER: AtomicI32 = AtomicI32::new(0);
+/// Whether ld.so has bound everything, and libc can be called by the thread that brings it in.
+static BOUND: AtomicBool = AtomicBool::new(false);
+
+/// For each import, its address as ld.so has bound it; [`start::TARGETS`] gets them when libc is published.
+static ADDRESSES: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
 /// Answer of `slul_libc_state`.
 pub(crate) fn state() -> i32 {
-    STATE.load(Ordering::Acquire)
+    match STATE.load(Ordering::Acquire) {
+        ABSENT => 0,
+        PRESENT => 2,
+        _ => 1,
+    }
+}
+
+/// Whether there is a libc to leave the process by.
+pub(crate) fn is_bound() -> bool {
+    BOUND.load(Ordering::Acquire)
+}
+
+/// Makes room for the addresses of `count` imports, before anything of the program runs.
+pub(crate) fn set_up(arena: &'static Arena, count: usize) -> Result<(), OutOfMemory> {
+    for table in [&ADDRESSES, &start::TARGETS] {
+        let words = arena.bytes(count.saturating_mul(8), 8)?;
+        table.store(words.as_mut_ptr().cast(), Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// What a first-call stub jumps to. Brings libc in if it is not there.
 pub(crate) extern "C" fn first_call(import: u32) -> usize {
     let Some(process) = Process::get() else { start::trap() };
     ensure_libc(process).unwrap_or_else(|error| super::refuse(&error));
-    match target(import) {
+    match entry(&ADDRESSES, import).load(Ordering::Acquire) {
         0 => super::refuse(&missing(process, import)),
-        target => target,
+        address => address,
     }
 }
 
-/// What import number `import` is bound to, 0 if to nothing.
-fn target(import: u32) -> usize {
-    let targets = start::TARGETS.load(Ordering::Relaxed);
-    // SAFETY: there is a word for each import; stubs and slots only have numbers of imports.
-    unsafe { &*targets.add(to_usize(import.into())) }.load(Ordering::Acquire)
+/// The word of import number `import` in one of the tables.
+fn entry(table: &AtomicPtr<AtomicUsize>, import: u32) -> &'static AtomicUsize {
+    let words = table.load(Ordering::Relaxed);
+    // SAFETY: there is a word for each import (`set_up`); stubs and slots only have numbers of imports.
+    unsafe { &*words.add(to_usize(import.into())) }
 }
 
 fn missing(process: &Process, import: u32) -> Error<'static> {
@@ -88,20 +112,60 @@ fn missing(process: &Process, import: u32) -> Error<'static> {
 
 /// Brings libc in, once. A second thread waits until it is there. A native constructor that calls back into
 /// the program, and from there a native function, finds everything bound already and is not kept.
+///
+/// A native constructor that waits for another thread, while that one is in here, waits for ever.
 pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
+    if STATE.load(Ordering::Acquire) == PRESENT {
+        return Ok(());
+    }
+    let thread = thread_id();
     loop {
-        match STATE.compare_exchange(ABSENT, LOADING, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => break,
-            Err(LOADING) if OWNER.load(Ordering::Relaxed) == thread_id() => return Ok(()),
-            Err(LOADING) => wait_while_loading(),
-            Err(_) => return Ok(()),
+        let signals = set_signal_mask(u64::MAX);
+        match STATE.compare_exchange(ABSENT, thread, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return bring_in(process, signals),
+            Err(owner) => {
+                set_signal_mask(signals);
+                if owner == PRESENT || owner == thread {
+                    return Ok(());
+                }
+                futex(FUTEX_WAIT_PRIVATE, owner);
+            }
         }
     }
-    OWNER.store(thread_id(), Ordering::Relaxed);
-    let result = Prepared::new(process).and_then(Prepared::enter).map(Escaped::publish);
+}
+
+/// With the state ours and signals blocked; `signals` is the mask to go back to.
+fn bring_in(process: &'static Process, signals: u64) -> Result<(), Error<'static>> {
+    let result = prepare(process).and_then(|prepared| prepared.enter(signals)).map(Escaped::publish);
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
-    wake_waiters();
+    if result.is_err() {
+        // Otherwise the hook has done it.
+        set_signal_mask(signals);
+    }
+    futex(FUTEX_WAKE_PRIVATE, i32::MAX);
     result
+}
+
+/// [`Prepared::new`], on the gap's stack where there is one: the caller may be on a small one.
+fn prepare(process: &'static Process) -> Result<Prepared, Error<'static>> {
+    struct Job {
+        process: &'static Process,
+        result: Option<Result<Prepared, Error<'static>>>,
+    }
+    extern "C" fn run(job: usize) {
+        let job: *mut Job = ptr::with_exposed_provenance_mut(job);
+        // SAFETY: the job below, which its owner does not touch meanwhile.
+        let job = unsafe { &mut *job };
+        job.result = Some(Prepared::new(job.process));
+    }
+    let mut job = Job { process, result: None };
+    let address = (&raw mut job).expose_provenance();
+    match process.gap {
+        // SAFETY: the gap is used by nobody until ld.so is entered, and only one thread is here.
+        Some(_) => unsafe { start::call_on_stack(process.block.address() & !0xf, run, address) },
+        None => run(address),
+    }
+    job.result.unwrap_or(Err(Error { object: b"slulrtld", problem: Problem::NoLibc }))
 }
 
 fn thread_id() -> i32 {
@@ -120,26 +184,15 @@ fn futex(operation: usize, value: i32) {
     unsafe { start::system_call(linux_raw_sys::general::__NR_futex, [word, operation, value, 0]) };
 }
 
-fn wait_while_loading() {
-    futex(FUTEX_WAIT_PRIVATE, LOADING);
-}
-
-fn wake_waiters() {
-    futex(FUTEX_WAKE_PRIVATE, i32::MAX);
-}
-
 /// What the hook needs; static, because ld.so calls it without arguments.
 struct Entering {
     process: &'static Process,
     /// Variables masked in libc's environment: index of the word, and its value.
-    masked: [Option<(usize, u64)>; MASKED],
+    masked: &'static [(usize, u64)],
     /// The copy of the live thread-local block, which becomes the image for later threads.
     snapshot: Option<NonNull<u8>>,
     signals: u64,
 }
-
-/// Variables that are masked at most: each of [`MASKED_VARIABLES`], and repeats of it.
-const MASKED: usize = 32;
 
 static ENTERING: AtomicPtr<Entering> = AtomicPtr::new(ptr::null_mut());
 
@@ -159,24 +212,27 @@ struct Prepared {
     image: MappedImage,
 }
 
-/// The program's search path for native libraries, `$ORIGIN` expanded: under its own tag.
+/// Where to search for native libraries: the program's DT_RUNPATH or DT_RPATH, then those of its libraries, with
+/// `$ORIGIN` expanded. ld.so knows only one object that needs them, so what each would have for its own is joined.
 fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Problem<'static>> {
     let arena = process.arena;
-    let program = process.sealed.namespace.module(0);
-    let (tag, offset) = match (program.dynamic.runpath, program.dynamic.rpath) {
-        (Some(offset), _) => (consts::DT_RUNPATH, offset),
-        (None, Some(offset)) => (consts::DT_RPATH, offset),
-        (None, None) => return Ok(None),
-    };
-    let list = program.dynamic.strings.get(&program.image, offset)?;
-    let origin = process.program_path.map(directory);
     let mut joined: &'static [u8] = b"";
-    for entry in entries(list, false) {
-        if let Some(directory) = expand(arena, entry, origin, process.secure)? {
-            let separator: &[u8] = if joined.is_empty() { b"" } else { b":" };
-            joined = arena.concat(&[joined, separator, directory])?;
+    for (index, module) in process.sealed.namespace.loaded().iter().enumerate() {
+        let Some(offset) = module.dynamic.runpath.or(module.dynamic.rpath) else { continue };
+        let list = module.dynamic.strings.get(&module.image, offset)?;
+        let path = if index == 0 { process.program_path } else { Some(module.path) };
+        for entry in entries(list, false) {
+            // A directory with a colon in its name can not be said in a list.
+            let expanded = expand(arena, entry, path.map(directory), process.secure)?;
+            let known = |directory: &[u8]| entries(joined, false).any(|entry| entry == directory);
+            if let Some(directory) = expanded.filter(|found| !found.contains(&b':') && !known(found)) {
+                let separator: &[u8] = if joined.is_empty() { b"" } else { b":" };
+                joined = arena.concat(&[joined, separator, directory])?;
+            }
         }
     }
+    let program = process.sealed.namespace.module(0).dynamic;
+    let tag = if program.rpath.is_some() { consts::DT_RPATH } else { consts::DT_RUNPATH };
     Ok((!joined.is_empty()).then_some((tag, joined)))
 }
 
@@ -192,7 +248,7 @@ fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<
                 continue;
             }
             let name = module.dynamic.strings.get(&module.image, sym.st_name.into())?;
-            if libc_template::NEVER_EXPORTED.contains(&name) {
+            if libc_template::NEVER_EXPORTED.contains(&name) || libc_template::LOADER_IMPORTS.contains(&name) {
                 continue;
             }
             let name = process.arena.copy(name)?;
@@ -232,35 +288,67 @@ impl Prepared {
     }
 
     /// Enters ld.so, and comes back when libc has started. An error leaves everything as it was.
-    fn enter(self) -> Result<Escaped, Error<'static>> {
+    fn enter(self, signals: u64) -> Result<Escaped, Error<'static>> {
         let Self { process, template, base, entry, snapshot, began, image } = self;
         let program = process.sealed.namespace.module(0);
-        let entering = Entering { process, masked: [None; MASKED], snapshot, signals: 0 };
+        let entering = Entering { process, masked: &[], snapshot, signals };
         let entering = process.arena.put(entering).of(program.path)?;
-        unseal(process)?;
+        let environment = process.block.layout().environment(process.block.words()).len();
+        let masked = process.arena.slice(environment, (0usize, 0u64)).of(program.path)?;
+        protect_slots(process, false, Protection::READ_WRITE).inspect_err(|_| seal_again(process, false))?;
         if let Some(gap) = process.gap {
             // SAFETY: pages of the stack between the program's block and the gap, which nobody uses.
             let closed = unsafe { sys::guard(gap.guard, gap.guard_size, true) };
-            closed.map_err(Problem::Protect).of(program.path).inspect_err(|_| seal(process))?;
+            closed.map_err(Problem::Protect).of(program.path).inspect_err(|_| seal_again(process, false))?;
         }
         // From here on nothing fails: ld.so's memory is its own for good.
         let _ = ManuallyDrop::new(image);
-        entering.signals = set_signal_mask(u64::MAX);
-        let block = LibcBlock::of(process);
-        block.mask(&mut entering.masked);
         let template_entry = (start::template_entry as *const ()).expose_provenance();
         let (phdr, phnum) = (template.phdr_address().0, template.phdr_count());
-        block.patch(&libc_values(phdr, phnum, base, from_usize(template_entry)));
+        let values = libc_values(phdr, phnum, base, from_usize(template_entry));
+        // SAFETY: we bring libc in; without a gap, and so a copy of the block, a process has no native needs.
+        entering.masked = unsafe {
+            process.block.give_away(|words, layout| make_libcs(process, words, layout, masked, &values))
+        };
         if let (Some(live), Some(snapshot)) = (process.thread_local, snapshot) {
             // SAFETY: the thread-local block of this thread, and a buffer of the same size.
             unsafe { snapshot.copy_from_nonoverlapping(live.block, live.size) };
         }
         ENTERING.store(entering, Ordering::Release);
-        // SAFETY: the kernel's block and the gap below it (without a gap the process has no native needs);
-        // `STATE` lets nobody come here twice.
+        // SAFETY: the kernel's block and the gap below it; `STATE` lets nobody come here twice.
         unsafe { start::enter(process.block.address(), entry) };
         Ok(Escaped { process, template, began })
     }
+}
+
+/// Makes of the kernel's block what ld.so is to see: its own auxv; of a set-id process, none of the variables that it
+/// would remove; otherwise, masked, those that it must not act on. Answers the latter, to be restored.
+fn make_libcs(
+    process: &Process,
+    words: &mut [u64],
+    mut layout: Layout,
+    masked: &'static mut [(usize, u64)],
+    values: &[(u32, u64)],
+) -> &'static [(usize, u64)] {
+    static EMPTY: [u8; 2] = *b"=\0";
+    let empty = from_usize((&raw const EMPTY).expose_provenance());
+    let mut count = 0usize;
+    if process.secure {
+        layout.remove_variables(words, |address| kernel::is_variable(address, is_unsecure_variable));
+    } else {
+        let variables = layout.envp..layout.auxv.saturating_sub(1);
+        for (index, word) in words.iter_mut().enumerate().filter(|(index, _)| variables.contains(index)) {
+            if kernel::is_variable(*word, is_masked_variable)
+                && let Some(place) = masked.get_mut(count)
+            {
+                *place = (index, *word);
+                *word = empty;
+                count = count.saturating_add(1);
+            }
+        }
+    }
+    layout.patch(words, values);
+    masked.get(..count).unwrap_or_default()
 }
 
 /// Writes the template, and says what it is.
@@ -276,16 +364,15 @@ fn write_template(
     let mut phdrs = List::<Phdr>::new(arena);
     process.block.program_headers().try_for_each(|phdr| phdrs.push(phdr))?;
     let mut bindings = List::new(arena);
-    for slot in natives.slots.iter() {
+    for slot in natives.slots.iter().filter(|slot| !slot.lazy) {
         let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
         bindings.push(Binding { at, import: slot.import, r_type: slot.r_type, addend: slot.addend })?;
     }
     let (tls, snapshot) = match process.thread_local {
         Some(live) => {
-            let buffer = arena.bytes(live.size, live.align)?;
-            let at = RuntimeAddr(from_usize(buffer.as_mut_ptr().expose_provenance()));
+            let (buffer, at) = snapshot_buffer(process, &live)?;
             let tls = TlsSnapshot { at, size: from_usize(live.size), align: from_usize(live.align) };
-            (Some(tls), Some(NonNull::from(buffer).cast()))
+            (Some(tls), Some(buffer))
         }
         None => (None, None),
     };
@@ -304,7 +391,7 @@ fn write_template(
         search,
         imports: &natives.imports,
         bindings: &bindings,
-        targets: address(start::TARGETS.load(Ordering::Relaxed).cast_const().cast()),
+        targets: address(ADDRESSES.load(Ordering::Relaxed).cast_const().cast()),
         loader_targets: address((&raw const start::LOADER_TARGETS).cast()),
         exports: &exports,
         tls,
@@ -314,6 +401,20 @@ fn write_template(
         template::describe(&parts, |at| locate(process, at), process.trace);
     }
     Ok((template::build(arena, &parts)?, snapshot))
+}
+
+/// Room for a copy of the thread-local block, at a vaddr that is a multiple of the block's alignment; the bias of the
+/// program need not be one.
+fn snapshot_buffer(
+    process: &'static Process,
+    live: &ThreadLocal,
+) -> Result<(NonNull<u8>, RuntimeAddr), OutOfMemory> {
+    let buffer = process.arena.bytes(live.size.saturating_add(live.align), 16)?;
+    let start = RuntimeAddr(from_usize(buffer.as_mut_ptr().expose_provenance()));
+    let vaddr = process.sealed.namespace.module(0).image.bias().vaddr(start);
+    let misfit = vaddr.0.wrapping_neg() & from_usize(live.align).saturating_sub(1);
+    let aligned = buffer.get_mut(to_usize(misfit)..).ok_or(OutOfMemory(live.size))?;
+    Ok((NonNull::from(aligned).cast(), RuntimeAddr(start.0.wrapping_add(misfit))))
 }
 
 fn locate(process: &Process, at: RuntimeAddr) -> Place<'_> {
@@ -326,33 +427,21 @@ fn locate(process: &Process, at: RuntimeAddr) -> Place<'_> {
     }
 }
 
-/// Modules with words that ld.so is to fill, and RELRO over some of them.
-fn with_sealed_slots(process: &Process) -> impl Iterator<Item = usize> {
-    let slots = &process.sealed.natives.slots;
-    let count = process.sealed.namespace.loaded().len();
-    (0..count).filter(move |&index| {
-        let relro = process.sealed.namespace.module(index).plan.relro;
-        relro.is_some_and(|relro| {
-            let inside = |vaddr| relro.start <= vaddr && vaddr < relro.end;
-            slots.iter().any(|slot| slot.module == index && inside(slot.vaddr))
-        })
-    })
-}
-
-fn unseal(process: &'static Process) -> Result<(), Error<'static>> {
-    for index in with_sealed_slots(process) {
-        let module = process.sealed.namespace.module(index);
-        protect_relro(&Linux, module, Protection::READ_WRITE).inspect_err(|_| seal(process))?;
+/// Changes the protection of the RELRO of modules that have some native word of that kind in it.
+fn protect_slots(process: &'static Process, lazy: bool, protection: Protection) -> Result<(), Error<'static>> {
+    for (index, module) in process.sealed.namespace.loaded().iter().enumerate() {
+        let Some(relro) = module.plan.relro else { continue };
+        let inside = |slot: &Slot| slot.module == index && relro.start <= slot.vaddr && slot.vaddr < relro.end;
+        if process.sealed.natives.slots.iter().any(|slot| slot.lazy == lazy && inside(slot)) {
+            protect_relro(&Linux, module, protection)?;
+        }
     }
     Ok(())
 }
 
-/// Seals again what was unsealed. It was sealed before, so the kernel has nothing new to allocate for it.
-fn seal(process: &'static Process) {
-    for index in with_sealed_slots(process) {
-        let module = process.sealed.namespace.module(index);
-        protect_relro(&Linux, module, Protection::READ).unwrap_or_else(|error| super::refuse(&error));
-    }
+/// Seals what was unsealed. It was sealed before, so the kernel has nothing new to allocate for it.
+fn seal_again(process: &'static Process, lazy: bool) {
+    protect_slots(process, lazy, Protection::READ).unwrap_or_else(|error| super::refuse(&error));
 }
 
 /// Sets the calling thread's signal mask; answers the one before.
@@ -367,56 +456,6 @@ fn set_signal_mask(mask: u64) -> u64 {
     old
 }
 
-/// The kernel's block, in the hands of whoever brings libc in.
-struct LibcBlock {
-    words: NonNull<u64>,
-    process: &'static Process,
-}
-
-impl LibcBlock {
-    fn of(process: &'static Process) -> Self {
-        let start = ptr::with_exposed_provenance_mut(to_usize(process.block.address()));
-        Self { words: NonNull::new(start).unwrap_or(NonNull::dangling()), process }
-    }
-
-    fn word(&self, index: usize) -> *mut u64 {
-        // SAFETY: indices come from the block's own layout.
-        unsafe { self.words.add(index) }.as_ptr()
-    }
-
-    /// Points variables that ld.so must not act on at an empty one.
-    fn mask(&self, masked: &mut [Option<(usize, u64)>]) {
-        static EMPTY: [u8; 2] = *b"=\0";
-        let layout = self.process.block.layout();
-        let unwanted = |variable: &[u8]| MASKED_VARIABLES.iter().any(|prefix| variable.starts_with(prefix));
-        let environment = self.process.block.environment().enumerate();
-        let found = environment.filter(|(_, variable)| unwanted(variable));
-        for ((index, _), place) in found.zip(masked) {
-            let index = layout.envp.saturating_add(index);
-            // SAFETY: a word of envp; nobody else uses the kernel's block.
-            let value = unsafe { self.word(index).read() };
-            *place = Some((index, value));
-            // SAFETY: as above.
-            unsafe { self.word(index).write(from_usize((&raw const EMPTY).expose_provenance())) };
-        }
-    }
-
-    fn unmask(&self, masked: &[Option<(usize, u64)>]) {
-        for &(index, value) in masked.iter().flatten() {
-            // SAFETY: as in `mask`. ld.so may have moved what follows a variable that it removed, which it
-            // only does in a secure process; there is nothing to mask in one.
-            unsafe { self.word(index).write(value) };
-        }
-    }
-
-    fn patch(&self, values: &[(u32, u64)]) {
-        let layout = self.process.block.layout();
-        // SAFETY: the kernel's block, which the program does not use: it has its own copy.
-        let words = unsafe { core::slice::from_raw_parts_mut(self.words.as_ptr(), layout.end) };
-        layout.patch(words, values);
-    }
-}
-
 /// DT_PREINIT_ARRAY of the template: glibc calls it before any constructor.
 extern "C" fn preinit() {
     hook();
@@ -429,7 +468,11 @@ pub(crate) extern "C" fn hook() {
     // SAFETY: null the second time; otherwise as `enter` published it.
     let Some(entering) = (unsafe { entering.as_ref() }) else { return };
     let process = entering.process;
-    LibcBlock::of(process).unmask(&entering.masked);
+    for &(index, value) in entering.masked {
+        // SAFETY: a word of envp, as `make_libcs` found it. We are the thread that brings libc in, called by ld.so,
+        // which moves words only in a set-id process; nothing is masked in one.
+        unsafe { process.block.restore(index, value) };
+    }
     if let (Some(live), Some(snapshot)) = (process.thread_local, entering.snapshot) {
         // SAFETY: the buffer that the template's PT_TLS describes. The main thread's storage has been made
         // of it; libc reads it again for later threads only.
@@ -438,14 +481,27 @@ pub(crate) extern "C" fn hook() {
         process.sealed.fill_tls(block).unwrap_or_else(|error| super::refuse(&error));
     }
     for (number, import) in (0u32..).zip(process.sealed.natives.imports.iter()) {
-        let bound = target(number) != 0 || import.st_type == consts::STT_TLS;
-        if import.strong && !bound {
+        if import.strong && !is_defined(process, number, import) {
             super::refuse(&missing(process, number));
         }
     }
-    seal(process);
+    seal_again(process, false);
+    register_finalisers();
+    BOUND.store(true, Ordering::Release);
     HOOKED.store(now(), Ordering::Relaxed);
     set_signal_mask(entering.signals);
+}
+
+/// Whether ld.so has found the symbol. Of a thread-local one it leaves the offset from the thread pointer, which is
+/// never 0: there the TCB is.
+fn is_defined(process: &Process, number: u32, import: &Import<'_>) -> bool {
+    if import.st_type != consts::STT_TLS {
+        return entry(&ADDRESSES, number).load(Ordering::Acquire) != 0;
+    }
+    let slots = process.sealed.natives.slots.iter().filter(|slot| slot.import == number);
+    slots
+        .map(|slot| process.sealed.namespace.module(slot.module).image.get::<u64>(slot.vaddr))
+        .all(|word| word != Some(0))
 }
 
 /// libc has started, and we are back.
@@ -464,6 +520,7 @@ impl Escaped {
             // those who ask; nothing else depends on it.
             let _ = unsafe { sys::guard(gap.guard, gap.guard_size, false) };
         }
+        publish_addresses(process);
         register_finalisers();
         debugger::announce_libc(process, template.debug_slot());
         let trace = process.trace;
@@ -480,7 +537,46 @@ impl Escaped {
     }
 }
 
-/// Our finalisers run in libc's `exit`: after what the program registers from now on, before ld.so's own.
+/// Replaces the stubs in the words of program and libraries by their targets, and lets the stubs that are left jump on.
+fn publish_addresses(process: &'static Process) {
+    let natives = &process.sealed.natives;
+    protect_slots(process, true, Protection::READ_WRITE).unwrap_or_else(|error| super::refuse(&error));
+    for slot in natives.slots.iter().filter(|slot| slot.lazy) {
+        let address = entry(&ADDRESSES, slot.import).load(Ordering::Acquire);
+        if address != 0 {
+            let place = process.sealed.namespace.module(slot.module).image.bias().runtime(slot.vaddr);
+            // SAFETY: a word of the object that relocation has written, unsealed just now.
+            unsafe { replace(place, start::stubs().address(slot.import), from_usize(address)) };
+        }
+    }
+    seal_again(process, true);
+    for (number, _) in (0u32..).zip(natives.imports.iter()) {
+        let address = entry(&ADDRESSES, number).load(Ordering::Acquire);
+        entry(&start::TARGETS, number).store(address, Ordering::Release);
+    }
+}
+
+/// Stores `new` in the word at `place` if it still holds `stub`: what the program has stored there since stays.
+///
+/// # Safety
+/// The word is one that may be written.
+unsafe fn replace(place: RuntimeAddr, stub: RuntimeAddr, new: u64) {
+    let word: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place.0));
+    if word.is_aligned() {
+        // SAFETY: by the caller; other threads of the program use it as a word, too.
+        let word = unsafe { AtomicU64::from_ptr(word) };
+        let _ = word.compare_exchange(stub.0, new, Ordering::AcqRel, Ordering::Relaxed);
+        return;
+    }
+    // SAFETY: by the caller. A word across two of the processor's is nobody's to share.
+    if unsafe { word.read_unaligned() } == stub.0 {
+        // SAFETY: as above.
+        unsafe { word.write_unaligned(new) };
+    }
+}
+
+/// Our finalisers run in libc's `exit`. Registered twice: in the hook, for a native constructor that leaves; and once
+/// libc has started and has registered ld.so's own, so that ours run before those. They run once.
 fn register_finalisers() {
     extern "C" fn run(_: usize) {
         finalise();

@@ -32,16 +32,22 @@ pub(crate) extern "C" fn slul_libc_state() -> i32 {
 /// buffers and runs its own. Ours are registered with it and run before those.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_exit(status: i32) -> ! {
+    leave_by_libc(status);
+    finalise();
+    // A finaliser's native call may have been the first.
+    leave_by_libc(status);
+    start::exit_group(status)
+}
+
+/// Returns if there is no libc to leave by.
+fn leave_by_libc(status: i32) {
     let [_, exit, _] = &start::LOADER_TARGETS;
-    let exit = exit.load(Ordering::Acquire);
-    if exit != 0 && bogomap::state() == bogomap::PRESENT {
-        let exit: *const () = ptr::with_exposed_provenance(exit);
+    let exit: *const () = ptr::with_exposed_provenance(exit.load(Ordering::Acquire));
+    if !exit.is_null() && bogomap::is_bound() {
         // SAFETY: ld.so bound libc's `exit` there.
         let exit = unsafe { core::mem::transmute::<*const (), extern "C" fn(i32) -> !>(exit) };
         exit(status)
     }
-    finalise();
-    start::exit_group(status)
 }
 
 /// A value of the auxiliary vector as the kernel passed it, 0 if there is none.

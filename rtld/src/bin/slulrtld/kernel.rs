@@ -20,9 +20,9 @@ use rtld::seam::Image;
 
 use super::start;
 
-/// The kernel's block. There is one, and one owner of it.
+/// The kernel's block. While the loader loads it is the loader's; it becomes libc's when that is brought in.
 pub(crate) struct Block {
-    words: &'static mut [u64],
+    start: NonNull<u64>,
     layout: Layout,
 }
 
@@ -35,14 +35,17 @@ impl Block {
         let start: *mut u64 = ptr::with_exposed_provenance_mut(sp);
         // SAFETY: the scan stays within the block, by its contract.
         let layout = Layout::scan(|index| unsafe { start.add(index).read() });
-        // SAFETY: the block's words, just measured; by the caller nobody else has them.
-        let words = unsafe { slice::from_raw_parts_mut(start, layout.end) };
-        Self { words, layout }
+        // SAFETY: a stack pointer is not null.
+        Self { start: unsafe { NonNull::new_unchecked(start) }, layout }
     }
 
     /// Its words.
+    ///
+    /// Nobody else writes them: until libc is brought in, only [`Block::remove_variables`], which takes the block
+    /// mutably; after that nothing here reads them any more.
     pub(crate) fn words(&self) -> &[u64] {
-        self.words
+        // SAFETY: the block's words, as above.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.layout.end) }
     }
 
     /// Where its parts are.
@@ -50,28 +53,57 @@ impl Block {
         self.layout
     }
 
+    /// Makes it libc's: `edit` gets its words and its layout, for the last time.
+    ///
+    /// # Safety
+    /// Called once, by whoever brings libc in. The program does not use the block: it has a copy of its own.
+    pub(crate) unsafe fn give_away<T>(&self, edit: impl FnOnce(&mut [u64], Layout) -> T) -> T {
+        // SAFETY: by the caller, and nothing here borrows the words meanwhile.
+        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
+        edit(words, self.layout)
+    }
+
+    /// Writes a word of the block that was given away.
+    ///
+    /// # Safety
+    /// As [`Block::give_away`], by the same thread; ld.so does not run meanwhile. `index` is one of the block's words.
+    pub(crate) unsafe fn restore(&self, index: usize, value: u64) {
+        // SAFETY: by the caller.
+        unsafe { self.start.add(index).write(value) };
+    }
+
     /// The auxiliary vector.
     pub(crate) fn auxiliary(&self) -> Auxiliary<'_> {
-        self.layout.auxiliary(self.words)
+        self.layout.auxiliary(self.words())
     }
 
     /// The strings of the environment.
     pub(crate) fn environment(&self) -> impl Iterator<Item = &'static [u8]> {
         // SAFETY: strings of the block.
-        self.layout.environment(self.words).iter().map(|&address| unsafe { string(address) })
+        self.layout.environment(self.words()).iter().map(|&address| unsafe { string(address) })
     }
 
     /// Removes variables; see [`Layout::remove_variables`].
     pub(crate) fn remove_variables(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
-        // SAFETY: strings of the block.
-        self.layout.remove_variables(self.words, |address| unwanted(unsafe { string(address) }));
-        let words = core::mem::take(&mut self.words);
-        self.words = words.get_mut(..self.layout.end).unwrap_or_default();
+        // SAFETY: the block's words, borrowed mutably as `self` is.
+        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
+        self.layout.remove_variables(words, |address| is_variable(address, &unwanted));
     }
 
     /// Address of its first word.
     pub(crate) fn address(&self) -> u64 {
-        from_usize(self.words.as_ptr().addr())
+        from_usize(self.start.as_ptr().addr())
+    }
+
+    /// Bytes of stack above the block's first word: the block, and the strings up to the end of AT_EXECFN's, which
+    /// the kernel puts at the very top. Without AT_EXECFN, what execve(2) allows them at most.
+    pub(crate) fn above(&self, limit: u64) -> u64 {
+        let end = self.auxiliary().exec_path().map(|address| {
+            // SAFETY: a string of the block.
+            let path = unsafe { string(address) };
+            address.saturating_add(from_usize(path.len())).saturating_add(16)
+        });
+        end.map_or(limit >> 2, |end| end.saturating_sub(self.address()))
     }
 
     /// A copy of it at `place`.
@@ -81,13 +113,13 @@ impl Block {
     pub(crate) unsafe fn copy_to(&self, place: u64) {
         let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place));
         // SAFETY: by the caller.
-        unsafe { place.copy_from_nonoverlapping(self.words.as_ptr(), self.words.len()) };
+        unsafe { place.copy_from_nonoverlapping(self.start.as_ptr(), self.layout.end) };
     }
 
     /// The path that the kernel was given, or `argv[0]`, or `?`.
     pub(crate) fn exec_path(&self) -> &'static [u8] {
         let path = self.auxiliary().exec_path();
-        let first = self.words.get(1).copied().filter(|&address| address != 0 && self.layout.argc != 0);
+        let first = self.words().get(1).copied().filter(|&address| address != 0 && self.layout.argc != 0);
         // SAFETY: strings of the block.
         path.or(first).map_or(b"?", |address| unsafe { string(address) })
     }
@@ -105,7 +137,7 @@ impl Block {
         // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped.
         let phdrs = unsafe { headers_at(address, count) };
         let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, auxiliary.page_size())?;
-        let bias = program_bias(phdrs, address, &plan);
+        let bias = program_bias(phdrs, address, auxiliary.entry().unwrap_or_default(), &plan)?;
         let start = pointer(bias.runtime(plan.span.start)).ok_or(none)?;
         // SAFETY: the kernel mapped the program by these headers; nobody else has touched it.
         let image = unsafe { MappedImage::adopt(start, plan, false) };
@@ -141,19 +173,40 @@ unsafe fn headers_at(address: RuntimeAddr, count: u64) -> &'static [u8] {
     }
 }
 
-/// Where the program is: PT_PHDR says it. A program without one has its headers in the segment that holds
-/// the start of the file, right after the ELF header, where every linker puts them.
-fn program_bias(phdrs: &'static [u8], address: RuntimeAddr, plan: &LoadPlan) -> LoadBias {
-    let phdr = decode(phdrs).find(|phdr| phdr.p_type == consts::PT_PHDR);
-    let vaddr = match phdr {
-        Some(phdr) => Vaddr(phdr.p_vaddr),
-        None => {
-            let first = plan.segments().iter().find(|segment| segment.offset.0 == 0);
-            let start = first.map_or(plan.span.start, |segment| segment.pages.start);
-            Vaddr(start.0.wrapping_add(size::EHDR as u64))
+/// Where the program is. Its ELF header tells, if it is where linkers put it: in the page of the program headers, and
+/// naming them. The kernel has computed AT_ENTRY of the same header. Otherwise (patchelf moves the table to the end
+/// of the file) PT_PHDR tells, as far as it agrees with the segment that it is in.
+fn program_bias(
+    phdrs: &'static [u8],
+    address: RuntimeAddr,
+    entry: RuntimeAddr,
+    plan: &LoadPlan,
+) -> Result<LoadBias, Problem<'static>> {
+    let page = rtld::addr::PageSize::K4;
+    let start = RuntimeAddr(page.floor(address.0));
+    if let Some(header) = pointer(start).filter(|_| page.offset_in(address.0) >= size::EHDR as u64) {
+        // SAFETY: the headers begin in this page, which the kernel mapped, after this many bytes of it.
+        let bytes = unsafe { slice::from_raw_parts(header.as_ptr(), size::EHDR) };
+        let ehdr = Ehdr::decode(bytes);
+        if bytes.starts_with(b"\x7fELF") && ehdr.e_phoff == page.offset_in(address.0) {
+            return Ok(LoadBias::new(entry, Vaddr(ehdr.e_entry)));
         }
-    };
-    LoadBias::new(address, vaddr)
+    }
+    let phdr = decode(phdrs).find(|phdr| phdr.p_type == consts::PT_PHDR).ok_or(Problem::LoadBias)?;
+    let vaddr = Vaddr(phdr.p_vaddr);
+    let segment = plan.segment_of(vaddr, from_usize(phdrs.len())).ok_or(Problem::LoadBias)?;
+    let into = vaddr.0.wrapping_sub(segment.pages.start.0);
+    let bias = LoadBias::new(address, vaddr);
+    if segment.offset.0.wrapping_add(into) != phdr.p_offset || page.offset_in(bias.0) != 0 {
+        return Err(Problem::LoadBias);
+    }
+    Ok(bias)
+}
+
+/// Whether the string at `address`, one of the block's environment, is a variable that `wanted` says yes to.
+pub(crate) fn is_variable(address: u64, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    // SAFETY: a string of the block.
+    wanted(unsafe { string(address) })
 }
 
 fn pointer(address: RuntimeAddr) -> Option<NonNull<u8>> {
@@ -165,6 +218,14 @@ fn pointer(address: RuntimeAddr) -> Option<NonNull<u8>> {
 unsafe fn string(address: u64) -> &'static [u8] {
     // SAFETY: by the caller.
     unsafe { CStr::from_ptr(ptr::with_exposed_provenance(to_usize(address))) }.to_bytes()
+}
+
+/// Whether the kernel can write a few bytes at `address`, which is ours and not yet in use. It stores a time there.
+pub(crate) fn can_write(address: u64) -> bool {
+    const CLOCK_MONOTONIC: usize = 1;
+    let number = linux_raw_sys::general::__NR_clock_gettime;
+    // SAFETY: an address that the kernel can not write to gives EFAULT, and nothing of ours is there yet.
+    unsafe { start::system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
 }
 
 /// The loader itself, as the kernel mapped it; `path` is what the program calls it.

@@ -10,7 +10,8 @@
 //!
 //! # Safety
 //! This file exists because the program's headers are read before anything vouches for them. They are read
-//! only where the kernel mapped them: AT_PHDR, and what lies inside the file's part of a PT_LOAD.
+//! only where the kernel mapped them: AT_PHDR and its page, and what lies inside the file's part of a PT_LOAD. A file
+//! that was cut off after the kernel's own checks ends the process by SIGBUS, as under any interpreter.
 #![allow(unsafe_code)]
 
 use core::mem::MaybeUninit;
@@ -38,9 +39,13 @@ const AT_SECURE: usize = 23;
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
-const PT_PHDR: u32 = 6;
 const PT_TLS: u32 = 7;
+const PF_R: u32 = 4;
 const PHDR_SIZE: usize = 56;
+const EHDR_SIZE: usize = 64;
+
+/// `\x7fELF` as a word of this machine.
+const ELF_MAGIC: u32 = u32::from_ne_bytes(*b"\x7fELF");
 
 /// Tags below 64 that ask something of the loader, unless their value is 0: DT_NEEDED (1), DT_PLTRELSZ (2),
 /// DT_RELASZ (8), DT_INIT (12), DT_FINI (13), DT_RELSZ (18), DT_INIT_ARRAYSZ (27), DT_FINI_ARRAYSZ (28),
@@ -76,11 +81,13 @@ unsafe fn is_mapped(phdrs: usize, count: usize, vaddr: usize, size: usize) -> bo
         // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
         let kind = unsafe { load::<u32>(phdr) };
         // SAFETY: as above.
+        let flags = unsafe { load::<u32>(phdr.wrapping_add(4)) };
+        // SAFETY: as above.
         let start = unsafe { load::<usize>(phdr.wrapping_add(16)) };
         // SAFETY: as above.
         let len = unsafe { load::<usize>(phdr.wrapping_add(32)) };
         let into = vaddr.wrapping_sub(start);
-        if kind == PT_LOAD && into <= len && size <= len.wrapping_sub(into) {
+        if kind == PT_LOAD && flags & PF_R != 0 && into <= len && size <= len.wrapping_sub(into) {
             return true;
         }
         phdr = phdr.wrapping_add(PHDR_SIZE);
@@ -229,7 +236,7 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
         return NOT_PLAIN;
     }
     // SAFETY: the kernel's values.
-    match unsafe { judge_program(phdrs, count) } {
+    match unsafe { judge_program(phdrs, count, entry) } {
         Note::Kernel => PlainStart { entry, auxv: 0 },
         Note::Call => PlainStart { entry, auxv },
         Note::Doubtful => NOT_PLAIN,
@@ -238,16 +245,28 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
 
 /// Looks at the program's headers.
 #[inline(always)]
-unsafe fn judge_program(phdrs: usize, count: usize) -> Note {
+unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
     let mut answer = Note::Kernel;
     let mut phdr = phdrs;
     let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
-    // PT_PHDR comes before any PT_LOAD (gABI); every linker puts it first. Without it, where the program is
-    // takes more than a glance.
-    // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped.
-    let has_bias = count != 0 && unsafe { load::<u32>(phdrs) } == PT_PHDR;
-    // SAFETY: as above; the first entry, if there is any.
-    let bias = if has_bias { phdrs.wrapping_sub(unsafe { load::<usize>(phdrs.wrapping_add(16)) }) } else { 0 };
+    // The ELF header tells where the program is, if it is where linkers put it: in the page of the program headers,
+    // and naming them. The kernel has computed AT_ENTRY of the same header. What is otherwise takes more than a
+    // glance.
+    let header = phdrs & !0xfff;
+    let before = phdrs & 0xfff;
+    if before < EHDR_SIZE {
+        return Note::Doubtful;
+    }
+    // SAFETY: the headers begin in this page, which the kernel mapped, after at least the size of an ELF header; so
+    // for the next two.
+    let magic = unsafe { load::<u32>(header) };
+    // SAFETY: as above; e_phoff.
+    let offset = unsafe { load::<usize>(header.wrapping_add(32)) };
+    // SAFETY: as above; e_entry.
+    let bias = entry.wrapping_sub(unsafe { load::<usize>(header.wrapping_add(24)) });
+    if magic != ELF_MAGIC || offset != before {
+        return Note::Doubtful;
+    }
     while phdr != end {
         // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
         let kind = unsafe { load::<u32>(phdr) };
@@ -255,11 +274,13 @@ unsafe fn judge_program(phdrs: usize, count: usize) -> Note {
         let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
         // SAFETY: as above.
         let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
+        // SAFETY: as above.
+        let memory_size = unsafe { load::<usize>(phdr.wrapping_add(40)) };
         if kind == PT_TLS {
             return Note::Doubtful;
         } else if kind == PT_DYNAMIC || kind == PT_NOTE {
             // SAFETY: the kernel's values.
-            if !has_bias || !unsafe { is_mapped(phdrs, count, vaddr, size) } {
+            if size != memory_size || !unsafe { is_mapped(phdrs, count, vaddr, size) } {
                 return Note::Doubtful;
             }
             let address = bias.wrapping_add(vaddr);

@@ -16,7 +16,6 @@ use rtld::invocation::Settings;
 use rtld::load::{Request, Sealed, load};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
-use rtld::reloc::Stubs;
 use rtld::report::{Category, Trace};
 use rtld::seam::Image;
 use rtld::sys::{self, Linux};
@@ -27,9 +26,11 @@ use super::{bogomap, debugger, start, trace};
 /// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
 const GAP_LIMIT: u64 = 4 << 20;
 
-/// Least RLIMIT_STACK in bytes with which a program may have native needs: half of it is the gap, and with a
-/// gap of 128 KiB glibc's ld.so no longer starts.
-const STACK_MINIMUM: u64 = 512 << 10;
+/// Least gap in bytes. With 128 KiB glibc's ld.so no longer starts.
+const GAP_MINIMUM: u64 = 256 << 10;
+
+/// Least stack in bytes that is left to the program below the gap.
+const PROGRAM_MINIMUM: u64 = 128 << 10;
 
 /// Closed pages at the lower end of the gap while libc is brought in, in bytes: more than the frame of any
 /// function that touches its stack at least every 64 KiB.
@@ -71,6 +72,8 @@ pub(crate) struct Process {
     pub(crate) gap: Option<Gap>,
     pub(crate) thread_local: Option<ThreadLocal>,
     entry: RuntimeAddr,
+    /// How many of `sealed.init_order` have begun their initialisers: the first so many.
+    initialised: AtomicUsize,
     /// The auxiliary vector as the kernel passed it.
     auxv: &'static [u64],
     began: u64,
@@ -122,6 +125,9 @@ impl Process {
         let program_path = if secure { None } else { program_path(arena, path).of(path)? };
         let page = block.auxiliary().page_size();
         let program = block.program().of(path)?;
+        if let Some(size) = sys::program_size() {
+            program.plan.require_file(size).of(path)?;
+        }
         let own_path = arena.copy(block.interpreter(&program.image).unwrap_or(b"slulrtld")).of(path)?;
         let request = Request {
             program,
@@ -132,9 +138,7 @@ impl Process {
             page,
             trace,
         };
-        let stubs =
-            Stubs { start: RuntimeAddr(start::stubs_start()), stride: start::STUB_SIZE, count: start::STUB_COUNT };
-        let mut relocated = load(&Linux, arena, request)?.relocate(stubs)?;
+        let mut relocated = load(&Linux, arena, request)?.relocate(start::stubs())?;
         if relocated.link_map_changes() {
             relocated.set_debug(debugger::address());
         }
@@ -155,6 +159,7 @@ impl Process {
             gap: None,
             thread_local: None,
             entry: block.auxiliary().entry().unwrap_or_default(),
+            initialised: AtomicUsize::new(0),
             auxv: auxv_copy,
             block,
             began,
@@ -166,8 +171,7 @@ impl Process {
     fn prepare(mut self) -> Result<&'static Self, Problem<'static>> {
         let natives = &self.sealed.natives;
         if natives.any() || self.sealed.libc_wanted {
-            let targets = self.arena.bytes(natives.imports.len().saturating_mul(8), 8)?;
-            start::TARGETS.store(targets.as_mut_ptr().cast::<AtomicUsize>(), Ordering::Relaxed);
+            bogomap::set_up(self.arena, natives.imports.len())?;
             // Twice 64: the area's own alignment, and that of its end.
             let state = self.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
             let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);
@@ -184,20 +188,32 @@ impl Process {
 
     /// Gives the program its own copy of the block, with the gap above it.
     fn leave_gap(&mut self) -> Result<(), Problem<'static>> {
-        let limit = sys::stack_limit();
-        if let Some(limit) = limit.filter(|&limit| limit < STACK_MINIMUM) {
-            return Err(Problem::StackTooSmall { limit, needed: STACK_MINIMUM });
+        let copy_size = from_usize(self.block.words().len()).saturating_mul(8).saturating_add(16);
+        let gap = match sys::stack_limit() {
+            None => GAP_LIMIT,
+            Some(limit) => {
+                let page = self.page.bytes();
+                let used = self.block.above(limit).saturating_add(copy_size).saturating_add(GUARD);
+                let fixed = used.saturating_add(PROGRAM_MINIMUM).saturating_add(page.saturating_mul(2));
+                let needed = fixed.saturating_add(GAP_MINIMUM);
+                if limit < needed {
+                    return Err(Problem::StackTooSmall { limit, needed });
+                }
+                GAP_LIMIT.min(limit >> 1).clamp(GAP_MINIMUM, limit.saturating_sub(fixed))
+            }
+        };
+        let guard = self.page.floor(self.block.address().wrapping_sub(gap)).wrapping_sub(GUARD);
+        let copy = guard.wrapping_sub(copy_size) & !0xf;
+        // The kernel writes there first, on our behalf: it grows the stack, however far below the stack pointer that
+        // is (before Linux 4.20 it would not do that for us), or says that it can not.
+        if !kernel::can_write(copy) {
+            return Err(Problem::StackGrowth(self.block.address().wrapping_sub(copy)));
         }
-        let gap = limit.map_or(GAP_LIMIT, |limit| GAP_LIMIT.min(limit >> 1));
-        let size = from_usize(self.block.words().len()).saturating_mul(8);
-        let guard = self.page.floor(self.block.address().wrapping_sub(gap));
-        let copy = guard.wrapping_sub(GUARD).wrapping_sub(size) & !0xf;
-        let lowest = NonNull::new(ptr::with_exposed_provenance_mut(to_usize(guard.wrapping_sub(GUARD))));
-        // SAFETY: below everything that is in use of this stack, and within RLIMIT_STACK: the block is in
-        // its first quarter (execve(2) limits it to that), the gap is at most half of it.
+        // SAFETY: below everything that is in use of this stack, and just found to be writable.
         unsafe { self.block.copy_to(copy) };
         self.program_block = copy;
-        self.gap = lowest.map(|guard| Gap { guard, guard_size: to_usize(GUARD) });
+        let guard = NonNull::new(ptr::with_exposed_provenance_mut(to_usize(guard)));
+        self.gap = guard.map(|guard| Gap { guard, guard_size: to_usize(GUARD) });
         Ok(())
     }
 
@@ -270,6 +286,7 @@ impl Process {
             bogomap::ensure_libc(self).unwrap_or_else(|error| super::refuse(&error));
         }
         for &index in self.sealed.init_order {
+            self.initialised.fetch_add(1, Ordering::Relaxed);
             self.initialise(self.sealed.namespace.module(index));
         }
         if self.trace.wants(Category::Timings) {
@@ -353,12 +370,14 @@ extern "C" fn begin_published() -> ! {
     }
 }
 
-/// Runs the finalisers of program and libraries, in reverse order of initialisation; once.
+/// Runs the finalisers of program and libraries, in reverse order of initialisation; once, and only of those whose
+/// initialisers have begun.
 pub(crate) extern "C" fn finalise() {
     static DONE: AtomicBool = AtomicBool::new(false);
     let Some(process) = Process::get() else { return };
     if !DONE.swap(true, Ordering::AcqRel) {
-        for &index in process.sealed.init_order.iter().rev() {
+        let begun = process.initialised.load(Ordering::Relaxed);
+        for &index in process.sealed.init_order.iter().take(begun).rev() {
             process.finalise(process.sealed.namespace.module(index));
         }
     }

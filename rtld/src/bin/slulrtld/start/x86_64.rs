@@ -9,6 +9,9 @@ use core::arch::{asm, global_asm, naked_asm};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
+use rtld::addr::RuntimeAddr;
+use rtld::reloc::Stubs;
+
 /// Reads a value at an address that relocation has not made known to Rust. At any alignment, as the machine
 /// allows.
 ///
@@ -139,6 +142,24 @@ pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !
     naked_asm!("mov rsp, rdi", "xor ebp, ebp", "call rsi", "ud2")
 }
 
+/// Calls `function` with `argument` on another stack, and comes back to this one.
+///
+/// # Safety
+/// `sp` is a multiple of 16, with enough unused stack below it.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_on_stack(sp: u64, function: extern "C" fn(usize), argument: usize) {
+    naked_asm!(
+        "push rbp",
+        "mov rbp, rsp",
+        "mov rsp, rdi",
+        "mov rdi, rdx",
+        "call rsi",
+        "mov rsp, rbp",
+        "pop rbp",
+        "ret",
+    )
+}
+
 /// A system call; answers what the kernel answers.
 ///
 /// # Safety
@@ -187,12 +208,12 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
 }
 
 /// Number of first-call stubs.
-pub(crate) const STUB_COUNT: u64 = 1024;
+const STUB_COUNT: u64 = 1024;
 
 /// Size of a stub in bytes.
-pub(crate) const STUB_SIZE: u64 = 16;
+const STUB_SIZE: u64 = 16;
 
-/// For each import, where its stub jumps to; 0 until ld.so has bound it.
+/// For each import, where its stub jumps to; 0 until libc is there for every thread.
 pub(crate) static TARGETS: AtomicPtr<AtomicUsize> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Bytes of stack that hold all vector state, a multiple of 64: AT_MINSIGSTKSZ and what rounding takes.
@@ -237,11 +258,14 @@ global_asm!(
     "test rax, rax",
     "jz 2f",
     "mov r11, rax",
+    ".cfi_remember_state",
     "pop rax",
     ".cfi_adjust_cfa_offset -8",
     "jmp r11",
     "2:",
+    ".cfi_restore_state",
     "pop rax",
+    ".cfi_adjust_cfa_offset -8",
     "push rbp",
     ".cfi_adjust_cfa_offset 8",
     ".cfi_rel_offset rbp, 0",
@@ -323,9 +347,10 @@ unsafe extern "C" {
     safe static _DYNAMIC: u8;
 }
 
-/// Address of the first stub.
-pub(crate) fn stubs_start() -> u64 {
-    (&raw const slul_stubs).expose_provenance() as u64
+/// The first-call stubs.
+pub(crate) fn stubs() -> Stubs {
+    let start = RuntimeAddr((&raw const slul_stubs).expose_provenance() as u64);
+    Stubs { start, stride: STUB_SIZE, count: STUB_COUNT }
 }
 
 /// The loader's own ELF header.
