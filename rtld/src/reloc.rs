@@ -15,22 +15,44 @@ use crate::seam::ImageMut;
 use crate::symbol::{Name, is_exported};
 use crate::version::{VersionRef, defines, for_each_needed, needed_version};
 
-/// The first-call stubs of the loader: code of equal size, one after the other.
+/// How first-call stubs follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StubLayout {
+    /// Number of groups.
+    pub groups: u64,
+    /// Stubs in a group, a power of two.
+    pub per_group: u64,
+    /// Distance from one to the next in a group, in bytes.
+    pub stride: u64,
+    /// Distance from one group to the next, in bytes.
+    pub group_stride: u64,
+}
+
+/// The first-call stubs of the loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stubs {
     /// Address of stub 0.
     pub start: RuntimeAddr,
-    /// Distance from one to the next in bytes.
-    pub stride: u64,
-    /// How many there are.
-    pub count: u64,
+    /// Where the others are.
+    pub layout: StubLayout,
 }
 
 impl Stubs {
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.layout.groups.saturating_mul(self.layout.per_group)
+    }
+
     /// Address of a stub.
     #[must_use]
     pub fn address(&self, number: u32) -> RuntimeAddr {
-        RuntimeAddr(self.start.0.wrapping_add(u64::from(number).wrapping_mul(self.stride)))
+        let StubLayout { per_group, stride, group_stride, .. } = self.layout;
+        let number = u64::from(number);
+        let group = number.checked_div(per_group).unwrap_or(0);
+        let within = number.checked_rem(per_group).unwrap_or(0);
+        let offset = group.wrapping_mul(group_stride).wrapping_add(within.wrapping_mul(stride));
+        RuntimeAddr(self.start.0.wrapping_add(offset))
     }
 }
 
@@ -178,7 +200,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                     addend: addend.cast_signed(),
                     lazy: false,
                 };
-                let lazy = self.natives.slot(slot, kind, &sym, self.stubs.count).of(path)?;
+                let lazy = self.natives.slot(slot, kind, &sym, self.stubs.count()).of(path)?;
                 // What can not wait is 0 until ld.so has filled it, which is before the program's entry.
                 Ok(if lazy { self.stubs.address(import).0 } else { 0 })
             }

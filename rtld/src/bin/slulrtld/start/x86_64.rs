@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use rtld::addr::RuntimeAddr;
-use rtld::reloc::Stubs;
+use rtld::reloc::{StubLayout, Stubs};
 
 /// Reads a value at an address that relocation has not made known to Rust. At any alignment, as the machine
 /// allows.
@@ -207,11 +207,8 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
     unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }
 }
 
-/// Number of first-call stubs.
-const STUB_COUNT: u64 = 1024;
-
-/// Size of a stub in bytes.
-const STUB_SIZE: u64 = 16;
+/// The first-call stubs, as the assembler makes them below.
+const STUBS: StubLayout = StubLayout { groups: 32, per_group: 32, stride: 4, group_stride: 144 };
 
 /// For each import, where its stub jumps to; 0 until libc is there for every thread.
 pub(crate) static TARGETS: AtomicPtr<AtomicUsize> = AtomicPtr::new(core::ptr::null_mut());
@@ -222,7 +219,8 @@ pub(crate) static STATE_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// Vector state that can carry arguments: x87, SSE, AVX, and AVX-512's three (Intel SDM, XCR0).
 const STATE_MASK: u32 = 0xe7;
 
-// A stub puts its number in r11, which no calling convention uses for arguments, and goes to the common part.
+// A stub pushes its number within its group; the group's end makes of it the number in r11, which no calling
+// convention uses for arguments, and goes to the common part. Four bytes a stub: a short push, a short jump.
 // That jumps on if the import is bound. If not, it saves every register that can carry an argument, at full
 // width: the general ones with rax (al counts vector arguments of variadic calls) and r10 (static chain), and
 // the vector state with MXCSR. It asks for the target, restores all, and jumps there with the stack as found.
@@ -237,14 +235,21 @@ global_asm!(
     ".hidden slul_stubs",
     ".type slul_stubs, @function",
     "slul_stubs:",
+    ".set slul_group, 0",
+    ".rept {groups}",
     ".set slul_number, 0",
-    ".rept {count}",
-    ".balign 16",
-    "mov r11d, offset slul_number",
-    "jmp slul_stub_common",
+    ".rept {per_group}",
+    "push slul_number",
+    "jmp 2f",
     ".set slul_number, slul_number + 1",
     ".endr",
+    "2:",
+    "pop r11",
+    "or r11, slul_group",
+    "jmp slul_stub_common",
     ".balign 16",
+    ".set slul_group, slul_group + {per_group}",
+    ".endr",
     ".size slul_stubs, . - slul_stubs",
     ".globl slul_stub_common",
     ".hidden slul_stub_common",
@@ -334,7 +339,8 @@ global_asm!(
     ".cfi_endproc",
     ".size slul_stub_common, . - slul_stub_common",
     ".popsection",
-    count = const STUB_COUNT,
+    groups = const STUBS.groups,
+    per_group = const STUBS.per_group,
     mask = const STATE_MASK,
     targets = sym TARGETS,
     size = sym STATE_SIZE,
@@ -350,7 +356,7 @@ unsafe extern "C" {
 /// The first-call stubs.
 pub(crate) fn stubs() -> Stubs {
     let start = RuntimeAddr((&raw const slul_stubs).expose_provenance() as u64);
-    Stubs { start, stride: STUB_SIZE, count: STUB_COUNT }
+    Stubs { start, layout: STUBS }
 }
 
 /// The loader's own ELF header.
