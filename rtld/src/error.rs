@@ -8,81 +8,8 @@ use core::fmt;
 
 use crate::addr::{FileOffset, Vaddr};
 use crate::arena::OutOfMemory;
+pub use crate::errno::{Errno, OpenError};
 use crate::machine::{Machine, Native};
-
-/// An error number of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Errno(pub i32);
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.0 {
-            1 => "EPERM",
-            2 => "ENOENT",
-            4 => "EINTR",
-            5 => "EIO",
-            6 => "ENXIO",
-            9 => "EBADF",
-            11 => "EAGAIN",
-            12 => "ENOMEM",
-            13 => "EACCES",
-            17 => "EEXIST",
-            20 => "ENOTDIR",
-            21 => "EISDIR",
-            22 => "EINVAL",
-            23 => "ENFILE",
-            24 => "EMFILE",
-            36 => "ENAMETOOLONG",
-            38 => "ENOSYS",
-            40 => "ELOOP",
-            _ => return write!(f, "errno {}", self.0),
-        };
-        f.write_str(name)
-    }
-}
-
-/// Why a file is not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// The kernel said no.
-    Errno(Errno),
-    /// It is there, and not a regular file: a directory, FIFO, socket or device.
-    NotRegular,
-}
-
-impl OpenError {
-    /// Whether a search goes on: there is no such file, or none that we may read.
-    #[must_use]
-    pub const fn is_absence(&self) -> bool {
-        // ENOENT, ENOTDIR, EACCES, EPERM, ENAMETOOLONG, ELOOP. Anything else (no descriptors left, say) is a
-        // failure of the search itself.
-        matches!(self, Self::Errno(Errno(2 | 20 | 13 | 1 | 36 | 40)))
-    }
-}
-
-impl From<OpenError> for Problem<'_> {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Errno(errno) => Self::Open(errno),
-            OpenError::NotRegular => Self::NotRegular,
-        }
-    }
-}
-
-impl Errno {
-    /// Operation not permitted.
-    pub const EPERM: Self = Self(1);
-    /// No such device or address.
-    pub const ENXIO: Self = Self(6);
-    /// Not an executable of a usable format.
-    pub const ENOEXEC: Self = Self(8);
-    /// No memory.
-    pub const ENOMEM: Self = Self(12);
-    /// No such file or directory.
-    pub const ENOENT: Self = Self(2);
-    /// The name is longer than a path may be.
-    pub const ENAMETOOLONG: Self = Self(36);
-}
 
 /// Something of an object that is found through PT_DYNAMIC or a program header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,8 +250,19 @@ pub enum Problem<'a> {
     ThreadPointer,
     /// The loader was executed as a program.
     ExecutedDirectly,
+    /// A DT_NEEDED with `$ORIGIN` in it, and nothing tells where its object is.
+    UnknownOrigin,
     /// A name in a DT_NEEDED or in a search path that can not be used when AT_SECURE is set.
     InsecureName(&'a [u8]),
+}
+
+impl From<OpenError> for Problem<'_> {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Errno(errno) => Self::Open(errno),
+            OpenError::NotRegular => Self::NotRegular,
+        }
+    }
 }
 
 impl From<OutOfMemory> for Problem<'_> {
@@ -421,6 +359,7 @@ impl fmt::Display for Problem<'_> {
                 f,
                 "stack too small for native libraries: RLIMIT_STACK is {limit} bytes, {needed} are needed"
             ),
+            Self::UnknownOrigin => f.write_str("it is not known what $ORIGIN stands for"),
             Self::NoLibc => f.write_str("a native library is needed, but there is no libc to load it with"),
             Self::NativeSymbol { symbol, version: b"" } => {
                 write!(f, "undefined symbol: {} (in no native library)", Escaped(symbol))

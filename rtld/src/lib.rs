@@ -36,6 +36,7 @@ pub mod addr;
 pub mod arena;
 pub mod dynamic;
 pub mod elf;
+pub mod errno;
 pub mod error;
 pub mod handoff;
 pub mod headers;

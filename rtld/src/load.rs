@@ -272,7 +272,11 @@ impl<'a, I: crate::seam::ImageMut> Sealed<'a, I> {
         for module in self.namespace.loaded() {
             let (Some(segment), Some(offset)) = (&module.plan.tls, module.tls_offset) else { continue };
             let outside = Problem::OutsideImage { table: crate::error::Table::TlsImage, vaddr: segment.vaddr };
-            let image = module.image.bytes(segment.vaddr, segment.file_size).ok_or(outside).of(module.path)?;
+            // Without an image the segment may be anywhere.
+            let image = match segment.file_size {
+                0 => &[],
+                size => module.image.bytes(segment.vaddr, size).ok_or(outside).of(module.path)?,
+            };
             if !tls::fill(block, offset, image) {
                 return Err(Problem::TlsSize(segment.mem_size)).of(module.path);
             }

@@ -7,5 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod choose;
+pub mod describe;
 pub mod needs;
+mod tables;
 pub mod template;

@@ -179,6 +179,10 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             RelocKind::GlobDat | RelocKind::JumpSlot => 0,
             _ => rela.r_addend.cast_unsigned(),
         };
+        // STN_UNDEF has the value 0 (gABI, Symbol Table).
+        if r_sym(rela) == 0 {
+            return Ok(addend);
+        }
         let module = self.namespace.module(index);
         let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
         match self.resolve(index, path, r_sym(rela), &sym)? {

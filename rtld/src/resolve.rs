@@ -99,7 +99,8 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     fn by_path(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
         let origin = self.origin(needer);
         let Some(path) = expand(self.arena, name, origin, self.secure).of(name)? else {
-            return Err(Problem::InsecureName(name)).of(name);
+            let problem = if self.secure { Problem::InsecureName(name) } else { Problem::UnknownOrigin };
+            return Err(problem).of(name);
         };
         match self.open(needer, name, path)? {
             Ok(Judged::Library(index)) => Ok(Some(index)),

@@ -210,6 +210,10 @@ fn lookup_sysv(
     let (bucket_count, chain_count) = (u64::from(word(0)?), u64::from(word(1)?));
     let Some(bucket) = u64::from(sysv_hash(name.bytes)).checked_rem(bucket_count) else { return Ok(None) };
     let mut index = word(bucket.wrapping_add(2))?;
+    let words = bucket_count.saturating_add(chain_count).saturating_add(2);
+    if image.readable(table) < words.saturating_mul(4) {
+        return Err(outside);
+    }
     let mut found = Found::default();
     // A chain visits each symbol at most once; one that goes on is a loop.
     for _ in 0..chain_count {

@@ -1,4 +1,4 @@
-//! Runs the fixtures of `tests/fixtures` under the staged loaders.
+//! Runs the fixtures of `tests/fixtures` under the staged loaders, and the loader's library over files in memory.
 //!
 //! A fixture is one source file: a program of a few lines that exits 17 if all is well, its libraries in the same
 //! file (`#if defined IN_libone`), and `//#` directives that say how it is built and what it must say and do
@@ -15,6 +15,7 @@
 //! | [`damage`] | a sound ELF file -> one with a certain fault |
 //! | [`launch`] | runs a program as a certain user, never for longer than a minute |
 //! | [`expectation`] | what came of it, against the recipe |
+//! | [`memory`] | the loader's library on the host: files and memory of its own, no process |
 #![forbid(unsafe_code)]
 #![allow(
     clippy::arithmetic_side_effects,
@@ -26,6 +27,7 @@ pub mod damage;
 pub mod directive;
 pub mod expectation;
 pub mod launch;
+pub mod memory;
 pub mod part;
 pub mod recipe;
 pub mod stage;

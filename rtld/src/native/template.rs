@@ -17,11 +17,8 @@ use libc_template::{LIBC_SONAME, LOADER_IMPORTS};
 use crate::addr::{LoadBias, RuntimeAddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Phdr, consts, r_x86_64, size, sysv_hash};
-use crate::error::Escaped;
-use crate::machine::{Machine, Native};
 use crate::native::needs::Import;
-use crate::report::{Category, Trace};
-use crate::version::VersionRef;
+use crate::native::tables::{Bytes, Strings, Versions, address_of};
 
 /// A word that ld.so is to fill, by address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +49,7 @@ pub struct Export<'a> {
 /// The live thread-local block, as it is when ld.so is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsSnapshot {
-    /// Where the copy is: its vaddr, address minus the program's bias, is a multiple of `align`. libc places the
-    /// block by its vaddr.
+    /// Where the copy is; what libc places the block by, its vaddr or its address, is a multiple of `align`.
     pub at: RuntimeAddr,
     /// Size in bytes, a multiple of `align`.
     pub size: u64,
@@ -121,119 +117,6 @@ impl Template<'_> {
     pub fn debug_slot(&self) -> RuntimeAddr {
         let value = from_usize(self.debug_entry).wrapping_mul(size::DYN as u64).wrapping_add(8);
         RuntimeAddr(self.dynamic.0.wrapping_add(value))
-    }
-}
-
-/// Address of a table that ld.so will read, and in part write.
-fn address_of(table: &[u8]) -> RuntimeAddr {
-    RuntimeAddr(from_usize(table.as_ptr().expose_provenance()))
-}
-
-/// A table being written.
-struct Bytes<'a>(List<'a, u8>);
-
-impl<'a> Bytes<'a> {
-    const fn new(arena: &'a Arena) -> Self {
-        Self(List::new(arena))
-    }
-
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), OutOfMemory> {
-        self.0.extend(&bytes)
-    }
-
-    fn half(&mut self, value: u16) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
-    }
-
-    fn word(&mut self, value: u32) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
-    }
-
-    fn xword(&mut self, value: u64) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
-    }
-
-    /// Fixed in place, aligned for words of any size.
-    fn finish(self, arena: &'a Arena) -> Result<&'a [u8], OutOfMemory> {
-        let table = arena.bytes(self.0.len(), 8)?;
-        table.copy_from_slice(&self.0);
-        Ok(table)
-    }
-}
-
-/// DT_STRTAB.
-struct Strings<'a>(Bytes<'a>);
-
-impl Strings<'_> {
-    fn add(&mut self, string: &[u8]) -> Result<u32, OutOfMemory> {
-        let offset = u32::try_from(self.0.0.len()).map_err(|_| OutOfMemory(usize::MAX))?;
-        self.0.0.extend(string)?;
-        self.0.0.extend(b"\0")?;
-        Ok(offset)
-    }
-}
-
-/// Sizes in the type that the tables use for offsets.
-const VERNEED_SIZE: u32 = 16;
-const VERNAUX_SIZE: u32 = 16;
-static_assertions::const_assert_eq!(VERNEED_SIZE as usize, size::VERNEED);
-static_assertions::const_assert_eq!(VERNAUX_SIZE as usize, size::VERNAUX);
-
-/// DT_VERSYM and DT_VERNEED.
-struct Versions<'a> {
-    known: List<'a, VersionRef<'a>>,
-    versym: Bytes<'a>,
-}
-
-impl<'a> Versions<'a> {
-    /// Index 0 is local and 1 global; needed versions are numbered from here.
-    const FIRST: usize = 2;
-
-    fn number(index: usize) -> u16 {
-        u16::try_from(index.saturating_add(Self::FIRST)).unwrap_or(consts::VERSYM_VERSION)
-    }
-
-    fn of_symbol(&mut self, version: Option<VersionRef<'a>>) -> Result<(), OutOfMemory> {
-        let Some(version) = version else { return self.versym.half(consts::VER_NDX_GLOBAL) };
-        let known = self.known.iter().position(|known| *known == version);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.known.push(version)?;
-                self.known.len().saturating_sub(1)
-            }
-        };
-        self.versym.half(Self::number(index))
-    }
-
-    /// DT_VERNEED, and the number of files in it.
-    fn needed(&self, arena: &'a Arena, strings: &mut Strings<'a>) -> Result<(Bytes<'a>, u64), OutOfMemory> {
-        let mut table = Bytes::new(arena);
-        let first_of = |index: usize, version: &VersionRef<'_>| {
-            !self.known.iter().take(index).any(|earlier| earlier.file == version.file)
-        };
-        let files = || self.known.iter().enumerate().filter(|(index, version)| first_of(*index, version));
-        let count = files().count();
-        for (position, (_, VersionRef { file, .. })) in files().enumerate() {
-            let versions = || self.known.iter().enumerate().filter(|(_, version)| version.file == *file);
-            let aux_count = versions().count();
-            let end = aux_count.saturating_mul(size::VERNAUX).saturating_add(size::VERNEED);
-            let last = position.saturating_add(1) == count;
-            table.half(1)?;
-            table.half(u16::try_from(aux_count).unwrap_or(u16::MAX))?;
-            table.word(strings.add(file)?)?;
-            table.word(VERNEED_SIZE)?;
-            table.word(if last { 0 } else { u32::try_from(end).unwrap_or(0) })?;
-            for (position, (index, version)) in versions().enumerate() {
-                let last = position.saturating_add(1) == aux_count;
-                table.word(sysv_hash(version.version))?;
-                table.half(consts::VER_FLG_WEAK)?;
-                table.half(Self::number(index))?;
-                table.word(strings.add(version.version)?)?;
-                table.word(if last { 0 } else { VERNAUX_SIZE })?;
-            }
-        }
-        Ok((table, from_usize(count)))
     }
 }
 
@@ -448,67 +331,6 @@ pub fn build<'a>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<Template<'a>
     let dynamic = core::mem::replace(&mut builder.dynamic, Bytes::new(arena)).finish(arena)?;
     let phdrs = builder.headers(dynamic)?;
     Ok(Template { phdrs, dynamic: address_of(dynamic), debug_entry })
-}
-
-/// Prints what ld.so is about to see, without addresses that differ from run to run.
-pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place<'o>, trace: Trace) {
-    let line = |text: core::fmt::Arguments<'_>| trace.line(Category::Libc, format_args!("template: {text}"));
-    line(format_args!("interpreter {}", parts.interpreter));
-    for name in parts.libraries.iter().chain(parts.extra_libraries) {
-        line(format_args!("needed {}", Escaped(name)));
-    }
-    if !parts.libraries.contains(&LIBC_SONAME) {
-        line(format_args!("needed {}", Escaped(LIBC_SONAME)));
-    }
-    if let Some((tag, list)) = parts.search {
-        let name = if tag == consts::DT_RPATH { "DT_RPATH" } else { "DT_RUNPATH" };
-        line(format_args!("{name} {}", Escaped(list)));
-    }
-    for phdr in parts.phdrs {
-        let name = match phdr.p_type {
-            consts::PT_LOAD => "PT_LOAD",
-            consts::PT_GNU_EH_FRAME => "PT_GNU_EH_FRAME",
-            consts::PT_GNU_RELRO => "PT_GNU_RELRO",
-            _ => continue,
-        };
-        let (vaddr, size, flags) = (phdr.p_vaddr, phdr.p_memsz, phdr.p_flags);
-        line(format_args!("program header {name} vaddr {vaddr:#x} size {size:#x} flags {flags}"));
-    }
-    if let Some(tls) = parts.tls {
-        line(format_args!("thread-local storage of {} bytes, alignment {}", tls.size, tls.align));
-    }
-    for import in parts.imports {
-        let strength = if import.strong { "strong" } else { "weak" };
-        let name = Escaped(import.name);
-        match import.version {
-            Some(version) => {
-                let (file, version) = (Escaped(version.file), Escaped(version.version));
-                line(format_args!("import {name}@{version} of {file}, {strength}"));
-            }
-            None => line(format_args!("import {name}, {strength}")),
-        }
-    }
-    for binding in parts.bindings {
-        let name = parts.imports.get(to_usize(binding.import.into())).map_or(&b""[..], |import| import.name);
-        let place = locate(binding.at);
-        let kind = Native::r_type_name(binding.r_type);
-        line(format_args!("{kind} {}+{:#x} -> {}", Escaped(place.object), place.vaddr, Escaped(name)));
-    }
-    for name in LOADER_IMPORTS {
-        line(format_args!("import {} for the loader", Escaped(name)));
-    }
-    for export in parts.exports {
-        line(format_args!("export {}", Escaped(export.name)));
-    }
-}
-
-/// A place in some object, for a line of text.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'o> {
-    /// Name of the object.
-    pub object: &'o [u8],
-    /// Address in its own terms.
-    pub vaddr: u64,
 }
 
 #[cfg(test)]

@@ -27,26 +27,22 @@ use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use libc_template::{Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, is_masked_variable, is_unsecure_variable};
-use rtld::addr::{RuntimeAddr, from_usize, to_usize};
-use rtld::arena::{Arena, List, OutOfMemory};
-use rtld::elf::{Phdr, consts};
+use libc_template::{is_masked_variable, is_unsecure_variable};
+use rtld::addr::from_usize;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
-use rtld::load::{Mapped, map_object, protect_relro};
+use rtld::load::map_object;
 use rtld::mapped::MappedImage;
 use rtld::native::choose::{Places, choose};
-use rtld::native::needs::{Import, Slot};
-use rtld::native::template::{self, Binding, Export, Parts, Place, Template, TlsSnapshot};
+use rtld::native::template::Template;
 use rtld::plan::Protection;
 use rtld::report::Category;
 use rtld::seam::{Files, Image};
-use rtld::search::{directory, entries, expand};
-use rtld::symbol;
+use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
-use super::process::{Process, ThreadLocal, finalise, now};
-use super::{debugger, kernel, start};
+use super::process::{Process, finalise, now};
+use super::{binding, debugger, kernel, start, template};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
@@ -57,9 +53,6 @@ static STATE: AtomicI32 = AtomicI32::new(ABSENT);
 
 /// Whether ld.so has bound everything, and libc can be called by the thread that brings it in.
 static BOUND: AtomicBool = AtomicBool::new(false);
-
-/// For each import, its address as ld.so has bound it; [`start::TARGETS`] gets them when libc is published.
-static ADDRESSES: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
 /// Answer of `slul_libc_state`.
 pub(crate) fn state() -> i32 {
@@ -73,41 +66,6 @@ pub(crate) fn state() -> i32 {
 /// Whether there is a libc to leave the process by.
 pub(crate) fn is_bound() -> bool {
     BOUND.load(Ordering::Acquire)
-}
-
-/// Makes room for the addresses of `count` imports, before anything of the program runs.
-pub(crate) fn set_up(arena: &'static Arena, count: usize) -> Result<(), OutOfMemory> {
-    for table in [&ADDRESSES, &start::TARGETS] {
-        let words = arena.bytes(count.saturating_mul(8), 8)?;
-        table.store(words.as_mut_ptr().cast(), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-/// What a first-call stub jumps to. Brings libc in if it is not there.
-pub(crate) extern "C" fn first_call(import: u32) -> usize {
-    let Some(process) = Process::get() else { start::trap() };
-    ensure_libc(process).unwrap_or_else(|error| super::refuse(&error));
-    match entry(&ADDRESSES, import).load(Ordering::Acquire) {
-        0 => super::refuse(&missing(process, import)),
-        address => address,
-    }
-}
-
-/// The word of import number `import` in one of the tables.
-fn entry(table: &AtomicPtr<AtomicUsize>, import: u32) -> &'static AtomicUsize {
-    let words = table.load(Ordering::Relaxed);
-    // SAFETY: there is a word for each import (`set_up`); stubs and slots only have numbers of imports.
-    unsafe { &*words.add(to_usize(import.into())) }
-}
-
-fn missing(process: &Process, import: u32) -> Error<'static> {
-    let import = process.sealed.natives.imports.get(to_usize(import.into()));
-    let (symbol, version) = import.map_or((&b""[..], &b""[..]), |import| {
-        (import.name, import.version.map_or(&b""[..], |version| version.version))
-    });
-    let referrer = process.sealed.namespace.module(import.map_or(0, |import| import.referrer));
-    Error { object: referrer.path, problem: Problem::NativeSymbol { symbol, version } }
 }
 
 /// Brings libc in, once. A second thread waits until it is there. A native constructor that calls back into
@@ -212,52 +170,6 @@ struct Prepared {
     image: MappedImage,
 }
 
-/// Where to search for native libraries: the program's DT_RUNPATH or DT_RPATH, then those of its libraries, with
-/// `$ORIGIN` expanded. ld.so knows only one object that needs them, so what each would have for its own is joined.
-fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Problem<'static>> {
-    let arena = process.arena;
-    let mut joined: &'static [u8] = b"";
-    for (index, module) in process.sealed.namespace.loaded().iter().enumerate() {
-        let Some(offset) = module.dynamic.runpath.or(module.dynamic.rpath) else { continue };
-        let list = module.dynamic.strings.get(&module.image, offset)?;
-        let path = if index == 0 { process.program_path } else { Some(module.path) };
-        for entry in entries(list, false) {
-            // A directory with a colon in its name can not be said in a list.
-            let expanded = expand(arena, entry, path.map(directory), process.secure)?;
-            let known = |directory: &[u8]| entries(joined, false).any(|entry| entry == directory);
-            if let Some(directory) = expanded.filter(|found| !found.contains(&b':') && !known(found)) {
-                let separator: &[u8] = if joined.is_empty() { b"" } else { b":" };
-                joined = arena.concat(&[joined, separator, directory])?;
-            }
-        }
-    }
-    let program = process.sealed.namespace.module(0).dynamic;
-    let tag = if program.rpath.is_some() { consts::DT_RPATH } else { consts::DT_RUNPATH };
-    Ok((!joined.is_empty()).then_some((tag, joined)))
-}
-
-/// What native libraries may bind to: what program and libraries export, but for what libc must have itself.
-fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<'static>> {
-    let mut exports = List::new(process.arena);
-    for module in process.sealed.namespace.loaded() {
-        for index in 1..symbol::count(&module.image, &module.dynamic)? {
-            let sym = module.dynamic.symbols.get(&module.image, index)?;
-            let kind = rtld::elf::st_type(&sym);
-            let known = matches!(kind, consts::STT_FUNC | consts::STT_OBJECT | consts::STT_NOTYPE);
-            if !known || !symbol::is_exported(&sym) {
-                continue;
-            }
-            let name = module.dynamic.strings.get(&module.image, sym.st_name.into())?;
-            if libc_template::NEVER_EXPORTED.contains(&name) || libc_template::LOADER_IMPORTS.contains(&name) {
-                continue;
-            }
-            let name = process.arena.copy(name)?;
-            exports.push(Export { name, st_info: sym.st_info, at: module.address(&sym), size: sym.st_size })?;
-        }
-    }
-    Ok(exports)
-}
-
 impl Prepared {
     /// Chooses a libc, maps its ld.so, writes the template.
     fn new(process: &'static Process) -> Result<Self, Error<'static>> {
@@ -266,7 +178,7 @@ impl Prepared {
         if process.settings.never_bogomap {
             return Err(Problem::NeverBogomap).of(program.path);
         }
-        let search = native_search(process).of(program.path)?;
+        let search = template::native_search(process).of(program.path)?;
         let places = Places {
             library_path: process.settings.library_path,
             runpath: search.map(|(_, list)| list),
@@ -282,7 +194,7 @@ impl Prepared {
         let mapped = map_object(&Linux, &file, &info, page).of(path)?;
         let bias = mapped.image.bias();
         trace.line(Category::Libc, format_args!("bringing in {}, load bias {:#x}", libc.interpreter(), bias.0));
-        let (template, snapshot) = write_template(process, libc, &mapped, search).of(program.path)?;
+        let (template, snapshot) = template::write(process, libc, &mapped, search).of(program.path)?;
         let entry = bias.runtime(mapped.entry).0;
         Ok(Self { process, template, base: bias.0, entry, snapshot, began, image: mapped.image })
     }
@@ -295,11 +207,15 @@ impl Prepared {
         let entering = process.arena.put(entering).of(program.path)?;
         let environment = process.block.layout().environment(process.block.words()).len();
         let masked = process.arena.slice(environment, (0usize, 0u64)).of(program.path)?;
-        protect_slots(process, false, Protection::READ_WRITE).inspect_err(|_| seal_again(process, false))?;
+        binding::protect_slots(process, false, Protection::READ_WRITE)
+            .inspect_err(|_| binding::seal_again(process, false))?;
         if let Some(gap) = process.gap {
             // SAFETY: pages of the stack between the program's block and the gap, which nobody uses.
             let closed = unsafe { sys::guard(gap.guard, gap.guard_size, true) };
-            closed.map_err(Problem::Protect).of(program.path).inspect_err(|_| seal_again(process, false))?;
+            closed
+                .map_err(Problem::Protect)
+                .of(program.path)
+                .inspect_err(|_| binding::seal_again(process, false))?;
         }
         // From here on nothing fails: ld.so's memory is its own for good.
         let _ = ManuallyDrop::new(image);
@@ -351,99 +267,6 @@ fn make_libcs(
     masked.get(..count).unwrap_or_default()
 }
 
-/// Writes the template, and says what it is.
-fn write_template(
-    process: &'static Process,
-    libc: Libc,
-    ld_so: &Mapped<MappedImage>,
-    search: Option<(u64, &'static [u8])>,
-) -> Result<(Template<'static>, Option<NonNull<u8>>), Problem<'static>> {
-    let arena = process.arena;
-    let natives = &process.sealed.natives;
-    let namespace = &process.sealed.namespace;
-    let mut phdrs = List::<Phdr>::new(arena);
-    process.block.program_headers().try_for_each(|phdr| phdrs.push(phdr))?;
-    let mut bindings = List::new(arena);
-    for slot in natives.slots.iter().filter(|slot| !slot.lazy) {
-        let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
-        bindings.push(Binding { at, import: slot.import, r_type: slot.r_type, addend: slot.addend })?;
-    }
-    let (tls, snapshot) = match process.thread_local {
-        Some(live) => {
-            let (buffer, at) = snapshot_buffer(process, &live)?;
-            let tls = TlsSnapshot { at, size: from_usize(live.size), align: from_usize(live.align) };
-            (Some(tls), Some(buffer))
-        }
-        None => (None, None),
-    };
-    let exports = exports(process)?;
-    let strings = ld_so.dynamic.strings.place();
-    let names = ld_so.image.bytes(strings.vaddr, strings.size).unwrap_or_default();
-    let merged = names.windows(MERGED_GLIBC_VERSION.len()).any(|name| name == MERGED_GLIBC_VERSION);
-    let split = libc == Libc::Gnu && !merged;
-    let address = |pointer: *const ()| RuntimeAddr(from_usize(pointer.expose_provenance()));
-    let parts = Parts {
-        bias: namespace.module(0).image.bias(),
-        phdrs: &phdrs,
-        interpreter: libc.interpreter(),
-        libraries: &natives.libraries,
-        extra_libraries: if split { &SPLIT_GLIBC_SONAMES } else { &[] },
-        search,
-        imports: &natives.imports,
-        bindings: &bindings,
-        targets: address(ADDRESSES.load(Ordering::Relaxed).cast_const().cast()),
-        loader_targets: address((&raw const start::LOADER_TARGETS).cast()),
-        exports: &exports,
-        tls,
-        hook: address(preinit as *const ()),
-    };
-    if process.trace.wants(Category::Libc) {
-        template::describe(&parts, |at| locate(process, at), process.trace);
-    }
-    Ok((template::build(arena, &parts)?, snapshot))
-}
-
-/// Room for a copy of the thread-local block, at a vaddr that is a multiple of the block's alignment; the bias of the
-/// program need not be one.
-fn snapshot_buffer(
-    process: &'static Process,
-    live: &ThreadLocal,
-) -> Result<(NonNull<u8>, RuntimeAddr), OutOfMemory> {
-    let buffer = process.arena.bytes(live.size.saturating_add(live.align), 16)?;
-    let start = RuntimeAddr(from_usize(buffer.as_mut_ptr().expose_provenance()));
-    let vaddr = process.sealed.namespace.module(0).image.bias().vaddr(start);
-    let misfit = vaddr.0.wrapping_neg() & from_usize(live.align).saturating_sub(1);
-    let aligned = buffer.get_mut(to_usize(misfit)..).ok_or(OutOfMemory(live.size))?;
-    Ok((NonNull::from(aligned).cast(), RuntimeAddr(start.0.wrapping_add(misfit))))
-}
-
-fn locate(process: &Process, at: RuntimeAddr) -> Place<'_> {
-    match process.locate(at) {
-        Some((module, vaddr)) => {
-            let name = module.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-            Place { object: name, vaddr: vaddr.0 }
-        }
-        None => Place { object: b"?", vaddr: at.0 },
-    }
-}
-
-/// Changes the protection of the RELRO of modules that have some native word of that kind in it.
-fn protect_slots(process: &'static Process, lazy: bool, protection: Protection) -> Result<(), Error<'static>> {
-    for (index, module) in process.sealed.namespace.loaded().iter().enumerate() {
-        let Some(relro) = module.plan.relro else { continue };
-        let inside = |slot: &Slot| slot.module == index && relro.start <= slot.vaddr && slot.vaddr < relro.end;
-        if process.sealed.natives.slots.iter().any(|slot| slot.lazy == lazy && inside(slot)) {
-            protect_relro(&Linux, module, protection)?;
-        }
-    }
-    Ok(())
-}
-
-/// Seals what was unsealed. It was sealed before, so the kernel has nothing new to allocate for it.
-fn seal_again(process: &'static Process, lazy: bool) {
-    protect_slots(process, lazy, Protection::READ).unwrap_or_else(|error| super::refuse(&error));
-}
-
 /// Sets the calling thread's signal mask; answers the one before.
 fn set_signal_mask(mask: u64) -> u64 {
     const SIG_SETMASK: usize = 2;
@@ -457,7 +280,7 @@ fn set_signal_mask(mask: u64) -> u64 {
 }
 
 /// DT_PREINIT_ARRAY of the template: glibc calls it before any constructor.
-extern "C" fn preinit() {
+pub(crate) extern "C" fn preinit() {
     hook();
 }
 
@@ -481,27 +304,15 @@ pub(crate) extern "C" fn hook() {
         process.sealed.fill_tls(block).unwrap_or_else(|error| super::refuse(&error));
     }
     for (number, import) in (0u32..).zip(process.sealed.natives.imports.iter()) {
-        if import.strong && !is_defined(process, number, import) {
-            super::refuse(&missing(process, number));
+        if import.strong && !binding::is_defined(process, number, import) {
+            super::refuse(&binding::missing(process, number));
         }
     }
-    seal_again(process, false);
+    binding::seal_again(process, false);
     register_finalisers();
     BOUND.store(true, Ordering::Release);
     HOOKED.store(now(), Ordering::Relaxed);
     set_signal_mask(entering.signals);
-}
-
-/// Whether ld.so has found the symbol. Of a thread-local one it leaves the offset from the thread pointer, which is
-/// never 0: there the TCB is.
-fn is_defined(process: &Process, number: u32, import: &Import<'_>) -> bool {
-    if import.st_type != consts::STT_TLS {
-        return entry(&ADDRESSES, number).load(Ordering::Acquire) != 0;
-    }
-    let slots = process.sealed.natives.slots.iter().filter(|slot| slot.import == number);
-    slots
-        .map(|slot| process.sealed.namespace.module(slot.module).image.get::<u64>(slot.vaddr))
-        .all(|word| word != Some(0))
 }
 
 /// libc has started, and we are back.
@@ -520,7 +331,7 @@ impl Escaped {
             // those who ask; nothing else depends on it.
             let _ = unsafe { sys::guard(gap.guard, gap.guard_size, false) };
         }
-        publish_addresses(process);
+        binding::publish_addresses(process);
         register_finalisers();
         debugger::announce_libc(process, template.debug_slot());
         let trace = process.trace;
@@ -534,44 +345,6 @@ impl Escaped {
             );
         }
         trace.line(Category::Libc, format_args!("present"));
-    }
-}
-
-/// Replaces the stubs in the words of program and libraries by their targets, and lets the stubs that are left jump on.
-fn publish_addresses(process: &'static Process) {
-    let natives = &process.sealed.natives;
-    protect_slots(process, true, Protection::READ_WRITE).unwrap_or_else(|error| super::refuse(&error));
-    for slot in natives.slots.iter().filter(|slot| slot.lazy) {
-        let address = entry(&ADDRESSES, slot.import).load(Ordering::Acquire);
-        if address != 0 {
-            let place = process.sealed.namespace.module(slot.module).image.bias().runtime(slot.vaddr);
-            // SAFETY: a word of the object that relocation has written, unsealed just now.
-            unsafe { replace(place, start::stubs().address(slot.import), from_usize(address)) };
-        }
-    }
-    seal_again(process, true);
-    for (number, _) in (0u32..).zip(natives.imports.iter()) {
-        let address = entry(&ADDRESSES, number).load(Ordering::Acquire);
-        entry(&start::TARGETS, number).store(address, Ordering::Release);
-    }
-}
-
-/// Stores `new` in the word at `place` if it still holds `stub`: what the program has stored there since stays.
-///
-/// # Safety
-/// The word is one that may be written.
-unsafe fn replace(place: RuntimeAddr, stub: RuntimeAddr, new: u64) {
-    let word: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place.0));
-    if word.is_aligned() {
-        // SAFETY: by the caller; other threads of the program use it as a word, too.
-        let word = unsafe { AtomicU64::from_ptr(word) };
-        let _ = word.compare_exchange(stub.0, new, Ordering::AcqRel, Ordering::Relaxed);
-        return;
-    }
-    // SAFETY: by the caller. A word across two of the processor's is nobody's to share.
-    if unsafe { word.read_unaligned() } == stub.0 {
-        // SAFETY: as above.
-        unsafe { word.write_unaligned(new) };
     }
 }
 

@@ -9,11 +9,12 @@
 //!   bootstrap       bootstrap.rs   the loader's own addresses become right
 //!   slul_main       here           handoff, secure, settings; load, relocate, seal
 //!   begin           process.rs     block and gap, thread pointer, initialisers -> the program
-//! first native call stub in start/<cpu>.rs -> bogomap.rs
+//! first native call stub in start/<cpu>.rs -> binding.rs -> bogomap.rs
 //! ```
 #![no_std]
 #![no_main]
 
+mod binding;
 mod bogomap;
 mod bootstrap;
 mod debugger;
@@ -23,6 +24,7 @@ mod mem;
 mod plain;
 mod process;
 mod start;
+mod template;
 mod trace;
 
 use core::fmt;

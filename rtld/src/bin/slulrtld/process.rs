@@ -21,7 +21,7 @@ use rtld::seam::Image;
 use rtld::sys::{self, Linux};
 
 use super::kernel::{self, Block};
-use super::{bogomap, debugger, start, trace};
+use super::{binding, bogomap, debugger, start, trace};
 
 /// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
 const GAP_LIMIT: u64 = 4 << 20;
@@ -171,7 +171,7 @@ impl Process {
     fn prepare(mut self) -> Result<&'static Self, Problem<'static>> {
         let natives = &self.sealed.natives;
         if natives.any() || self.sealed.libc_wanted {
-            bogomap::set_up(self.arena, natives.imports.len())?;
+            binding::set_up(self.arena, natives.imports.len())?;
             // Twice 64: the area's own alignment, and that of its end.
             let state = self.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
             let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);

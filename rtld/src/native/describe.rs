@@ -1,0 +1,72 @@
+//! A template in words, for LD_SLUL_DEBUG=libc.
+#![forbid(unsafe_code)]
+
+use libc_template::{LIBC_SONAME, LOADER_IMPORTS};
+
+use crate::addr::{RuntimeAddr, to_usize};
+use crate::elf::consts;
+use crate::error::Escaped;
+use crate::machine::{Machine, Native};
+use crate::native::template::Parts;
+use crate::report::{Category, Trace};
+
+/// Prints what ld.so is about to see, without addresses that differ from run to run.
+pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place<'o>, trace: Trace) {
+    let line = |text: core::fmt::Arguments<'_>| trace.line(Category::Libc, format_args!("template: {text}"));
+    line(format_args!("interpreter {}", parts.interpreter));
+    for name in parts.libraries.iter().chain(parts.extra_libraries) {
+        line(format_args!("needed {}", Escaped(name)));
+    }
+    if !parts.libraries.contains(&LIBC_SONAME) {
+        line(format_args!("needed {}", Escaped(LIBC_SONAME)));
+    }
+    if let Some((tag, list)) = parts.search {
+        let name = if tag == consts::DT_RPATH { "DT_RPATH" } else { "DT_RUNPATH" };
+        line(format_args!("{name} {}", Escaped(list)));
+    }
+    for phdr in parts.phdrs {
+        let name = match phdr.p_type {
+            consts::PT_LOAD => "PT_LOAD",
+            consts::PT_GNU_EH_FRAME => "PT_GNU_EH_FRAME",
+            consts::PT_GNU_RELRO => "PT_GNU_RELRO",
+            _ => continue,
+        };
+        let (vaddr, size, flags) = (phdr.p_vaddr, phdr.p_memsz, phdr.p_flags);
+        line(format_args!("program header {name} vaddr {vaddr:#x} size {size:#x} flags {flags}"));
+    }
+    if let Some(tls) = parts.tls {
+        line(format_args!("thread-local storage of {} bytes, alignment {}", tls.size, tls.align));
+    }
+    for import in parts.imports {
+        let strength = if import.strong { "strong" } else { "weak" };
+        let name = Escaped(import.name);
+        match import.version {
+            Some(version) => {
+                let (file, version) = (Escaped(version.file), Escaped(version.version));
+                line(format_args!("import {name}@{version} of {file}, {strength}"));
+            }
+            None => line(format_args!("import {name}, {strength}")),
+        }
+    }
+    for binding in parts.bindings {
+        let name = parts.imports.get(to_usize(binding.import.into())).map_or(&b""[..], |import| import.name);
+        let place = locate(binding.at);
+        let kind = Native::r_type_name(binding.r_type);
+        line(format_args!("{kind} {}+{:#x} -> {}", Escaped(place.object), place.vaddr, Escaped(name)));
+    }
+    for name in LOADER_IMPORTS {
+        line(format_args!("import {} for the loader", Escaped(name)));
+    }
+    for export in parts.exports {
+        line(format_args!("export {}", Escaped(export.name)));
+    }
+}
+
+/// A place in some object, for a line of text.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'o> {
+    /// Name of the object.
+    pub object: &'o [u8],
+    /// Address in its own terms.
+    pub vaddr: u64,
+}

@@ -1,0 +1,24 @@
+//! The loader as a library, over files that exist only in memory.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`os`] | the loader's seam over byte vectors: files by path, and an address space |
+//! | [`image`] | the memory of one object there, with the protection of each page |
+//! | [`elf`] | a small ET_DYN file, as it is described |
+//! | [`file`] | the file once it is made, its layout, and ways to break it |
+//! | [`tables`] | its strings, symbols, hash tables and versions |
+//! | [`scene`] | a program, its libraries and how it was started -> the phases of the loader |
+
+pub mod elf;
+pub mod file;
+pub mod image;
+pub mod os;
+pub mod scene;
+pub mod tables;
+
+pub use elf::ElfBuilder;
+pub use file::Elf;
+pub use image::MemImage;
+pub use os::{Call, MemOs};
+pub use scene::Scene;
+pub use tables::{Hash, Symbol};

@@ -1,0 +1,134 @@
+//! A program, its libraries and how it was started -> the phases of the loader.
+
+use std::ptr::NonNull;
+
+use rtld::addr::RuntimeAddr;
+use rtld::arena::Arena;
+use rtld::error::{Error, Problem};
+use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object};
+use rtld::reloc::{StubLayout, Stubs};
+use rtld::report::Trace;
+use rtld::seam::Files;
+
+use super::elf::ElfBuilder;
+use super::file::Elf;
+use super::image::{MemImage, PAGE};
+use super::os::MemOs;
+
+/// Where the program is.
+pub const PROGRAM: &str = "/opt/app/bin/program";
+
+/// Where the loader is.
+pub const LOADER: &str = "/lib/slulrtld-x86_64.so.1";
+
+/// The stubs that native functions get.
+pub const STUBS: Stubs = Stubs {
+    start: RuntimeAddr(0x5000_0000),
+    layout: StubLayout { groups: 2, per_group: 2, stride: 4, group_stride: 32 },
+};
+
+/// Memory for the loader's tables.
+fn leak(bytes: usize) -> Option<NonNull<[u8]>> {
+    Some(NonNull::from(Box::leak(vec![0u8; bytes].into_boxed_slice())))
+}
+
+/// An arena for a start. What tests allocate they keep until they end, as a starting process does.
+#[must_use]
+pub fn arena() -> &'static Arena {
+    Box::leak(Box::new(Arena::new(leak)))
+}
+
+/// Everything that decides how a start goes.
+#[derive(Debug)]
+pub struct Scene {
+    /// Files and memory.
+    pub os: MemOs,
+    /// Value of LD_LIBRARY_PATH.
+    pub library_path: Option<&'static str>,
+    /// What the program's `$ORIGIN` is taken from.
+    pub program_path: Option<&'static str>,
+    /// AT_SECURE.
+    pub secure: bool,
+    /// Memory for the loader's tables.
+    pub arena: &'static Arena,
+}
+
+impl Scene {
+    /// A program that was started by an ordinary user, under a loader that defines no symbol.
+    #[must_use]
+    pub fn new(program: &ElfBuilder) -> Self {
+        let mut os = MemOs::default();
+        os.file(PROGRAM, &program.build().bytes);
+        os.file(LOADER, &ElfBuilder::library("slulrtld-x86_64.so.1").build().bytes);
+        Self { os, library_path: None, program_path: Some(PROGRAM), secure: false, arena: arena() }
+    }
+
+    /// Adds a file.
+    #[must_use]
+    pub fn file(self, path: &str, elf: &ElfBuilder) -> Self {
+        self.bytes(path, &elf.build())
+    }
+
+    /// Adds a file that was made.
+    #[must_use]
+    pub fn bytes(mut self, path: &str, elf: &Elf) -> Self {
+        self.os.file(path, &elf.bytes);
+        self
+    }
+
+    /// Adds libraries where they are found last, by their names there.
+    #[must_use]
+    pub fn libraries<const N: usize>(self, libraries: [(&str, ElfBuilder); N]) -> Self {
+        libraries.iter().fold(self, |scene, (name, elf)| scene.file(&format!("/lib/slul/{name}"), elf))
+    }
+
+    /// Sets LD_LIBRARY_PATH.
+    #[must_use]
+    pub fn library_path(self, path: &'static str) -> Self {
+        Self { library_path: Some(path), ..self }
+    }
+
+    /// Makes it a set-id program: as the loader's program does, with no environment and no origin.
+    #[must_use]
+    pub fn secure(self) -> Self {
+        Self { secure: true, library_path: None, program_path: None, ..self }
+    }
+
+    /// Plans and maps one file.
+    pub fn map(&self, path: &str) -> Result<Mapped<MemImage>, Problem<'static>> {
+        let (file, info) = self.os.open(path.as_bytes())?;
+        map_object(&self.os, &file, &info, PAGE)
+    }
+
+    /// An object that is in memory before the loader begins.
+    fn present(&self, path: &'static str) -> Result<Present<'static, MemImage>, Error<'static>> {
+        match self.map(path) {
+            Ok(Mapped { plan, image, .. }) => Ok(Present { path: path.as_bytes(), image, plan }),
+            Err(problem) => Err(Error { object: path.as_bytes(), problem }),
+        }
+    }
+
+    /// The first phase.
+    pub fn load(&self) -> Result<Loaded<'static, MemImage>, Error<'static>> {
+        let request = Request {
+            program: self.present(PROGRAM)?,
+            loader: self.present(LOADER)?,
+            library_path: self.library_path.map(str::as_bytes),
+            program_path: self.program_path.map(str::as_bytes),
+            secure: self.secure,
+            page: PAGE,
+            trace: Trace::OFF,
+        };
+        load(&self.os, self.arena, request)
+    }
+
+    /// The first two phases.
+    pub fn relocate(&self) -> Result<Relocated<'static, MemImage>, Error<'static>> {
+        self.load()?.relocate(STUBS)
+    }
+
+    /// All phases.
+    pub fn seal(&self) -> Result<Sealed<'static, MemImage>, Error<'static>> {
+        self.relocate()?.seal(&self.os)
+    }
+}

@@ -1,0 +1,49 @@
+//! The loader's phases over files in memory: the same code that runs in a starting process, without one.
+#![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
+
+mod builder;
+mod modules;
+mod mutants;
+mod refusals;
+mod search;
+mod symbols;
+mod words;
+
+use rtld::error::{Error, Problem};
+use rtld::load::Sealed;
+use rtld::namespace::Module;
+use tests::memory::{ElfBuilder, MemImage};
+
+/// A program that needs some libraries.
+fn program_needing(names: &[&str]) -> ElfBuilder {
+    names.iter().fold(ElfBuilder::new(), |elf, name| elf.needs(name))
+}
+
+/// Paths of the modules, without the loader's.
+fn paths<'a>(modules: &[Module<'a, MemImage>]) -> Vec<&'a str> {
+    modules.iter().map(|module| text(module.path)).collect()
+}
+
+/// What went wrong, with the object's name as text.
+fn refused<T>(result: Result<T, Error<'static>>) -> (&'static str, Problem<'static>) {
+    match result {
+        Ok(_) => panic!("not refused"),
+        Err(Error { object, problem }) => (text(object), problem),
+    }
+}
+
+/// A word of a module, after everything.
+fn word(sealed: &Sealed<'_, MemImage>, module: usize, vaddr: u64) -> u64 {
+    sealed.namespace.module(module).image.word(vaddr).unwrap()
+}
+
+/// Load bias of a module.
+fn bias(sealed: &Sealed<'_, MemImage>, module: usize) -> u64 {
+    use rtld::seam::Image;
+    sealed.namespace.module(module).image.bias().0
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}

@@ -1,0 +1,179 @@
+//! Broken files: whatever is in them, they load or are refused in one line.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use rtld::error::Error;
+use rtld::resolve::needs_libc;
+use rtld::symbol::{Name, lookup};
+use tests::memory::file::{DATA, GOT, INIT_ARRAY, TEXT};
+use tests::memory::{Elf, ElfBuilder, Hash, MemOs, Scene, Symbol};
+
+use crate::program_needing;
+
+/// How many mutants there are of each file.
+const MUTANTS: u64 = 1500;
+
+/// A library that has something of everything.
+fn library(hash: Hash) -> Elf {
+    ElfBuilder::library("libx.so")
+        .needs("liby.so")
+        .needs("libnative.so")
+        .hash(hash)
+        .symbol(Symbol::function("x", TEXT))
+        .symbol(Symbol::object("data", DATA).of_version("X_1"))
+        .symbol(Symbol::tls("local", 4))
+        .symbol(Symbol::undefined("y"))
+        .symbol(Symbol::undefined("inflate").kind(2).version("libnative.so", "N_1"))
+        .rela(DATA, 1, "y", 0)
+        .rela(DATA + 8, 18, "local", 0)
+        .rela(INIT_ARRAY, 8, "", 0x1400)
+        .jump_slot(GOT, "inflate")
+        .relr(&[DATA + 16, 0b111])
+        .init_array(&[0])
+        .tls(&[1, 2, 3, 4], 16, 8)
+        .note(1, 0, 1)
+        .build()
+}
+
+/// What happens to a program that needs `libx.so`, when that is `elf`.
+fn run(elf: &Elf) -> Result<(), Error<'static>> {
+    let program = program_needing(&["libx.so"])
+        .symbol(Symbol::undefined("x").weak())
+        .symbol(Symbol::undefined("local").kind(6).weak())
+        .rela(DATA, 1, "x", 0)
+        .rela(DATA + 8, 18, "local", 0);
+    let scene = Scene::new(&program)
+        .libraries([("liby.so", ElfBuilder::library("liby.so").symbol(Symbol::function("y", TEXT)))])
+        .bytes("/lib/slul/libx.so", elf);
+    let sealed = scene.seal()?;
+    for module in sealed.namespace.all() {
+        assert!(module.image.kept_to_writable_segments());
+    }
+    let mut block = vec![0; usize::try_from(sealed.tls.size()).unwrap()];
+    sealed.fill_tls(&mut block)
+}
+
+/// Checks that `elf` loads or is refused. `name` says which it is, if it does neither.
+fn survives(elf: &Elf, name: &str) -> bool {
+    let result = catch_unwind(AssertUnwindSafe(|| run(elf)));
+    let result = result.unwrap_or_else(|_| panic!("{name}: neither loaded nor refused"));
+    if let Err(error) = &result {
+        let line = error.to_string();
+        assert!(!line.is_empty() && !line.contains('\n'), "{name}: {line:?}");
+    }
+    result.is_ok()
+}
+
+/// Numbers that look random and are the same in every run (Marsaglia's xorshift64).
+struct Xorshift(u64);
+
+impl Xorshift {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(limit).unwrap()).unwrap()
+    }
+}
+
+/// Changes one to eight bytes that lie together.
+fn mutate(elf: &mut Elf, random: &mut Xorshift) {
+    let start = random.below(elf.bytes.len());
+    let count = 1 + random.below(8);
+    let style = random.next() % 4;
+    for byte in elf.bytes.iter_mut().skip(start).take(count) {
+        match style {
+            0 => *byte ^= 1 << random.below(8),
+            1 => *byte = 0xff,
+            2 => *byte = 0,
+            _ => *byte = random.next().to_le_bytes()[0],
+        }
+    }
+}
+
+fn mutants(hash: Hash, seed: u64) {
+    let sound = library(hash);
+    assert_eq!(run(&sound), Ok(()));
+    let mut random = Xorshift(seed);
+    let mut loaded = 0;
+    for number in 0..MUTANTS {
+        let mut elf = sound.clone();
+        for _ in 0..=number % 3 {
+            mutate(&mut elf, &mut random);
+        }
+        loaded += u64::from(survives(&elf, &format!("mutant {number} of seed {seed:#x}")));
+    }
+    assert!((MUTANTS / 20..MUTANTS * 19 / 20).contains(&loaded), "{loaded} loaded: that tests little");
+}
+
+#[test]
+fn mutants_with_gnu_hash() {
+    mutants(Hash::Gnu, 0x5eed_0001);
+}
+
+#[test]
+fn mutants_with_sysv_hash() {
+    mutants(Hash::SysV, 0x5eed_0002);
+}
+
+#[test]
+fn cut_at_every_length() {
+    let whole = library(Hash::Gnu);
+    for length in 0..whole.bytes.len() {
+        let cut = Elf { bytes: whole.bytes[..length].to_vec() };
+        assert!(!survives(&cut, &format!("the first {length} bytes")), "{length} bytes are not the whole file");
+    }
+}
+
+#[test]
+fn each_byte_in_turn() {
+    let whole = library(Hash::Gnu);
+    for value in [0, 0xff, 0x80] {
+        for position in 0..whole.bytes.len() {
+            let elf = whole.clone().with(position, &[value]);
+            survives(&elf, &format!("byte {position} = {value:#x}"));
+        }
+    }
+}
+
+#[test]
+fn libraries_of_this_machine() {
+    let mut seen = 0;
+    for (file, symbol) in [("libz.so.1", Some("inflate")), ("libc.so.6", Some("malloc")), ("libm.so.6", None)] {
+        let directories = ["/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib"];
+        let path = directories.iter().map(|directory| Path::new(directory).join(file)).find(|path| path.is_file());
+        let Some(bytes) = path.and_then(|path| fs::read(path).ok()) else { continue };
+        seen += 1;
+        let mut scene = Scene::new(&program_needing(&[file]));
+        scene.os.file("/lib/slul/real", &bytes);
+        let mapped = scene.map("/lib/slul/real").unwrap_or_else(|problem| panic!("{file}: {problem}"));
+        let soname = mapped.dynamic.soname.unwrap();
+        assert_eq!(mapped.dynamic.strings.get(&mapped.image, soname), Ok(file.as_bytes()));
+        if let Some(symbol) = symbol {
+            let found = lookup(&mapped.image, &mapped.dynamic, &Name::new(symbol.as_bytes())).unwrap();
+            assert!(found.is_some_and(|sym| mapped.plan.segment_of(rtld::addr::Vaddr(sym.st_value), 1).is_some()));
+        }
+        assert!(needs_libc(&mapped.image, &mapped.dynamic).unwrap().is_some(), "{file} names a libc");
+        drop(mapped);
+        scene.os.file(&format!("/lib/slul/{file}"), &bytes);
+        let sealed = scene.seal().unwrap();
+        assert_eq!(*sealed.natives.libraries, [file.as_bytes()]);
+        assert_eq!(scene.os.mapped(), 2, "{file} is native, and stays unmapped");
+    }
+    assert!(seen > 0, "this machine has none of the libraries that every Linux machine has");
+}
+
+#[test]
+fn nothing_of_a_refused_start_stays_mapped() {
+    let elf = library(Hash::Gnu).with(18, &[0, 0]);
+    let scene = Scene::new(&program_needing(&["libx.so"])).bytes("/lib/slul/libx.so", &elf);
+    assert!(scene.load().is_err());
+    assert!(scene.os.mapped() <= 2);
+    assert_eq!(MemOs::default().mapped(), 0);
+}

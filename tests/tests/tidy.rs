@@ -1,0 +1,214 @@
+//! Rules of the architecture, checked over the text of the sources.
+#![cfg(test)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file of the loader in lines, without its unit tests.
+const LONGEST: usize = 450;
+
+/// Longer ones, and why they stay so.
+const LONGER: [(&str, &str); 0] = [];
+
+/// Longest fixture in lines.
+const LONGEST_FIXTURE: usize = 150;
+
+/// Files of the library that may hold unsafe code; so may all of the loader's program.
+const UNSAFE: [&str; 4] = ["arena.rs", "mapped.rs", "sys.rs", "testing.rs"];
+
+/// A text file.
+struct Text {
+    /// Path from the root of the repository.
+    path: String,
+    text: String,
+}
+
+impl Text {
+    /// The lines before the unit tests, which come last.
+    fn lines(&self) -> impl Iterator<Item = (u32, &str)> {
+        let is_tests =
+            |line: &str, next: &str| line == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{');
+        let lines: Vec<&str> = self.text.lines().collect();
+        let tests = lines.windows(2).position(|pair| is_tests(pair[0], pair[1]));
+        let end = tests.unwrap_or(lines.len());
+        (1..).zip(lines).take(end)
+    }
+
+    /// The same, without comments.
+    fn code(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+    }
+
+    /// The documentation of the module.
+    fn docs(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().take_while(|line| line.starts_with("//!"))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All text files below a folder, by path.
+fn texts(folder: &str) -> Vec<Text> {
+    let mut paths = Vec::new();
+    collect(&root().join(folder), &mut paths);
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = String::from_utf8(fs::read(&path).unwrap()).unwrap();
+        Text { path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), text }
+    };
+    let texts: Vec<_> = paths.into_iter().map(read).collect();
+    assert!(!texts.is_empty(), "{folder} is empty");
+    texts
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        match entry.file_type().unwrap().is_dir() {
+            _ if hidden || entry.file_name() == "target" => {}
+            true => collect(&entry.path(), paths),
+            false => paths.push(entry.path()),
+        }
+    }
+}
+
+/// The loader's sources.
+fn loader() -> Vec<Text> {
+    let mut texts = texts("rtld/src");
+    texts.retain(|text| text.path.ends_with(".rs"));
+    texts
+}
+
+/// Whether a file may hold unsafe code.
+fn may_be_unsafe(path: &str) -> bool {
+    path.starts_with(PROGRAM) || UNSAFE.iter().any(|name| path.strip_prefix("rtld/src/") == Some(name))
+}
+
+/// Where the loader's program is.
+const PROGRAM: &str = "rtld/src/bin/slulrtld/";
+
+/// Says all violations at once.
+fn none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}", violations.join("\n"));
+}
+
+/// Checks that only files that `may` have a word in their code.
+fn only(words: &[&str], may: impl Fn(&str) -> bool) {
+    let mut violations = Vec::new();
+    for file in loader().iter().filter(|file| !may(&file.path)) {
+        for (number, line) in file.code() {
+            let found = words.iter().filter(|word| mentions(line, word));
+            violations.extend(found.map(|word| format!("{}:{number}: `{word}`", file.path)));
+        }
+    }
+    none(&violations);
+}
+
+/// Whether `line` has `word`, not as a part of a longer one.
+fn mentions(line: &str, word: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || character == '_';
+    let parts: Vec<&str> = line.split(word).collect();
+    parts.windows(2).any(|pair| {
+        // `'static mut` is a lifetime and a reference.
+        let begins = !pair[0].ends_with(is_part) && !pair[0].ends_with('\'');
+        let ends = !word.ends_with(is_part) || !pair[1].starts_with(is_part);
+        begins && ends
+    })
+}
+
+#[test]
+fn unsafe_code_is_fenced() {
+    only(&["allow(unsafe_code)", "expect(unsafe_code", "unsafe"], may_be_unsafe);
+    let forbids = |file: &Text| file.text.lines().any(|line| line == "#![forbid(unsafe_code)]");
+    let fenced = |file: &&Text| may_be_unsafe(&file.path) || file.path == "rtld/src/lib.rs" || forbids(file);
+    let violations: Vec<_> = loader()
+        .iter()
+        .filter(|file| !fenced(file))
+        .map(|file| format!("{}: no `#![forbid(unsafe_code)]`", file.path))
+        .collect();
+    none(&violations);
+}
+
+#[test]
+fn files_with_unsafe_code_say_why() {
+    let allows = |file: &Text| file.text.lines().any(|line| line.starts_with("#![allow(unsafe_code"));
+    let says = |file: &Text| file.docs().any(|line| line == "//! # Safety");
+    let mut violations = Vec::new();
+    for file in loader() {
+        if allows(&file) && !says(&file) {
+            violations.push(format!("{}: no `# Safety` section in the module's documentation", file.path));
+        }
+        if !allows(&file) && says(&file) {
+            violations.push(format!("{}: has a `# Safety` section for nothing", file.path));
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn dependencies_are_named_in_one_place() {
+    only(&["goblin"], |path| path == "rtld/src/elf.rs");
+    only(&["rustix"], |path| path == "rtld/src/sys.rs");
+    only(&["linux_raw_sys"], |path| path == "rtld/src/handoff.rs" || path.starts_with(PROGRAM));
+}
+
+#[test]
+fn assembly_is_in_two_places() {
+    let start = format!("{PROGRAM}start/");
+    let may = |path: &str| path.starts_with(&start) || path == format!("{PROGRAM}mem.rs");
+    only(&["asm!", "naked_asm!", "global_asm!", "naked"], may);
+}
+
+#[test]
+fn no_static_is_mutable() {
+    only(&["static mut"], |_| false);
+}
+
+#[test]
+fn files_are_short() {
+    let mut violations = Vec::new();
+    for file in loader() {
+        let count = file.lines().count();
+        let exempt = LONGER.iter().any(|(path, _)| *path == file.path);
+        if count > LONGEST && !exempt {
+            violations.push(format!("{}: {count} lines without its tests, more than {LONGEST}", file.path));
+        }
+        if count <= LONGEST && exempt {
+            violations.push(format!("{}: short again, and still exempt", file.path));
+        }
+    }
+    for file in texts("tests/fixtures") {
+        let count = file.text.lines().count();
+        let is_fixture = !file.path.ends_with(".h") && !file.path.contains("/parts/");
+        if is_fixture && count >= LONGEST_FIXTURE {
+            violations.push(format!("{}: {count} lines, {LONGEST_FIXTURE} or more", file.path));
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn text_ends_in_one_newline() {
+    let mut violations = Vec::new();
+    for file in texts("") {
+        let blank = file.text.ends_with("\n\n");
+        if !file.text.is_empty() && (!file.text.ends_with('\n') || blank) {
+            violations.push(format!("{}: does not end in exactly one newline", file.path));
+        }
+    }
+    none(&violations);
+}
+
+#[test]
+fn words_are_found_whole() {
+    assert!(mentions("use rustix::mm;", "rustix") && mentions("asm!(\"\")", "asm!"));
+    assert!(mentions("static mut X", "static mut") && !mentions("&'static mut X", "static mut"));
+    assert!(!mentions("naked_asm!()", "asm!") && !mentions("use rustixes;", "rustix"));
+    let text = |text: &str| Text { path: String::new(), text: text.to_owned() };
+    assert_eq!(text("a\n#[cfg(test)]\nmod tests {\nb\n").lines().count(), 1);
+    assert_eq!(text("a\n#[cfg(test)]\nmod testing;\nb\n").lines().count(), 4);
+    assert_eq!(text("a // unsafe\n").code().collect::<Vec<_>>(), [(1, "a ")]);
+}
