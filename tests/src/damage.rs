@@ -7,15 +7,28 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use object::LittleEndian;
-use object::elf::{FileHeader64, PT_LOAD, SHT_RELA};
+use object::elf::{FileHeader64, PT_DYNAMIC, PT_LOAD, PT_PHDR, ProgramType, SHT_RELA};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 /// Offset of `EI_CLASS`.
 const EI_CLASS: usize = 4;
 /// Offset of `e_machine` in the file header.
 const E_MACHINE: usize = 18;
+/// Offset of `e_phoff` in the file header.
+const E_PHOFF: usize = 32;
 /// Offset of the relocation type in an `Elf64_Rela`.
 const R_TYPE: usize = 8;
+
+/// A field of a program header: its offset there, and its size.
+const FIELDS: [(&str, usize, usize); 7] = [
+    ("type", 0, 4),
+    ("flags", 4, 4),
+    ("offset", 8, 8),
+    ("vaddr", 16, 8),
+    ("filesz", 32, 8),
+    ("memsz", 40, 8),
+    ("align", 48, 8),
+];
 
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +47,23 @@ pub enum Damage {
     CutHeader,
     /// `cut segment`: ends within the last PT_LOAD segment that has bytes in the file.
     CutSegment,
+    /// `cut at N`: ends after that many bytes.
+    CutAt(usize),
     /// `relocation N`: another type in the first relocation.
     Relocation(u32),
+    /// `header TYPE FIELD N`: another value in the first program header of that type; `load-2` is the third PT_LOAD.
+    Header {
+        /// `p_type`.
+        p_type: ProgramType,
+        /// How many of that type come before it.
+        index: usize,
+        /// Offset and size of the field.
+        field: (usize, usize),
+        /// Its new value.
+        value: u64,
+    },
+    /// `headers at N`, `headers at end`: the program headers are there in the file, and no longer where they were.
+    HeadersAt(Option<usize>),
 }
 
 impl FromStr for Damage {
@@ -50,7 +78,15 @@ impl FromStr for Damage {
             ["machine", number] => Self::Machine(number.parse()?),
             ["cut", "header"] => Self::CutHeader,
             ["cut", "segment"] => Self::CutSegment,
+            ["cut", "at", place] => Self::CutAt(number(place)?.try_into()?),
             ["relocation", number] => Self::Relocation(number.parse()?),
+            ["header", name, field, value] => {
+                let (p_type, index) = which_header(name)?;
+                let field = FIELDS.iter().find(|known| known.0 == *field).context("no field of that name")?;
+                Self::Header { p_type, index, field: (field.1, field.2), value: number(value)? }
+            }
+            ["headers", "at", "end"] => Self::HeadersAt(None),
+            ["headers", "at", place] => Self::HeadersAt(Some(number(place)?.try_into()?)),
             _ => bail!("unknown damage: {text}"),
         })
     }
@@ -88,10 +124,19 @@ impl Damage {
             Self::Machine(machine) => put(bytes, E_MACHINE, &machine.to_le_bytes())?,
             Self::CutHeader => bytes.truncate(40),
             Self::CutSegment => bytes.truncate(middle_of_last_segment(bytes)?),
+            Self::CutAt(size) => {
+                ensure!(size < bytes.len(), "the file has no more than {} bytes", bytes.len());
+                bytes.truncate(size);
+            }
             Self::Relocation(r_type) => {
                 let offset = first_relocation(bytes)? + R_TYPE;
                 put(bytes, offset, &r_type.to_le_bytes())?;
             }
+            Self::Header { p_type, index, field: (offset, size), value } => {
+                let (value, place) = (value.to_le_bytes(), program_header(bytes, p_type, index)?);
+                put(bytes, place + offset, value.get(..size).context("the field is too large")?)?;
+            }
+            Self::HeadersAt(place) => move_headers(bytes, place)?,
         }
         Ok(())
     }
@@ -108,6 +153,53 @@ fn put(bytes: &mut [u8], offset: usize, new: &[u8]) -> Result<()> {
     let place = bytes.get_mut(offset..offset + new.len()).context("the file is too short for this damage")?;
     place.copy_from_slice(new);
     Ok(())
+}
+
+/// A number in decimal or, with `0x`, hexadecimal.
+fn number(text: &str) -> Result<u64> {
+    Ok(match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16)?,
+        None => text.parse()?,
+    })
+}
+
+/// Type and index of a program header by its name.
+fn which_header(name: &str) -> Result<(ProgramType, usize)> {
+    Ok(match name.split_once('-') {
+        None if name == "phdr" => (PT_PHDR, 0),
+        None if name == "dynamic" => (PT_DYNAMIC, 0),
+        Some(("load", index)) => (PT_LOAD, index.parse()?),
+        _ => bail!("{name}: neither phdr, dynamic nor load-N"),
+    })
+}
+
+/// Where the program headers are in the file, and how many bytes they take.
+fn header_table(bytes: &[u8]) -> Result<(usize, usize)> {
+    let header = FileHeader64::<LittleEndian>::parse(bytes)?;
+    let entries = usize::from(header.e_phnum(LittleEndian)) * usize::from(header.e_phentsize(LittleEndian));
+    Ok((usize::try_from(header.e_phoff(LittleEndian))?, entries))
+}
+
+/// File offset of the program header of a type that has `index` others before it.
+fn program_header(bytes: &[u8], p_type: ProgramType, index: usize) -> Result<usize> {
+    let header = FileHeader64::<LittleEndian>::parse(bytes)?;
+    let headers = header.program_headers(LittleEndian, bytes)?;
+    let mut found = headers.iter().enumerate().filter(|(_, it)| it.p_type(LittleEndian) == p_type);
+    let (position, _) = found.nth(index).context("no such program header")?;
+    let (table, _) = header_table(bytes)?;
+    Ok(table + position * usize::from(header.e_phentsize(LittleEndian)))
+}
+
+/// Moves the program headers to `place` in the file, or to its end.
+fn move_headers(bytes: &mut Vec<u8>, place: Option<usize>) -> Result<()> {
+    let (table, size) = header_table(bytes)?;
+    let old = bytes.get_mut(table..table + size).context("no program headers")?;
+    let headers = old.to_vec();
+    old.fill(0);
+    let place = place.unwrap_or_else(|| bytes.len().next_multiple_of(8));
+    bytes.resize(bytes.len().max(place + size), 0);
+    put(bytes, place, &headers)?;
+    put(bytes, E_PHOFF, &place.to_le_bytes())
 }
 
 /// File offset of the middle of the last segment with bytes in the file.
@@ -172,6 +264,12 @@ mod tests {
         assert_eq!(damaged("cut header").len(), 40);
         let cut = damaged("cut segment");
         assert!(cut.len() > 64 && cut.len() < sound.len() && sound.starts_with(&cut));
+        assert_eq!(damaged("cut at 0x100"), sound[..256]);
+        assert_eq!(differing("header load-0 flags 255"), [64 + 4]);
+        assert_eq!(differing("header dynamic vaddr 0xffffffffffffffff").len(), 8);
+        let moved = damaged("headers at end");
+        assert!(moved.len() > sound.len() && moved[64..120] == [0; 56]);
+        assert!(moved[sound.len().next_multiple_of(8)..].starts_with(&sound[64..120]));
         assert!(damaged("empty").is_empty());
         assert!(damaged("text").starts_with(b"This"));
     }
@@ -183,7 +281,9 @@ mod tests {
         Damage::Machine(2).apply(&path).unwrap();
         assert_eq!(fs::read(&path).unwrap()[18], 2);
         assert_eq!(fs::read_dir(workdir.path()).unwrap().count(), 1, "nothing is left over");
-        assert!("cut".parse::<Damage>().is_err() && "machine x".parse::<Damage>().is_err());
+        for text in ["cut", "machine x", "header load filesz 0", "header dynamic size 0", "headers at x"] {
+            assert!(text.parse::<Damage>().is_err(), "{text}");
+        }
         fs::write(&path, "x").unwrap();
         assert!(Damage::Relocation(1).apply(&path).is_err());
     }

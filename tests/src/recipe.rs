@@ -21,7 +21,7 @@
 //! | `needs: musl`, `needs: root` | left out, and said so, where there is no musl build of zlib, or without root |
 //!
 //! `{dir}` is the work directory, `{prog}` the program, `{stage}` the staged tree, `{musl}` the directory of musl
-//! libraries.
+//! libraries, `{parts}` that of the fixtures' common parts.
 
 use std::path::PathBuf;
 
@@ -31,6 +31,7 @@ use crate::damage::Damage;
 use crate::directive::{Directive, Fixture};
 use crate::launch::Ending;
 use crate::part::{Part, PartKind};
+use crate::stage;
 
 /// The status of a fixture that found everything as it should be.
 pub const SUCCESS: i32 = 17;
@@ -146,7 +147,9 @@ impl Recipe {
 
     /// Adds one directive.
     fn add(&mut self, directive: &Directive) -> Result<()> {
-        let value = directive.value.as_str();
+        let parts = stage::fixtures().join("parts");
+        let value = directive.value.replace("{parts}", &parts.to_string_lossy());
+        let value = value.as_str();
         let words = || value.split_whitespace().map(str::to_owned);
         match directive.key.as_str() {
             "lib" => self.parts.push(Part::parse(PartKind::Library, value)?),
