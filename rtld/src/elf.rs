@@ -59,8 +59,8 @@ pub mod consts {
 /// Relocation types of x86_64, under their names in the psABI.
 pub mod r_x86_64 {
     pub use goblin::elf::reloc::{
-        R_X86_64_64, R_X86_64_COPY, R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT, R_X86_64_NONE,
-        R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_TPOFF64,
+        R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE,
+        R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_TLSDESC, R_X86_64_TPOFF64,
     };
 }
 

@@ -15,7 +15,7 @@ use crate::namespace::{Module, Namespace, Need};
 use crate::native::needs::NativeNeeds;
 use crate::note::abi_note;
 use crate::plan::{LoadPlan, Origin, Protection};
-use crate::reloc::{Relocator, Seen, Stubs};
+use crate::reloc::{LoaderCode, Relocator, Seen};
 use crate::report::{Category, Trace};
 use crate::resolve::Resolver;
 use crate::seam::{AddressSpace, FileInfo};
@@ -171,10 +171,10 @@ pub fn load<'a, S: AddressSpace>(
 
 impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
     /// Writes all relocations. Native functions get first-call stubs.
-    pub fn relocate(self, stubs: Stubs) -> Result<Relocated<'a, I>, Error<'a>> {
+    pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace } = self;
         let mut relocator =
-            Relocator { namespace: &mut namespace, natives: &mut natives, stubs, arena, seen: Seen::default() };
+            Relocator { namespace: &mut namespace, natives: &mut natives, code, arena, seen: Seen::default() };
         relocator.run()?;
         let Seen { canary, libc_wanted } = relocator.seen;
         if let Some((import, why)) = natives.eager {

@@ -23,6 +23,14 @@ pub enum RelocKind {
     JumpSlot,
     /// Offset of a thread-local symbol from the thread pointer.
     TpOffset,
+    /// Number of the module that a thread-local symbol is in.
+    DtpModule,
+    /// Offset of a thread-local symbol in its module's block.
+    DtpOffset,
+    /// A descriptor of a thread-local symbol: two words, a function and its argument.
+    TlsDescriptor,
+    /// The bytes of a library's data, for the program's own copy of it.
+    Copy,
 }
 
 /// One processor architecture.

@@ -74,10 +74,10 @@ impl Image for MappedImage {
 }
 
 impl ImageMut for MappedImage {
-    fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
-        let pointer = self.pointer(vaddr, 8, true)?.cast::<u64>();
-        // SAFETY: a writable segment holds eight bytes there, by `adopt`; no alignment is assumed.
-        unsafe { pointer.write_unaligned(value) };
+    fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()> {
+        let pointer = self.pointer(vaddr, from_usize(bytes.len()), true)?;
+        // SAFETY: a writable segment holds so many bytes there, by `adopt`; a borrow of `self` is not among them.
+        unsafe { pointer.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         Some(())
     }
 }

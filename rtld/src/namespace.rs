@@ -108,7 +108,12 @@ impl<'a, I: Image> Namespace<'a, I> {
 
     /// The first definition of `name` in scope order.
     pub fn lookup(&self, name: &Name<'_>) -> Result<Option<Definition>, Error<'a>> {
-        for (index, module) in self.modules.iter().enumerate() {
+        self.lookup_outside(name, usize::MAX)
+    }
+
+    /// The first definition of `name` in scope order that is not in module `except`.
+    pub fn lookup_outside(&self, name: &Name<'_>, except: usize) -> Result<Option<Definition>, Error<'a>> {
+        for (index, module) in self.modules.iter().enumerate().filter(|(index, _)| *index != except) {
             if let Some(sym) = lookup(&module.image, &module.dynamic, name).of(module.path)? {
                 return Ok(Some(Definition { module: index, sym }));
             }

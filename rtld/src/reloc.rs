@@ -4,10 +4,10 @@
 //! symbols get the address of a first-call stub and are noted in [`NativeNeeds`].
 #![forbid(unsafe_code)]
 
-use crate::addr::{RuntimeAddr, Vaddr};
-use crate::arena::Arena;
+use crate::addr::{RuntimeAddr, Vaddr, from_usize};
+use crate::arena::{Arena, List};
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind};
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Error, OfObject, Problem, Table};
 use crate::machine::{Machine, Native, RelocKind};
 use crate::namespace::{Definition, Namespace};
 use crate::native::needs::{NativeNeeds, Slot};
@@ -56,6 +56,24 @@ impl Stubs {
     }
 }
 
+/// Code of the loader that relocated words refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoaderCode {
+    /// Stand in native function slots.
+    pub stubs: Stubs,
+    /// Function of a descriptor whose argument is an offset from the thread pointer.
+    pub tls_descriptor: RuntimeAddr,
+}
+
+/// Bytes to be copied once every word has its value.
+#[derive(Clone, Copy)]
+struct CopyLater {
+    to: (usize, Vaddr),
+    from: (usize, Vaddr),
+    size: u64,
+    r_type: u32,
+}
+
 /// What a reference means.
 enum Target {
     /// Defined in this world.
@@ -72,8 +90,8 @@ pub struct Relocator<'r, 'a, I> {
     pub namespace: &'r mut Namespace<'a, I>,
     /// Collects native symbols and slots.
     pub natives: &'r mut NativeNeeds<'a>,
-    /// Stand in native function slots.
-    pub stubs: Stubs,
+    /// What relocated words may refer to in the loader.
+    pub code: LoaderCode,
     /// For names that outlive the image.
     pub arena: &'a Arena,
     /// What references told in passing.
@@ -93,6 +111,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     /// Relocates all modules but the loader.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         self.check_versions()?;
+        let mut copies = List::new(self.arena);
         for index in 0..self.namespace.loaded().len() {
             let path = self.namespace.module(index).path;
             self.relative(index).of(path)?;
@@ -100,12 +119,23 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             for table in [dynamic.rela, dynamic.jmprel] {
                 for entry in 0..table.len() {
                     if let Some(rela) = table.get(&self.namespace.module(index).image, entry) {
-                        self.entry(index, path, &rela)?;
+                        self.entry(index, path, &rela, &mut copies)?;
                     }
                 }
             }
         }
-        Ok(())
+        copies.iter().try_for_each(|copy| self.copy(copy))
+    }
+
+    fn copy(&mut self, copy: &CopyLater) -> Result<(), Error<'a>> {
+        let ((to, at), (from, source)) = (copy.to, copy.from);
+        let definer = self.namespace.module(from);
+        let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: source };
+        let bytes = definer.image.bytes(source, copy.size).ok_or(outside).of(definer.path)?;
+        let bytes = self.arena.copy(bytes).of(definer.path)?;
+        let module = self.namespace.module_mut(to);
+        let written = module.image.write(at, bytes);
+        written.ok_or(Problem::RelocationOutside { r_type: copy.r_type, at }).of(module.path)
     }
 
     /// Each version that some module needs of another has to be there, whether or not a symbol asks for it.
@@ -159,7 +189,13 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Ok(())
     }
 
-    fn entry(&mut self, index: usize, path: &'a [u8], rela: &Rela) -> Result<(), Error<'a>> {
+    fn entry(
+        &mut self,
+        index: usize,
+        path: &'a [u8],
+        rela: &Rela,
+        copies: &mut List<'a, CopyLater>,
+    ) -> Result<(), Error<'a>> {
         let bias = self.namespace.module(index).image.bias().0;
         let addend = rela.r_addend.cast_unsigned();
         let at = Vaddr(rela.r_offset);
@@ -167,7 +203,18 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let value = match kind {
             RelocKind::None => return Ok(()),
             RelocKind::Relative => bias.wrapping_add(addend),
-            RelocKind::TpOffset if r_sym(rela) == 0 => self.tp_offset(index, 0, addend).of(path)?,
+            RelocKind::Copy => {
+                return match self.copy_source(index, path, rela)? {
+                    Some(copy) => copies.push(copy).of(path),
+                    None => Ok(()),
+                };
+            }
+            RelocKind::TlsDescriptor => {
+                self.write(index, rela, self.code.tls_descriptor.0).of(path)?;
+                let argument = Rela { r_offset: rela.r_offset.wrapping_add(8), ..*rela };
+                let value = self.symbolic(index, path, rela, kind)?;
+                return self.write(index, &argument, value).of(path);
+            }
             _ => self.symbolic(index, path, rela, kind)?,
         };
         self.write(index, rela, value).of(path)
@@ -179,15 +226,20 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             RelocKind::GlobDat | RelocKind::JumpSlot => 0,
             _ => rela.r_addend.cast_unsigned(),
         };
-        // STN_UNDEF has the value 0 (gABI, Symbol Table).
+        // STN_UNDEF has the value 0 (gABI, Symbol Table); of thread-local storage, it is the object's own block.
         if r_sym(rela) == 0 {
-            return Ok(addend);
+            return self.thread_local(kind, index, 0, addend).unwrap_or(Ok(addend)).of(path);
         }
         let module = self.namespace.module(index);
         let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
         match self.resolve(index, path, r_sym(rela), &sym)? {
-            Target::Defined(definition) if kind == RelocKind::TpOffset => {
-                self.tp_offset(definition.module, definition.sym.st_value, addend).of(path)
+            Target::Defined(definition) if is_thread_local(kind) => {
+                let Definition { module, sym } = definition;
+                self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
+            }
+            Target::Native(_) if is_thread_local(kind) && kind != RelocKind::TpOffset => {
+                let why = "is thread-local in a native library, which only initial-exec code can use so far";
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
             }
             Target::Defined(definition) => match self.namespace.address(&definition) {
                 Ok(address) => Ok(address.0.wrapping_add(addend)),
@@ -204,9 +256,9 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                     addend: addend.cast_signed(),
                     lazy: false,
                 };
-                let lazy = self.natives.slot(slot, kind, &sym, self.stubs.count()).of(path)?;
+                let lazy = self.natives.slot(slot, kind, &sym, self.code.stubs.count()).of(path)?;
                 // What can not wait is 0 until ld.so has filled it, which is before the program's entry.
-                Ok(if lazy { self.stubs.address(import).0 } else { 0 })
+                Ok(if lazy { self.code.stubs.address(import).0 } else { 0 })
             }
             Target::Zero => Ok(addend),
         }
@@ -228,6 +280,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         self.seen.canary |= bytes == b"__stack_chk_fail";
         self.seen.libc_wanted |= bytes == b"slul_load_libc";
         let version = needed_version(&module.image, &module.dynamic, number).of(path)?;
+        // Linked with a libc at hand it is a reference to ld.so's; but DTPMOD64 has our numbers of modules.
+        let version = version.filter(|_| bytes != b"__tls_get_addr");
         let native_file = version.is_some_and(|version| self.natives.libraries.contains(&version.file));
         let name = Name::versioned(bytes, version.map(|version| version.version));
         if !native_file && let Some(definition) = self.namespace.lookup(&name)? {
@@ -244,11 +298,62 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Err(Problem::UndefinedSymbol(self.copy_name(index, sym).of(path)?)).of(path)
     }
 
-    fn tp_offset(&self, module: usize, value: u64, addend: u64) -> Result<u64, Problem<'a>> {
-        let offset = self.namespace.module(module).tls_offset;
-        let offset = offset.ok_or(Problem::Unsupported("thread-local symbol of an object without PT_TLS"))?;
-        Ok(value.wrapping_add(addend).wrapping_sub(offset))
+    /// The value for a thread-local symbol of `module`, whose `st_value` is `value`; `None` if `kind` is another's.
+    fn thread_local(
+        &self,
+        kind: RelocKind,
+        module: usize,
+        value: u64,
+        addend: u64,
+    ) -> Option<Result<u64, Problem<'a>>> {
+        let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
+        let offset = self.namespace.module(module).tls_offset.ok_or(missing);
+        let value = value.wrapping_add(addend);
+        match kind {
+            RelocKind::TpOffset | RelocKind::TlsDescriptor => {
+                Some(offset.map(|offset| value.wrapping_sub(offset)))
+            }
+            RelocKind::DtpModule => Some(offset.map(|_| tls_module_id(module))),
+            RelocKind::DtpOffset => Some(Ok(value)),
+            _ => None,
+        }
     }
+
+    /// Where the bytes are that a COPY relocation asks for: in the first definition outside the object itself. `None`
+    /// if the symbol is weak and nobody defines it.
+    fn copy_source(&self, index: usize, path: &'a [u8], rela: &Rela) -> Result<Option<CopyLater>, Error<'a>> {
+        let module = self.namespace.module(index);
+        let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
+        let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
+        let version = needed_version(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
+        let name = Name::versioned(name, version.map(|version| version.version));
+        let problem = match self.namespace.lookup_outside(&name, index)? {
+            Some(found) => {
+                let to = (index, Vaddr(rela.r_offset));
+                let from = (found.module, Vaddr(found.sym.st_value));
+                let size = sym.st_size.min(found.sym.st_size);
+                return Ok(Some(CopyLater { to, from, size, r_type: r_type(rela) }));
+            }
+            None if self.natives.any() => Problem::SymbolKind {
+                symbol: self.copy_name(index, &sym).of(path)?,
+                why: "is native data that the program has its own copy of, which is not supported",
+            },
+            None if st_bind(&sym) == consts::STB_WEAK => return Ok(None),
+            None => Problem::UndefinedSymbol(self.copy_name(index, &sym).of(path)?),
+        };
+        Err(problem).of(path)
+    }
+}
+
+/// What `__tls_get_addr` knows a module by. 0 is nobody's.
+#[must_use]
+pub fn tls_module_id(module: usize) -> u64 {
+    from_usize(module).wrapping_add(1)
+}
+
+const fn is_thread_local(kind: RelocKind) -> bool {
+    use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};
+    matches!(kind, DtpModule | DtpOffset | TlsDescriptor | TpOffset)
 }
 
 /// DT_RELR entries have no type; in a message they count as R_X86_64_RELATIVE.

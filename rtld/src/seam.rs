@@ -81,6 +81,11 @@ pub trait Image {
 
 /// Writing an object's memory.
 pub trait ImageMut: Image {
+    /// Stores bytes, if a writable segment holds all of them.
+    fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()>;
+
     /// Stores a word of eight bytes, if a writable segment holds all of it.
-    fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()>;
+    fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
+        self.write(vaddr, &value.to_le_bytes())
+    }
 }

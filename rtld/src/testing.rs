@@ -44,9 +44,9 @@ impl Image for Bytes {
 }
 
 impl ImageMut for Bytes {
-    fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
+    fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()> {
         let start = to_usize(vaddr.0);
-        self.bytes.get_mut(start..start.checked_add(8)?)?.copy_from_slice(&value.to_le_bytes());
+        self.bytes.get_mut(start..start.checked_add(bytes.len())?)?.copy_from_slice(bytes);
         Some(())
     }
 }

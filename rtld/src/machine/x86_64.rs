@@ -19,7 +19,11 @@ impl Machine for X86_64 {
             6 => Some(RelocKind::GlobDat),
             7 => Some(RelocKind::JumpSlot),
             8 => Some(RelocKind::Relative),
+            5 => Some(RelocKind::Copy),
+            16 => Some(RelocKind::DtpModule),
+            17 => Some(RelocKind::DtpOffset),
             18 => Some(RelocKind::TpOffset),
+            36 => Some(RelocKind::TlsDescriptor),
             _ => None,
         }
     }
@@ -59,6 +63,10 @@ mod tests {
             (n::R_X86_64_JUMP_SLOT, RelocKind::JumpSlot),
             (n::R_X86_64_RELATIVE, RelocKind::Relative),
             (n::R_X86_64_TPOFF64, RelocKind::TpOffset),
+            (n::R_X86_64_COPY, RelocKind::Copy),
+            (n::R_X86_64_DTPMOD64, RelocKind::DtpModule),
+            (n::R_X86_64_DTPOFF64, RelocKind::DtpOffset),
+            (n::R_X86_64_TLSDESC, RelocKind::TlsDescriptor),
         ] {
             assert_eq!(X86_64::kind(number), Some(kind));
             assert!(!X86_64::r_type_name(number).is_empty());

@@ -204,7 +204,9 @@ fn why_eager(kind: RelocKind, sym: &Sym, addend: i64) -> Option<WhyEager> {
     match kind {
         // A PLT's slot is called and nothing else, whatever the symbol table says.
         RelocKind::JumpSlot => None,
-        RelocKind::TpOffset => Some(WhyEager::Tls),
+        RelocKind::TpOffset | RelocKind::DtpModule | RelocKind::DtpOffset | RelocKind::TlsDescriptor => {
+            Some(WhyEager::Tls)
+        }
         _ if st_bind(sym) == consts::STB_WEAK => Some(WhyEager::Weak),
         _ => match st_type(sym) {
             consts::STT_FUNC | consts::STT_GNU_IFUNC if addend != 0 => Some(WhyEager::Addend),

@@ -153,9 +153,9 @@ impl Image for MemImage {
 }
 
 impl ImageMut for MemImage {
-    fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
-        let place = self.access(vaddr, 8, |page| page.write)?;
-        self.memory.get_mut(place)?.copy_from_slice(&value.to_le_bytes());
+    fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()> {
+        let place = self.access(vaddr, bytes.len() as u64, |page| page.write)?;
+        self.memory.get_mut(place)?.copy_from_slice(bytes);
         Some(())
     }
 }

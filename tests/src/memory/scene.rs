@@ -6,7 +6,7 @@ use rtld::addr::RuntimeAddr;
 use rtld::arena::Arena;
 use rtld::error::{Error, Problem};
 use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object};
-use rtld::reloc::{StubLayout, Stubs};
+use rtld::reloc::{LoaderCode, StubLayout, Stubs};
 use rtld::report::Trace;
 use rtld::seam::Files;
 
@@ -22,6 +22,9 @@ pub const PROGRAM: &str = "/opt/app/bin/program";
 pub const LOADER: &str = "/lib/slulrtld-x86_64.so.1";
 
 /// The stubs that native functions get.
+pub const CODE: LoaderCode = LoaderCode { stubs: STUBS, tls_descriptor: RuntimeAddr(0x5800_0000) };
+
+/// Its first-call stubs.
 pub const STUBS: Stubs = Stubs {
     start: RuntimeAddr(0x5000_0000),
     layout: StubLayout { groups: 2, per_group: 2, stride: 4, group_stride: 32 },
@@ -124,7 +127,7 @@ impl Scene {
 
     /// The first two phases.
     pub fn relocate(&self) -> Result<Relocated<'static, MemImage>, Error<'static>> {
-        self.load()?.relocate(STUBS)
+        self.load()?.relocate(CODE)
     }
 
     /// All phases.

@@ -197,9 +197,14 @@ fn versions_outside() {
 #[test]
 fn relocations() {
     let at = |at, r_type, symbol: &str| problem(&whole().rela(at, r_type, symbol, 0).build());
-    for r_type in [2, 5, 10, 16, 37, 250] {
+    for r_type in [2, 10, 37, 250] {
         assert_eq!(at(DATA, r_type, ""), Problem::Relocation { r_type, at: Vaddr(DATA) });
     }
+    for r_type in [16, 18, 36] {
+        let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
+        assert_eq!(at(DATA, r_type, ""), missing);
+    }
+    assert_eq!(at(DATA, 5, "x"), Problem::UndefinedSymbol(b"x"), "COPY is of another object's symbol");
     for vaddr in [0, TEXT, TABLES, BSS_END - 6, BSS_END, 0x7_0000, u64::MAX - 3] {
         assert_eq!(at(vaddr, 8, ""), Problem::RelocationOutside { r_type: 8, at: Vaddr(vaddr) });
         assert_eq!(at(vaddr, 1, "x"), Problem::RelocationOutside { r_type: 1, at: Vaddr(vaddr) });

@@ -138,7 +138,7 @@ impl Process {
             page,
             trace,
         };
-        let mut relocated = load(&Linux, arena, request)?.relocate(start::stubs())?;
+        let mut relocated = load(&Linux, arena, request)?.relocate(start::code())?;
         if relocated.link_map_changes() {
             relocated.set_debug(debugger::address());
         }

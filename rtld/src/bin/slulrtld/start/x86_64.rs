@@ -12,6 +12,9 @@ use core::arch::{asm, naked_asm};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 
+use rtld::addr::RuntimeAddr;
+use rtld::reloc::LoaderCode;
+
 pub(crate) use stubs::{STATE_SIZE, TARGETS, stubs};
 
 /// Reads a value at an address that relocation has not made known to Rust. At any alignment, as the machine
@@ -212,6 +215,30 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
 unsafe extern "C" {
     safe static __ehdr_start: u8;
     safe static _DYNAMIC: u8;
+}
+
+/// Code that relocated words may refer to.
+pub(crate) fn code() -> LoaderCode {
+    let descriptor = (tls_descriptor as *const ()).expose_provenance() as u64;
+    LoaderCode { stubs: stubs(), tls_descriptor: RuntimeAddr(descriptor) }
+}
+
+/// Function of a TLS descriptor: answers in rax the offset that is the descriptor's argument. It is called with the
+/// descriptor in rax, and may change no other register (Oliva and Araujo, "Thread-Local Storage Descriptors").
+#[unsafe(naked)]
+unsafe extern "C" fn tls_descriptor() {
+    naked_asm!("mov rax, [rax + 8]", "ret")
+}
+
+/// The calling thread's thread pointer, which the first word of its TCB holds (TLS variant II).
+///
+/// # Safety
+/// A thread pointer is set.
+pub(crate) unsafe fn thread_pointer() -> usize {
+    let tp;
+    // SAFETY: by the caller.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(nostack, preserves_flags, readonly)) };
+    tp
 }
 
 /// The loader's own ELF header.
