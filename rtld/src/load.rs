@@ -15,7 +15,7 @@ use crate::namespace::{Module, Namespace, Need};
 use crate::native::needs::NativeNeeds;
 use crate::note::abi_note;
 use crate::plan::{LoadPlan, Origin, Protection};
-use crate::reloc::{LoaderCode, Relocator, Seen};
+use crate::reloc::{Indirect, LoaderCode, Relocator, Seen};
 use crate::report::{Category, Trace};
 use crate::resolve::Resolver;
 use crate::seam::{AddressSpace, FileInfo};
@@ -173,16 +173,22 @@ impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
     /// Writes all relocations. Native functions get first-call stubs.
     pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace } = self;
-        let mut relocator =
-            Relocator { namespace: &mut namespace, natives: &mut natives, code, arena, seen: Seen::default() };
+        let mut relocator = Relocator {
+            namespace: &mut namespace,
+            natives: &mut natives,
+            code,
+            arena,
+            seen: Seen::default(),
+            indirect: List::new(arena),
+        };
         relocator.run()?;
-        let Seen { canary, libc_wanted } = relocator.seen;
+        let Relocator { seen: Seen { canary, libc_wanted }, indirect, .. } = relocator;
         if let Some((import, why)) = natives.eager {
             let name = natives.imports.get(to_usize(import.into())).map_or(&b""[..], |import| import.name);
             let name = crate::error::Escaped(name);
             trace.line(Category::Libc, format_args!("loaded eagerly: {name} {}", why.text()));
         }
-        Ok(Relocated { arena, namespace, natives, tls, canary, libc_wanted })
+        Ok(Relocated { arena, namespace, natives, tls, canary, libc_wanted, indirect })
     }
 }
 
@@ -194,6 +200,7 @@ pub struct Relocated<'a, I> {
     tls: TlsLayout,
     canary: bool,
     libc_wanted: bool,
+    indirect: List<'a, Indirect>,
 }
 
 impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
@@ -221,7 +228,7 @@ impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
 
     /// Makes RELRO read-only, the loader's own included, and computes what remains to be known for a start.
     pub fn seal<S: AddressSpace<Image = I>>(self, sys: &S) -> Result<Sealed<'a, I>, Error<'a>> {
-        let Self { arena, namespace, natives, tls, canary, libc_wanted } = self;
+        let Self { arena, namespace, natives, tls, canary, libc_wanted, indirect } = self;
         for module in namespace.all() {
             protect_relro(sys, module, Protection::READ)?;
         }
@@ -234,7 +241,7 @@ impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
         };
         let program = namespace.module(0).path;
         let init_order = init::order(arena, count, needs).of(program)?;
-        Ok(Sealed { namespace, natives, tls, canary, libc_wanted, init_order })
+        Ok(Sealed { namespace, natives, tls, canary, libc_wanted, indirect, init_order })
     }
 }
 
@@ -262,6 +269,8 @@ pub struct Sealed<'a, I> {
     pub canary: bool,
     /// Whether the program may ask for libc without any native symbol.
     pub libc_wanted: bool,
+    /// Words that wait for a resolver's answer.
+    pub indirect: List<'a, Indirect>,
     /// Numbers of the modules, dependencies first, the program last.
     pub init_order: &'a [usize],
 }

@@ -29,6 +29,8 @@ pub enum RelocKind {
     DtpOffset,
     /// A descriptor of a thread-local symbol: two words, a function and its argument.
     TlsDescriptor,
+    /// What the function at load bias plus addend answers.
+    Irelative,
     /// The bytes of a library's data, for the program's own copy of it.
     Copy,
 }

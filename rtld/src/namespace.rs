@@ -125,7 +125,6 @@ impl<'a, I: Image> Namespace<'a, I> {
     pub fn address(&self, definition: &Definition) -> Result<RuntimeAddr, &'static str> {
         match st_type(&definition.sym) {
             consts::STT_TLS => Err("is thread-local, but not used so"),
-            consts::STT_GNU_IFUNC => Err("STT_GNU_IFUNC is not supported"),
             _ => Ok(self.module(definition.module).address(&definition.sym)),
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::addr::{RuntimeAddr, Vaddr, from_usize};
 use crate::arena::{Arena, List};
-use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind};
+use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type};
 use crate::error::{Error, OfObject, Problem, Table};
 use crate::machine::{Machine, Native, RelocKind};
 use crate::namespace::{Definition, Namespace};
@@ -96,6 +96,22 @@ pub struct Relocator<'r, 'a, I> {
     pub arena: &'a Arena,
     /// What references told in passing.
     pub seen: Seen,
+    /// Words that wait for a resolver's answer.
+    pub indirect: List<'a, Indirect>,
+}
+
+/// A word whose value a function of the object has to be asked for (STT_GNU_IFUNC): once everything that the function
+/// may depend on is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indirect {
+    /// Module that the word is in.
+    pub module: usize,
+    /// Where it is.
+    pub at: Vaddr,
+    /// The function.
+    pub resolver: RuntimeAddr,
+    /// Added to its answer.
+    pub addend: u64,
 }
 
 /// What the names of references tell about the objects that have them.
@@ -209,6 +225,12 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                     None => Ok(()),
                 };
             }
+            RelocKind::Irelative => {
+                let resolver = RuntimeAddr(bias.wrapping_add(addend));
+                self.indirect.push(Indirect { module: index, at, resolver, addend: 0 }).of(path)?;
+                // Also to see that it can be written.
+                0
+            }
             RelocKind::TlsDescriptor => {
                 self.write(index, rela, self.code.tls_descriptor.0).of(path)?;
                 let argument = Rela { r_offset: rela.r_offset.wrapping_add(8), ..*rela };
@@ -240,6 +262,12 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             Target::Native(_) if is_thread_local(kind) && kind != RelocKind::TpOffset => {
                 let why = "is thread-local in a native library, which only initial-exec code can use so far";
                 Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
+            }
+            Target::Defined(definition) if st_type(&definition.sym) == consts::STT_GNU_IFUNC => {
+                let resolver = self.namespace.module(definition.module).address(&definition.sym);
+                let at = Vaddr(rela.r_offset);
+                self.indirect.push(Indirect { module: index, at, resolver, addend }).of(path)?;
+                Ok(0)
             }
             Target::Defined(definition) => match self.namespace.address(&definition) {
                 Ok(address) => Ok(address.0.wrapping_add(addend)),

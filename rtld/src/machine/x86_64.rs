@@ -24,6 +24,7 @@ impl Machine for X86_64 {
             17 => Some(RelocKind::DtpOffset),
             18 => Some(RelocKind::TpOffset),
             36 => Some(RelocKind::TlsDescriptor),
+            37 => Some(RelocKind::Irelative),
             _ => None,
         }
     }
@@ -64,6 +65,7 @@ mod tests {
             (n::R_X86_64_RELATIVE, RelocKind::Relative),
             (n::R_X86_64_TPOFF64, RelocKind::TpOffset),
             (n::R_X86_64_COPY, RelocKind::Copy),
+            (n::R_X86_64_IRELATIVE, RelocKind::Irelative),
             (n::R_X86_64_DTPMOD64, RelocKind::DtpModule),
             (n::R_X86_64_DTPOFF64, RelocKind::DtpOffset),
             (n::R_X86_64_TLSDESC, RelocKind::TlsDescriptor),

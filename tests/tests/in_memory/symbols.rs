@@ -1,5 +1,6 @@
 //! What a name means: scope, binding, versions, hash tables.
 
+use rtld::addr::RuntimeAddr;
 use rtld::error::Problem;
 use tests::memory::file::{DATA, GOT, TEXT};
 use tests::memory::scene::PROGRAM;
@@ -159,18 +160,24 @@ fn a_version_that_a_library_lacks_is_refused() {
 }
 
 #[test]
-fn kinds_that_have_no_address_are_refused() {
-    for (symbol, why) in [
-        (Symbol::tls("x", 0), "is thread-local, but not used so"),
-        (Symbol::function("x", TEXT).kind(10), "STT_GNU_IFUNC is not supported"),
-    ] {
-        let library = ElfBuilder::new().symbol(symbol).tls(&[0; 8], 8, 8);
-        let scene = Scene::new(&referring(Symbol::undefined("x"), &["a"])).libraries([("a", library)]);
-        assert_eq!(refused(scene.seal()).1, Problem::SymbolKind { symbol: b"x", why });
-    }
+fn thread_local_symbols_have_no_address() {
+    let library = ElfBuilder::new().symbol(Symbol::tls("x", 0)).tls(&[0; 8], 8, 8);
+    let scene = Scene::new(&referring(Symbol::undefined("x"), &["a"])).libraries([("a", library)]);
+    let why = "is thread-local, but not used so";
+    assert_eq!(refused(scene.seal()).1, Problem::SymbolKind { symbol: b"x", why });
     let program = ElfBuilder::new().symbol(Symbol::object("x", DATA)).rela(DATA, TPOFF64, "x", 0);
     let problem = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
     assert_eq!(refused(Scene::new(&program).seal()).1, problem);
+}
+
+#[test]
+fn resolvers_are_left_for_later() {
+    let library = ElfBuilder::new().symbol(Symbol::function("x", TEXT).kind(10));
+    let scene = Scene::new(&referring(Symbol::undefined("x"), &["a"])).libraries([("a", library)]);
+    let sealed = scene.seal().unwrap();
+    let resolver = RuntimeAddr(bias(&sealed, 1) + TEXT);
+    let [word] = &*sealed.indirect else { panic!("one word waits: {:?}", sealed.indirect) };
+    assert_eq!((word.module, word.resolver, word.addend), (0, resolver, 0));
 }
 
 #[test]

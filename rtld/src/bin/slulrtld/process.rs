@@ -13,9 +13,10 @@ use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::error::{Error, OfObject, Problem};
 use rtld::invocation::Settings;
-use rtld::load::{Request, Sealed, load};
+use rtld::load::{Request, Sealed, load, protect_relro};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
+use rtld::plan::Protection;
 use rtld::report::{Category, Trace};
 use rtld::seam::Image;
 use rtld::sys::{self, Linux};
@@ -285,6 +286,7 @@ impl Process {
         if self.settings.eager_libc && self.sealed.natives.any() || self.sealed.natives.eager.is_some() {
             bogomap::ensure_libc(self).unwrap_or_else(|error| super::refuse(&error));
         }
+        self.resolve_indirect().unwrap_or_else(|error| super::refuse(&error));
         for &index in self.sealed.init_order {
             self.initialised.fetch_add(1, Ordering::Relaxed);
             self.initialise(self.sealed.namespace.module(index));
@@ -299,6 +301,32 @@ impl Process {
         }
         // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
         unsafe { start::transfer(self.entry.0, self.program_block, finalise) }
+    }
+
+    /// Asks the resolvers (STT_GNU_IFUNC), those of dependencies first. Everything else has its value by now, libc too if
+    /// it is loaded eagerly.
+    fn resolve_indirect(&self) -> Result<(), Error<'static>> {
+        let indirect = &self.sealed.indirect;
+        for &index in self.sealed.init_order {
+            let module = self.sealed.namespace.module(index);
+            let mut words = indirect.iter().filter(|word| word.module == index).peekable();
+            if words.peek().is_none() {
+                continue;
+            }
+            protect_relro(&Linux, module, Protection::READ_WRITE)?;
+            for word in words {
+                let resolver: *const () = ptr::with_exposed_provenance(to_usize(word.resolver.0));
+                // SAFETY: the object says that it is a resolver: no arguments, the answer is an address.
+                let resolver = unsafe { core::mem::transmute::<*const (), extern "C" fn() -> u64>(resolver) };
+                let value = resolver().wrapping_add(word.addend);
+                let place = module.image.bias().runtime(word.at);
+                let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place.0));
+                // SAFETY: a word that relocation has found to be writable, unsealed just now.
+                unsafe { place.write_unaligned(value) };
+            }
+            protect_relro(&Linux, module, Protection::READ)?;
+        }
+        Ok(())
     }
 
     /// argc, argv, envp, auxv of the program's block.
