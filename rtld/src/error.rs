@@ -248,8 +248,10 @@ pub enum Problem<'a> {
     NoRandom,
     /// The thread pointer could not be set.
     ThreadPointer,
-    /// The loader was executed as a program.
-    ExecutedDirectly,
+    /// The program may not be executed.
+    Execute(Errno),
+    /// The loader was executed as a program, with privileges that its user does not have.
+    ExecutedSecurely,
     /// A DT_NEEDED with `$ORIGIN` in it, and nothing tells where its object is.
     UnknownOrigin,
     /// A name in a DT_NEEDED or in a search path that can not be used when AT_SECURE is set.
@@ -375,9 +377,8 @@ impl fmt::Display for Problem<'_> {
             Self::LoadBias => f.write_str("program headers do not tell where the program is"),
             Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
             Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
-            Self::ExecutedDirectly => f.write_str(
-                "executed directly, which is not supported; run a program that names this file in PT_INTERP",
-            ),
+            Self::Execute(errno) => write!(f, "can not be executed: {errno}"),
+            Self::ExecutedSecurely => f.write_str("not run by a loader that is set-id itself"),
             Self::InsecureName(name) => {
                 write!(f, "{}: not a name to follow in a set-id program", Escaped(name))
             }

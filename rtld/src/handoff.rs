@@ -74,6 +74,28 @@ impl Layout {
         *self = Self { auxv, end: auxv.saturating_add(size), ..*self };
     }
 
+    /// Removes the first `count` arguments, with `first` for what is then the first, and moves what follows argv to
+    /// where it will be looked for.
+    pub fn drop_arguments(&mut self, words: &mut [u64], count: usize, first: u64) {
+        let count = count.min(self.argc);
+        let kept = count.saturating_add(1);
+        if kept <= self.end && self.end <= words.len() {
+            words.copy_within(kept..self.end, 1);
+        }
+        let argc = self.argc.saturating_sub(count);
+        for (place, value) in
+            words.iter_mut().zip([crate::addr::from_usize(argc), first]).take(argc.saturating_add(1))
+        {
+            *place = value;
+        }
+        *self = Self {
+            argc,
+            envp: self.envp.saturating_sub(count),
+            auxv: self.auxv.saturating_sub(count),
+            end: self.end.saturating_sub(count),
+        };
+    }
+
     /// Replaces values of the auxiliary vector. Those that are not in it stay absent.
     pub fn patch(&self, words: &mut [u64], values: &[(u32, u64)]) {
         let Some(auxv) = words.get_mut(self.auxv..self.end) else { return };
@@ -217,6 +239,18 @@ mod tests {
         assert_eq!(layout, Layout::scan(|index| words[index]));
         assert_eq!(layout.environment(&words), [1, 3]);
         assert_eq!(layout.auxiliary(&words).get(auxvec::AT_UID), Some(9));
+    }
+
+    #[test]
+    fn arguments_of_the_loader_go() {
+        let (mut words, mut layout) = block(&[7, 8], &[(auxvec::AT_ENTRY, 5)]);
+        layout.drop_arguments(&mut words, 1, 0x55);
+        assert_eq!(layout, Layout::scan(|index| words[index]));
+        assert_eq!((words[0], words[1], words[2]), (1, 0x55, 0));
+        assert_eq!(layout.environment(&words), [7, 8]);
+        assert_eq!(layout.auxiliary(&words).get(auxvec::AT_ENTRY), Some(5));
+        layout.drop_arguments(&mut words, 9, 0x66);
+        assert_eq!((layout, words[1]), (Layout::scan(|index| words[index]), 0), "more than there are");
     }
 
     #[test]

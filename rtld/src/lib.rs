@@ -34,6 +34,7 @@ extern crate std;
 
 pub mod addr;
 pub mod arena;
+pub mod command_line;
 pub mod dynamic;
 pub mod elf;
 pub mod errno;

@@ -202,6 +202,16 @@ impl LoadPlan {
         self.segments.get(..self.count).unwrap_or_default()
     }
 
+    /// Where the byte at `offset` of the file is mapped, if it is.
+    #[must_use]
+    pub fn vaddr_of(&self, offset: FileOffset) -> Option<Vaddr> {
+        self.segments().iter().find_map(|segment| {
+            let into = offset.0.checked_sub(segment.offset.0)?;
+            let vaddr = segment.pages.start.checked_add(into)?;
+            (segment.mem_start <= vaddr && vaddr < segment.data_end).then_some(vaddr)
+        })
+    }
+
     /// Refuses a file of `size` bytes that ends before what is mapped of it.
     pub fn require_file(&self, size: u64) -> Result<(), Problem<'static>> {
         for segment in self.segments().iter().filter(|segment| !segment.file_pages.is_empty()) {

@@ -8,8 +8,8 @@
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open, readlinkat_raw, stat};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, open, readlinkat_raw, stat};
 use rustix::io::pread;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 use rustix::process::{Resource, getrlimit};
@@ -194,6 +194,45 @@ pub fn stack_limit() -> Option<u64> {
     getrlimit(Resource::Stack).current
 }
 
+/// Whether the caller, with its effective ids, may execute the file.
+pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
+    with_path(path, |path| Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?))
+}
+
+/// The absolute path of an open file, from /proc.
+pub fn file_path<'b>(file: &OwnedFd, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
+    const DIGITS: usize = 10;
+    let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+    let mut number = u32::try_from(file.as_fd().as_raw_fd()).ok()?;
+    let mut digits = [0u8; DIGITS];
+    let mut first = DIGITS;
+    loop {
+        first = first.checked_sub(1)?;
+        let [digit, ..] = number.checked_rem(10)?.to_le_bytes();
+        *digits.get_mut(first)? = digit.saturating_add(b'0');
+        number = number.checked_div(10)?;
+        if number == 0 {
+            break;
+        }
+    }
+    let digits = digits.get(first..)?;
+    path.get_mut(14..)?.get_mut(..digits.len())?.copy_from_slice(digits);
+    link_target(CStr::from_bytes_until_nul(&path).ok()?, buffer)
+}
+
+/// What a link of /proc leads to: an absolute path, unless it was cut to fit.
+fn link_target<'b>(link: &CStr, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
+    let size = readlinkat_raw(CWD, link, buffer.as_mut_slice()).ok()?;
+    buffer.get(..size).filter(|path| path.starts_with(b"/") && size < PATH_MAX)
+}
+
+/// Standard output.
+#[must_use]
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as of `stderr`.
+    unsafe { BorrowedFd::borrow_raw(1) }
+}
+
 /// Size in bytes of the running program's file; `None` if /proc does not tell.
 #[must_use]
 pub fn program_size() -> Option<u64> {
@@ -203,9 +242,7 @@ pub fn program_size() -> Option<u64> {
 /// The absolute path of the running program, from /proc. `None` if that is not mounted or the path does not
 /// fit the buffer.
 pub fn program_path(buffer: &mut [u8; PATH_MAX]) -> Option<&[u8]> {
-    let size = readlinkat_raw(CWD, c"/proc/self/exe", buffer.as_mut_slice()).ok()?;
-    // A path that fills the buffer may have been cut.
-    buffer.get(..size).filter(|path| path.starts_with(b"/") && size < PATH_MAX)
+    link_target(c"/proc/self/exe", buffer)
 }
 
 /// Where trace lines go.

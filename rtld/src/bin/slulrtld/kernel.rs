@@ -90,6 +90,32 @@ impl Block {
         self.layout.remove_variables(words, |address| is_variable(address, &unwanted));
     }
 
+    /// The strings of argv.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &'static [u8]> {
+        let argv = self.words().get(1..self.layout.argc.saturating_add(1)).unwrap_or_default();
+        // SAFETY: strings of the block.
+        argv.iter().map(|&address| unsafe { string(address) })
+    }
+
+    /// Address of the string of an argument.
+    pub(crate) fn argument_address(&self, index: usize) -> u64 {
+        self.words().get(index.saturating_add(1)).copied().unwrap_or(0)
+    }
+
+    /// Removes arguments; see [`Layout::drop_arguments`].
+    pub(crate) fn drop_arguments(&mut self, count: usize, first: u64) {
+        // SAFETY: the block's words, borrowed mutably as `self` is.
+        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
+        self.layout.drop_arguments(words, count, first);
+    }
+
+    /// Replaces values of the auxiliary vector.
+    pub(crate) fn patch(&mut self, values: &[(u32, u64)]) {
+        // SAFETY: the block's words, borrowed mutably as `self` is.
+        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
+        self.layout.patch(words, values);
+    }
+
     /// Address of its first word.
     pub(crate) fn address(&self) -> u64 {
         from_usize(self.start.as_ptr().addr())

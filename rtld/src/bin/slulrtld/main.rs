@@ -17,6 +17,7 @@
 mod binding;
 mod bogomap;
 mod bootstrap;
+mod command;
 mod debugger;
 mod exports;
 mod kernel;

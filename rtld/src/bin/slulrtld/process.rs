@@ -13,7 +13,7 @@ use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::error::{Error, OfObject, Problem};
 use rtld::invocation::Settings;
-use rtld::load::{Request, Sealed, load, protect_relro};
+use rtld::load::{Present, Request, Sealed, load, protect_relro};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
 use rtld::plan::Protection;
@@ -21,6 +21,7 @@ use rtld::report::{Category, Trace};
 use rtld::seam::Image;
 use rtld::sys::{self, Linux};
 
+use super::command::{self, Direct};
 use super::kernel::{self, Block};
 use super::{binding, bogomap, debugger, start, trace};
 
@@ -115,20 +116,19 @@ impl Process {
         if secure {
             block.remove_variables(rtld::handoff::is_unsafe_variable);
         }
+        let arena = new_arena().of(block.exec_path())?;
+        let itself = block.auxiliary().entry() == Some(RuntimeAddr(start::own_entry()));
+        let direct = if itself { Some(command::obey(&mut block, arena)?) } else { None };
         let path = block.exec_path();
-        if block.auxiliary().entry() == Some(RuntimeAddr(start::own_entry())) {
-            return Err(Problem::ExecutedDirectly).of(path);
-        }
-        let arena = new_arena().of(path)?;
         let settings = if secure { Settings::default() } else { Settings::from_environment(block.environment()) };
         let trace = trace::set_up(&settings, arena);
         let began = if trace.wants(Category::Timings) { now() } else { 0 };
-        let program_path = if secure { None } else { program_path(arena, path).of(path)? };
         let page = block.auxiliary().page_size();
-        let program = block.program().of(path)?;
-        if let Some(size) = sys::program_size() {
-            program.plan.require_file(size).of(path)?;
-        }
+        let (program, program_path, library_path) = match direct {
+            Some(Direct { program, path, library_path }) => (program, path, library_path),
+            None => (present_program(&block).of(path)?, program_path(arena, path, secure).of(path)?, None),
+        };
+        let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
         let own_path = arena.copy(block.interpreter(&program.image).unwrap_or(b"slulrtld")).of(path)?;
         let request = Request {
             program,
@@ -411,8 +411,24 @@ pub(crate) extern "C" fn finalise() {
     }
 }
 
+/// The program as the kernel mapped it; refused if its file ends before what is mapped of it.
+fn present_program(block: &Block) -> Result<Present<'static, MappedImage>, Problem<'static>> {
+    let program = block.program()?;
+    match sys::program_size() {
+        Some(size) => program.plan.require_file(size).map(|()| program),
+        None => Ok(program),
+    }
+}
+
 /// The program's absolute path, or the one that the kernel was given if /proc does not tell.
-fn program_path(arena: &'static Arena, given: &'static [u8]) -> Result<Option<&'static [u8]>, OutOfMemory> {
+fn program_path(
+    arena: &'static Arena,
+    given: &'static [u8],
+    secure: bool,
+) -> Result<Option<&'static [u8]>, OutOfMemory> {
+    if secure {
+        return Ok(None);
+    }
     let mut buffer = [0u8; 4096];
     match sys::program_path(&mut buffer) {
         Some(path) => arena.copy(path).map(Some),

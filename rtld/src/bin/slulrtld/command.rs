@@ -1,0 +1,78 @@
+//! The loader executed as a program: it maps the program that its command line names, and makes of the block what the
+//! kernel would have made for that program.
+
+use linux_raw_sys::auxvec;
+use rtld::addr::{LoadBias, RuntimeAddr, from_usize};
+use rtld::arena::Arena;
+use rtld::command_line::{HELP, Mistake, Request, Run, parse};
+use rtld::error::{Error, Escaped, OfObject, Problem};
+use rtld::load::{Mapped, Present, map_object};
+use rtld::mapped::MappedImage;
+use rtld::seam::{Files, Image};
+use rtld::sys::{self, Linux};
+
+use super::kernel::Block;
+use super::start;
+
+/// A program that was mapped here.
+pub(crate) struct Direct {
+    pub(crate) program: Present<'static, MappedImage>,
+    /// Its absolute path, as far as /proc tells.
+    pub(crate) path: Option<&'static [u8]>,
+    /// Value of `--library-path`.
+    pub(crate) library_path: Option<&'static [u8]>,
+}
+
+/// Does what the command line asks for. Returns only if that is to run a program.
+pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, Error<'static>> {
+    let run = match parse(block.arguments()) {
+        Ok(Request::Run(run)) => run,
+        Ok(Request::Help) => print(HELP.as_bytes()),
+        Ok(Request::Version) => print(concat!("slulrtld ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()),
+        Err(mistake) => refuse(mistake),
+    };
+    let Run { program: index, library_path, argv0 } = run;
+    let path = block.arguments().nth(index).unwrap_or_default();
+    if block.auxiliary().is_secure() {
+        // Whoever may run the loader with such privileges would have them for any program of his choice.
+        return Err(Problem::ExecutedSecurely).of(path);
+    }
+    let (file, info) = Linux.open(path).of(path)?;
+    sys::may_execute(path).map_err(Problem::Execute).of(path)?;
+    let Mapped { plan, dynamic: _, image, entry, headers } =
+        map_object(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
+    let bias = image.bias();
+    let phdr = plan.vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
+    let mut buffer = [0u8; 4096];
+    let absolute = match sys::file_path(&file, &mut buffer) {
+        Some(absolute) => Some(arena.copy(absolute).of(path)?),
+        None => path.contains(&b'/').then_some(path),
+    };
+    let name = block.argument_address(index);
+    let first = argv0.map_or(name, |index| block.argument_address(index));
+    block.drop_arguments(index, first);
+    let own = start::own_header().as_ptr().expose_provenance();
+    let at = |bias: LoadBias, vaddr| RuntimeAddr(bias.runtime(vaddr).0).0;
+    block.patch(&[
+        (auxvec::AT_PHDR, at(bias, phdr)),
+        (auxvec::AT_PHNUM, headers.phnum.into()),
+        (auxvec::AT_ENTRY, at(bias, entry)),
+        (auxvec::AT_BASE, from_usize(own)),
+        (auxvec::AT_EXECFN, name),
+    ]);
+    Ok(Direct { program: Present { path, image, plan }, path: absolute, library_path })
+}
+
+fn print(text: &[u8]) -> ! {
+    sys::write_line(sys::stdout(), text);
+    start::exit_group(0)
+}
+
+fn refuse(mistake: Mistake<'_>) -> ! {
+    match mistake {
+        Mistake::NoProgram => super::say(format_args!("no program is named; see --help")),
+        Mistake::Unknown(option) => super::say(format_args!("{}: no such option; see --help", Escaped(option))),
+        Mistake::NoValue(option) => super::say(format_args!("{}: takes a value; see --help", Escaped(option))),
+    }
+    start::exit_group(super::REFUSED)
+}
