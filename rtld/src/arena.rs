@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! This file exists because handing out disjoint parts of one allocation as `&mut` needs raw pointers. All
-//! of its `unsafe` rests on one fact: [`Chunk::carve`] returns each byte at most once.
+//! of its `unsafe` rests on one fact: `Chunk::carve` returns each byte at most once.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;

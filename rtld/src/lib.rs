@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! handoff   argc, argv, envp, auxv as the kernel left them        handoff.rs
+//! command   executed by its own name: what to run                 command_line.rs
 //! headers   ELF header -> checked                                 headers.rs
 //! plan      program headers -> what to map, as a value            plan.rs
 //! dynamic   PT_DYNAMIC -> tables inside the object                dynamic.rs
