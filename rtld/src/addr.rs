@@ -30,6 +30,14 @@ impl Vaddr {
     }
 }
 
+impl RuntimeAddr {
+    /// Where something of this process is, for somebody who knows it by its number.
+    #[must_use]
+    pub fn of<T: ?Sized>(pointer: *const T) -> Self {
+        Self(from_usize(pointer.cast::<()>().expose_provenance()))
+    }
+}
+
 impl LoadBias {
     /// The bias that puts `vaddr` at `runtime`.
     #[must_use]

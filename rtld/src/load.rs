@@ -110,10 +110,7 @@ pub struct Loaded<'a, I> {
     trace: Trace,
 }
 
-fn present<'a, I: crate::seam::ImageMut>(
-    object: Present<'a, I>,
-    needer: Option<usize>,
-) -> Result<Module<'a, I>, Error<'a>> {
+fn present<'a, I: crate::seam::ImageMut>(object: Present<'a, I>) -> Result<Module<'a, I>, Error<'a>> {
     let Present { path, image, plan } = object;
     let dynamic = match plan.dynamic {
         Some(place) => DynamicInfo::decode(&image, place).of(path)?,
@@ -121,7 +118,7 @@ fn present<'a, I: crate::seam::ImageMut>(
     };
     dynamic.require_supported(&image).of(path)?;
     let note = abi_note(&image, &plan).of(path)?;
-    let (info, tls_offset, needed) = (None, None, &[][..]);
+    let (info, needer, tls_offset, needed) = (None, None, None, &[][..]);
     Ok(Module { path, soname: path, info, needer, plan, dynamic, image, needed, tls_offset, note })
 }
 
@@ -133,13 +130,13 @@ pub fn load<'a, S: AddressSpace>(
 ) -> Result<Loaded<'a, S::Image>, Error<'a>> {
     let Request { program, loader, library_path, program_path, secure, page, trace } = request;
     let mut modules = List::new(arena);
-    let mut loader = present(loader, None)?;
+    let mut loader = present(loader)?;
     if let Some(offset) = loader.dynamic.soname {
         let soname = loader.dynamic.strings.get(&loader.image, offset).of(loader.path)?;
         loader.soname = arena.copy(soname).of(loader.path)?;
     }
     let program_name = program.path;
-    modules.push(present(program, None)?).of(program_name)?;
+    modules.push(present(program)?).of(program_name)?;
     let mut natives = NativeNeeds::new(arena);
     let mut resolver = Resolver {
         sys,
@@ -173,14 +170,7 @@ impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
     /// Writes all relocations. Native functions get first-call stubs.
     pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace } = self;
-        let mut relocator = Relocator {
-            namespace: &mut namespace,
-            natives: &mut natives,
-            code,
-            arena,
-            seen: Seen::default(),
-            indirect: List::new(arena),
-        };
+        let mut relocator = Relocator::new(&mut namespace, &mut natives, code, arena);
         relocator.run()?;
         let Relocator { seen: Seen { canary, libc_wanted }, indirect, .. } = relocator;
         if let Some((import, why)) = natives.eager {
@@ -204,12 +194,6 @@ pub struct Relocated<'a, I> {
 }
 
 impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
-    /// What is needed of native libraries.
-    #[must_use]
-    pub fn natives(&self) -> &NativeNeeds<'a> {
-        &self.natives
-    }
-
     /// Whether the link map has, or may come to have, more than the program and the loader.
     #[must_use]
     pub fn link_map_changes(&self) -> bool {

@@ -10,7 +10,7 @@
 use core::ptr::NonNull;
 use core::slice;
 
-use crate::addr::{LoadBias, Vaddr, from_usize, to_usize};
+use crate::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::plan::LoadPlan;
 use crate::seam::{Image, ImageMut};
 
@@ -57,8 +57,7 @@ impl MappedImage {
 
 impl Image for MappedImage {
     fn bias(&self) -> LoadBias {
-        let start = from_usize(self.start.as_ptr().expose_provenance());
-        LoadBias::new(crate::addr::RuntimeAddr(start), self.plan.span.start)
+        LoadBias::new(RuntimeAddr::of(self.start.as_ptr()), self.plan.span.start)
     }
 
     fn bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {

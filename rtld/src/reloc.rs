@@ -86,14 +86,11 @@ enum Target {
 
 /// Relocates the modules of a namespace.
 pub struct Relocator<'r, 'a, I> {
-    /// The objects.
-    pub namespace: &'r mut Namespace<'a, I>,
-    /// Collects native symbols and slots.
-    pub natives: &'r mut NativeNeeds<'a>,
-    /// What relocated words may refer to in the loader.
-    pub code: LoaderCode,
-    /// For names that outlive the image.
-    pub arena: &'a Arena,
+    namespace: &'r mut Namespace<'a, I>,
+    natives: &'r mut NativeNeeds<'a>,
+    code: LoaderCode,
+    arena: &'a Arena,
+    copies: List<'a, CopyLater>,
     /// What references told in passing.
     pub seen: Seen,
     /// Words that wait for a resolver's answer.
@@ -123,11 +120,22 @@ pub struct Seen {
     pub libc_wanted: bool,
 }
 
-impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
+impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
+    /// Of a namespace; native symbols and slots are collected in `natives`.
+    #[must_use]
+    pub fn new(
+        namespace: &'r mut Namespace<'a, I>,
+        natives: &'r mut NativeNeeds<'a>,
+        code: LoaderCode,
+        arena: &'a Arena,
+    ) -> Self {
+        let (copies, indirect) = (List::new(arena), List::new(arena));
+        Self { namespace, natives, code, arena, copies, seen: Seen::default(), indirect }
+    }
+
     /// Relocates all modules but the loader.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         self.check_versions()?;
-        let mut copies = List::new(self.arena);
         for index in 0..self.namespace.loaded().len() {
             let path = self.namespace.module(index).path;
             self.relative(index).of(path)?;
@@ -135,11 +143,12 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             for table in [dynamic.rela, dynamic.jmprel] {
                 for entry in 0..table.len() {
                     if let Some(rela) = table.get(&self.namespace.module(index).image, entry) {
-                        self.entry(index, path, &rela, &mut copies)?;
+                        self.entry(index, path, &rela)?;
                     }
                 }
             }
         }
+        let copies = core::mem::replace(&mut self.copies, List::new(self.arena));
         copies.iter().try_for_each(|copy| self.copy(copy))
     }
 
@@ -205,13 +214,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        index: usize,
-        path: &'a [u8],
-        rela: &Rela,
-        copies: &mut List<'a, CopyLater>,
-    ) -> Result<(), Error<'a>> {
+    fn entry(&mut self, index: usize, path: &'a [u8], rela: &Rela) -> Result<(), Error<'a>> {
         let bias = self.namespace.module(index).image.bias().0;
         let addend = rela.r_addend.cast_unsigned();
         let at = Vaddr(rela.r_offset);
@@ -221,7 +224,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             RelocKind::Relative => bias.wrapping_add(addend),
             RelocKind::Copy => {
                 return match self.copy_source(index, path, rela)? {
-                    Some(copy) => copies.push(copy).of(path),
+                    Some(copy) => self.copies.push(copy).of(path),
                     None => Ok(()),
                 };
             }

@@ -47,6 +47,23 @@ impl fmt::Write for Line {
     }
 }
 
+/// The digits of a number that is to be part of a path, from the end of `buffer`.
+#[must_use]
+pub fn decimal(number: u32, buffer: &mut [u8; 10]) -> &[u8] {
+    let mut rest = number;
+    let mut first = buffer.len();
+    for (index, place) in buffer.iter_mut().enumerate().rev() {
+        let [digit, ..] = rest.checked_rem(10).unwrap_or(0).to_le_bytes();
+        *place = digit.saturating_add(b'0');
+        first = index;
+        rest = rest.checked_div(10).unwrap_or(0);
+        if rest == 0 {
+            break;
+        }
+    }
+    buffer.get(first..).unwrap_or_default()
+}
+
 /// Subjects of LD_SLUL_DEBUG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -119,6 +136,7 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::{Category, LINE, Line, Trace};
+    use std::string::ToString;
 
     #[test]
     fn long_lines_are_cut_and_still_end() {
@@ -127,6 +145,13 @@ mod tests {
         assert_eq!(line.as_bytes().len(), LINE);
         assert_eq!(line.as_bytes().last(), Some(&b'\n'));
         assert_eq!(Line::new(format_args!("a: {}", 7)).as_bytes(), b"slulrtld: a: 7\n");
+    }
+
+    #[test]
+    fn digits_of_any_number() {
+        for number in [0, 7, 10, 1_000_000, u32::MAX] {
+            assert_eq!(super::decimal(number, &mut [b'x'; 10]), number.to_string().as_bytes());
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::addr::{FileOffset, PageRange, from_usize, to_usize};
 use crate::error::{Errno, OpenError};
 use crate::mapped::MappedImage;
 use crate::plan::{LoadPlan, Protection, Segment};
+use crate::report::decimal;
 use crate::seam::{AddressSpace, FileInfo, Files};
 
 impl From<rustix::io::Errno> for Errno {
@@ -201,21 +202,9 @@ pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
 
 /// The absolute path of an open file, from /proc.
 pub fn file_path<'b>(file: &OwnedFd, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
-    const DIGITS: usize = 10;
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-    let mut number = u32::try_from(file.as_fd().as_raw_fd()).ok()?;
-    let mut digits = [0u8; DIGITS];
-    let mut first = DIGITS;
-    loop {
-        first = first.checked_sub(1)?;
-        let [digit, ..] = number.checked_rem(10)?.to_le_bytes();
-        *digits.get_mut(first)? = digit.saturating_add(b'0');
-        number = number.checked_div(10)?;
-        if number == 0 {
-            break;
-        }
-    }
-    let digits = digits.get(first..)?;
+    let mut digits = [0u8; 10];
+    let digits = decimal(u32::try_from(file.as_fd().as_raw_fd()).ok()?, &mut digits);
     path.get_mut(14..)?.get_mut(..digits.len())?.copy_from_slice(digits);
     link_target(CStr::from_bytes_until_nul(&path).ok()?, buffer)
 }
@@ -253,8 +242,8 @@ pub fn open_output(path: &[u8]) -> Option<OwnedFd> {
 
 /// Our process id.
 #[must_use]
-pub fn process_id() -> i32 {
-    rustix::process::getpid().as_raw_nonzero().get()
+pub fn process_id() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
 /// Writes one line. A failure has nobody to be told to.

@@ -23,29 +23,58 @@ pub fn needed_version<'i>(
     dynamic: &DynamicInfo,
     index: u32,
 ) -> Result<Option<VersionRef<'i>>, Problem<'static>> {
-    let (Some(versym), Some((verneed, files))) = (dynamic.versym, dynamic.verneed) else {
-        return Ok(None);
-    };
-    let outside = |table, vaddr| Problem::OutsideImage { table, vaddr };
+    let (Some(versym), Some(_)) = (dynamic.versym, dynamic.verneed) else { return Ok(None) };
     let wanted = versym_entry(image, versym, index)? & consts::VERSYM_VERSION;
     if wanted <= consts::VER_NDX_GLOBAL {
         return Ok(None);
     }
-    let mut at = verneed;
+    let asked = |_: &Verneed, aux: &Vernaux| Ok(aux.vna_other & consts::VERSYM_VERSION == wanted);
+    match find_needed(image, dynamic, asked)? {
+        Some((file, aux)) => version_ref(image, dynamic, &file, &aux).map(Some),
+        // A version that the object defines itself.
+        None => Ok(None),
+    }
+}
+
+/// The names behind an entry of DT_VERNEED.
+fn version_ref<'i>(
+    image: &'i impl Image,
+    dynamic: &DynamicInfo,
+    file: &Verneed,
+    aux: &Vernaux,
+) -> Result<VersionRef<'i>, Problem<'static>> {
+    let version = dynamic.strings.get(image, u64::from(aux.vna_name))?;
+    let file = dynamic.strings.get(image, u64::from(file.vn_file))?;
+    Ok(VersionRef { file, version })
+}
+
+/// The first entry of DT_VERNEED that `wanted` says yes to.
+fn find_needed<'p>(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    mut wanted: impl FnMut(&Verneed, &Vernaux) -> Result<bool, Problem<'p>>,
+) -> Result<Option<(Verneed, Vernaux)>, Problem<'p>> {
+    let Some((mut at, files)) = dynamic.verneed else { return Ok(None) };
+    let outside = |vaddr| Problem::OutsideImage { table: Table::Verneed, vaddr };
     // Both loops end by the counts that the tables state; offsets of zero end them sooner.
     for _ in 0..files {
-        let file: Verneed = image.get(at).ok_or(outside(Table::Verneed, at))?;
-        if let Some(name) = find_aux(image, at, &file, wanted)? {
-            let version = dynamic.strings.get(image, u64::from(name))?;
-            let file = dynamic.strings.get(image, u64::from(file.vn_file))?;
-            return Ok(Some(VersionRef { file, version }));
+        let file: Verneed = image.get(at).ok_or(outside(at))?;
+        let mut aux_at = at.checked_add(u64::from(file.vn_aux)).ok_or(outside(at))?;
+        for _ in 0..file.vn_cnt {
+            let aux: Vernaux = image.get(aux_at).ok_or(outside(aux_at))?;
+            if wanted(&file, &aux)? {
+                return Ok(Some((file, aux)));
+            }
+            if aux.vna_next == 0 {
+                break;
+            }
+            aux_at = aux_at.checked_add(u64::from(aux.vna_next)).ok_or(outside(aux_at))?;
         }
         if file.vn_next == 0 {
             break;
         }
-        at = at.checked_add(u64::from(file.vn_next)).ok_or(outside(Table::Verneed, at))?;
+        at = at.checked_add(u64::from(file.vn_next)).ok_or(outside(at))?;
     }
-    // A version that the object defines itself.
     Ok(None)
 }
 
@@ -136,48 +165,11 @@ pub fn for_each_needed<'i, 'p>(
     dynamic: &DynamicInfo,
     mut visit: impl FnMut(VersionRef<'i>, bool) -> Result<(), Problem<'p>>,
 ) -> Result<(), Problem<'p>> {
-    let Some((mut at, files)) = dynamic.verneed else { return Ok(()) };
-    let outside = |vaddr| Problem::OutsideImage { table: Table::Verneed, vaddr };
-    for _ in 0..files {
-        let file: Verneed = image.get(at).ok_or(outside(at))?;
-        let name = dynamic.strings.get(image, u64::from(file.vn_file))?;
-        let mut aux_at = at.checked_add(u64::from(file.vn_aux)).ok_or(outside(at))?;
-        for _ in 0..file.vn_cnt {
-            let aux: Vernaux = image.get(aux_at).ok_or(outside(aux_at))?;
-            let version = dynamic.strings.get(image, u64::from(aux.vna_name))?;
-            visit(VersionRef { file: name, version }, aux.vna_flags & consts::VER_FLG_WEAK != 0)?;
-            if aux.vna_next == 0 {
-                break;
-            }
-            aux_at = aux_at.checked_add(u64::from(aux.vna_next)).ok_or(outside(aux_at))?;
-        }
-        if file.vn_next == 0 {
-            break;
-        }
-        at = at.checked_add(u64::from(file.vn_next)).ok_or(outside(at))?;
-    }
-    Ok(())
-}
-
-fn find_aux(
-    image: &impl Image,
-    file_at: Vaddr,
-    file: &Verneed,
-    wanted: u16,
-) -> Result<Option<u32>, Problem<'static>> {
-    let outside = Problem::OutsideImage { table: Table::Verneed, vaddr: file_at };
-    let mut at = file_at.checked_add(u64::from(file.vn_aux)).ok_or(outside)?;
-    for _ in 0..file.vn_cnt {
-        let aux: Vernaux = image.get(at).ok_or(outside)?;
-        if aux.vna_other & consts::VERSYM_VERSION == wanted {
-            return Ok(Some(aux.vna_name));
-        }
-        if aux.vna_next == 0 {
-            break;
-        }
-        at = at.checked_add(u64::from(aux.vna_next)).ok_or(outside)?;
-    }
-    Ok(None)
+    let all = |file: &Verneed, aux: &Vernaux| {
+        let needed = version_ref(image, dynamic, file, aux)?;
+        visit(needed, aux.vna_flags & consts::VER_FLG_WEAK != 0).map(|()| false)
+    };
+    find_needed(image, dynamic, all).map(|_| ())
 }
 
 #[cfg(test)]

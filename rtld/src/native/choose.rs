@@ -9,7 +9,7 @@ use crate::error::Escaped;
 use crate::load::map_object;
 use crate::report::{Category, Trace};
 use crate::resolve::needs_libc;
-use crate::seam::AddressSpace;
+use crate::seam::{AddressSpace, FileInfo};
 use crate::search::{entries, expand, is_path};
 
 /// Where native libraries are looked for to tell their libc.
@@ -25,6 +25,9 @@ pub struct Places<'p> {
     pub secure: bool,
 }
 
+/// A libc, and its ld.so, opened.
+pub type Chosen<F> = (Libc, (F, FileInfo));
+
 /// Tells which libc serves `libraries`; `None` if the machine has none.
 ///
 /// Where there is one libc, it is that. Where there are both, the first library that LD_LIBRARY_PATH, the
@@ -37,15 +40,28 @@ pub fn choose<S: AddressSpace>(
     places: &Places<'_>,
     page: PageSize,
     trace: Trace,
+) -> Result<Option<Chosen<S::File>>, OutOfMemory> {
+    let [gnu, musl] = Libc::ALL.map(|libc| sys.open(libc.interpreter().as_bytes()).ok());
+    Ok(match (gnu, musl) {
+        (Some(gnu), Some(musl)) => Some(match named(sys, arena, libraries, places, page, trace)? {
+            Some(Libc::Musl) => (Libc::Musl, musl),
+            Some(Libc::Gnu) | None => (Libc::Gnu, gnu),
+        }),
+        (Some(gnu), None) => Some((Libc::Gnu, gnu)),
+        (None, Some(musl)) => Some((Libc::Musl, musl)),
+        (None, None) => None,
+    })
+}
+
+/// The libc that the first of `libraries` that can be found is built for.
+fn named<S: AddressSpace>(
+    sys: &S,
+    arena: &Arena,
+    libraries: &[&[u8]],
+    places: &Places<'_>,
+    page: PageSize,
+    trace: Trace,
 ) -> Result<Option<Libc>, OutOfMemory> {
-    let present = |libc: Libc| sys.open(libc.interpreter().as_bytes()).is_ok();
-    let [gnu, musl] = Libc::ALL.map(present);
-    match (gnu, musl) {
-        (true, true) => {}
-        (true, false) => return Ok(Some(Libc::Gnu)),
-        (false, true) => return Ok(Some(Libc::Musl)),
-        (false, false) => return Ok(None),
-    }
     let judge = |path: &[u8]| -> Option<Libc> {
         let (file, info) = sys.open(path).ok()?;
         // What can not be mapped is for libc's ld.so to complain about.
@@ -71,5 +87,5 @@ pub fn choose<S: AddressSpace>(
             }
         }
     }
-    Ok(Some(Libc::Gnu))
+    Ok(None)
 }

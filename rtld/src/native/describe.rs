@@ -1,7 +1,7 @@
 //! A template in words, for LD_SLUL_DEBUG=libc.
 #![forbid(unsafe_code)]
 
-use libc_template::{LIBC_SONAME, LOADER_IMPORTS};
+use libc_template::LOADER_IMPORTS;
 
 use crate::addr::{RuntimeAddr, to_usize};
 use crate::elf::consts;
@@ -14,11 +14,8 @@ use crate::report::{Category, Trace};
 pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place<'o>, trace: Trace) {
     let line = |text: core::fmt::Arguments<'_>| trace.line(Category::Libc, format_args!("template: {text}"));
     line(format_args!("interpreter {}", parts.interpreter));
-    for name in parts.libraries.iter().chain(parts.extra_libraries) {
+    for name in parts.needed() {
         line(format_args!("needed {}", Escaped(name)));
-    }
-    if !parts.libraries.contains(&LIBC_SONAME) {
-        line(format_args!("needed {}", Escaped(LIBC_SONAME)));
     }
     if let Some((tag, list)) = parts.search {
         let name = if tag == consts::DT_RPATH { "DT_RPATH" } else { "DT_RUNPATH" };

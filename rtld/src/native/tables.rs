@@ -8,7 +8,7 @@ use crate::version::VersionRef;
 
 /// Address of a table that ld.so will read, and in part write.
 pub(super) fn address_of(table: &[u8]) -> RuntimeAddr {
-    RuntimeAddr(from_usize(table.as_ptr().expose_provenance()))
+    RuntimeAddr::of(table)
 }
 
 /// A table being written.

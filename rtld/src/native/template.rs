@@ -88,6 +88,15 @@ pub struct Parts<'p, 'a> {
     pub hook: RuntimeAddr,
 }
 
+impl<'p> Parts<'p, '_> {
+    /// DT_NEEDED of the template: the program's in link order, what that libc needs besides, libc itself last.
+    pub(super) fn needed(&self) -> impl Iterator<Item = &'p [u8]> + use<'p> {
+        let libraries = self.libraries;
+        let rest = self.extra_libraries.iter().copied().chain([LIBC_SONAME]);
+        libraries.iter().copied().chain(rest.filter(|name| !libraries.contains(name)))
+    }
+}
+
 /// A finished template.
 #[derive(Clone, Copy, Debug)]
 pub struct Template<'a> {
@@ -145,14 +154,12 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn libraries(&mut self) -> Result<(), OutOfMemory> {
-        let Parts { libraries, extra_libraries, search, .. } = *self.parts;
-        let libc = Some(LIBC_SONAME).filter(|libc| !libraries.contains(libc));
-        let extra = extra_libraries.iter().copied().filter(|name| !libraries.contains(name));
-        for name in libraries.iter().copied().chain(extra).chain(libc) {
+        let parts = self.parts;
+        for name in parts.needed() {
             let offset = self.strings.add(name)?;
             self.entry(consts::DT_NEEDED, offset.into())?;
         }
-        if let Some((tag, list)) = search {
+        if let Some((tag, list)) = parts.search {
             let offset = self.strings.add(list)?;
             self.entry(tag, offset.into())?;
         }

@@ -130,7 +130,7 @@ fn where_the_object_itself_led_to_them_alone_it_is_an_error() {
     }
     let mut scene = Scene::new(&program_needing(&["x"])).library_path("/a");
     scene.os.file("/a/x", &foreign());
-    assert_eq!(*scene.relocate().unwrap().natives().libraries, [b"x"], "LD_LIBRARY_PATH is not its fault");
+    assert_eq!(*scene.seal().unwrap().natives.libraries, [b"x"], "LD_LIBRARY_PATH is not its fault");
     let mut scene = Scene::new(&program_needing(&["/a/x"]));
     scene.os.file("/a/x", &foreign());
     assert_eq!(refused(scene.load()), ("/a/x", Problem::Machine(183)));

@@ -136,5 +136,5 @@ unsafe fn replace(place: RuntimeAddr, stub: RuntimeAddr, new: u64) {
 
 /// Where [`ADDRESSES`] is, for the template.
 pub(crate) fn addresses() -> RuntimeAddr {
-    RuntimeAddr(from_usize(ADDRESSES.load(Ordering::Relaxed).expose_provenance()))
+    RuntimeAddr::of(ADDRESSES.load(Ordering::Relaxed))
 }

@@ -28,7 +28,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use libc_template::{is_masked_variable, is_unsecure_variable};
-use rtld::addr::from_usize;
+use rtld::addr::RuntimeAddr;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
@@ -37,11 +37,11 @@ use rtld::native::choose::{Places, choose};
 use rtld::native::template::Template;
 use rtld::plan::Protection;
 use rtld::report::Category;
-use rtld::seam::{Files, Image};
+use rtld::seam::Image;
 use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
-use super::process::{Process, finalise, now};
+use super::process::{Process, clock, finalise};
 use super::{binding, debugger, kernel, start, template};
 
 /// libc is not there.
@@ -173,7 +173,7 @@ struct Prepared {
 impl Prepared {
     /// Chooses a libc, maps its ld.so, writes the template.
     fn new(process: &'static Process) -> Result<Self, Error<'static>> {
-        let began = now();
+        let began = clock(process.trace);
         let program = process.sealed.namespace.module(0);
         if process.settings.never_bogomap {
             return Err(Problem::NeverBogomap).of(program.path);
@@ -188,10 +188,8 @@ impl Prepared {
         let natives = &process.sealed.natives;
         let (page, trace) = (process.page, process.trace);
         let libc = choose(&Linux, process.arena, &natives.libraries, &places, page, trace).of(program.path)?;
-        let libc = libc.ok_or(Problem::NoLibc).of(program.path)?;
-        let path = libc.interpreter().as_bytes();
-        let (file, info) = Linux.open(path).of(path)?;
-        let mapped = map_object(&Linux, &file, &info, page).of(path)?;
+        let (libc, (file, info)) = libc.ok_or(Problem::NoLibc).of(program.path)?;
+        let mapped = map_object(&Linux, &file, &info, page).of(libc.interpreter().as_bytes())?;
         let bias = mapped.image.bias();
         trace.line(Category::Libc, format_args!("bringing in {}, load bias {:#x}", libc.interpreter(), bias.0));
         let (template, snapshot) = template::write(process, libc, &mapped, search).of(program.path)?;
@@ -219,9 +217,9 @@ impl Prepared {
         }
         // From here on nothing fails: ld.so's memory is its own for good.
         let _ = ManuallyDrop::new(image);
-        let template_entry = (start::template_entry as *const ()).expose_provenance();
+        let template_entry = RuntimeAddr::of(start::template_entry as *const ()).0;
         let (phdr, phnum) = (template.phdr_address().0, template.phdr_count());
-        let values = libc_values(phdr, phnum, base, from_usize(template_entry));
+        let values = libc_values(phdr, phnum, base, template_entry);
         // SAFETY: we bring libc in; without a gap, and so a copy of the block, a process has no native needs.
         entering.masked = unsafe {
             process.block.give_away(|words, layout| make_libcs(process, words, layout, masked, &values))
@@ -247,7 +245,7 @@ fn make_libcs(
     values: &[(u32, u64)],
 ) -> &'static [(usize, u64)] {
     static EMPTY: [u8; 2] = *b"=\0";
-    let empty = from_usize((&raw const EMPTY).expose_provenance());
+    let empty = RuntimeAddr::of(&raw const EMPTY).0;
     let mut count = 0usize;
     if process.secure {
         layout.remove_variables(words, |address| kernel::is_variable(address, is_unsecure_variable));
@@ -311,7 +309,7 @@ pub(crate) extern "C" fn hook() {
     binding::seal_again(process, false);
     register_finalisers();
     BOUND.store(true, Ordering::Release);
-    HOOKED.store(now(), Ordering::Relaxed);
+    HOOKED.store(clock(process.trace), Ordering::Relaxed);
     set_signal_mask(entering.signals);
 }
 
@@ -336,7 +334,7 @@ impl Escaped {
         debugger::announce_libc(process, template.debug_slot());
         let trace = process.trace;
         if trace.wants(Category::Timings) {
-            let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), now());
+            let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));
             let bound = hooked.saturating_sub(began);
             let started = ended.saturating_sub(hooked);
             trace.line(

@@ -2,7 +2,7 @@
 //! kernel would have made for that program.
 
 use linux_raw_sys::auxvec;
-use rtld::addr::{LoadBias, RuntimeAddr, from_usize};
+use rtld::addr::RuntimeAddr;
 use rtld::arena::Arena;
 use rtld::command_line::{HELP, Mistake, Request, Run, parse};
 use rtld::error::{Error, Escaped, OfObject, Problem};
@@ -51,13 +51,11 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
     let name = block.argument_address(index);
     let first = argv0.map_or(name, |index| block.argument_address(index));
     block.drop_arguments(index, first);
-    let own = start::own_header().as_ptr().expose_provenance();
-    let at = |bias: LoadBias, vaddr| RuntimeAddr(bias.runtime(vaddr).0).0;
     block.patch(&[
-        (auxvec::AT_PHDR, at(bias, phdr)),
+        (auxvec::AT_PHDR, bias.runtime(phdr).0),
         (auxvec::AT_PHNUM, headers.phnum.into()),
-        (auxvec::AT_ENTRY, at(bias, entry)),
-        (auxvec::AT_BASE, from_usize(own)),
+        (auxvec::AT_ENTRY, bias.runtime(entry).0),
+        (auxvec::AT_BASE, RuntimeAddr::of(start::own_header().as_ptr()).0),
         (auxvec::AT_EXECFN, name),
     ]);
     Ok(Direct { program: Present { path, image, plan }, path: absolute, library_path })

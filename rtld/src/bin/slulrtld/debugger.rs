@@ -11,7 +11,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-use rtld::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::addr::{RuntimeAddr, to_usize};
 use rtld::arena::OutOfMemory;
 use rtld::seam::Image;
 
@@ -72,7 +72,7 @@ struct LinkMap {
 
 /// Address of `_r_debug`.
 pub(crate) fn address() -> RuntimeAddr {
-    RuntimeAddr(from_usize((&raw const _r_debug).expose_provenance()))
+    RuntimeAddr::of(&raw const _r_debug)
 }
 
 /// Sets what both lists have in common, and says that a change is coming.

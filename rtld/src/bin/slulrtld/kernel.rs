@@ -1,7 +1,7 @@
 //! What the kernel handed over: the block, and the addresses in it.
 //!
 //! # Safety
-//! This file exists because the kernel hands over addresses as numbers. It is the only place where numbers
+//! This file exists because the kernel hands over addresses as numbers. It is the only place where the kernel's numbers
 //! become pointers: the block, its strings, the program's headers. All of them live as long as the process.
 #![allow(unsafe_code)]
 
@@ -41,11 +41,17 @@ impl Block {
 
     /// Its words.
     ///
-    /// Nobody else writes them: until libc is brought in, only [`Block::remove_variables`], which takes the block
-    /// mutably; after that nothing here reads them any more.
+    /// Nobody else writes them: until libc is brought in, only [`Block::edit`], which takes the block mutably; after
+    /// that nothing here reads them any more.
     pub(crate) fn words(&self) -> &[u64] {
         // SAFETY: the block's words, as above.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.layout.end) }
+    }
+
+    /// Its words and its layout, to edit while the block is the loader's.
+    fn edit(&mut self) -> (&mut [u64], &mut Layout) {
+        // SAFETY: the block's words, borrowed mutably as `self` is.
+        (unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) }, &mut self.layout)
     }
 
     /// Where its parts are.
@@ -85,9 +91,8 @@ impl Block {
 
     /// Removes variables; see [`Layout::remove_variables`].
     pub(crate) fn remove_variables(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
-        // SAFETY: the block's words, borrowed mutably as `self` is.
-        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
-        self.layout.remove_variables(words, |address| is_variable(address, &unwanted));
+        let (words, layout) = self.edit();
+        layout.remove_variables(words, |address| is_variable(address, &unwanted));
     }
 
     /// The strings of argv.
@@ -104,16 +109,14 @@ impl Block {
 
     /// Removes arguments; see [`Layout::drop_arguments`].
     pub(crate) fn drop_arguments(&mut self, count: usize, first: u64) {
-        // SAFETY: the block's words, borrowed mutably as `self` is.
-        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
-        self.layout.drop_arguments(words, count, first);
+        let (words, layout) = self.edit();
+        layout.drop_arguments(words, count, first);
     }
 
     /// Replaces values of the auxiliary vector.
     pub(crate) fn patch(&mut self, values: &[(u32, u64)]) {
-        // SAFETY: the block's words, borrowed mutably as `self` is.
-        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
-        self.layout.patch(words, values);
+        let (words, layout) = self.edit();
+        layout.patch(words, values);
     }
 
     /// Address of its first word.
@@ -257,7 +260,7 @@ pub(crate) fn can_write(address: u64) -> bool {
 /// The loader itself, as the kernel mapped it; `path` is what the program calls it.
 pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Problem<'static>> {
     let header = start::own_header();
-    let address = RuntimeAddr(from_usize(header.as_ptr().expose_provenance()));
+    let address = RuntimeAddr::of(header.as_ptr());
     // SAFETY: the loader's ELF header, of the size that the format gives it.
     let bytes = unsafe { slice::from_raw_parts(header.as_ptr(), size::EHDR) };
     let ehdr = Ehdr::decode(bytes);

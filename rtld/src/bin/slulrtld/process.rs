@@ -83,8 +83,11 @@ pub(crate) struct Process {
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
-/// Nanoseconds of CLOCK_MONOTONIC.
-pub(crate) fn now() -> u64 {
+/// Nanoseconds of CLOCK_MONOTONIC, if somebody wants to know how long things take; otherwise 0, and no system call.
+pub(crate) fn clock(trace: Trace) -> u64 {
+    if !trace.wants(Category::Timings) {
+        return 0;
+    }
     let mut time = [0u64; 2];
     const CLOCK_MONOTONIC: usize = 1;
     let number = linux_raw_sys::general::__NR_clock_gettime;
@@ -117,12 +120,12 @@ impl Process {
             block.remove_variables(rtld::handoff::is_unsafe_variable);
         }
         let arena = new_arena().of(block.exec_path())?;
-        let itself = block.auxiliary().entry() == Some(RuntimeAddr(start::own_entry()));
+        let itself = block.auxiliary().entry() == Some(start::own_entry());
         let direct = if itself { Some(command::obey(&mut block, arena)?) } else { None };
         let path = block.exec_path();
         let settings = if secure { Settings::default() } else { Settings::from_environment(block.environment()) };
         let trace = trace::set_up(&settings, arena);
-        let began = if trace.wants(Category::Timings) { now() } else { 0 };
+        let began = clock(trace);
         let page = block.auxiliary().page_size();
         let (program, program_path, library_path) = match direct {
             Some(Direct { program, path, library_path }) => (program, path, library_path),
@@ -292,7 +295,7 @@ impl Process {
             self.initialise(self.sealed.namespace.module(index));
         }
         if self.trace.wants(Category::Timings) {
-            let spent = now().saturating_sub(self.began);
+            let spent = clock(self.trace).saturating_sub(self.began);
             self.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
         }
         let note = self.sealed.namespace.module(0).note;

@@ -95,7 +95,6 @@ pub(crate) fn write(
     let names = ld_so.image.bytes(strings.vaddr, strings.size).unwrap_or_default();
     let merged = names.windows(MERGED_GLIBC_VERSION.len()).any(|name| name == MERGED_GLIBC_VERSION);
     let split = libc == Libc::Gnu && !merged;
-    let address = |pointer: *const ()| RuntimeAddr(from_usize(pointer.expose_provenance()));
     let parts = Parts {
         bias: namespace.module(0).image.bias(),
         phdrs: &phdrs,
@@ -106,10 +105,10 @@ pub(crate) fn write(
         imports: &natives.imports,
         bindings: &bindings,
         targets: binding::addresses(),
-        loader_targets: address((&raw const start::LOADER_TARGETS).cast()),
+        loader_targets: RuntimeAddr::of(&raw const start::LOADER_TARGETS),
         exports: &exports,
         tls,
-        hook: address(bogomap::preinit as *const ()),
+        hook: RuntimeAddr::of(bogomap::preinit as *const ()),
     };
     if process.trace.wants(Category::Libc) {
         describe(&parts, |at| locate(process, at), process.trace);
@@ -125,7 +124,7 @@ fn snapshot_buffer(
     live: &ThreadLocal,
 ) -> Result<(NonNull<u8>, RuntimeAddr), OutOfMemory> {
     let buffer = process.arena.bytes(live.size.saturating_add(live.align), 16)?;
-    let start = RuntimeAddr(from_usize(buffer.as_mut_ptr().expose_provenance()));
+    let start = RuntimeAddr::of(buffer.as_mut_ptr());
     let position = match libc {
         Libc::Gnu => process.sealed.namespace.module(0).image.bias().vaddr(start).0,
         Libc::Musl => start.0,

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use rtld::arena::Arena;
 use rtld::invocation::Settings;
-use rtld::report::{Line, Trace};
+use rtld::report::{Trace, decimal};
 use rtld::sys;
 
 /// Path of the output file, process id included; null for standard error.
@@ -25,10 +25,9 @@ fn write(line: &[u8]) {
 pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
     let Some(subjects) = settings.debug else { return Trace::OFF };
     if let Some(path) = settings.debug_output {
-        // A line's formatter serves for the number as well; without memory the trace goes to stderr.
-        let mut digits = Line::new(format_args!("{}", sys::process_id()));
-        let digits = digits.as_bytes().strip_prefix(b"slulrtld: ").unwrap_or_default();
-        let digits = digits.strip_suffix(b"\n").unwrap_or_default();
+        // Without memory the trace goes to stderr.
+        let mut digits = [0u8; 10];
+        let digits = decimal(sys::process_id(), &mut digits);
         let published = arena.concat(&[path, b".", digits]).and_then(|path| arena.put(path));
         if let Ok(path) = published {
             OUTPUT.store(path, Ordering::Release);

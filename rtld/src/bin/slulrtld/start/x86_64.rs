@@ -219,8 +219,7 @@ unsafe extern "C" {
 
 /// Code that relocated words may refer to.
 pub(crate) fn code() -> LoaderCode {
-    let descriptor = (tls_descriptor as *const ()).expose_provenance() as u64;
-    LoaderCode { stubs: stubs(), tls_descriptor: RuntimeAddr(descriptor) }
+    LoaderCode { stubs: stubs(), tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()) }
 }
 
 /// Function of a TLS descriptor: answers in rax the offset that is the descriptor's argument. It is called with the
@@ -247,8 +246,8 @@ pub(crate) fn own_header() -> NonNull<u8> {
 }
 
 /// Address of the code that the kernel enters.
-pub(crate) fn own_entry() -> u64 {
-    (_start as *const ()).expose_provenance() as u64
+pub(crate) fn own_entry() -> RuntimeAddr {
+    RuntimeAddr::of(_start as *const ())
 }
 
 /// Where [`enter`] left its registers.

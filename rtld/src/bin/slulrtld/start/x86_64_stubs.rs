@@ -157,6 +157,5 @@ unsafe extern "C" {
 
 /// The first-call stubs.
 pub(crate) fn stubs() -> Stubs {
-    let start = RuntimeAddr((&raw const slul_stubs).expose_provenance() as u64);
-    Stubs { start, layout: STUBS }
+    Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS }
 }
