@@ -39,6 +39,36 @@ __attribute__((noreturn)) void slul_exit(int status);
 /* The value of an auxiliary vector entry as the kernel passed it; 0 if there is none. */
 unsigned long slul_getauxval(unsigned long type);
 
+/* What slul_dlopen() is asked for; the values are those of <dlfcn.h> on Linux. */
+#define SLUL_RTLD_LAZY     1      /* libraries are relocated at once all the same (POSIX leaves it open when) */
+#define SLUL_RTLD_NOW      2
+#define SLUL_RTLD_NOLOAD   4      /* only what is there already: NULL, and no error, if it is not */
+#define SLUL_RTLD_DEEPBIND 8      /* its own definitions, and those of what it needs, come first */
+#define SLUL_RTLD_GLOBAL   0x100  /* libraries opened later, and slul_dlsym(SLUL_RTLD_DEFAULT, ...), find its symbols */
+#define SLUL_RTLD_LOCAL    0
+#define SLUL_RTLD_NODELETE 0x1000 /* stays mapped when it is closed */
+#define SLUL_RTLD_DEFAULT  ((void *)0)
+#define SLUL_RTLD_NEXT     ((void *)-1)
+
+/* Opens a library without libc, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is.
+ * NULL or "" is the program. The handle points to the library's `struct link_map`, whose first word is the load bias.
+ * NULL if it fails. From several threads, one open or close happens at a time; initialisers and finalisers may open and
+ * close, too. Callbacks of dl_iterate_phdr may not. */
+void *slul_dlopen(const char *name, int flags);
+
+/* The address of a symbol, as dlsym(3): in the library and then in what it needs; in the scope of the caller; or behind
+ * the caller in it. NULL if nobody has it, or if NULL is its value: slul_dlerror() tells. */
+void *slul_dlsym(void *handle, const char *name);
+
+/* Closes a library, as dlclose(3): 0, or -1 if the handle is none. When nothing has it open, needs it, or is bound to it
+ * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if it
+ * has thread-local storage, defines a unique symbol (STB_GNU_UNIQUE), was linked with -z nodelete, or the program is
+ * bound to it, by slul_dlsym(SLUL_RTLD_DEFAULT, ...) for instance. Libraries of the start always stay. */
+int slul_dlclose(void *handle);
+
+/* What went wrong last in the calling thread, once; NULL if nothing did since. */
+const char *slul_dlerror(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -38,10 +38,17 @@ impl Chunk {
     }
 }
 
+/// What stands at the start of each piece of memory from the source: the piece before it, and its own size in bytes.
+struct Piece {
+    before: Option<NonNull<Piece>>,
+    size: usize,
+}
+
 /// A bump arena. What it hands out lives as long as the borrow of the arena.
 pub struct Arena {
     source: Source,
     chunk: Cell<Chunk>,
+    pieces: Cell<Option<NonNull<Piece>>>,
 }
 
 /// What the first request takes from the source, in bytes. A start with a few libraries fits.
@@ -51,7 +58,7 @@ impl Arena {
     /// An arena that holds nothing yet and asks `source` when it needs memory.
     #[must_use]
     pub const fn new(source: Source) -> Self {
-        Self { source, chunk: Cell::new(Chunk { next: NonNull::dangling(), left: 0 }) }
+        Self { source, chunk: Cell::new(Chunk { next: NonNull::dangling(), left: 0 }), pieces: Cell::new(None) }
     }
 
     /// An arena at the start of `memory`, of which the rest is its first chunk. `None` if it does not fit.
@@ -60,13 +67,39 @@ impl Arena {
     /// `memory` is as a [`Source`] would give it.
     #[must_use]
     pub unsafe fn in_memory(memory: NonNull<[u8]>, source: Source) -> Option<&'static Self> {
-        let chunk = Chunk { next: memory.cast(), left: memory.len() };
+        let (piece, chunk) = Self::begin(memory, None)?;
         let (place, rest) = chunk.carve(size_of::<Self>(), align_of::<Self>())?;
         let place = place.cast::<Self>();
         // SAFETY: aligned, within the memory, and not part of what the arena hands out.
-        unsafe { place.write(Self { source, chunk: Cell::new(rest) }) };
+        unsafe { place.write(Self { source, chunk: Cell::new(rest), pieces: Cell::new(Some(piece)) }) };
         // SAFETY: just written; valid for as long as the process lives.
         Some(unsafe { place.as_ref() })
+    }
+
+    /// Makes fresh memory a piece, and the rest of it a chunk.
+    fn begin(memory: NonNull<[u8]>, before: Option<NonNull<Piece>>) -> Option<(NonNull<Piece>, Chunk)> {
+        let chunk = Chunk { next: memory.cast(), left: memory.len() };
+        let (place, rest) = chunk.carve(size_of::<Piece>(), align_of::<Piece>())?;
+        let place = place.cast::<Piece>();
+        // SAFETY: aligned, within the memory, and not part of what the arena hands out.
+        unsafe { place.write(Piece { before, size: memory.len() }) };
+        Some((place, rest))
+    }
+
+    /// Gives all memory back, by `free`, which undoes what the source has done.
+    ///
+    /// # Safety
+    /// Nothing that the arena has handed out is used any more, nor is the arena itself. `free` takes what the source, or
+    /// whoever made the first piece, has given.
+    pub unsafe fn release(&self, free: unsafe fn(NonNull<[u8]>)) {
+        let mut last = self.pieces.get();
+        while let Some(piece) = last {
+            // SAFETY: a piece that was not given back yet. The arena itself is in the first, and that is the last here.
+            let Piece { before, size } = unsafe { piece.read() };
+            last = before;
+            // SAFETY: the whole of what the source gave; by the caller, nobody uses it.
+            unsafe { free(NonNull::slice_from_raw_parts(piece.cast(), size)) };
+        }
     }
 
     #[inline(never)]
@@ -75,9 +108,11 @@ impl Arena {
             self.chunk.set(rest);
             return Ok(taken);
         }
-        let wanted = size.checked_add(align).ok_or(OutOfMemory(size))?.max(CHUNK);
+        let wanted = size.checked_add(align).and_then(|size| size.checked_add(size_of::<Piece>()));
+        let wanted = wanted.ok_or(OutOfMemory(size))?.max(CHUNK);
         let fresh = (self.source)(wanted).ok_or(OutOfMemory(wanted))?;
-        let chunk = Chunk { next: fresh.cast(), left: fresh.len() };
+        let (piece, chunk) = Self::begin(fresh, self.pieces.get()).ok_or(OutOfMemory(size))?;
+        self.pieces.set(Some(piece));
         let (taken, rest) = chunk.carve(size, align).ok_or(OutOfMemory(size))?;
         self.chunk.set(rest);
         Ok(taken)
@@ -177,6 +212,49 @@ impl<'a, T> List<'a, T> {
         unsafe { place.write(value) };
         self.len = self.len.saturating_add(1);
         Ok(())
+    }
+
+    /// Makes room for `len` values in all.
+    pub fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
+        while self.capacity < len {
+            self.grow()?;
+        }
+        Ok(())
+    }
+
+    /// Appends `value` until there are `len` values.
+    pub fn resize(&mut self, len: usize, value: T) -> Result<(), OutOfMemory>
+    where
+        T: Copy,
+    {
+        while self.len < len {
+            self.push(value)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the first `len` values at most.
+    pub fn truncate(&mut self, len: usize)
+    where
+        T: Copy,
+    {
+        self.len = self.len.min(len);
+    }
+
+    /// Keeps the values that `keep` says yes to, in their order.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool)
+    where
+        T: Copy,
+    {
+        let mut kept = 0;
+        for index in 0..self.len {
+            let Some(&value) = self.get(index).filter(|&value| keep(value)) else { continue };
+            if let Some(place) = self.get_mut(kept) {
+                *place = value;
+            }
+            kept = kept.saturating_add(1);
+        }
+        self.len = kept;
     }
 
     #[cold]

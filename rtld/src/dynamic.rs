@@ -159,6 +159,8 @@ pub struct DynamicInfo {
     pub init: Option<Vaddr>,
     /// DT_INIT_ARRAY.
     pub init_array: Entries<u64>,
+    /// DT_PREINIT_ARRAY; means something in a program only.
+    pub preinit_array: Entries<u64>,
     /// DT_FINI.
     pub fini: Option<Vaddr>,
     /// DT_FINI_ARRAY.
@@ -169,6 +171,10 @@ pub struct DynamicInfo {
     pub rpath: Option<u64>,
     /// DT_RUNPATH, an offset in the string table.
     pub runpath: Option<u64>,
+    /// DT_SYMBOLIC or DF_SYMBOLIC: its references are looked up in itself first.
+    pub symbolic: bool,
+    /// DT_FLAGS_1.
+    pub flags_1: u64,
     /// Where the value of DT_DEBUG is to be written.
     pub debug: Option<Vaddr>,
 }
@@ -213,6 +219,7 @@ struct Seen {
     jmprel: Parts,
     relr: Parts,
     init_array: Parts,
+    preinit_array: Parts,
     fini_array: Parts,
     verneed: Parts,
     verdef: Parts,
@@ -236,6 +243,8 @@ impl Seen {
             consts::DT_RELRENT => &mut self.relr.entry,
             consts::DT_INIT_ARRAY => &mut self.init_array.addr,
             consts::DT_INIT_ARRAYSZ => &mut self.init_array.size,
+            consts::DT_PREINIT_ARRAY => &mut self.preinit_array.addr,
+            consts::DT_PREINIT_ARRAYSZ => &mut self.preinit_array.size,
             consts::DT_FINI_ARRAY => &mut self.fini_array.addr,
             consts::DT_FINI_ARRAYSZ => &mut self.fini_array.size,
             consts::DT_VERNEED => &mut self.verneed.addr,
@@ -254,11 +263,13 @@ impl DynamicInfo {
     /// Refuses by name what this loader does not do, in an object that it is to run.
     pub fn require_supported(&self, image: &impl Image) -> Result<(), Problem<'static>> {
         for (tag, name) in REFUSED {
-            // DT_PREINIT_ARRAYSZ of 0 and flags without DF_TEXTREL ask for nothing.
+            // A size of 0 and flags without these ask for nothing.
             let asked = |value: u64| match tag {
                 consts::DT_FLAGS => value & DF_TEXTREL != 0,
+                consts::DT_FLAGS_1 if name == "DF_1_INITFIRST" => value & DF_1_INITFIRST != 0,
+                consts::DT_FLAGS_1 => value & DF_1_INTERPOSE != 0,
                 consts::DT_PLTREL => value != consts::DT_RELA,
-                consts::DT_PREINIT_ARRAYSZ | consts::DT_RELSZ => value != 0,
+                consts::DT_RELSZ => value != 0,
                 _ => true,
             };
             if self.values(image, tag).any(asked) {
@@ -303,6 +314,9 @@ impl DynamicInfo {
             consts::DT_SONAME => self.soname = Some(value),
             consts::DT_RPATH => self.rpath = Some(value),
             consts::DT_RUNPATH => self.runpath = Some(value),
+            DT_SYMBOLIC => self.symbolic = true,
+            consts::DT_FLAGS => self.symbolic |= value & DF_SYMBOLIC != 0,
+            consts::DT_FLAGS_1 => self.flags_1 = value,
             consts::DT_DEBUG => self.debug = vaddr.and_then(|vaddr| vaddr.checked_add(8)),
             _ => {}
         }
@@ -323,6 +337,7 @@ impl DynamicInfo {
         self.jmprel = seen.jmprel.table(image, Table::JmpRel)?;
         self.relr = seen.relr.table(image, Table::Relr)?;
         self.init_array = seen.init_array.table(image, Table::InitArray)?;
+        self.preinit_array = seen.preinit_array.table(image, Table::PreinitArray)?;
         self.fini_array = seen.fini_array.table(image, Table::FiniArray)?;
         self.versym = seen.versym.map(Vaddr);
         self.verneed = seen.verneed.list(Table::Verneed)?;
@@ -339,18 +354,33 @@ impl DynamicInfo {
     }
 }
 
+/// The object's references are looked up in itself first (gABI, DT_FLAGS and, before it, a tag of its own).
+const DF_SYMBOLIC: u64 = 2;
+const DT_SYMBOLIC: u64 = 16;
+
 /// The object has text relocations (gABI, DT_FLAGS).
 const DF_TEXTREL: u64 = 4;
 
+/// Flags of DT_FLAGS_1 (Solaris, "Dynamic Section"; <elf.h>).
+const DF_1_INITFIRST: u64 = 0x20;
+const DF_1_INTERPOSE: u64 = 0x400;
+/// The object stays once it was opened.
+pub const DF_1_NODELETE: u64 = 8;
+/// The object is not to be opened at run time.
+pub const DF_1_NOOPEN: u64 = 0x40;
+/// The object is a program, though it can be mapped anywhere.
+pub const DF_1_PIE: u64 = 0x0800_0000;
+
 /// What is refused by name, rather than skipped.
-const REFUSED: [(u64, &str); 7] = [
+const REFUSED: [(u64, &str); 8] = [
     (consts::DT_RELSZ, "DT_REL"),
     (consts::DT_PLTREL, "DT_PLTREL of DT_REL"),
     (consts::DT_TEXTREL, "DT_TEXTREL"),
     (consts::DT_FLAGS, "DF_TEXTREL"),
     (consts::DT_FILTER, "DT_FILTER"),
     (consts::DT_AUXILIARY, "DT_AUXILIARY"),
-    (consts::DT_PREINIT_ARRAYSZ, "DT_PREINIT_ARRAY"),
+    (consts::DT_FLAGS_1, "DF_1_INITFIRST"),
+    (consts::DT_FLAGS_1, "DF_1_INTERPOSE"),
 ];
 
 /// A byte of DT_STRTAB.

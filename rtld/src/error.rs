@@ -9,97 +9,8 @@ use core::fmt;
 use crate::addr::{FileOffset, Vaddr};
 use crate::arena::OutOfMemory;
 pub use crate::errno::{Errno, OpenError};
+pub use crate::fault::{SegmentFault, Table};
 use crate::machine::{Machine, Native};
-
-/// Something of an object that is found through PT_DYNAMIC or a program header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// PT_DYNAMIC.
-    Dynamic,
-    /// DT_STRTAB and DT_STRSZ.
-    Strings,
-    /// DT_SYMTAB.
-    Symbols,
-    /// DT_GNU_HASH.
-    GnuHash,
-    /// DT_HASH.
-    Hash,
-    /// DT_RELA and DT_RELASZ.
-    Rela,
-    /// DT_JMPREL and DT_PLTRELSZ.
-    JmpRel,
-    /// DT_RELR and DT_RELRSZ.
-    Relr,
-    /// DT_INIT_ARRAY and DT_INIT_ARRAYSZ.
-    InitArray,
-    /// DT_FINI_ARRAY and DT_FINI_ARRAYSZ.
-    FiniArray,
-    /// DT_VERSYM.
-    Versym,
-    /// DT_VERNEED and DT_VERNEEDNUM.
-    Verneed,
-    /// DT_VERDEF and DT_VERDEFNUM.
-    Verdef,
-    /// PT_TLS.
-    TlsImage,
-    /// PT_GNU_RELRO.
-    Relro,
-    /// PT_NOTE.
-    Note,
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dynamic => "PT_DYNAMIC",
-            Self::Strings => "DT_STRTAB",
-            Self::Symbols => "DT_SYMTAB",
-            Self::GnuHash => "DT_GNU_HASH",
-            Self::Hash => "DT_HASH",
-            Self::Rela => "DT_RELA",
-            Self::JmpRel => "DT_JMPREL",
-            Self::Relr => "DT_RELR",
-            Self::InitArray => "DT_INIT_ARRAY",
-            Self::FiniArray => "DT_FINI_ARRAY",
-            Self::Versym => "DT_VERSYM",
-            Self::Verneed => "DT_VERNEED",
-            Self::Verdef => "DT_VERDEF",
-            Self::TlsImage => "PT_TLS",
-            Self::Relro => "PT_GNU_RELRO",
-            Self::Note => "PT_NOTE",
-        })
-    }
-}
-
-/// What is wrong with a PT_LOAD segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SegmentFault {
-    /// `p_vaddr + p_memsz` or `p_offset + p_filesz` does not fit in 64 bits.
-    Wraps,
-    /// `p_filesz` is larger than `p_memsz`.
-    FileLargerThanMemory,
-    /// `p_align` is not a power of two, or `p_vaddr` and `p_offset` differ modulo the page size.
-    Misaligned,
-    /// It begins before the end of the one before it.
-    Overlaps,
-    /// It is writable and executable.
-    WritableAndExecutable,
-    /// It ends in zeroed bytes within a page of the file, and is not writable.
-    ZeroesReadOnly,
-}
-
-impl fmt::Display for SegmentFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Wraps => "wraps around",
-            Self::FileLargerThanMemory => "has p_filesz larger than p_memsz",
-            Self::Misaligned => "is misaligned",
-            Self::Overlaps => "is out of order or overlaps the one before it",
-            Self::WritableAndExecutable => "is writable and executable",
-            Self::ZeroesReadOnly => "ends in zeroed bytes but is not writable",
-        })
-    }
-}
 
 /// What is wrong, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +133,26 @@ pub enum Problem<'a> {
     AbiFlags(u32),
     /// Thread-local storage of the program and its libraries does not fit.
     TlsSize(u64),
+    /// Thread-local storage of a library opened at run time does not fit what threads have left for that.
+    TlsReserve {
+        /// Its size in bytes.
+        size: u64,
+        /// Its alignment in bytes.
+        align: u64,
+        /// What is left, in bytes.
+        left: u64,
+    },
+    /// More libraries with thread-local storage were opened at run time than can be.
+    TooManyTlsModules {
+        /// How many can.
+        limit: usize,
+    },
+    /// A library opened at run time needs a native one.
+    NeedsNative(&'a [u8]),
+    /// What was asked to be opened is native, or nowhere.
+    NotLibrary,
+    /// What was asked to be closed is not open.
+    NotOpen,
     /// RLIMIT_STACK leaves no room for the gap that native libraries need.
     StackTooSmall {
         /// RLIMIT_STACK in bytes.
@@ -357,6 +288,20 @@ impl fmt::Display for Problem<'_> {
             }
             Self::SymbolKind { symbol, why } => write!(f, "symbol {}: {why}", Escaped(symbol)),
             Self::TlsSize(bytes) => write!(f, "thread-local storage of {bytes} bytes does not fit"),
+            Self::TlsReserve { size, align, left } => write!(
+                f,
+                "thread-local storage of {size} bytes, alignment {align}: running threads have {left} bytes left for it"
+            ),
+            Self::TooManyTlsModules { limit } => {
+                write!(f, "more than {limit} libraries with thread-local storage were opened")
+            }
+            Self::NeedsNative(name) => write!(
+                f,
+                "needs the native library {}, which a library opened at run time can not have",
+                Escaped(name)
+            ),
+            Self::NotLibrary => f.write_str("no libc-free library of that name was found"),
+            Self::NotOpen => f.write_str("not open"),
             Self::StackTooSmall { limit, needed } => write!(
                 f,
                 "stack too small for native libraries: RLIMIT_STACK is {limit} bytes, {needed} are needed"

@@ -10,13 +10,16 @@ enum Visit {
     Begun,
 }
 
-/// The objects reachable from object 0, each after everything it needs; within a cycle, the one that was
-/// needed first comes last. `needs(object, n)` answers the object's n-th need.
+/// The objects reachable from `root`, each after everything it needs; within a cycle, the one that was
+/// needed first comes last. `needs(object, n)` answers the object's n-th need; numbers are less than `count`. What
+/// `done` says yes to was initialised before, with all it needs.
 ///
 /// Works without recursion: the depth of a chain of needs is not bounded by the stack.
 pub fn order(
     arena: &Arena,
     count: usize,
+    root: usize,
+    done: impl Fn(usize) -> bool,
     needs: impl Fn(usize, usize) -> Option<usize>,
 ) -> Result<&[usize], OutOfMemory> {
     let mut order = List::new(arena);
@@ -27,14 +30,14 @@ pub fn order(
         visits.get_mut(object),
         path.get_mut(depth),
     ) {
-        (Some(visit), Some(place)) if *visit == Visit::New => {
+        (Some(visit), Some(place)) if *visit == Visit::New && !done(object) => {
             *visit = Visit::Begun;
             *place = (object, 0);
             depth.saturating_add(1)
         }
         _ => depth,
     };
-    depth = enter(visits, path, depth, 0);
+    depth = enter(visits, path, depth, root);
     while let Some(top) = depth.checked_sub(1).and_then(|top| path.get_mut(top)) {
         let (object, next) = *top;
         match needs(object, next) {
@@ -63,13 +66,21 @@ mod tests {
 
     fn sorted(needs: &[&[usize]]) -> Vec<usize> {
         let arena = Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()));
-        order(&arena, needs.len(), |object, n| needs[object].get(n).copied()).unwrap().to_vec()
+        order(&arena, needs.len(), 0, |_| false, |object, n| needs[object].get(n).copied()).unwrap().to_vec()
     }
 
     #[test]
     fn dependencies_first() {
         assert_eq!(sorted(&[&[1, 2], &[3], &[3], &[]]), [3, 1, 2, 0]);
         assert_eq!(sorted(&[&[]]), [0]);
+    }
+
+    #[test]
+    fn what_is_done_is_passed_over() {
+        let arena = Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()));
+        let needs: [&[usize]; 5] = [&[1], &[], &[3, 4], &[1], &[3]];
+        let order = order(&arena, 5, 2, |object| object < 2, |object, n| needs[object].get(n).copied());
+        assert_eq!(order.unwrap(), [3, 4, 2]);
     }
 
     #[test]

@@ -4,18 +4,18 @@
 //! [`load`] -> [`Loaded::relocate`] -> [`Relocated::seal`] -> [`Sealed`].
 #![forbid(unsafe_code)]
 
-use crate::addr::{FileOffset, PageSize, to_usize};
+use crate::addr::{FileOffset, PageSize, from_usize, to_usize};
 use crate::arena::{Arena, List};
 use crate::dynamic::DynamicInfo;
 use crate::elf::{Decode, Phdr, consts, size};
 use crate::error::{Error, OfObject, Problem};
 use crate::headers::{Headers, MAX_PHDRS};
 use crate::init;
-use crate::namespace::{Module, Namespace, Need};
+use crate::namespace::{Module, Namespace, Need, TlsPlace};
 use crate::native::needs::NativeNeeds;
 use crate::note::abi_note;
 use crate::plan::{LoadPlan, Origin, Protection};
-use crate::reloc::{Indirect, LoaderCode, Relocator, Seen};
+use crate::reloc::{Indirect, LoaderCode, Objects, Relocator, Seen};
 use crate::report::{Category, Trace};
 use crate::resolve::Resolver;
 use crate::seam::{AddressSpace, FileInfo};
@@ -30,6 +30,8 @@ pub struct Present<'a, I> {
     pub image: I,
     /// What is where in it.
     pub plan: LoadPlan,
+    /// Where its program headers are, and how many.
+    pub phdrs: Option<(crate::addr::Vaddr, u16)>,
 }
 
 /// What to load, and under which circumstances.
@@ -108,18 +110,20 @@ pub struct Loaded<'a, I> {
     natives: NativeNeeds<'a>,
     tls: TlsLayout,
     trace: Trace,
+    /// Program and libraries.
+    fresh: List<'a, usize>,
 }
 
 fn present<'a, I: crate::seam::ImageMut>(object: Present<'a, I>) -> Result<Module<'a, I>, Error<'a>> {
-    let Present { path, image, plan } = object;
+    let Present { path, image, plan, phdrs } = object;
     let dynamic = match plan.dynamic {
         Some(place) => DynamicInfo::decode(&image, place).of(path)?,
         None => DynamicInfo::default(),
     };
     dynamic.require_supported(&image).of(path)?;
     let note = abi_note(&image, &plan).of(path)?;
-    let (info, needer, tls_offset, needed) = (None, None, None, &[][..]);
-    Ok(Module { path, soname: path, info, needer, plan, dynamic, image, needed, tls_offset, note })
+    let (info, needer, tls, opened, needed) = (None, None, None, None, &[][..]);
+    Ok(Module { path, soname: path, info, needer, plan, dynamic, image, phdrs, needed, tls, note, opened })
 }
 
 /// Maps what the program needs, breadth first.
@@ -129,14 +133,16 @@ pub fn load<'a, S: AddressSpace>(
     request: Request<'a, S::Image>,
 ) -> Result<Loaded<'a, S::Image>, Error<'a>> {
     let Request { program, loader, library_path, program_path, secure, page, trace } = request;
-    let mut modules = List::new(arena);
+    let mut namespace = Namespace::new(arena);
     let mut loader = present(loader)?;
     if let Some(offset) = loader.dynamic.soname {
         let soname = loader.dynamic.strings.get(&loader.image, offset).of(loader.path)?;
         loader.soname = arena.copy(soname).of(loader.path)?;
     }
     let program_name = program.path;
-    modules.push(present(program)?).of(program_name)?;
+    let program = namespace.add(arena, present(program)?).of(program_name)?;
+    let mut fresh = List::new(arena);
+    fresh.push(program).of(program_name)?;
     let mut natives = NativeNeeds::new(arena);
     let mut resolver = Resolver {
         sys,
@@ -147,38 +153,41 @@ pub fn load<'a, S: AddressSpace>(
         secure,
         page,
         trace,
-        modules: &mut modules,
+        namespace: &mut namespace,
         natives: &mut natives,
+        fresh,
+        group: None,
+        only_known: false,
     };
-    // Breadth first: the list grows at its end while it is walked from its start.
-    let mut index = 0;
-    while resolver.needs_of(index)? {
-        index = index.saturating_add(1);
-    }
+    resolver.needs_of_fresh()?;
+    let fresh = resolver.fresh;
     let mut layout = TlsLayout::default();
-    for module in modules.iter_mut() {
+    for &index in fresh.iter() {
+        let module = namespace.module_mut(index);
         if let Some(tls) = &module.plan.tls {
-            module.tls_offset = Some(layout.place(tls).of(module.path)?);
+            let offset = layout.place(tls).of(module.path)?;
+            module.tls = Some(TlsPlace { offset, id: from_usize(index).saturating_add(1) });
         }
     }
     let loader_name = loader.path;
-    modules.push(loader).of(loader_name)?;
-    Ok(Loaded { arena, namespace: Namespace::new(modules), natives, tls: layout, trace })
+    namespace.add_loader(loader).of(loader_name)?;
+    Ok(Loaded { arena, namespace, natives, tls: layout, trace, fresh })
 }
 
 impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
     /// Writes all relocations. Native functions get first-call stubs.
     pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
-        let Self { arena, mut namespace, mut natives, tls, trace } = self;
-        let mut relocator = Relocator::new(&mut namespace, &mut natives, code, arena);
+        let Self { arena, mut namespace, mut natives, tls, trace, fresh } = self;
+        let objects = Objects { fresh: &fresh, local: &[] };
+        let mut relocator = Relocator::new(&mut namespace, &mut natives, code, arena, objects, trace);
         relocator.run()?;
-        let Relocator { seen: Seen { canary, libc_wanted }, indirect, .. } = relocator;
+        let Relocator { seen, indirect, .. } = relocator;
         if let Some((import, why)) = natives.eager {
             let name = natives.imports.get(to_usize(import.into())).map_or(&b""[..], |import| import.name);
             let name = crate::error::Escaped(name);
             trace.line(Category::Libc, format_args!("loaded eagerly: {name} {}", why.text()));
         }
-        Ok(Relocated { arena, namespace, natives, tls, canary, libc_wanted, indirect })
+        Ok(Relocated { arena, namespace, natives, tls, seen, indirect })
     }
 }
 
@@ -188,8 +197,7 @@ pub struct Relocated<'a, I> {
     namespace: Namespace<'a, I>,
     natives: NativeNeeds<'a>,
     tls: TlsLayout,
-    canary: bool,
-    libc_wanted: bool,
+    seen: Seen,
     indirect: List<'a, Indirect>,
 }
 
@@ -197,7 +205,7 @@ impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
     /// Whether the link map has, or may come to have, more than the program and the loader.
     #[must_use]
     pub fn link_map_changes(&self) -> bool {
-        self.namespace.loaded().len() > 1 || self.natives.any() || self.libc_wanted
+        self.namespace.loaded().count() > 1 || self.natives.any() || self.seen.libc_wanted
     }
 
     /// Tells a debugger, through the program's DT_DEBUG, where `_r_debug` is. Has to happen before sealing:
@@ -212,21 +220,30 @@ impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
 
     /// Makes RELRO read-only, the loader's own included, and computes what remains to be known for a start.
     pub fn seal<S: AddressSpace<Image = I>>(self, sys: &S) -> Result<Sealed<'a, I>, Error<'a>> {
-        let Self { arena, namespace, natives, tls, canary, libc_wanted, indirect } = self;
-        for module in namespace.all() {
+        let Self { arena, namespace, natives, tls, seen, indirect } = self;
+        for (_, module) in namespace.all() {
             protect_relro(sys, module, Protection::READ)?;
         }
-        let count = namespace.loaded().len();
-        let needs = |object: usize, n: usize| {
-            let needed = namespace.module(object).needed.get(n..).unwrap_or_default();
-            // Needs that are not modules of this world are passed over by asking for a module twice, which
-            // the order ignores.
-            needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
-        };
         let program = namespace.module(0).path;
-        let init_order = init::order(arena, count, needs).of(program)?;
-        Ok(Sealed { namespace, natives, tls, canary, libc_wanted, indirect, init_order })
+        let init_order = init_order(arena, &namespace, 0, |_| false).of(program)?;
+        Ok(Sealed { namespace, natives, tls, seen, indirect, init_order })
     }
+}
+
+/// In which order `root` and what it needs are initialised, but for what is `done`.
+pub(crate) fn init_order<'a, I: crate::seam::Image>(
+    arena: &'a Arena,
+    namespace: &Namespace<'a, I>,
+    root: usize,
+    done: impl Fn(usize) -> bool,
+) -> Result<&'a [usize], crate::arena::OutOfMemory> {
+    let needs = |object: usize, n: usize| {
+        let needed = namespace.module(object).needed.get(n..).unwrap_or_default();
+        // Needs that are not modules of this world are passed over by asking for a module twice, which the order
+        // ignores.
+        needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
+    };
+    init::order(arena, namespace.bound(), root, done, needs)
 }
 
 /// Changes the protection of a module's RELRO pages, if it has any.
@@ -249,10 +266,8 @@ pub struct Sealed<'a, I> {
     pub natives: NativeNeeds<'a>,
     /// Layout of the thread-local block.
     pub tls: TlsLayout,
-    /// Whether some object has code that reads the stack protector's canary.
-    pub canary: bool,
-    /// Whether the program may ask for libc without any native symbol.
-    pub libc_wanted: bool,
+    /// What references told in passing.
+    pub seen: Seen,
     /// Words that wait for a resolver's answer.
     pub indirect: List<'a, Indirect>,
     /// Numbers of the modules, dependencies first, the program last.
@@ -262,8 +277,8 @@ pub struct Sealed<'a, I> {
 impl<'a, I: crate::seam::ImageMut> Sealed<'a, I> {
     /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
     pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
-        for module in self.namespace.loaded() {
-            let (Some(segment), Some(offset)) = (&module.plan.tls, module.tls_offset) else { continue };
+        for (_, module) in self.namespace.loaded() {
+            let (Some(segment), Some(TlsPlace { offset, .. })) = (&module.plan.tls, module.tls) else { continue };
             let outside = Problem::OutsideImage { table: crate::error::Table::TlsImage, vaddr: segment.vaddr };
             // Without an image the segment may be anywhere.
             let image = match segment.file_size {

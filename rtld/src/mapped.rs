@@ -34,6 +34,15 @@ impl MappedImage {
         Self { start, plan, owned }
     }
 
+    /// Unmaps it, if it is its own. It holds nothing from then on.
+    pub(crate) fn unmap(&mut self) {
+        let plan = core::mem::replace(&mut self.plan, LoadPlan::EMPTY);
+        if core::mem::replace(&mut self.owned, false) {
+            // SAFETY: the span is the image's own, by `adopt`; `self` is borrowed mutably, so borrows of it have ended.
+            unsafe { crate::sys::unmap(self.start, plan.span.len()) };
+        }
+    }
+
     /// A pointer to `vaddr`, if a segment holds `len` bytes from there and `permitted` allows.
     fn pointer(&self, vaddr: Vaddr, len: u64, write: bool) -> Option<NonNull<u8>> {
         let segment = self.plan.segment_of(vaddr, len)?;
@@ -83,9 +92,6 @@ impl ImageMut for MappedImage {
 
 impl Drop for MappedImage {
     fn drop(&mut self) {
-        if self.owned {
-            // SAFETY: the span is the image's own, by `adopt`, and borrows of it have ended.
-            unsafe { crate::sys::unmap(self.start, self.plan.span.len()) };
-        }
+        self.unmap();
     }
 }

@@ -1,13 +1,18 @@
-//! The objects of this world, in breadth-first order, and what a name means in it.
+//! The objects of this world, and what a name means in it.
+//!
+//! A start's namespace holds the program, its libraries breadth first, and last the loader. One that is made
+//! [`Namespace::after`] it adds what is opened at run time, and leaves the objects of the start as they are: those
+//! are never written to, moved or removed again, so that they can be read without a lock.
 #![forbid(unsafe_code)]
 
 use rt0::AbiNote;
 
-use crate::addr::RuntimeAddr;
-use crate::arena::List;
+use crate::addr::{RuntimeAddr, Vaddr};
+use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::DynamicInfo;
-use crate::elf::{Sym, consts, st_type};
+use crate::elf::{Sym, consts, st_bind};
 use crate::error::{Error, OfObject};
+use crate::opened::{Opened, Stage};
 use crate::plan::LoadPlan;
 use crate::seam::{FileInfo, Image};
 use crate::symbol::{Name, is_absolute, lookup};
@@ -19,6 +24,15 @@ pub enum Need {
     Module(usize),
     /// Left to the system's ld.so, or the loader itself.
     Outside,
+}
+
+/// Where a module's thread-local block is, in every thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsPlace {
+    /// Its distance below the thread pointer in bytes.
+    pub offset: u64,
+    /// What `__tls_get_addr` knows the module by. 0 is nobody's.
+    pub id: u64,
 }
 
 /// One object.
@@ -38,23 +52,29 @@ pub struct Module<'a, I> {
     pub dynamic: DynamicInfo,
     /// Its memory.
     pub image: I,
+    /// Where its program headers are, if they are mapped, and how many.
+    pub phdrs: Option<(Vaddr, u16)>,
     /// What it needs, in link order.
     pub needed: &'a [Need],
-    /// Distance of its thread-local block below the thread pointer, if it has one.
-    pub tls_offset: Option<u64>,
+    /// Its thread-local storage, if it has any.
+    pub tls: Option<TlsPlace>,
     /// Its ABI note.
     pub note: Option<AbiNote>,
+    /// How it stands, if it was opened at run time.
+    pub opened: Option<Opened<'a>>,
 }
 
 impl<I: Image> Module<'_, I> {
     /// Address of something that it defines.
     #[must_use]
     pub fn address(&self, sym: &Sym) -> RuntimeAddr {
-        if is_absolute(sym) {
-            RuntimeAddr(sym.st_value)
-        } else {
-            self.image.bias().runtime(crate::addr::Vaddr(sym.st_value))
-        }
+        if is_absolute(sym) { RuntimeAddr(sym.st_value) } else { self.image.bias().runtime(Vaddr(sym.st_value)) }
+    }
+
+    /// Whether a DT_NEEDED or an open may still end at it.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.opened.as_ref().is_none_or(|opened| opened.stage != Stage::Closing)
     }
 }
 
@@ -67,53 +87,161 @@ pub struct Definition {
     pub sym: Sym,
 }
 
-/// All objects of this world: the program, its libraries breadth first, and last the loader.
+/// A definition that stands for all others of its name, in whatever scope they are (STB_GNU_UNIQUE).
+#[derive(Clone, Copy, Debug)]
+struct Unique<'a> {
+    name: &'a [u8],
+    hash: u32,
+    definition: Definition,
+}
+
+/// A place for a module; empty once the module was closed.
+type Place<'a, I> = Option<&'a mut Module<'a, I>>;
+
+/// The objects, by numbers that stay theirs.
 #[derive(Debug)]
 pub struct Namespace<'a, I> {
-    modules: List<'a, Module<'a, I>>,
+    arena: &'a Arena,
+    /// The objects of the start, if they are another namespace's.
+    first: &'a [Place<'a, I>],
+    own: List<'a, Place<'a, I>>,
+    /// How many places of `own` are empty.
+    vacant: usize,
+    loader: Option<usize>,
+    /// Modules opened with RTLD_GLOBAL, in that order.
+    global: List<'a, usize>,
+    unique: List<'a, Unique<'a>>,
 }
 
 impl<'a, I: Image> Namespace<'a, I> {
-    /// From a list that ends with the loader.
+    /// Without any object.
     #[must_use]
-    pub fn new(modules: List<'a, Module<'a, I>>) -> Self {
-        Self { modules }
+    pub fn new(arena: &'a Arena) -> Self {
+        let (own, global, unique) = (List::new(arena), List::new(arena), List::new(arena));
+        Self { arena, first: &[], own, vacant: 0, loader: None, global, unique }
     }
 
-    /// Program and libraries, without the loader.
-    #[must_use]
-    pub fn loaded(&self) -> &[Module<'a, I>] {
-        self.modules.split_last().map_or(&[], |(_, loaded)| loaded)
+    /// With the objects of `start`, to which others come. Their tables are in `arena`.
+    pub fn after(start: &'a Self, arena: &'a Arena) -> Result<Self, OutOfMemory> {
+        let mut namespace = Self::new(arena);
+        namespace.unique.extend(&start.unique)?;
+        Ok(Self { first: &start.own, loader: start.loader, ..namespace })
     }
 
-    /// All modules, in scope order.
-    #[must_use]
-    pub fn all(&self) -> &[Module<'a, I>] {
-        &self.modules
+    /// Adds an object; answers its number.
+    pub fn add(&mut self, home: &'a Arena, module: Module<'a, I>) -> Result<usize, OutOfMemory> {
+        let module = Some(home.put(module)?);
+        let mut places = self.own.iter_mut().enumerate();
+        let vacant = if self.vacant == 0 { None } else { places.find(|(_, place)| place.is_none()) };
+        let index = match vacant {
+            Some((index, place)) => {
+                *place = module;
+                self.vacant = self.vacant.saturating_sub(1);
+                index
+            }
+            None => {
+                self.own.push(module)?;
+                self.own.len().saturating_sub(1)
+            }
+        };
+        Ok(index.saturating_add(self.first.len()))
     }
 
-    /// Module `index`. Numbers of modules are only ever made from positions in this list.
+    /// Adds the loader itself, the last object of a start.
+    pub fn add_loader(&mut self, loader: Module<'a, I>) -> Result<(), OutOfMemory> {
+        self.loader = Some(self.add(self.arena, loader)?);
+        Ok(())
+    }
+
+    /// Takes a module out that was opened at run time. Nothing refers to it by its number any more.
+    pub fn remove(&mut self, index: usize) -> Option<&'a mut Module<'a, I>> {
+        let place = self.own.get_mut(index.checked_sub(self.first.len())?)?;
+        let module = place.take();
+        self.vacant = self.vacant.saturating_add(usize::from(module.is_some()));
+        self.global.retain(|&other| other != index);
+        module
+    }
+
+    /// Program and libraries with their numbers, without the loader.
+    pub fn loaded(&self) -> impl Iterator<Item = (usize, &Module<'a, I>)> {
+        self.all().filter(|&(index, _)| Some(index) != self.loader)
+    }
+
+    /// All objects with their numbers.
+    pub fn all(&self) -> impl Iterator<Item = (usize, &Module<'a, I>)> {
+        let places = self.first.iter().chain(self.own.iter()).enumerate();
+        places.filter_map(|(index, place)| Some((index, &**place.as_ref()?)))
+    }
+
+    /// Numbers are less than this.
     #[must_use]
-    #[expect(clippy::indexing_slicing, reason = "a number from elsewhere would be a bug of ours")]
+    pub fn bound(&self) -> usize {
+        self.first.len().saturating_add(self.own.len())
+    }
+
+    /// Module `index`, if there is one.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Module<'a, I>> {
+        let place = match index.checked_sub(self.first.len()) {
+            None => self.first.get(index),
+            Some(own) => self.own.get(own),
+        };
+        place?.as_deref()
+    }
+
+    /// Module `index`, if there is one and it is this namespace's own, to write to.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Module<'a, I>> {
+        self.own.get_mut(index.checked_sub(self.first.len())?)?.as_deref_mut()
+    }
+
+    /// Module `index`, which there is.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a number of no module would be a bug of ours")]
     pub fn module(&self, index: usize) -> &Module<'a, I> {
-        &self.modules[index]
+        self.get(index).expect("a module of that number")
     }
 
-    /// Module `index`, to write to.
+    /// Module `index`, which there is and is this namespace's own, to write to.
     #[must_use]
-    #[expect(clippy::indexing_slicing, reason = "a number from elsewhere would be a bug of ours")]
+    #[expect(clippy::expect_used, reason = "a number of no module would be a bug of ours")]
     pub fn module_mut(&mut self, index: usize) -> &mut Module<'a, I> {
-        &mut self.modules[index]
+        self.get_mut(index).expect("a module of that number")
     }
 
-    /// The first definition of `name` in scope order.
-    pub fn lookup(&self, name: &Name<'_>) -> Result<Option<Definition>, Error<'a>> {
-        self.lookup_outside(name, usize::MAX)
+    /// Whether module `index` is one of the start's.
+    #[must_use]
+    pub fn is_first(&self, index: usize) -> bool {
+        index < self.first_count()
     }
 
-    /// The first definition of `name` in scope order that is not in module `except`.
-    pub fn lookup_outside(&self, name: &Name<'_>, except: usize) -> Result<Option<Definition>, Error<'a>> {
-        for (index, module) in self.modules.iter().enumerate().filter(|(index, _)| *index != except) {
+    fn first_count(&self) -> usize {
+        if self.first.is_empty() { self.own.len() } else { self.first.len() }
+    }
+
+    /// Lets every object find what module `index` defines.
+    pub fn make_global(&mut self, index: usize) -> Result<(), OutOfMemory> {
+        if self.is_first(index) || self.global.contains(&index) { Ok(()) } else { self.global.push(index) }
+    }
+
+    /// Where the references of module `from` are looked up: the program and the libraries of the start, the loader,
+    /// what was opened with RTLD_GLOBAL, then the objects that came with the module.
+    pub fn scope<'s>(&'s self, from: usize, local: &'s [usize]) -> impl Iterator<Item = usize> + 's {
+        let module = self.get(from);
+        let symbolic = module.is_some_and(|module| module.dynamic.symbolic).then_some(from);
+        let deep = module.and_then(|module| module.opened.as_ref()).is_some_and(|opened| opened.deep);
+        let (before, behind) = if deep { (local, &[][..]) } else { (&[][..], local) };
+        let global = (0..self.first_count()).chain(self.global.iter().copied());
+        symbolic.into_iter().chain(before.iter().copied()).chain(global).chain(behind.iter().copied())
+    }
+
+    /// The first definition of `name` among `scope`.
+    pub fn lookup(
+        &self,
+        scope: &mut dyn Iterator<Item = usize>,
+        name: &Name<'_>,
+    ) -> Result<Option<Definition>, Error<'a>> {
+        for index in scope {
+            let Some(module) = self.get(index) else { continue };
             if let Some(sym) = lookup(&module.image, &module.dynamic, name).of(module.path)? {
                 return Ok(Some(Definition { module: index, sym }));
             }
@@ -121,11 +249,52 @@ impl<'a, I: Image> Namespace<'a, I> {
         Ok(None)
     }
 
-    /// The run-time address of a definition, or why it has none.
-    pub fn address(&self, definition: &Definition) -> Result<RuntimeAddr, &'static str> {
-        match st_type(&definition.sym) {
-            consts::STT_TLS => Err("is thread-local, but not used so"),
-            _ => Ok(self.module(definition.module).address(&definition.sym)),
+    /// Module `from` refers to module `on`, which is to stay as long as it does.
+    pub fn depend(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
+        if from == on || self.is_first(on) {
+            return Ok(());
         }
+        match self.get_mut(from).and_then(|module| module.opened.as_mut()) {
+            Some(opened) if opened.uses.contains(&on) => Ok(()),
+            Some(opened) => opened.uses.push(on),
+            // What was there at the start stays for good.
+            None => {
+                self.pin(on);
+                Ok(())
+            }
+        }
+    }
+
+    /// A module that was opened stays for good.
+    pub fn pin(&mut self, index: usize) {
+        if let Some(opened) = self.get_mut(index).and_then(|module| module.opened.as_mut()) {
+            opened.pinned = true;
+        }
+    }
+
+    /// How many unique symbols there are.
+    #[must_use]
+    pub fn unique_count(&self) -> usize {
+        self.unique.len()
+    }
+
+    /// Keeps the first `count` unique symbols.
+    pub fn forget_unique(&mut self, count: usize) {
+        self.unique.truncate(count);
+    }
+
+    /// What is bound to in place of a definition that was found: of a unique symbol the first one that ever was.
+    pub fn only(&mut self, name: &Name<'_>, found: Definition) -> Result<Definition, OutOfMemory> {
+        if st_bind(&found.sym) != consts::STB_GNU_UNIQUE {
+            return Ok(found);
+        }
+        let mut known = self.unique.iter();
+        if let Some(first) = known.find(|known| known.hash == name.hash && known.name == name.bytes) {
+            return Ok(first.definition);
+        }
+        let bytes = self.arena.copy(name.bytes)?;
+        self.unique.push(Unique { name: bytes, hash: name.hash, definition: found })?;
+        self.pin(found.module);
+        Ok(found)
     }
 }

@@ -167,22 +167,25 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
+    /// Of nothing.
+    pub(crate) const EMPTY: Self = Self {
+        segments: [Segment::EMPTY; MAX_SEGMENTS],
+        count: 0,
+        span: PageRange { start: Vaddr(0), end: Vaddr(0) },
+        align: 0,
+        dynamic: None,
+        tls: None,
+        relro: None,
+        notes: [None; 8],
+    };
+
     /// Plans an object from its program headers.
     pub fn new(
         phdrs: impl Iterator<Item = Phdr> + Clone,
         origin: Origin,
         page: PageSize,
     ) -> Result<Self, Problem<'static>> {
-        let mut plan = Self {
-            segments: [Segment::EMPTY; MAX_SEGMENTS],
-            count: 0,
-            span: PageRange::default(),
-            align: page.bytes(),
-            dynamic: None,
-            tls: None,
-            relro: None,
-            notes: [None; 8],
-        };
+        let mut plan = Self { align: page.bytes(), ..Self::EMPTY };
         for phdr in phdrs.clone().filter(|phdr| phdr.p_type == consts::PT_LOAD && phdr.p_memsz != 0) {
             plan.push(&phdr, origin, page)?;
         }

@@ -4,66 +4,18 @@
 //! symbols get the address of a first-call stub and are noted in [`NativeNeeds`].
 #![forbid(unsafe_code)]
 
-use crate::addr::{RuntimeAddr, Vaddr, from_usize};
+use crate::addr::{RuntimeAddr, Vaddr};
 use crate::arena::{Arena, List};
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type};
-use crate::error::{Error, OfObject, Problem, Table};
+use crate::error::{Error, Escaped, OfObject, Problem, Table};
 use crate::machine::{Machine, Native, RelocKind};
-use crate::namespace::{Definition, Namespace};
+use crate::namespace::{Definition, Module, Namespace, TlsPlace};
 use crate::native::needs::{NativeNeeds, Slot};
+use crate::report::{Category, Trace};
 use crate::seam::ImageMut;
+pub use crate::stubs::{LoaderCode, StubLayout, Stubs};
 use crate::symbol::{Name, is_exported};
 use crate::version::{VersionRef, defines, for_each_needed, needed_version};
-
-/// How first-call stubs follow one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StubLayout {
-    /// Number of groups.
-    pub groups: u64,
-    /// Stubs in a group, a power of two.
-    pub per_group: u64,
-    /// Distance from one to the next in a group, in bytes.
-    pub stride: u64,
-    /// Distance from one group to the next, in bytes.
-    pub group_stride: u64,
-}
-
-/// The first-call stubs of the loader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stubs {
-    /// Address of stub 0.
-    pub start: RuntimeAddr,
-    /// Where the others are.
-    pub layout: StubLayout,
-}
-
-impl Stubs {
-    /// How many there are.
-    #[must_use]
-    pub const fn count(&self) -> u64 {
-        self.layout.groups.saturating_mul(self.layout.per_group)
-    }
-
-    /// Address of a stub.
-    #[must_use]
-    pub fn address(&self, number: u32) -> RuntimeAddr {
-        let StubLayout { per_group, stride, group_stride, .. } = self.layout;
-        let number = u64::from(number);
-        let group = number.checked_div(per_group).unwrap_or(0);
-        let within = number.checked_rem(per_group).unwrap_or(0);
-        let offset = group.wrapping_mul(group_stride).wrapping_add(within.wrapping_mul(stride));
-        RuntimeAddr(self.start.0.wrapping_add(offset))
-    }
-}
-
-/// Code of the loader that relocated words refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoaderCode {
-    /// Stand in native function slots.
-    pub stubs: Stubs,
-    /// Function of a descriptor whose argument is an offset from the thread pointer.
-    pub tls_descriptor: RuntimeAddr,
-}
 
 /// Bytes to be copied once every word has its value.
 #[derive(Clone, Copy)]
@@ -84,12 +36,23 @@ enum Target {
     Zero,
 }
 
-/// Relocates the modules of a namespace.
+/// Which modules to relocate, and where else their references are looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Objects<'r> {
+    /// The modules to relocate.
+    pub fresh: &'r [usize],
+    /// Where they look besides the global scope: what they came with, if that is not the start.
+    pub local: &'r [usize],
+}
+
+/// Relocates modules of a namespace.
 pub struct Relocator<'r, 'a, I> {
     namespace: &'r mut Namespace<'a, I>,
     natives: &'r mut NativeNeeds<'a>,
     code: LoaderCode,
     arena: &'a Arena,
+    objects: Objects<'r>,
+    trace: Trace,
     copies: List<'a, CopyLater>,
     /// What references told in passing.
     pub seen: Seen,
@@ -118,6 +81,10 @@ pub struct Seen {
     pub canary: bool,
     /// Some object may ask for libc without naming any native symbol.
     pub libc_wanted: bool,
+    /// Some object refers to `slul_dlopen` or one of its relatives.
+    pub opens: bool,
+    /// Some object refers to `dl_iterate_phdr`.
+    pub lists: bool,
 }
 
 impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
@@ -128,16 +95,29 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         natives: &'r mut NativeNeeds<'a>,
         code: LoaderCode,
         arena: &'a Arena,
+        objects: Objects<'r>,
+        trace: Trace,
     ) -> Self {
         let (copies, indirect) = (List::new(arena), List::new(arena));
-        Self { namespace, natives, code, arena, copies, seen: Seen::default(), indirect }
+        Self { namespace, natives, code, arena, objects, trace, copies, seen: Seen::default(), indirect }
     }
 
-    /// Relocates all modules but the loader.
+    /// Relocates all of them.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         self.check_versions()?;
-        for index in 0..self.namespace.loaded().len() {
-            let path = self.namespace.module(index).path;
+        for &index in self.objects.fresh {
+            let module = self.namespace.module(index);
+            let (path, dynamic) = (module.path, &module.dynamic);
+            self.trace.line(
+                Category::Reloc,
+                format_args!(
+                    "{}: {} words of DT_RELR, {} entries of DT_RELA, {} of DT_JMPREL",
+                    Escaped(path),
+                    dynamic.relr.len(),
+                    dynamic.rela.len(),
+                    dynamic.jmprel.len()
+                ),
+            );
             self.relative(index).of(path)?;
             let dynamic = self.namespace.module(index).dynamic;
             for table in [dynamic.rela, dynamic.jmprel] {
@@ -165,11 +145,13 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
 
     /// Each version that some module needs of another has to be there, whether or not a symbol asks for it.
     fn check_versions(&self) -> Result<(), Error<'a>> {
-        for module in self.namespace.loaded() {
+        for &index in self.objects.fresh {
+            let module = self.namespace.module(index);
             let visit = |needed: VersionRef<'_>, optional: bool| {
-                let mut all = self.namespace.all().iter();
+                let mut all = self.namespace.all().map(|(_, definer)| definer);
                 // Files of the other world are libc's to check.
-                let Some(definer) = all.find(|definer| definer.soname == needed.file) else { return Ok(()) };
+                let named = |definer: &&Module<'a, I>| definer.soname == needed.file && definer.is_available();
+                let Some(definer) = all.find(named) else { return Ok(()) };
                 if optional || defines(&definer.image, &definer.dynamic, needed.version)? {
                     return Ok(());
                 }
@@ -257,7 +239,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         }
         let module = self.namespace.module(index);
         let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
-        match self.resolve(index, path, r_sym(rela), &sym)? {
+        match self.resolve(index, path, r_sym(rela), &sym, kind)? {
             Target::Defined(definition) if is_thread_local(kind) => {
                 let Definition { module, sym } = definition;
                 self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
@@ -272,12 +254,14 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                 self.indirect.push(Indirect { module: index, at, resolver, addend }).of(path)?;
                 Ok(0)
             }
-            Target::Defined(definition) => match self.namespace.address(&definition) {
-                Ok(address) => Ok(address.0.wrapping_add(addend)),
-                Err(why) => {
-                    Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
-                }
-            },
+            Target::Defined(definition) if st_type(&definition.sym) == consts::STT_TLS => {
+                let why = "is thread-local, but not used so";
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
+            }
+            Target::Defined(definition) => {
+                let address = self.namespace.module(definition.module).address(&definition.sym);
+                Ok(address.0.wrapping_add(addend))
+            }
             Target::Native(import) => {
                 let slot = Slot {
                     module: index,
@@ -301,7 +285,14 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         Ok(self.arena.copy(name)?)
     }
 
-    fn resolve(&mut self, index: usize, path: &'a [u8], number: u32, sym: &Sym) -> Result<Target, Error<'a>> {
+    fn resolve(
+        &mut self,
+        index: usize,
+        path: &'a [u8],
+        number: u32,
+        sym: &Sym,
+        kind: RelocKind,
+    ) -> Result<Target, Error<'a>> {
         let module = self.namespace.module(index);
         let local = st_bind(sym) == consts::STB_LOCAL;
         if local || (u32::from(sym.st_shndx) != consts::SHN_UNDEF && !is_exported(sym)) {
@@ -309,14 +300,22 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         }
         let bytes = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
         self.seen.canary |= bytes == b"__stack_chk_fail";
-        self.seen.libc_wanted |= bytes == b"slul_load_libc";
+        self.seen.opens |= bytes.starts_with(b"slul_dl");
+        self.seen.lists |= bytes == b"dl_iterate_phdr";
+        self.seen.libc_wanted |= bytes == b"slul_load_libc" || bytes == b"slul_dlopen";
         let version = needed_version(&module.image, &module.dynamic, number).of(path)?;
         // Linked with a libc at hand it is a reference to ld.so's; but DTPMOD64 has our numbers of modules.
         let version = version.filter(|_| bytes != b"__tls_get_addr");
         let native_file = version.is_some_and(|version| self.natives.libraries.contains(&version.file));
-        let name = Name::versioned(bytes, version.map(|version| version.version));
-        if !native_file && let Some(definition) = self.namespace.lookup(&name)? {
-            return Ok(Target::Defined(definition));
+        let plt = kind == RelocKind::JumpSlot || is_thread_local(kind);
+        let name = Name::versioned(bytes, version.map(|version| version.version)).canonical(!plt);
+        if !native_file {
+            let mut scope = self.namespace.scope(index, self.objects.local);
+            let found = self.namespace.lookup(&mut scope, &name)?;
+            drop(scope);
+            if let Some(found) = found {
+                return self.bind(index, path, sym, found).map(Target::Defined);
+            }
         }
         if self.natives.any() {
             // ld.so asserts that a version's file is among those that it was told to load.
@@ -329,6 +328,29 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         Err(Problem::UndefinedSymbol(self.copy_name(index, sym).of(path)?)).of(path)
     }
 
+    /// Module `index` refers to what was found, or to what stands for it: the definer stays as long as it does.
+    fn bind(
+        &mut self,
+        index: usize,
+        path: &'a [u8],
+        sym: &Sym,
+        found: Definition,
+    ) -> Result<Definition, Error<'a>> {
+        let mut found = found;
+        if st_bind(&found.sym) == consts::STB_GNU_UNIQUE {
+            let name = self.copy_name(index, sym).of(path)?;
+            found = self.namespace.only(&Name::new(name), found).of(path)?;
+        }
+        if self.trace.wants(Category::Bindings) {
+            let (symbol, definer) =
+                (self.copy_name(index, sym).of(path)?, self.namespace.module(found.module).path);
+            let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
+            self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
+        }
+        self.namespace.depend(index, found.module).of(path)?;
+        Ok(found)
+    }
+
     /// The value for a thread-local symbol of `module`, whose `st_value` is `value`; `None` if `kind` is another's.
     fn thread_local(
         &self,
@@ -338,13 +360,19 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         addend: u64,
     ) -> Option<Result<u64, Problem<'a>>> {
         let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
-        let offset = self.namespace.module(module).tls_offset.ok_or(missing);
+        let module = self.namespace.module(module);
+        let place = module.tls.ok_or(missing);
         let value = value.wrapping_add(addend);
         match kind {
             RelocKind::TpOffset | RelocKind::TlsDescriptor => {
-                Some(offset.map(|offset| value.wrapping_sub(offset)))
+                // Running threads can not be given initial values but when they ask for the address.
+                if module.opened.is_some() && module.plan.tls.is_some_and(|tls| tls.file_size != 0) {
+                    let what = "initial-exec thread-local storage with initial values, opened at run time,";
+                    return Some(Err(Problem::Unsupported(what)));
+                }
+                Some(place.map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
             }
-            RelocKind::DtpModule => Some(offset.map(|_| tls_module_id(module))),
+            RelocKind::DtpModule => Some(place.map(|TlsPlace { id, .. }| id)),
             RelocKind::DtpOffset => Some(Ok(value)),
             _ => None,
         }
@@ -358,7 +386,8 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
         let version = needed_version(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
         let name = Name::versioned(name, version.map(|version| version.version));
-        let problem = match self.namespace.lookup_outside(&name, index)? {
+        let mut scope = self.namespace.scope(index, self.objects.local).filter(|&other| other != index);
+        let problem = match self.namespace.lookup(&mut scope, &name)? {
             Some(found) => {
                 let to = (index, Vaddr(rela.r_offset));
                 let from = (found.module, Vaddr(found.sym.st_value));
@@ -374,12 +403,6 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         };
         Err(problem).of(path)
     }
-}
-
-/// What `__tls_get_addr` knows a module by. 0 is nobody's.
-#[must_use]
-pub fn tls_module_id(module: usize) -> u64 {
-    from_usize(module).wrapping_add(1)
 }
 
 const fn is_thread_local(kind: RelocKind) -> bool {

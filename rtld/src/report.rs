@@ -17,11 +17,23 @@ impl Line {
     /// `slulrtld: ` and the text.
     #[must_use]
     pub fn new(text: fmt::Arguments<'_>) -> Self {
+        Self::bare(format_args!("slulrtld: {text}"))
+    }
+
+    /// The text alone.
+    #[must_use]
+    pub fn bare(text: fmt::Arguments<'_>) -> Self {
         let mut line = Self { bytes: [0; LINE], len: 0 };
         // The writer takes everything and cuts; only a `Display` that fails on purpose ends up here, with
         // what it had written so far.
-        let _ = line.write_fmt(format_args!("slulrtld: {text}"));
+        let _ = line.write_fmt(text);
         line
+    }
+
+    /// The bytes of the text, without a newline.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.bytes.get(..self.len.min(LINE.saturating_sub(1))).unwrap_or_default()
     }
 
     /// The bytes, ending in one newline.
@@ -76,12 +88,25 @@ pub enum Category {
     Libc = 4,
     /// How long the phases took.
     Timings = 8,
+    /// How much there is to relocate.
+    Reloc = 16,
+    /// What each reference is bound to.
+    Bindings = 32,
+    /// Thread-local storage.
+    Threads = 64,
 }
 
 impl Category {
     /// All of them, with the words of LD_SLUL_DEBUG.
-    pub const ALL: [(&'static [u8], Self); 4] =
-        [(b"files", Self::Files), (b"libs", Self::Libs), (b"libc", Self::Libc), (b"timings", Self::Timings)];
+    pub const ALL: [(&'static [u8], Self); 7] = [
+        (b"files", Self::Files),
+        (b"libs", Self::Libs),
+        (b"reloc", Self::Reloc),
+        (b"bindings", Self::Bindings),
+        (b"libc", Self::Libc),
+        (b"threads", Self::Threads),
+        (b"timings", Self::Timings),
+    ];
 
     const fn word(self) -> &'static str {
         match self {
@@ -89,8 +114,16 @@ impl Category {
             Self::Libs => "libs",
             Self::Libc => "libc",
             Self::Timings => "timings",
+            Self::Reloc => "reloc",
+            Self::Bindings => "bindings",
+            Self::Threads => "threads",
         }
     }
+}
+
+/// The words of a value of LD_SLUL_DEBUG, which are separated by commas, colons or spaces.
+pub fn subjects(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| matches!(byte, b',' | b':' | b' ')).filter(|word| !word.is_empty())
 }
 
 /// Where trace lines go, and which are wanted.
@@ -104,12 +137,11 @@ impl Trace {
     /// Nothing is traced.
     pub const OFF: Self = Self { wanted: 0, write: |_| {} };
 
-    /// From the value of LD_SLUL_DEBUG: words separated by commas, colons or spaces. Unknown words and
-    /// subjects that have nothing to say yet are ignored, as glibc's LD_DEBUG does.
+    /// From the value of LD_SLUL_DEBUG. Unknown words are ignored, as glibc's LD_DEBUG does after a warning.
     #[must_use]
     pub fn parse(value: &[u8], write: fn(&[u8])) -> Self {
         let mut wanted = 0;
-        for word in value.split(|byte| matches!(byte, b',' | b':' | b' ')) {
+        for word in subjects(value) {
             for (name, category) in Category::ALL {
                 if word == name || word == b"all" {
                     wanted |= category as u8;

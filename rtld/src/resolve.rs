@@ -12,9 +12,10 @@ use crate::dynamic::DynamicInfo;
 use crate::elf::consts;
 use crate::error::{Error, Escaped, OfObject, OpenError, Problem};
 use crate::load::{Mapped, map_object};
-use crate::namespace::{Module, Need};
+use crate::namespace::{Module, Namespace, Need};
 use crate::native::needs::NativeNeeds;
 use crate::note::abi_note;
+use crate::opened::{Group, Opened};
 use crate::report::{Category, Trace};
 use crate::seam::{AddressSpace, Image};
 use crate::search::{DIRECTORIES, directory, entries, expand, is_path};
@@ -29,16 +30,22 @@ pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
     pub(crate) secure: bool,
     pub(crate) page: PageSize,
     pub(crate) trace: Trace,
-    pub(crate) modules: &'r mut List<'a, Module<'a, S::Image>>,
+    pub(crate) namespace: &'r mut Namespace<'a, S::Image>,
     pub(crate) natives: &'r mut NativeNeeds<'a>,
+    /// Numbers of the modules that were mapped here, in that order.
+    pub(crate) fresh: List<'a, usize>,
+    /// What they come with, if that is not the start.
+    pub(crate) group: Option<&'a Group<'a>>,
+    /// Whether to leave files alone that are not mapped yet.
+    pub(crate) only_known: bool,
 }
 
 /// What a file turned out to be.
 enum Judged {
     /// A libc-free library, now this module.
     Library(usize),
-    /// A library of libc's world.
-    Native,
+    /// A library of libc's world, or one that is to be left alone.
+    Outside,
     /// A file for some other machine.
     Foreign(Problem<'static>),
 }
@@ -54,9 +61,19 @@ pub fn needs_libc(image: &impl Image, dynamic: &DynamicInfo) -> Result<Option<Li
 }
 
 impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
-    /// Resolves all that module `index` needs. `false` if there is no such module.
-    pub(crate) fn needs_of(&mut self, index: usize) -> Result<bool, Error<'a>> {
-        let Some(module) = self.modules.get(index) else { return Ok(false) };
+    /// Resolves all that the fresh modules need, breadth first: the list grows at its end while it is walked from its
+    /// start.
+    pub(crate) fn needs_of_fresh(&mut self) -> Result<(), Error<'a>> {
+        let mut next = 0usize;
+        while let Some(&index) = self.fresh.get(next) {
+            self.needs_of(index)?;
+            next = next.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn needs_of(&mut self, index: usize) -> Result<(), Error<'a>> {
+        let module = self.namespace.module(index);
         let path = module.path;
         let mut names = List::new(self.arena);
         for offset in module.dynamic.values(&module.image, consts::DT_NEEDED) {
@@ -70,20 +87,21 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
                 self.natives.library(name).of(path)?;
             }
         }
-        if let Some(module) = self.modules.get_mut(index) {
-            module.needed = needed;
-        }
-        Ok(true)
+        self.namespace.module_mut(index).needed = needed;
+        Ok(())
     }
 
-    fn need(&mut self, needer: usize, name: &'a [u8]) -> Result<Need, Error<'a>> {
-        let known = self.modules.iter().position(|module| module.soname == name);
-        if let Some(index) = known.filter(|&index| index != 0) {
-            return Ok(Need::Module(index));
-        }
+    /// What `name` means to module `needer`.
+    pub(crate) fn need(&mut self, needer: usize, name: &'a [u8]) -> Result<Need, Error<'a>> {
         if name == self.loader_soname || Libc::named_by(name).is_some() {
             return Ok(Need::Outside);
         }
+        let mut all = self.namespace.loaded();
+        let known = all.find(|(index, module)| *index != 0 && module.soname == name && module.is_available());
+        if let Some((index, _)) = known {
+            return Ok(Need::Module(index));
+        }
+        drop(all);
         self.trace.line(Category::Libs, format_args!("{}: searched for", Escaped(name)));
         let found = if is_path(name) { self.by_path(needer, name)? } else { self.by_name(needer, name)? };
         match found {
@@ -104,7 +122,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         };
         match self.open(needer, name, path)? {
             Ok(Judged::Library(index)) => Ok(Some(index)),
-            Ok(Judged::Native) => Ok(None),
+            Ok(Judged::Outside) => Ok(None),
             Ok(Judged::Foreign(problem)) => Err(problem).of(path),
             Err(error) => Err(error).of(path),
         }
@@ -115,7 +133,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     fn by_name(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
         let mut foreign = None;
         let mut ancestor = Some(needer);
-        let has_runpath = self.modules.get(needer).is_some_and(|module| module.dynamic.runpath.is_some());
+        let has_runpath = self.namespace.get(needer).is_some_and(|module| module.dynamic.runpath.is_some());
         while let Some(index) = ancestor.filter(|_| !has_runpath) {
             if let Some(list) = self.list(index, |dynamic| dynamic.rpath)? {
                 let origin = self.origin(index);
@@ -123,7 +141,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
                     return Ok(found);
                 }
             }
-            ancestor = self.modules.get(index).and_then(|module| module.needer);
+            ancestor = self.namespace.get(index).and_then(|module| module.needer);
         }
         if let Some(list) = self.library_path {
             let mut ignored = None;
@@ -157,7 +175,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             self.trace.line(Category::Libs, format_args!("{}: trying {}", Escaped(name), Escaped(path)));
             match self.open(needer, name, path)? {
                 Ok(Judged::Library(index)) => return Ok(Some(Some(index))),
-                Ok(Judged::Native) => return Ok(Some(None)),
+                Ok(Judged::Outside) => return Ok(Some(None)),
                 Ok(Judged::Foreign(problem)) => *foreign = Some(Error { object: path, problem }),
                 Err(error) if error.is_absence() => {}
                 Err(error) => return Err(error).of(path),
@@ -177,9 +195,14 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        let same = |module: &Module<'a, S::Image>| module.info.is_some_and(|known| known.same_file(&info));
-        if let Some(index) = self.modules.iter().position(same) {
+        let same = |module: &Module<'a, S::Image>| {
+            module.info.is_some_and(|known| known.same_file(&info)) && module.is_available()
+        };
+        if let Some((index, _)) = self.namespace.all().find(|(_, module)| same(module)) {
             return Ok(Ok(Judged::Library(index)));
+        }
+        if self.only_known {
+            return Ok(Ok(Judged::Outside));
         }
         let mapped = match map_object(self.sys, &file, &info, self.page) {
             Ok(mapped) => mapped,
@@ -188,11 +211,11 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             }
             Err(problem) => return Err(problem).of(path),
         };
-        let Mapped { plan, dynamic, image, .. } = mapped;
+        let Mapped { plan, dynamic, image, headers, .. } = mapped;
         let note = abi_note(&image, &plan).of(path)?;
         if note.is_none() && needs_libc(&image, &dynamic).of(path)?.is_some() {
             self.trace.line(Category::Files, format_args!("{}: names a libc, so it is native", Escaped(path)));
-            return Ok(Ok(Judged::Native));
+            return Ok(Ok(Judged::Outside));
         }
         dynamic.require_supported(&image).of(path)?;
         let soname = match dynamic.soname {
@@ -209,12 +232,15 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             plan,
             dynamic,
             image,
+            phdrs: plan.vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum)),
             needed: &[],
-            tls_offset: None,
+            tls: None,
             note,
+            opened: self.group.map(|group| Opened::new(self.arena, group)),
         };
-        self.modules.push(module).of(path)?;
-        Ok(Ok(Judged::Library(self.modules.len().saturating_sub(1))))
+        let index = self.namespace.add(self.arena, module).of(path)?;
+        self.fresh.push(index).of(path)?;
+        Ok(Ok(Judged::Library(index)))
     }
 
     fn list(
@@ -222,7 +248,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         index: usize,
         which: impl Fn(&DynamicInfo) -> Option<u64>,
     ) -> Result<Option<&'a [u8]>, Error<'a>> {
-        let Some(module) = self.modules.get(index) else { return Ok(None) };
+        let Some(module) = self.namespace.get(index) else { return Ok(None) };
         let Some(offset) = which(&module.dynamic) else { return Ok(None) };
         let list = module.dynamic.strings.get(&module.image, offset).of(module.path)?;
         self.arena.copy(list).of(module.path).map(Some)
@@ -230,7 +256,8 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
 
     /// What `$ORIGIN` is for module `index`.
     fn origin(&self, index: usize) -> Option<&'a [u8]> {
-        let path = if index == 0 { self.program_path } else { self.modules.get(index).map(|module| module.path) };
+        let path =
+            if index == 0 { self.program_path } else { self.namespace.get(index).map(|module| module.path) };
         path.map(directory)
     }
 }

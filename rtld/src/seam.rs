@@ -51,6 +51,9 @@ pub trait AddressSpace: Files {
     /// Maps one segment: the pages of the file, the zeroed rest of its last page, and pages of zeros.
     fn map_segment(&self, image: &mut Self::Image, file: &Self::File, segment: &Segment) -> Result<(), Errno>;
 
+    /// Gives the object's memory back. The image holds nothing from then on.
+    fn unmap(&self, image: &mut Self::Image);
+
     /// Changes the protection of pages of the object.
     fn protect(&self, image: &Self::Image, range: PageRange, protection: Protection) -> Result<(), Errno>;
 }

@@ -17,6 +17,12 @@ pub struct Name<'n> {
     pub hash: u32,
     /// The version of the reference, if it has one.
     pub version: Option<&'n [u8]>,
+    /// Whether the PLT slot that a program has for a function counts as its definition, so that all have one address
+    /// for it (x86_64 psABI, "Function Addresses"). Not for the PLT slots themselves.
+    pub canonical: bool,
+    /// Without a version: whether the default version is asked for, as by dlsym(3), and not the first, which is what an
+    /// object was linked with that knew of none.
+    pub newest: bool,
 }
 
 impl<'n> Name<'n> {
@@ -29,7 +35,19 @@ impl<'n> Name<'n> {
     /// A name with the version that is asked for, if any.
     #[must_use]
     pub fn versioned(bytes: &'n [u8], version: Option<&'n [u8]>) -> Self {
-        Self { bytes, hash: gnu_hash(bytes), version }
+        Self { bytes, hash: gnu_hash(bytes), version, canonical: false, newest: false }
+    }
+
+    /// As dlsym(3) looks a name up.
+    #[must_use]
+    pub fn by_hand(bytes: &'n [u8]) -> Self {
+        Self { canonical: true, newest: true, ..Self::new(bytes) }
+    }
+
+    /// As for a reference that is not a PLT slot's.
+    #[must_use]
+    pub const fn canonical(self, canonical: bool) -> Self {
+        Self { canonical, ..self }
     }
 }
 
@@ -52,10 +70,19 @@ impl Found {
 /// Whether other objects may bind to the symbol.
 #[must_use]
 pub fn is_exported(sym: &Sym) -> bool {
-    let binding = matches!(st_bind(sym), consts::STB_GLOBAL | consts::STB_WEAK | consts::STB_GNU_UNIQUE);
-    let visible = !matches!(st_visibility(sym), consts::STV_HIDDEN | consts::STV_INTERNAL);
     let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
-    binding && visible && defined && (sym.st_value != 0 || st_type(sym) == consts::STT_TLS || is_absolute(sym))
+    is_visible(sym) && defined && (sym.st_value != 0 || st_type(sym) == consts::STT_TLS || is_absolute(sym))
+}
+
+fn is_visible(sym: &Sym) -> bool {
+    let binding = matches!(st_bind(sym), consts::STB_GLOBAL | consts::STB_WEAK | consts::STB_GNU_UNIQUE);
+    binding && !matches!(st_visibility(sym), consts::STV_HIDDEN | consts::STV_INTERNAL)
+}
+
+/// Whether the symbol is a function of some other object, for which the program has a PLT slot at `st_value`.
+fn is_canonical_plt(sym: &Sym) -> bool {
+    let undefined = u32::from(sym.st_shndx) == consts::SHN_UNDEF;
+    undefined && sym.st_value != 0 && st_type(sym) == consts::STT_FUNC && is_visible(sym)
 }
 
 /// Whether the value is not an address of the object (SHN_ABS).
@@ -99,10 +126,11 @@ fn consider(
     found: &mut Found,
 ) -> Result<bool, Problem<'static>> {
     let sym = dynamic.symbols.get(image, index)?;
-    if !is_exported(&sym) || dynamic.strings.get(image, u64::from(sym.st_name))? != name.bytes {
+    let counts = is_exported(&sym) || (name.canonical && is_canonical_plt(&sym));
+    if !counts || dynamic.strings.get(image, u64::from(sym.st_name))? != name.bytes {
         return Ok(false);
     }
-    match version::accepts(image, dynamic, index, name.version)? {
+    match version::accepts(image, dynamic, index, name.version, name.newest)? {
         Acceptance::Bind => found.exact = Some(sym),
         Acceptance::IfOnly => {
             found.later = Some(sym);

@@ -95,6 +95,15 @@ pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
     Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
 }
 
+/// Gives memory back that [`anonymous`] gave.
+///
+/// # Safety
+/// Nothing uses it any more.
+pub unsafe fn give_back(memory: NonNull<[u8]>) {
+    // SAFETY: by the caller.
+    unsafe { unmap(memory.cast(), from_usize(memory.len())) };
+}
+
 fn prot_flags(protection: Protection) -> ProtFlags {
     let mut flags = ProtFlags::empty();
     flags.set(ProtFlags::READ, protection.read);
@@ -165,6 +174,10 @@ impl AddressSpace for Linux {
             unsafe { mmap_anonymous(start, to_usize(zero_pages.len()), protection, flags) }?;
         }
         Ok(())
+    }
+
+    fn unmap(&self, image: &mut MappedImage) {
+        image.unmap();
     }
 
     fn protect(&self, image: &MappedImage, range: PageRange, protection: Protection) -> Result<(), Errno> {

@@ -17,11 +17,13 @@ const LIMIT: u64 = 1 << 30;
 pub struct TlsLayout {
     used: u64,
     align: u64,
+    /// Where the room for modules of later ends, once the layout is fixed.
+    end: Option<u64>,
 }
 
 impl Default for TlsLayout {
     fn default() -> Self {
-        Self { used: 0, align: 64 }
+        Self { used: 0, align: 64, end: None }
     }
 }
 
@@ -37,16 +39,25 @@ impl TlsLayout {
         let mask = tls.align.wrapping_sub(1);
         let padding = tls.vaddr.0.wrapping_neg().wrapping_sub(end) & mask;
         let offset = end.checked_add(padding).filter(|&offset| offset <= LIMIT).ok_or(too_large)?;
+        if let Some(end) = self.end.filter(|&end| offset > end || tls.align > self.align) {
+            let left = end.saturating_sub(self.used);
+            return Err(Problem::TlsReserve { size: tls.mem_size, align: tls.align, left });
+        }
         self.used = offset;
         self.align = self.align.max(tls.align);
         Ok(offset)
+    }
+
+    /// Fixes the layout, with at least `bytes` bytes of room for modules that come later.
+    pub fn reserve(&mut self, bytes: u64) {
+        self.end = Some(align_up(self.used.saturating_add(bytes), self.align).unwrap_or(LIMIT));
     }
 
     /// Size of the block in bytes, a multiple of its alignment. Zero if no module has any.
     #[must_use]
     pub fn size(&self) -> u64 {
         // At most LIMIT, so it does not wrap.
-        align_up(self.used, self.align).unwrap_or(LIMIT)
+        align_up(self.end.unwrap_or(self.used), self.align).unwrap_or(LIMIT)
     }
 
     /// Alignment of the thread pointer in bytes.
@@ -70,6 +81,7 @@ pub fn fill(block: &mut [u8], offset: u64, image: &[u8]) -> bool {
 mod tests {
     use super::{TlsLayout, fill};
     use crate::addr::Vaddr;
+    use crate::error::Problem;
     use crate::plan::TlsSegment;
 
     fn tls(vaddr: u64, mem_size: u64, align: u64) -> TlsSegment {
@@ -105,6 +117,20 @@ mod tests {
             let _ = layout.place(&tls(0, 1 << 29, 1));
         }
         assert!(layout.size() <= 1 << 30);
+    }
+
+    #[test]
+    fn what_comes_later_stays_within_the_reserve() {
+        let mut layout = TlsLayout::default();
+        layout.place(&tls(0, 100, 8)).unwrap();
+        layout.reserve(1000);
+        let size = layout.size();
+        assert_eq!(size % 64, 0);
+        let offset = layout.place(&tls(8, 900, 16)).unwrap();
+        assert!(offset >= 1000 && offset <= size);
+        assert!(matches!(layout.place(&tls(0, 300, 8)), Err(Problem::TlsReserve { size: 300, .. })));
+        assert!(matches!(layout.place(&tls(0, 8, 128)), Err(Problem::TlsReserve { align: 128, .. })));
+        assert_eq!(layout.size(), size);
     }
 
     #[test]

@@ -92,19 +92,22 @@ pub enum Acceptance {
 /// Largest index of what a reference without a version binds to at once: global, and the object's first version.
 const FIRST_VERSION: u16 = 2;
 
-/// Whether symbol `index` of an object serves a reference with that version, or with none.
+/// Whether symbol `index` of an object serves a reference with that version, or with none: with none, the object's
+/// first version, or the `newest`, which is the one that is not hidden.
 pub fn accepts(
     image: &impl Image,
     dynamic: &DynamicInfo,
     index: u32,
     version: Option<&[u8]>,
+    newest: bool,
 ) -> Result<Acceptance, Problem<'static>> {
     // An object without versions serves every reference.
     let Some(versym) = dynamic.versym else { return Ok(Acceptance::Bind) };
     let entry = versym_entry(image, versym, index)?;
     let (number, hidden) = (entry & consts::VERSYM_VERSION, entry & !consts::VERSYM_VERSION != 0);
     let Some(version) = version else {
-        return Ok(match (number <= FIRST_VERSION, hidden) {
+        let first = if newest { consts::VER_NDX_GLOBAL } else { FIRST_VERSION };
+        return Ok(match (number <= first, hidden) {
             (true, _) => Acceptance::Bind,
             (false, false) => Acceptance::IfOnly,
             (false, true) => Acceptance::Refuse,

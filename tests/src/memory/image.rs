@@ -24,8 +24,8 @@ pub struct MemImage {
     segments: Vec<Segment>,
     /// Of each page of the span.
     pages: RefCell<Vec<Protection>>,
-    /// Counts the images that have not been dropped.
-    _alive: Rc<()>,
+    /// Counts the images that have neither been dropped nor unmapped.
+    alive: Option<Rc<()>>,
 }
 
 impl MemImage {
@@ -40,7 +40,7 @@ impl MemImage {
             original: Vec::new(),
             segments: Vec::new(),
             pages: RefCell::new(pages),
-            _alive: alive,
+            alive: Some(alive),
         }
     }
 
@@ -68,6 +68,16 @@ impl MemImage {
         self.set_protection(pages, segment.protection);
         self.segments.push(*segment);
         self.original.clone_from(&self.memory);
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn unmap(&mut self) {
+        self.alive = None;
+        self.memory = Vec::new();
+        self.original = Vec::new();
+        self.segments = Vec::new();
+        self.pages.borrow_mut().clear();
+        self.span = PageRange::default();
     }
 
     /// Changes the protection of pages of the span.

@@ -149,6 +149,10 @@ impl AddressSpace for MemOs {
         Ok(())
     }
 
+    fn unmap(&self, image: &mut MemImage) {
+        image.unmap();
+    }
+
     fn protect(&self, image: &MemImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
         self.check(Call::Protect)?;
         image.set_protection(range, protection);

@@ -106,7 +106,10 @@ impl Scene {
     /// An object that is in memory before the loader begins.
     fn present(&self, path: &'static str) -> Result<Present<'static, MemImage>, Error<'static>> {
         match self.map(path) {
-            Ok(Mapped { plan, image, .. }) => Ok(Present { path: path.as_bytes(), image, plan }),
+            Ok(Mapped { plan, image, headers, .. }) => {
+                let phdrs = plan.vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
+                Ok(Present { path: path.as_bytes(), image, plan, phdrs })
+            }
             Err(problem) => Err(Error { object: path.as_bytes(), problem }),
         }
     }

@@ -21,8 +21,8 @@ fn program_needing(names: &[&str]) -> ElfBuilder {
 }
 
 /// Paths of the modules, without the loader's.
-fn paths<'a>(modules: &[Module<'a, MemImage>]) -> Vec<&'a str> {
-    modules.iter().map(|module| text(module.path)).collect()
+fn paths<'m, 'a: 'm>(modules: impl Iterator<Item = (usize, &'m Module<'a, MemImage>)>) -> Vec<&'a str> {
+    modules.map(|(_, module)| text(module.path)).collect()
 }
 
 /// What went wrong, with the object's name as text.

@@ -48,7 +48,7 @@ fn run(elf: &Elf) -> Result<(), Error<'static>> {
         .libraries([("liby.so", ElfBuilder::library("liby.so").symbol(Symbol::function("y", TEXT)))])
         .bytes("/lib/slul/libx.so", elf);
     let sealed = scene.seal()?;
-    for module in sealed.namespace.all() {
+    for (_, module) in sealed.namespace.all() {
         assert!(module.image.kept_to_writable_segments());
     }
     let mut block = vec![0; usize::try_from(sealed.tls.size()).unwrap()];

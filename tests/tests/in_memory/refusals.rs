@@ -228,7 +228,8 @@ fn what_is_not_done() {
         (consts::DT_PLTREL, 17, "DT_PLTREL of DT_REL"),
         (consts::DT_FILTER, 0, "DT_FILTER"),
         (consts::DT_AUXILIARY, 0, "DT_AUXILIARY"),
-        (consts::DT_PREINIT_ARRAYSZ, 8, "DT_PREINIT_ARRAY"),
+        (consts::DT_FLAGS_1, 0x20, "DF_1_INITFIRST"),
+        (consts::DT_FLAGS_1, 0x400, "DF_1_INTERPOSE"),
         (consts::DT_RELSZ, 16, "DT_REL"),
     ] {
         assert_eq!(problem(&whole().entry(tag, value).build()), Problem::Unsupported(name));

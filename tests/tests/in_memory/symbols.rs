@@ -184,7 +184,7 @@ fn resolvers_are_left_for_later() {
 fn names_that_tell_something_are_noticed() {
     let weak = |name: &str| ElfBuilder::new().symbol(Symbol::undefined(name).weak()).rela(DATA, R_64, name, 0);
     let sealed = Scene::new(&weak("__stack_chk_fail")).seal().unwrap();
-    assert!(sealed.canary && !sealed.libc_wanted);
+    assert!(sealed.seen.canary && !sealed.seen.libc_wanted);
     let relocated = Scene::new(&weak("slul_load_libc")).relocate().unwrap();
     assert!(relocated.link_map_changes());
     assert!(!Scene::new(&weak("x")).relocate().unwrap().link_map_changes());

@@ -91,7 +91,7 @@ fn relro_is_read_only_once_sealed_and_nothing_else_is() {
     let code = Protection { execute: true, ..Protection::READ };
     assert_eq!(module.image.protection(TEXT), Some(code));
     assert_eq!(module.image.protection(TABLES), Some(Protection::READ));
-    for module in sealed.namespace.all() {
+    for (_, module) in sealed.namespace.all() {
         assert!(module.image.kept_to_writable_segments());
     }
 }
@@ -133,7 +133,7 @@ fn thread_local_offsets_and_images() {
         .libraries([("a", library), ("b", ElfBuilder::new().tls(&[1; 30], 32, 8))])
         .seal()
         .unwrap();
-    let offset = |module: usize| sealed.namespace.module(module).tls_offset.unwrap();
+    let offset = |module: usize| sealed.namespace.module(module).tls.unwrap().offset;
     assert_eq!(offset(0), 24, "as local-exec code of the program has it");
     let distance = |module: usize, value: u64| value.wrapping_sub(offset(module));
     assert_eq!(word(&sealed, 0, DATA), distance(1, 1 + 2));

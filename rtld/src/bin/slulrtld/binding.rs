@@ -81,7 +81,7 @@ pub(crate) fn protect_slots(
     lazy: bool,
     protection: Protection,
 ) -> Result<(), Error<'static>> {
-    for (index, module) in process.sealed.namespace.loaded().iter().enumerate() {
+    for (index, module) in process.sealed.namespace.loaded() {
         let Some(relro) = module.plan.relro else { continue };
         let inside = |slot: &Slot| slot.module == index && relro.start <= slot.vaddr && slot.vaddr < relro.end;
         if process.sealed.natives.slots.iter().any(|slot| slot.lazy == lazy && inside(slot)) {

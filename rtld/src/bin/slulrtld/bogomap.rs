@@ -25,10 +25,10 @@
 
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc_template::{is_masked_variable, is_unsecure_variable};
-use rtld::addr::RuntimeAddr;
+use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::error::{Error, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
@@ -42,7 +42,7 @@ use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
 use super::process::{Process, clock, finalise};
-use super::{binding, debugger, kernel, start, template};
+use super::{binding, code, debugger, kernel, libraries, start, sync, template};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
@@ -76,17 +76,17 @@ pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static
     if STATE.load(Ordering::Acquire) == PRESENT {
         return Ok(());
     }
-    let thread = thread_id();
+    let thread = sync::thread_id();
     loop {
-        let signals = set_signal_mask(u64::MAX);
+        let signals = sync::set_signal_mask(u64::MAX);
         match STATE.compare_exchange(ABSENT, thread, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return bring_in(process, signals),
             Err(owner) => {
-                set_signal_mask(signals);
+                sync::set_signal_mask(signals);
                 if owner == PRESENT || owner == thread {
                     return Ok(());
                 }
-                futex(FUTEX_WAIT_PRIVATE, owner);
+                sync::wait_while(&STATE, owner);
             }
         }
     }
@@ -98,9 +98,9 @@ fn bring_in(process: &'static Process, signals: u64) -> Result<(), Error<'static
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // Otherwise the hook has done it.
-        set_signal_mask(signals);
+        sync::set_signal_mask(signals);
     }
-    futex(FUTEX_WAKE_PRIVATE, i32::MAX);
+    sync::wake(&STATE, i32::MAX);
     result
 }
 
@@ -124,22 +124,6 @@ fn prepare(process: &'static Process) -> Result<Prepared, Error<'static>> {
         None => run(address),
     }
     job.result.unwrap_or(Err(Error { object: b"slulrtld", problem: Problem::NoLibc }))
-}
-
-fn thread_id() -> i32 {
-    // SAFETY: always succeeds and touches no memory.
-    let id = unsafe { start::system_call(linux_raw_sys::general::__NR_gettid, [0; 4]) };
-    i32::try_from(id).unwrap_or(0)
-}
-
-const FUTEX_WAIT_PRIVATE: usize = 128;
-const FUTEX_WAKE_PRIVATE: usize = 129;
-
-fn futex(operation: usize, value: i32) {
-    let word = STATE.as_ptr().expose_provenance();
-    let value = usize::try_from(value).unwrap_or(usize::MAX);
-    // SAFETY: the word is static; a wait that fails or wakes early is repeated by its caller.
-    unsafe { start::system_call(linux_raw_sys::general::__NR_futex, [word, operation, value, 0]) };
 }
 
 /// What the hook needs; static, because ld.so calls it without arguments.
@@ -265,18 +249,6 @@ fn make_libcs(
     masked.get(..count).unwrap_or_default()
 }
 
-/// Sets the calling thread's signal mask; answers the one before.
-fn set_signal_mask(mask: u64) -> u64 {
-    const SIG_SETMASK: usize = 2;
-    let mut old = 0u64;
-    let new = (&raw const mask).expose_provenance();
-    let place = (&raw mut old).expose_provenance();
-    let number = linux_raw_sys::general::__NR_rt_sigprocmask;
-    // SAFETY: masks of eight bytes, as the kernel's.
-    unsafe { start::system_call(number, [SIG_SETMASK, new, place, 8]) };
-    old
-}
-
 /// DT_PREINIT_ARRAY of the template: glibc calls it before any constructor.
 pub(crate) extern "C" fn preinit() {
     hook();
@@ -310,7 +282,7 @@ pub(crate) extern "C" fn hook() {
     register_finalisers();
     BOUND.store(true, Ordering::Release);
     HOOKED.store(clock(process.trace), Ordering::Relaxed);
-    set_signal_mask(entering.signals);
+    sync::set_signal_mask(entering.signals);
 }
 
 /// libc has started, and we are back.
@@ -331,7 +303,7 @@ impl Escaped {
         }
         binding::publish_addresses(process);
         register_finalisers();
-        debugger::announce_libc(process, template.debug_slot());
+        libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot()));
         let trace = process.trace;
         if trace.wants(Category::Timings) {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));
@@ -354,10 +326,10 @@ fn register_finalisers() {
     }
     type Register = extern "C" fn(extern "C" fn(usize), usize, usize) -> i32;
     let [_, _, register] = &start::LOADER_TARGETS;
-    let register: *const () = ptr::with_exposed_provenance(AtomicUsize::load(register, Ordering::Acquire));
-    if !register.is_null() {
+    let register = register.load(Ordering::Acquire);
+    if register != 0 {
         // SAFETY: ld.so bound libc's `__cxa_atexit` there, which has this type (Itanium C++ ABI).
-        let register = unsafe { core::mem::transmute::<*const (), Register>(register) };
+        let register = unsafe { code::function::<Register>(RuntimeAddr(from_usize(register))) };
         register(run, 0, 0);
     }
 }

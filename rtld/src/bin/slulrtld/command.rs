@@ -58,7 +58,8 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
         (auxvec::AT_BASE, RuntimeAddr::of(start::own_header().as_ptr()).0),
         (auxvec::AT_EXECFN, name),
     ]);
-    Ok(Direct { program: Present { path, image, plan }, path: absolute, library_path })
+    let program = Present { path, image, plan, phdrs: Some((phdr, headers.phnum)) };
+    Ok(Direct { program, path: absolute, library_path })
 }
 
 fn print(text: &[u8]) -> ! {

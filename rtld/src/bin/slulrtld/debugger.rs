@@ -8,11 +8,14 @@
 //! This file exists because the debugger reads, and ld.so has written, structures by address.
 #![allow(unsafe_code)]
 
+use core::ffi::c_char;
 use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use rtld::addr::{RuntimeAddr, to_usize};
-use rtld::arena::OutOfMemory;
+use rtld::arena::{Arena, OutOfMemory};
+use rtld::mapped::MappedImage;
+use rtld::namespace::Module;
 use rtld::seam::Image;
 
 use super::process::Process;
@@ -42,7 +45,10 @@ impl RDebug {
 }
 
 const RT_CONSISTENT: i32 = 0;
-const RT_ADD: i32 = 1;
+/// Objects are being added to the list.
+pub(crate) const RT_ADD: i32 = 1;
+/// Objects are being taken out of it.
+pub(crate) const RT_DELETE: i32 = 2;
 
 /// Read by debuggers, through DT_DEBUG or by its name.
 #[unsafe(no_mangle)]
@@ -67,8 +73,12 @@ struct LinkMap {
     name: usize,
     dynamic: usize,
     next: AtomicUsize,
-    previous: usize,
+    previous: AtomicUsize,
 }
+
+/// First and last entry of the list of this world.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+static LAST: AtomicUsize = AtomicUsize::new(0);
 
 /// Address of `_r_debug`.
 pub(crate) fn address() -> RuntimeAddr {
@@ -76,33 +86,36 @@ pub(crate) fn address() -> RuntimeAddr {
 }
 
 /// Sets what both lists have in common, and says that a change is coming.
-fn begin_change() {
+pub(crate) fn begin_change(state: i32) {
     _r_debug.breakpoint.store(_dl_debug_state as *const () as usize, Ordering::Relaxed);
     let base = super::start::own_header().as_ptr().expose_provenance();
     _r_debug.loader_base.store(base, Ordering::Relaxed);
-    _r_debug.state.store(RT_ADD, Ordering::Release);
+    _r_debug.state.store(state, Ordering::Release);
     _dl_debug_state();
 }
 
-fn end_change() {
+/// Says that the list is as it is to be.
+pub(crate) fn end_change() {
     _r_debug.state.store(RT_CONSISTENT, Ordering::Release);
     _dl_debug_state();
 }
 
 /// Lists program, libraries and loader. Without memory for the list a debugger sees none; the program runs.
 pub(crate) fn announce_own(process: &Process) {
-    begin_change();
-    _r_debug.map.store(own_list(process).unwrap_or(0), Ordering::Release);
+    begin_change(RT_ADD);
+    // Without memory it is shorter.
+    let _ = list_own(process);
+    _r_debug.map.store(FIRST.load(Ordering::Relaxed), Ordering::Release);
     end_change();
 }
 
 /// Lists what libc's ld.so knows, and ours behind it. `slot` is the DT_DEBUG that ld.so has filled.
 pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr) {
-    begin_change();
-    let own = match _r_debug.map.load(Ordering::Acquire) {
-        0 => own_list(process).unwrap_or(0),
-        list => list,
-    };
+    begin_change(RT_ADD);
+    if FIRST.load(Ordering::Relaxed) == 0 {
+        let _ = list_own(process);
+    }
+    let own = FIRST.load(Ordering::Relaxed);
     let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));
     // SAFETY: the value of DT_DEBUG in the template's dynamic section, which ld.so has written.
     let libc = unsafe { slot.read() };
@@ -121,30 +134,65 @@ pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr) {
     end_change();
 }
 
-/// Makes the list; answers the address of its first entry.
-fn own_list(process: &Process) -> Result<usize, OutOfMemory> {
-    let arena = process.arena;
-    let (mut first, mut previous): (usize, Option<&'static LinkMap>) = (0, None);
-    for (index, module) in process.sealed.namespace.all().iter().enumerate() {
-        // A debugger knows the program by another way, and takes the first entry for it.
-        let path = if index == 0 { b"" } else { module.path };
-        let name = arena.concat(&[path, b"\0"])?;
-        let bias = module.image.bias();
-        let dynamic = module.plan.dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
-        let before = previous.map_or(0, |previous| ptr::from_ref(previous).expose_provenance());
-        let map: &'static LinkMap = arena.put(LinkMap {
-            bias: to_usize(bias.0),
-            name: name.as_ptr().expose_provenance(),
-            dynamic: to_usize(dynamic.0),
-            next: AtomicUsize::new(0),
-            previous: before,
-        })?;
-        let address = ptr::from_ref(map).expose_provenance();
-        match previous {
-            Some(previous) => previous.next.store(address, Ordering::Relaxed),
-            None => first = address,
-        }
-        previous = Some(map);
+/// Makes the list of what is there from the start.
+fn list_own(process: &Process) -> Result<(), OutOfMemory> {
+    for (index, module) in process.sealed.namespace.all() {
+        add(process.arena, module, index == 0)?;
     }
-    Ok(first)
+    Ok(())
+}
+
+/// The entry at an address of the list.
+fn entry(address: usize) -> Option<&'static LinkMap> {
+    let entry: *const LinkMap = ptr::with_exposed_provenance(address);
+    // SAFETY: null, or an entry that `add` made and `remove` did not take out.
+    unsafe { entry.as_ref() }
+}
+
+/// Adds an object at the end of the list, between [`begin_change`] and [`end_change`]; answers the entry's address.
+pub(crate) fn add(
+    arena: &'static Arena,
+    module: &Module<'static, MappedImage>,
+    is_program: bool,
+) -> Result<usize, OutOfMemory> {
+    // A debugger knows the program by another way, and takes the first entry for it.
+    let path = if is_program { b"" } else { module.path };
+    let name = arena.concat(&[path, b"\0"])?;
+    let bias = module.image.bias();
+    let dynamic = module.plan.dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
+    let last = LAST.load(Ordering::Relaxed);
+    let map: &'static LinkMap = arena.put(LinkMap {
+        bias: to_usize(bias.0),
+        name: name.as_ptr().expose_provenance(),
+        dynamic: to_usize(dynamic.0),
+        next: AtomicUsize::new(0),
+        previous: AtomicUsize::new(last),
+    })?;
+    let address = ptr::from_ref(map).expose_provenance();
+    entry(last).map_or(&FIRST, |last| &last.next).store(address, Ordering::Release);
+    LAST.store(address, Ordering::Relaxed);
+    Ok(address)
+}
+
+/// Takes an entry out, between [`begin_change`] and [`end_change`]. Nobody uses its address after that.
+pub(crate) fn remove(address: usize) {
+    let Some(map) = entry(address) else { return };
+    let (next, previous) = (map.next.load(Ordering::Relaxed), map.previous.load(Ordering::Relaxed));
+    entry(previous).map_or(&FIRST, |previous| &previous.next).store(next, Ordering::Release);
+    entry(next).map_or(&LAST, |next| &next.previous).store(previous, Ordering::Relaxed);
+}
+
+/// The name in an entry; empty if there is none.
+pub(crate) fn name(address: usize) -> *const c_char {
+    entry(address).map_or(c"".as_ptr(), |map| ptr::with_exposed_provenance(map.name))
+}
+
+/// Calls `visit` with the address of each entry.
+pub(crate) fn for_each<E>(mut visit: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
+    let mut next = FIRST.load(Ordering::Relaxed);
+    while let Some(map) = entry(next) {
+        visit(next)?;
+        next = map.next.load(Ordering::Relaxed);
+    }
+    Ok(())
 }

@@ -170,7 +170,8 @@ impl Block {
         let start = pointer(bias.runtime(plan.span.start)).ok_or(none)?;
         // SAFETY: the kernel mapped the program by these headers; nobody else has touched it.
         let image = unsafe { MappedImage::adopt(start, plan, false) };
-        Ok(Present { path: self.exec_path(), image, plan })
+        let phdrs = u16::try_from(count).ok().map(|count| (bias.vaddr(address), count));
+        Ok(Present { path: self.exec_path(), image, plan, phdrs })
     }
 
     /// PT_INTERP of the program: the path of this loader, as far as the program's memory has it.
@@ -269,5 +270,6 @@ pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedIm
     let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, rtld::addr::PageSize::K4)?;
     // SAFETY: the kernel mapped the loader by these headers; it is only read through this image.
     let image = unsafe { MappedImage::adopt(header, plan, false) };
-    Ok(Present { path, image, plan })
+    let phdrs = Some((Vaddr(plan.span.start.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum));
+    Ok(Present { path, image, plan, phdrs })
 }

@@ -17,15 +17,19 @@
 mod binding;
 mod bogomap;
 mod bootstrap;
+mod code;
 mod command;
 mod debugger;
 mod exports;
 mod kernel;
+mod libraries;
 mod mem;
 mod plain;
 mod process;
 mod start;
+mod sync;
 mod template;
+mod thread;
 mod trace;
 
 use core::fmt;

@@ -13,17 +13,19 @@ use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::error::{Error, OfObject, Problem};
 use rtld::invocation::Settings;
-use rtld::load::{Present, Request, Sealed, load, protect_relro};
+use rtld::load::{Present, Request, Sealed, load};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
 use rtld::plan::Protection;
+use rtld::reloc::Seen;
 use rtld::report::{Category, Trace};
 use rtld::seam::Image;
 use rtld::sys::{self, Linux};
 
+use super::code::{self, Arguments};
 use super::command::{self, Direct};
 use super::kernel::{self, Block};
-use super::{binding, bogomap, debugger, start, trace};
+use super::{binding, bogomap, debugger, libraries, start, thread, trace};
 
 /// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
 const GAP_LIMIT: u64 = 4 << 20;
@@ -98,7 +100,8 @@ pub(crate) fn clock(trace: Trace) -> u64 {
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
 }
 
-fn new_arena() -> Result<&'static Arena, Problem<'static>> {
+/// An arena of its own.
+pub(crate) fn new_arena() -> Result<&'static Arena, Problem<'static>> {
     const FIRST: usize = 64 << 10;
     let memory = sys::anonymous(FIRST).ok_or(OutOfMemory(FIRST))?;
     // SAFETY: fresh memory of our own that is never unmapped.
@@ -174,7 +177,7 @@ impl Process {
     /// Stack, thread-local storage and stub targets; then the process is published.
     fn prepare(mut self) -> Result<&'static Self, Problem<'static>> {
         let natives = &self.sealed.natives;
-        if natives.any() || self.sealed.libc_wanted {
+        if natives.any() || self.sealed.seen.libc_wanted {
             binding::set_up(self.arena, natives.imports.len())?;
             // Twice 64: the area's own alignment, and that of its end.
             let state = self.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
@@ -182,7 +185,15 @@ impl Process {
             start::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
             self.leave_gap()?;
         }
-        if self.sealed.canary || self.sealed.tls.size() != 0 {
+        if self.sealed.seen.opens {
+            thread::make_room(&mut self.sealed.tls)?;
+        }
+        if self.sealed.tls.size() != 0 {
+            let namespace = &self.sealed.namespace;
+            let blocks = namespace.loaded().filter_map(|(_, module)| module.tls);
+            thread::set_up(self.arena, namespace.bound(), blocks)?;
+        }
+        if self.sealed.seen.canary || self.sealed.tls.size() != 0 {
             self.set_up_thread()?;
         }
         let process = self.arena.put(self)?;
@@ -283,23 +294,29 @@ impl Process {
     }
 
     fn run(&'static self) -> ! {
-        if self.sealed.namespace.loaded().len() > 1 {
+        let Seen { opens, lists, .. } = self.sealed.seen;
+        if self.sealed.namespace.loaded().count() > 1 || opens || lists {
             debugger::announce_own(self);
+        }
+        if opens || lists {
+            let made = libraries::set_up(self).of(self.sealed.namespace.module(0).path);
+            made.unwrap_or_else(|error| super::refuse(&error));
         }
         if self.settings.eager_libc && self.sealed.natives.any() || self.sealed.natives.eager.is_some() {
             bogomap::ensure_libc(self).unwrap_or_else(|error| super::refuse(&error));
         }
         self.resolve_indirect().unwrap_or_else(|error| super::refuse(&error));
+        let program = self.sealed.namespace.module(0);
+        code::initialise(code::preinitialisers(program), self.arguments());
         for &index in self.sealed.init_order {
             self.initialised.fetch_add(1, Ordering::Relaxed);
-            self.initialise(self.sealed.namespace.module(index));
+            code::initialise(code::initialisers(self.sealed.namespace.module(index)), self.arguments());
         }
         if self.trace.wants(Category::Timings) {
             let spent = clock(self.trace).saturating_sub(self.began);
             self.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
         }
-        let note = self.sealed.namespace.module(0).note;
-        if note.is_some_and(|note| note.flags & rt0::FLAG_CALL_ENTRY != 0) {
+        if program.note.is_some_and(|note| note.flags & rt0::FLAG_CALL_ENTRY != 0) {
             super::exports::slul_exit(self.call_entry());
         }
         // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
@@ -309,72 +326,33 @@ impl Process {
     /// Asks the resolvers (STT_GNU_IFUNC), those of dependencies first. Everything else has its value by now, libc too if
     /// it is loaded eagerly.
     fn resolve_indirect(&self) -> Result<(), Error<'static>> {
-        let indirect = &self.sealed.indirect;
-        for &index in self.sealed.init_order {
-            let module = self.sealed.namespace.module(index);
-            let mut words = indirect.iter().filter(|word| word.module == index).peekable();
-            if words.peek().is_none() {
-                continue;
-            }
-            protect_relro(&Linux, module, Protection::READ_WRITE)?;
-            for word in words {
-                let resolver: *const () = ptr::with_exposed_provenance(to_usize(word.resolver.0));
-                // SAFETY: the object says that it is a resolver: no arguments, the answer is an address.
-                let resolver = unsafe { core::mem::transmute::<*const (), extern "C" fn() -> u64>(resolver) };
-                let value = resolver().wrapping_add(word.addend);
-                let place = module.image.bias().runtime(word.at);
-                let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place.0));
-                // SAFETY: a word that relocation has found to be writable, unsealed just now.
-                unsafe { place.write_unaligned(value) };
-            }
-            protect_relro(&Linux, module, Protection::READ)?;
+        let Sealed { namespace, indirect, init_order, .. } = &self.sealed;
+        if indirect.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let questions = code::questions(self.arena, namespace, init_order, indirect)?;
+        code::protect_indirect(namespace, init_order, indirect, Protection::READ_WRITE)?;
+        // SAFETY: writable, and never unmapped.
+        unsafe { code::ask_all(&questions) };
+        code::protect_indirect(namespace, init_order, indirect, Protection::READ)
     }
 
-    /// argc, argv, envp, auxv of the program's block.
-    fn arguments(&self) -> (i32, u64, u64, u64) {
+    /// argc, argv and envp of the program's block.
+    pub(crate) fn arguments(&self) -> Arguments {
         let layout = self.block.layout();
-        let word = |index: usize| self.program_block.wrapping_add(from_usize(index).wrapping_mul(8));
-        (i32::try_from(layout.argc).unwrap_or(i32::MAX), word(1), word(layout.envp), word(layout.auxv))
+        let argc = i32::try_from(layout.argc).unwrap_or(i32::MAX);
+        Arguments { argc, argv: self.program_word(1), envp: self.program_word(layout.envp) }
     }
 
+    /// Address of a word of the program's block.
+    fn program_word(&self, index: usize) -> u64 {
+        self.program_block.wrapping_add(from_usize(index).wrapping_mul(8))
+    }
     fn call_entry(&self) -> i32 {
-        type Entry = extern "C" fn(i32, u64, u64, u64) -> i32;
-        let (argc, argv, envp, auxv) = self.arguments();
-        let entry: *const () = ptr::with_exposed_provenance(to_usize(self.entry.0));
+        let Arguments { argc, argv, envp } = self.arguments();
         // SAFETY: AT_ENTRY is code, and the ABI note says that it is a function of this type.
-        let entry = unsafe { core::mem::transmute::<*const (), Entry>(entry) };
-        entry(argc, argv, envp, auxv)
-    }
-
-    /// DT_INIT, then DT_INIT_ARRAY in order, with the arguments that glibc gives them.
-    fn initialise(&self, module: &Module<'static, MappedImage>) {
-        type Initialiser = extern "C" fn(i32, u64, u64);
-        let (argc, argv, envp, _) = self.arguments();
-        let array = module.dynamic.init_array;
-        let entries = (0..array.len()).filter_map(|index| array.get(&module.image, index));
-        let init = module.dynamic.init.map(|vaddr| module.image.bias().runtime(vaddr).0);
-        // Linkers and old compilers fill with 0 and -1.
-        for address in init.into_iter().chain(entries).filter(|&address| address != 0 && address != u64::MAX) {
-            let function: *const () = ptr::with_exposed_provenance(to_usize(address));
-            // SAFETY: the object says that it is an initialiser.
-            let function = unsafe { core::mem::transmute::<*const (), Initialiser>(function) };
-            function(argc, argv, envp);
-        }
-    }
-
-    /// DT_FINI_ARRAY backwards, then DT_FINI.
-    fn finalise(&self, module: &Module<'static, MappedImage>) {
-        let array = module.dynamic.fini_array;
-        let entries = (0..array.len()).rev().filter_map(|index| array.get(&module.image, index));
-        let fini = module.dynamic.fini.map(|vaddr| module.image.bias().runtime(vaddr).0);
-        for address in entries.chain(fini).filter(|&address| address != 0 && address != u64::MAX) {
-            let function: *const () = ptr::with_exposed_provenance(to_usize(address));
-            // SAFETY: the object says that it is a finaliser.
-            let function = unsafe { core::mem::transmute::<*const (), extern "C" fn()>(function) };
-            function();
-        }
+        let entry = unsafe { code::function::<extern "C" fn(i32, u64, u64, u64) -> i32>(self.entry) };
+        entry(argc, argv, envp, self.program_word(self.block.layout().auxv))
     }
 
     /// A value of the auxiliary vector as the kernel passed it.
@@ -386,7 +364,7 @@ impl Process {
 
     /// Where an address is, in terms of the object that holds it.
     pub(crate) fn locate(&self, address: RuntimeAddr) -> Option<(&Module<'static, MappedImage>, Vaddr)> {
-        self.sealed.namespace.loaded().iter().find_map(|module| {
+        self.sealed.namespace.loaded().find_map(|(_, module)| {
             let vaddr = module.image.bias().vaddr(address);
             module.plan.segment_of(vaddr, 1).map(|_| (module, vaddr))
         })
@@ -407,9 +385,10 @@ pub(crate) extern "C" fn finalise() {
     static DONE: AtomicBool = AtomicBool::new(false);
     let Some(process) = Process::get() else { return };
     if !DONE.swap(true, Ordering::AcqRel) {
+        libraries::finalise();
         let begun = process.initialised.load(Ordering::Relaxed);
         for &index in process.sealed.init_order.iter().take(begun).rev() {
-            process.finalise(process.sealed.namespace.module(index));
+            code::finalise(code::finalisers(process.sealed.namespace.module(index)));
         }
     }
 }

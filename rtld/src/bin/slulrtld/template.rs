@@ -24,7 +24,7 @@ use super::{binding, bogomap, start};
 pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Problem<'static>> {
     let arena = process.arena;
     let mut joined: &'static [u8] = b"";
-    for (index, module) in process.sealed.namespace.loaded().iter().enumerate() {
+    for (index, module) in process.sealed.namespace.loaded() {
         let Some(offset) = module.dynamic.runpath.or(module.dynamic.rpath) else { continue };
         let list = module.dynamic.strings.get(&module.image, offset)?;
         let path = if index == 0 { process.program_path } else { Some(module.path) };
@@ -46,7 +46,7 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
 /// What native libraries may bind to: what program and libraries export, but for what libc must have itself.
 fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<'static>> {
     let mut exports = List::new(process.arena);
-    for module in process.sealed.namespace.loaded() {
+    for (_, module) in process.sealed.namespace.loaded() {
         for index in 1..symbol::count(&module.image, &module.dynamic)? {
             let sym = module.dynamic.symbols.get(&module.image, index)?;
             let kind = rtld::elf::st_type(&sym);

@@ -9,6 +9,7 @@
 mod stubs;
 
 use core::arch::{asm, naked_asm};
+use core::ffi::c_char;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 
@@ -227,6 +228,20 @@ pub(crate) fn code() -> LoaderCode {
 #[unsafe(naked)]
 unsafe extern "C" fn tls_descriptor() {
     naked_asm!("mov rax, [rax + 8]", "ret")
+}
+
+/// dlopen(3), for the caller whose address is on the stack.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_dlopen(name: *const c_char, flags: i32) -> usize {
+    naked_asm!("mov rdx, [rsp]", "jmp {open}", open = sym super::super::libraries::open)
+}
+
+/// dlsym(3), for the caller whose address is on the stack.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_dlsym(handle: usize, name: *const c_char) -> usize {
+    naked_asm!("mov rdx, [rsp]", "jmp {symbol}", symbol = sym super::super::libraries::symbol)
 }
 
 /// The calling thread's thread pointer, which the first word of its TCB holds (TLS variant II).

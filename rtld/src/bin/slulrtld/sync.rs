@@ -1,0 +1,100 @@
+//! Threads and signals, as far as the kernel knows them: locks, waiting, masks. Nothing here needs a thread pointer.
+//!
+//! # Safety
+//! This file exists because system calls take addresses. Each gets that of a word or mask that outlives the call.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use super::start;
+
+/// The kernel's number of the calling thread.
+pub(crate) fn thread_id() -> i32 {
+    // SAFETY: always succeeds and touches no memory.
+    let id = unsafe { start::system_call(linux_raw_sys::general::__NR_gettid, [0; 4]) };
+    i32::try_from(id).unwrap_or(0)
+}
+
+fn futex(word: &AtomicI32, operation: usize, value: i32) {
+    const FUTEX_PRIVATE_FLAG: usize = 128;
+    let word = word.as_ptr().expose_provenance();
+    // The kernel looks at the low half.
+    let value = usize::try_from(value.cast_unsigned()).unwrap_or(0);
+    let arguments = [word, operation | FUTEX_PRIVATE_FLAG, value, 0];
+    // SAFETY: a word of ours; a wait that fails or wakes early is repeated by its caller.
+    unsafe { start::system_call(linux_raw_sys::general::__NR_futex, arguments) };
+}
+
+/// Waits while the word holds `value`; may wake early.
+pub(crate) fn wait_while(word: &AtomicI32, value: i32) {
+    futex(word, 0, value);
+}
+
+/// Wakes as many as `count` of those that wait.
+pub(crate) fn wake(word: &AtomicI32, count: i32) {
+    futex(word, 1, count);
+}
+
+/// Sets the calling thread's signal mask; answers the one before.
+pub(crate) fn set_signal_mask(mask: u64) -> u64 {
+    const SIG_SETMASK: usize = 2;
+    let mut old = 0u64;
+    let new = (&raw const mask).expose_provenance();
+    let place = (&raw mut old).expose_provenance();
+    let number = linux_raw_sys::general::__NR_rt_sigprocmask;
+    // SAFETY: masks of eight bytes, as the kernel's.
+    unsafe { start::system_call(number, [SIG_SETMASK, new, place, 8]) };
+    old
+}
+
+/// A lock that its owner may take again.
+pub(crate) struct Lock {
+    /// 0, or the owner's id, with [`CONTENDED`] if somebody may be waiting.
+    owner: AtomicI32,
+    depth: AtomicU32,
+}
+
+const CONTENDED: i32 = 1 << 30;
+
+/// The lock is held; it is let go when this is dropped.
+pub(crate) struct Held<'l>(&'l Lock);
+
+impl Lock {
+    pub(crate) const fn new() -> Self {
+        Self { owner: AtomicI32::new(0), depth: AtomicU32::new(0) }
+    }
+
+    /// Waits for the lock, and takes it.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        let thread = thread_id();
+        let mut mine = thread;
+        loop {
+            match self.owner.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(owner) if owner & !CONTENDED == thread => break,
+                Err(owner) => {
+                    let contended = owner | CONTENDED;
+                    let marked =
+                        self.owner.compare_exchange(owner, contended, Ordering::Relaxed, Ordering::Relaxed);
+                    if marked.is_ok() {
+                        wait_while(&self.owner, contended);
+                    }
+                    // Others may be waiting, too, whom nobody else would wake.
+                    mine = thread | CONTENDED;
+                }
+            }
+        }
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        Held(self)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if self.0.depth.fetch_sub(1, Ordering::Relaxed) == 1
+            && self.0.owner.swap(0, Ordering::Release) & CONTENDED != 0
+        {
+            wake(&self.0.owner, 1);
+        }
+    }
+}

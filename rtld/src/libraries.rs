@@ -1,0 +1,423 @@
+//! Libraries that are opened and closed while the program runs: what dlopen(3) and its relatives promise, short of
+//! running anything of the libraries.
+//!
+//! [`Libraries::open`] maps, relocates and seals, and says what is to be initialised; the caller does that, then
+//! [`Libraries::settle`]s. [`Libraries::close`] says what is to be finalised; the caller does that, then
+//! [`Libraries::remove`]s. A failure leaves everything as it was.
+//!
+//! What is known of the libraries that came with one `open` is in an arena of their own, their *group*'s, which can go
+//! when the last of them goes.
+#![forbid(unsafe_code)]
+
+use core::cell::Cell;
+use core::ptr;
+
+use crate::addr::{PageSize, from_usize};
+use crate::arena::{Arena, List, OutOfMemory};
+use crate::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
+use crate::error::{Error, OfObject, Problem};
+use crate::load::{Sealed, init_order, protect_relro};
+use crate::namespace::{Definition, Namespace, Need, TlsPlace};
+use crate::native::needs::NativeNeeds;
+use crate::opened::{Flags, Group, Opened, Stage};
+use crate::plan::Protection;
+use crate::reloc::{Indirect, LoaderCode, Objects, Relocator};
+use crate::report::{Category, Trace};
+use crate::resolve::Resolver;
+use crate::seam::{AddressSpace, ImageMut};
+use crate::symbol::Name;
+use crate::tls::TlsLayout;
+
+/// Most libraries with thread-local storage that can be opened at run time: one bit a thread for each.
+pub const TLS_MODULES: usize = 64;
+
+/// The circumstances of the process, the same for every `open`.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Value of LD_LIBRARY_PATH; none if `secure`.
+    pub library_path: Option<&'a [u8]>,
+    /// Absolute path of the program, for `$ORIGIN`.
+    pub program_path: Option<&'a [u8]>,
+    /// AT_SECURE.
+    pub secure: bool,
+    /// Size of a page.
+    pub page: PageSize,
+    /// Where trace lines go.
+    pub trace: Trace,
+    /// Code that relocated words refer to.
+    pub code: LoaderCode,
+}
+
+/// Something was opened.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// The library that was asked for.
+    pub root: usize,
+    /// What came with it, in the order of initialisation. Empty if everything was there.
+    pub fresh: &'a [usize],
+    /// Words that wait for a resolver's answer.
+    pub indirect: List<'a, Indirect>,
+}
+
+/// Where a name is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// In a library, then in what it needs, breadth first.
+    In(usize),
+    /// In the global scope.
+    Global,
+    /// Where the references of a module are (RTLD_DEFAULT).
+    As(usize),
+    /// The same, but only behind the module itself (RTLD_NEXT).
+    Behind(usize),
+}
+
+/// The objects of the start and all that is open besides.
+pub struct Libraries<'a, I> {
+    namespace: Namespace<'a, I>,
+    circumstances: Circumstances<'a>,
+    loader_soname: &'a [u8],
+    loader: usize,
+    tls: TlsLayout,
+    /// How many libraries with thread-local storage have been opened, and the id of the first.
+    tls_modules: usize,
+    first_tls_id: u64,
+    /// Numbers of the modules whose initialisers have begun, or are about to, in that order.
+    initialised: List<'a, usize>,
+    /// Walks over needs.
+    queue: List<'a, usize>,
+    marked: List<'a, bool>,
+    /// How many modules have been added and removed, of all times (`dl_iterate_phdr`).
+    pub changes: (u64, u64),
+}
+
+impl<'a, I: ImageMut> Libraries<'a, I> {
+    /// Adds to the objects of `start`. `tls` is their thread-local layout, with a reserve. `arena` is this value's own.
+    pub fn after(
+        start: &'a Sealed<'a, I>,
+        tls: TlsLayout,
+        circumstances: Circumstances<'a>,
+        arena: &'a Arena,
+    ) -> Result<Self, OutOfMemory> {
+        let namespace = Namespace::after(&start.namespace, arena)?;
+        let loader = namespace.all().last();
+        let (loader, loader_soname) = loader.map_or((0, &b""[..]), |(index, loader)| (index, loader.soname));
+        let count = from_usize(namespace.bound());
+        Ok(Self {
+            namespace,
+            circumstances,
+            loader_soname,
+            loader,
+            tls,
+            tls_modules: 0,
+            first_tls_id: count.saturating_add(1),
+            initialised: List::new(arena),
+            queue: List::new(arena),
+            marked: List::new(arena),
+            changes: (count, 0),
+        })
+    }
+
+    /// The objects.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace<'a, I> {
+        &self.namespace
+    }
+
+    /// Opens a library by a name as in DT_NEEDED, for module `caller`. All that is needed for it goes into `arena`, and
+    /// may be given back if nothing is fresh. `None` if RTLD_NOLOAD leaves it unopened.
+    ///
+    /// RTLD_LAZY is as RTLD_NOW: POSIX leaves open when a library is relocated.
+    pub fn open<S: AddressSpace<Image = I>>(
+        &mut self,
+        sys: &S,
+        arena: &'a Arena,
+        name: &'a [u8],
+        caller: usize,
+        flags: Flags,
+    ) -> Result<Option<Opening<'a>>, Error<'a>> {
+        let group = &*arena.put(Group { arena, live: Cell::new(0) }).of(name)?;
+        let before = (self.tls, self.tls_modules, self.namespace.unique_count());
+        let result = self.load(sys, group, name, caller, flags);
+        if result.is_err() {
+            self.initialised.retain(|&index| !is_fresh(&self.namespace, index, group));
+            for index in 0..self.namespace.bound() {
+                if is_fresh(&self.namespace, index, group)
+                    && let Some(module) = self.namespace.remove(index)
+                {
+                    sys.unmap(&mut module.image);
+                }
+            }
+            let unique;
+            (self.tls, self.tls_modules, unique) = before;
+            self.namespace.forget_unique(unique);
+        }
+        result
+    }
+
+    fn load<S: AddressSpace<Image = I>>(
+        &mut self,
+        sys: &S,
+        group: &'a Group<'a>,
+        name: &'a [u8],
+        caller: usize,
+        flags: Flags,
+    ) -> Result<Option<Opening<'a>>, Error<'a>> {
+        let arena = group.arena;
+        let Circumstances { library_path, program_path, secure, page, trace, code } = self.circumstances;
+        let mut natives = NativeNeeds::new(arena);
+        let only_known = flags.has(Flags::NOLOAD);
+        let mut resolver = Resolver {
+            sys,
+            arena,
+            loader_soname: self.loader_soname,
+            library_path,
+            program_path,
+            secure,
+            page,
+            trace,
+            namespace: &mut self.namespace,
+            natives: &mut natives,
+            fresh: List::new(arena),
+            group: Some(group),
+            only_known,
+        };
+        let root = match resolver.need(caller, name)? {
+            Need::Module(index) => index,
+            Need::Outside if name == self.loader_soname => self.loader,
+            Need::Outside if only_known => return Ok(None),
+            Need::Outside => return Err(Problem::NotLibrary).of(name),
+        };
+        resolver.needs_of_fresh()?;
+        let fresh = resolver.fresh;
+        let path = self.namespace.module(root).path;
+        if let Some(native) = natives.libraries.first() {
+            return Err(Problem::NeedsNative(native)).of(path);
+        }
+        self.close_over([root].into_iter(), false).of(path)?;
+        let local = arena.slice(self.queue.len(), 0usize).of(path)?;
+        local.copy_from_slice(&self.queue);
+        for &index in fresh.iter() {
+            self.admit(index, root, flags)?;
+        }
+        let objects = Objects { fresh: &fresh, local };
+        let mut relocator = Relocator::new(&mut self.namespace, &mut natives, code, arena, objects, trace);
+        relocator.run()?;
+        let indirect = relocator.indirect;
+        for &index in fresh.iter() {
+            protect_relro(sys, self.namespace.module(index), Protection::READ)?;
+        }
+        let done = |index: usize| !is_fresh(&self.namespace, index, group);
+        let order = init_order(arena, &self.namespace, root, done).of(path)?;
+        self.initialised.extend(order).of(path)?;
+        if flags.has(Flags::GLOBAL) {
+            local.iter().try_for_each(|&index| self.namespace.make_global(index)).of(path)?;
+        }
+        if let Some(opened) = self.opened_mut(root) {
+            opened.count = opened.count.saturating_add(1);
+            opened.pinned |= flags.has(Flags::NODELETE);
+        }
+        group.live.set(fresh.len());
+        self.changes.0 = self.changes.0.saturating_add(from_usize(fresh.len()));
+        trace.line(Category::Files, format_args!("{}: opened, {} new", crate::error::Escaped(path), fresh.len()));
+        Ok(Some(Opening { root, fresh: order, indirect }))
+    }
+
+    /// Gives a fresh module what it needs to be one of those that are open.
+    fn admit(&mut self, index: usize, root: usize, flags: Flags) -> Result<(), Error<'a>> {
+        let id = self.first_tls_id.saturating_add(from_usize(self.tls_modules));
+        let Some(module) = self.namespace.get_mut(index) else { return Ok(()) };
+        let flags_1 = module.dynamic.flags_1;
+        if index == root && flags_1 & DF_1_PIE != 0 {
+            return Err(Problem::Unsupported("opening a program (DF_1_PIE)")).of(module.path);
+        }
+        if index == root && flags_1 & DF_1_NOOPEN != 0 {
+            return Err(Problem::Unsupported("opening it at run time (DF_1_NOOPEN)")).of(module.path);
+        }
+        if let Some(segment) = &module.plan.tls {
+            if self.tls_modules == TLS_MODULES {
+                return Err(Problem::TooManyTlsModules { limit: TLS_MODULES }).of(module.path);
+            }
+            let offset = self.tls.place(segment).of(module.path)?;
+            module.tls = Some(TlsPlace { offset, id });
+            self.tls_modules = self.tls_modules.saturating_add(1);
+        }
+        if let Some(opened) = module.opened.as_mut() {
+            opened.root = Some(root);
+            opened.deep = flags.has(Flags::DEEPBIND);
+            // A thread may have its storage in use, and its place can not be given to another.
+            opened.pinned |= module.tls.is_some() || flags_1 & DF_1_NODELETE != 0;
+        }
+        Ok(())
+    }
+
+    fn opened_mut(&mut self, index: usize) -> Option<&mut Opened<'a>> {
+        self.namespace.get_mut(index)?.opened.as_mut()
+    }
+
+    /// Undoes an opening of which nothing has run: answers what is to be [`removed`](Self::remove).
+    pub fn abandon(&mut self, opening: &Opening<'a>) -> &'a [usize] {
+        for &index in opening.fresh {
+            if let Some(opened) = self.opened_mut(index) {
+                opened.stage = Stage::Closing;
+            }
+        }
+        self.initialised.retain(|index| !opening.fresh.contains(index));
+        opening.fresh
+    }
+
+    /// Says that initialisers have run.
+    pub fn settle(&mut self, fresh: &[usize]) {
+        for &index in fresh {
+            if let Some(opened) = self.opened_mut(index).filter(|opened| opened.stage == Stage::Loading) {
+                opened.stage = Stage::Open;
+            }
+        }
+    }
+
+    /// Closes a library that is open; of one of the start it is only remembered that nobody minds. Answers what is to
+    /// be finalised, in that order, and then to be [`removed`](Self::remove): all that nobody needs, uses or has open.
+    pub fn close(&mut self, arena: &'a Arena, index: usize) -> Result<&'a [usize], Problem<'static>> {
+        if self.namespace.is_first(index) {
+            return Ok(&[]);
+        }
+        let opened = self.opened_mut(index).filter(|opened| opened.stage != Stage::Closing && opened.count != 0);
+        let opened = opened.ok_or(Problem::NotOpen)?;
+        if opened.count > 1 {
+            opened.count = opened.count.saturating_sub(1);
+            return Ok(&[]);
+        }
+        // Nothing is changed before all memory for it is there.
+        let order = arena.slice(self.initialised.len(), 0usize)?;
+        self.marked.resize(self.namespace.bound(), false)?;
+        self.queue.reserve(self.namespace.bound())?;
+        if let Some(opened) = self.opened_mut(index) {
+            opened.count = 0;
+        }
+        let stays = |index: &usize| {
+            let opened = self.namespace.get(*index).and_then(|module| module.opened.as_ref());
+            opened.is_some_and(|opened| opened.count != 0 || opened.pinned || opened.stage == Stage::Loading)
+        };
+        let roots = arena.slice(self.namespace.bound(), 0usize)?;
+        let mut count = 0usize;
+        for (place, index) in roots.iter_mut().zip((0..self.namespace.bound()).filter(stays)) {
+            *place = index;
+            count = count.saturating_add(1);
+        }
+        self.close_over(roots.iter().copied().take(count), true)?;
+        let marked = |index: usize| self.marked.get(index).copied().unwrap_or(false);
+        let mut unused = 0usize;
+        for (place, &index) in order.iter_mut().zip(self.initialised.iter().rev().filter(|&&index| !marked(index)))
+        {
+            *place = index;
+            unused = unused.saturating_add(1);
+        }
+        let order = order.get(..unused).unwrap_or_default();
+        for &index in order {
+            if let Some(opened) = self.opened_mut(index) {
+                opened.stage = Stage::Closing;
+            }
+        }
+        self.initialised.retain(|index| !order.contains(index));
+        Ok(order)
+    }
+
+    /// Unmaps a module that was closed, and is finalised. Answers the arena of its group if it was the last of that.
+    pub fn remove<S: AddressSpace<Image = I>>(&mut self, sys: &S, index: usize) -> Option<&'a Arena> {
+        let module = self.namespace.remove(index)?;
+        self.changes.1 = self.changes.1.saturating_add(1);
+        let trace = self.circumstances.trace;
+        trace.line(Category::Files, format_args!("{}: closed", crate::error::Escaped(module.path)));
+        sys.unmap(&mut module.image);
+        let group = module.opened.as_ref()?.group;
+        for other in 0..self.namespace.bound() {
+            if let Some(opened) = self.opened_mut(other).filter(|opened| opened.root == Some(index)) {
+                opened.root = Some(other);
+            }
+        }
+        group.live.set(group.live.get().saturating_sub(1));
+        (group.live.get() == 0).then_some(group.arena)
+    }
+
+    /// Takes the module out that was initialised last, and is to be finalised first, when the process ends.
+    pub fn pop_initialised(&mut self) -> Option<usize> {
+        let last = self.initialised.last().copied();
+        self.initialised.truncate(self.initialised.len().saturating_sub(1));
+        last
+    }
+
+    /// Looks a name up. What is found stays as long as the module that asks.
+    pub fn find(
+        &mut self,
+        place: Where,
+        caller: Option<usize>,
+        name: &Name<'_>,
+    ) -> Result<Option<Definition>, Error<'a>> {
+        let (root, from) = match place {
+            Where::In(root) => (Some(root), None),
+            Where::Global => (None, None),
+            Where::As(module) | Where::Behind(module) => {
+                let opened = self.namespace.get(module).and_then(|module| module.opened.as_ref());
+                (opened.and_then(|opened| opened.root), Some(module))
+            }
+        };
+        self.queue.truncate(0);
+        if root.is_some() {
+            self.close_over(root.into_iter(), false).of(self.loader_soname)?;
+        }
+        let scope = |from: Option<usize>| self.namespace.scope(from.unwrap_or(usize::MAX), &self.queue);
+        let found = match place {
+            Where::In(_) => self.namespace.lookup(&mut self.queue.iter().copied(), name),
+            Where::Global | Where::As(_) => self.namespace.lookup(&mut scope(from), name),
+            Where::Behind(module) => {
+                let behind = scope(None).skip_while(|&index| index != module);
+                self.namespace.lookup(&mut behind.filter(|&index| index != module), name)
+            }
+        };
+        let Some(found) = found? else { return Ok(None) };
+        let found = self.namespace.only(name, found).of(self.loader_soname)?;
+        if let (Some(caller), Where::Global | Where::As(_) | Where::Behind(_)) = (caller, place) {
+            self.namespace.depend(caller, found.module).of(self.loader_soname)?;
+        }
+        Ok(Some(found))
+    }
+
+    /// Leaves in `queue`, breadth first, and in `marked` all that the modules need, and if asked for, refer to.
+    fn close_over(&mut self, roots: impl Iterator<Item = usize>, uses: bool) -> Result<(), OutOfMemory> {
+        self.queue.truncate(0);
+        self.marked.truncate(0);
+        self.marked.resize(self.namespace.bound(), false)?;
+        let Self { namespace, queue, marked, .. } = self;
+        let mut reach = |index: usize, queue: &mut List<'a, usize>| match marked.get_mut(index) {
+            Some(marked) if !*marked => {
+                *marked = true;
+                queue.push(index)
+            }
+            _ => Ok(()),
+        };
+        for root in roots {
+            reach(root, queue)?;
+        }
+        let mut next = 0usize;
+        while let Some(&index) = queue.get(next) {
+            next = next.saturating_add(1);
+            let Some(module) = namespace.get(index) else { continue };
+            for need in module.needed {
+                if let Need::Module(needed) = need {
+                    reach(*needed, queue)?;
+                }
+            }
+            let used = module.opened.as_ref().filter(|_| uses).map(|opened| &*opened.uses);
+            for &used in used.unwrap_or_default() {
+                reach(used, queue)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether module `index` is being opened with that group.
+fn is_fresh<I: ImageMut>(namespace: &Namespace<'_, I>, index: usize, group: &Group<'_>) -> bool {
+    let opened = namespace.get(index).and_then(|module| module.opened.as_ref());
+    opened.is_some_and(|opened| opened.stage == Stage::Loading && ptr::eq(opened.group, group))
+}
