@@ -6,6 +6,8 @@ pub const HELP: &str = "\
 Usage: runslul [options] program [arguments...]
 Runs a program that carries no libc, as if its PT_INTERP named this loader.
 
+  --list               say what the program, or library, would have loaded; run nothing
+  --verify             load and relocate the program, or library, and say how that went; run nothing
   --library-path PATH  search libc-free libraries there instead of in LD_LIBRARY_PATH
   --argv0 STRING       what the program sees as its argv[0]
   --help               this text
@@ -20,7 +22,7 @@ pub enum Request<'c> {
     Help,
     /// To say which loader this is.
     Version,
-    /// To run a program.
+    /// To run a program, or to go part of the way.
     Run(Run<'c>),
 }
 
@@ -33,6 +35,19 @@ pub struct Run<'c> {
     pub library_path: Option<&'c [u8]>,
     /// Index in argv of the value of `--argv0`.
     pub argv0: Option<usize>,
+    /// How far to go with it.
+    pub until: Until,
+}
+
+/// How far to go with a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// `--list`: until all is loaded.
+    Loaded,
+    /// `--verify`: until all is relocated.
+    Relocated,
+    /// Until it ends.
+    Ended,
 }
 
 /// Why the command line is no use.
@@ -49,11 +64,13 @@ pub enum Mistake<'c> {
 /// Parses argv, of which the first is the loader's own name. Of a repeated option the last counts, as with glibc's.
 pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>) -> Result<Request<'c>, Mistake<'c>> {
     let mut argv = argv.enumerate().skip(1);
-    let mut run = Run { program: 0, library_path: None, argv0: None };
+    let mut run = Run { program: 0, library_path: None, argv0: None, until: Until::Ended };
     while let Some((index, argument)) = argv.next() {
         match argument {
             b"--help" => return Ok(Request::Help),
             b"--version" => return Ok(Request::Version),
+            b"--list" => run.until = Until::Loaded,
+            b"--verify" => run.until = Until::Relocated,
             b"--library-path" => {
                 let (_, value) = argv.next().ok_or(Mistake::NoValue(argument))?;
                 run.library_path = Some(value);
@@ -75,6 +92,7 @@ pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>) -> Result<Request<'c>, Mi
 
 #[cfg(test)]
 mod tests {
+    use super::Until;
     use super::{Mistake, Request, Run, parse};
 
     fn parsed<'c>(argv: &[&'c str]) -> Result<Request<'c>, Mistake<'c>> {
@@ -83,11 +101,11 @@ mod tests {
 
     #[test]
     fn options_end_at_the_program() {
-        let run = Run { program: 1, library_path: None, argv0: None };
+        let run = Run { program: 1, library_path: None, argv0: None, until: Until::Ended };
         assert_eq!(parsed(&["ld", "prog", "--help"]), Ok(Request::Run(run)));
         assert_eq!(parsed(&["ld", "--", "--help"]), Ok(Request::Run(Run { program: 2, ..run })));
         assert_eq!(parsed(&["ld", "-x"]), Ok(Request::Run(run)), "a program may be called that");
-        let run = Run { program: 5, library_path: Some(b"/a"), argv0: Some(4) };
+        let run = Run { program: 5, library_path: Some(b"/a"), argv0: Some(4), until: Until::Ended };
         assert_eq!(parsed(&["ld", "--library-path", "/a", "--argv0", "me", "prog"]), Ok(Request::Run(run)));
         assert_eq!(parsed(&["ld", "--argv0", "x", "--version"]), Ok(Request::Version));
     }

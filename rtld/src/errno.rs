@@ -25,6 +25,8 @@ impl fmt::Display for Errno {
             22 => "EINVAL",
             23 => "ENFILE",
             24 => "EMFILE",
+            28 => "ENOSPC",
+            32 => "EPIPE",
             36 => "ENAMETOOLONG",
             38 => "ENOSYS",
             40 => "ELOOP",
@@ -62,6 +64,8 @@ impl Errno {
     pub const ENOEXEC: Self = Self(8);
     /// No memory.
     pub const ENOMEM: Self = Self(12);
+    /// Something is there already.
+    pub const EEXIST: Self = Self(17);
     /// No such file or directory.
     pub const ENOENT: Self = Self(2);
     /// The name is longer than a path may be.

@@ -21,6 +21,8 @@ pub enum Problem<'a> {
     NotRegular,
     /// The file could not be read.
     Read(Errno),
+    /// Output could not be written.
+    Write(Errno),
     /// Memory for the object could not be mapped.
     Map(Errno),
     /// The protection of the object's pages could not be changed.
@@ -225,6 +227,40 @@ impl fmt::Display for Escaped<'_> {
 }
 
 impl Problem<'_> {
+    /// What is wrong with the process, or at run time.
+    fn write_process(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TlsReserve { size, align, left } => write!(
+                f,
+                "thread-local storage of {size} bytes, alignment {align}: running threads have {left} bytes left for it"
+            ),
+            Self::TooManyTlsModules { limit } => {
+                write!(f, "more than {limit} libraries with thread-local storage were opened")
+            }
+            Self::NeedsNative(name) => write!(
+                f,
+                "needs the native library {}, which a library opened at run time can not have",
+                Escaped(name)
+            ),
+            Self::NotLibrary => f.write_str("no libc-free library of that name was found"),
+            Self::NotOpen => f.write_str("not open"),
+            Self::StackTooSmall { limit, needed } => write!(
+                f,
+                "stack too small for native libraries: RLIMIT_STACK is {limit} bytes, {needed} are needed"
+            ),
+            Self::NeverBogomap => f.write_str(
+                "bogomapping is turned off by the environment, and there is no slulrtld-using-libc to run it with",
+            ),
+            Self::StackGrowth(bytes) => write!(f, "the stack can not grow by {bytes} bytes"),
+            Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
+            Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
+            Self::Execute(errno) => write!(f, "can not be executed: {errno}"),
+            Self::ExecutedSecurely => f.write_str("not run by a loader that is set-id itself"),
+            _ => Err(fmt::Error),
+        }
+    }
+
+    /// What is wrong with headers.
     fn write_header(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NotElf => f.write_str("not an ELF file"),
@@ -252,7 +288,7 @@ impl Problem<'_> {
                 rt0::ABI_MAJOR,
             ),
             Self::AbiFlags(flags) => write!(f, "ABI note has unknown mandatory flags {flags:#x}"),
-            _ => Err(fmt::Error),
+            _ => self.write_process(f),
         }
     }
 }
@@ -263,6 +299,7 @@ impl fmt::Display for Problem<'_> {
             Self::Open(errno) => write!(f, "can not be opened: {errno}"),
             Self::NotRegular => f.write_str("can not be opened: not a regular file"),
             Self::Read(errno) => write!(f, "can not be read: {errno}"),
+            Self::Write(errno) => write!(f, "can not be written: {errno}"),
             Self::Map(errno) => write!(f, "can not be mapped: {errno}"),
             Self::Protect(errno) => write!(f, "mprotect failed: {errno}"),
             Self::OutOfMemory(OutOfMemory(bytes)) => write!(f, "no memory for {bytes} bytes of loader tables"),
@@ -288,24 +325,6 @@ impl fmt::Display for Problem<'_> {
             }
             Self::SymbolKind { symbol, why } => write!(f, "symbol {}: {why}", Escaped(symbol)),
             Self::TlsSize(bytes) => write!(f, "thread-local storage of {bytes} bytes does not fit"),
-            Self::TlsReserve { size, align, left } => write!(
-                f,
-                "thread-local storage of {size} bytes, alignment {align}: running threads have {left} bytes left for it"
-            ),
-            Self::TooManyTlsModules { limit } => {
-                write!(f, "more than {limit} libraries with thread-local storage were opened")
-            }
-            Self::NeedsNative(name) => write!(
-                f,
-                "needs the native library {}, which a library opened at run time can not have",
-                Escaped(name)
-            ),
-            Self::NotLibrary => f.write_str("no libc-free library of that name was found"),
-            Self::NotOpen => f.write_str("not open"),
-            Self::StackTooSmall { limit, needed } => write!(
-                f,
-                "stack too small for native libraries: RLIMIT_STACK is {limit} bytes, {needed} are needed"
-            ),
             Self::UnknownOrigin => f.write_str("it is not known what $ORIGIN stands for"),
             Self::NoLibc => f.write_str("a native library is needed, but there is no libc to load it with"),
             Self::NativeSymbol { symbol, version: b"" } => {
@@ -315,15 +334,7 @@ impl fmt::Display for Problem<'_> {
                 let (symbol, version) = (Escaped(symbol), Escaped(version));
                 write!(f, "undefined symbol: {symbol}@{version} (in no native library)")
             }
-            Self::NeverBogomap => f.write_str(
-                "bogomapping is turned off by the environment, and there is no slulrtld-using-libc to run it with",
-            ),
-            Self::StackGrowth(bytes) => write!(f, "the stack can not grow by {bytes} bytes"),
             Self::LoadBias => f.write_str("program headers do not tell where the program is"),
-            Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
-            Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
-            Self::Execute(errno) => write!(f, "can not be executed: {errno}"),
-            Self::ExecutedSecurely => f.write_str("not run by a loader that is set-id itself"),
             Self::InsecureName(name) => {
                 write!(f, "{}: not a name to follow in a set-id program", Escaped(name))
             }
@@ -337,7 +348,11 @@ impl Problem<'_> {
     #[must_use]
     pub const fn errno(&self) -> Errno {
         match *self {
-            Self::Open(errno) | Self::Read(errno) | Self::Map(errno) | Self::Protect(errno) => errno,
+            Self::Open(errno)
+            | Self::Read(errno)
+            | Self::Write(errno)
+            | Self::Map(errno)
+            | Self::Protect(errno) => errno,
             Self::NoLibc => Errno::ENOENT,
             Self::OutOfMemory(_) => Errno::ENOMEM,
             Self::NeverBogomap => Errno::EPERM,

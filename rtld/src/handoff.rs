@@ -4,7 +4,7 @@
 //! here: nothing follows them, and nothing ever edits one in place.
 #![forbid(unsafe_code)]
 
-use linux_raw_sys::auxvec;
+pub(crate) use linux_raw_sys::auxvec;
 
 use crate::addr::{PageSize, RuntimeAddr, to_usize};
 

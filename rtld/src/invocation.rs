@@ -14,12 +14,16 @@ pub struct Settings<'e> {
     pub debug_output: Option<&'e [u8]>,
     /// LD_LIBRARY_PATH.
     pub library_path: Option<&'e [u8]>,
+    /// LD_TRACE_LOADED_OBJECTS: say what would be loaded, instead of running the program.
+    pub list: bool,
+    /// LD_SHOW_AUXV: print the auxiliary vector.
+    pub show_auxv: bool,
 }
 
 impl<'e> Settings<'e> {
     /// From the strings of the environment. Of a repeated variable the first counts.
     pub fn from_environment(variables: impl Iterator<Item = &'e [u8]>) -> Self {
-        let mut values: [Option<&'e [u8]>; 6] = [None; 6];
+        let mut values: [Option<&'e [u8]>; NAMES.len()] = [None; NAMES.len()];
         for variable in variables {
             // Most variables fail here, on the first three bytes.
             let Some(rest) = variable.strip_prefix(b"LD_") else { continue };
@@ -30,7 +34,7 @@ impl<'e> Settings<'e> {
                 *place = place.or(value.get(1..));
             }
         }
-        let [eager, slow, disable, debug, debug_output, library_path] = values;
+        let [eager, slow, disable, debug, debug_output, library_path, list, show_auxv] = values;
         let on = |value: Option<&[u8]>| value.is_some_and(|value| !value.is_empty() && value != b"0");
         let text = |value: Option<&'e [u8]>| value.filter(|_| on(value));
         Self {
@@ -39,18 +43,22 @@ impl<'e> Settings<'e> {
             debug: text(debug),
             debug_output: text(debug_output),
             library_path: library_path.filter(|path| !path.is_empty()),
+            list: on(list),
+            show_auxv: on(show_auxv),
         }
     }
 }
 
 /// Names without their `LD_`.
-const NAMES: [&[u8]; 6] = [
+const NAMES: [&[u8]; 8] = [
     b"SLUL_EAGER_LOAD_LIBC",
     b"SLUL_SLOW_RELIABLE_LIBC_LOADING",
     b"SLUL_DISABLE_LIBC_BOGOLOADING",
     b"SLUL_DEBUG",
     b"SLUL_DEBUG_OUTPUT",
     b"LIBRARY_PATH",
+    b"TRACE_LOADED_OBJECTS",
+    b"SHOW_AUXV",
 ];
 
 #[cfg(test)]

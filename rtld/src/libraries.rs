@@ -16,7 +16,7 @@ use crate::addr::{PageSize, from_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
 use crate::error::{Error, OfObject, Problem};
-use crate::load::{Sealed, init_order, protect_relro};
+use crate::load::{Sealed, init_order, protect_relro, trace_tls};
 use crate::namespace::{Definition, Namespace, Need, TlsPlace};
 use crate::native::needs::NativeNeeds;
 use crate::opened::{Flags, Group, Opened, Stage};
@@ -239,6 +239,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
                 return Err(Problem::TooManyTlsModules { limit: TLS_MODULES }).of(module.path);
             }
             let offset = self.tls.place(segment).of(module.path)?;
+            trace_tls(self.circumstances.trace, module.path, segment, offset);
             module.tls = Some(TlsPlace { offset, id });
             self.tls_modules = self.tls_modules.saturating_add(1);
         }

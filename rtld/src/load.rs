@@ -67,19 +67,40 @@ pub struct Mapped<I> {
     pub headers: Headers,
 }
 
-/// Reads the headers of an open file, plans it and maps it.
+/// Reads the headers of a library's open file, plans it and maps it.
 pub fn map_object<S: AddressSpace>(
     sys: &S,
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
 ) -> Result<Mapped<S::Image>, Problem<'static>> {
+    map_file(sys, file, info, page, false)
+}
+
+/// The same, of a program, which may be ET_EXEC: that has to be where its addresses say.
+pub fn map_program<S: AddressSpace>(
+    sys: &S,
+    file: &S::File,
+    info: &FileInfo,
+    page: PageSize,
+) -> Result<Mapped<S::Image>, Problem<'static>> {
+    map_file(sys, file, info, page, true)
+}
+
+fn map_file<S: AddressSpace>(
+    sys: &S,
+    file: &S::File,
+    info: &FileInfo,
+    page: PageSize,
+    program: bool,
+) -> Result<Mapped<S::Image>, Problem<'static>> {
     const BUFFER: usize = MAX_PHDRS as usize * size::PHDR;
     let mut buffer = [0u8; BUFFER];
     let read = sys.read_at(file, FileOffset(0), &mut buffer).map_err(Problem::Read)?;
     let headers = Headers::parse(buffer.get(..read).unwrap_or_default(), info.size)?;
     let entry = crate::addr::Vaddr(crate::elf::Ehdr::decode(&buffer).e_entry);
-    if headers.e_type != consts::ET_DYN {
+    let fixed = headers.e_type == consts::ET_EXEC;
+    if fixed && !program {
         return Err(Problem::Type(headers.e_type));
     }
     let start = to_usize(headers.phoff.0);
@@ -94,13 +115,26 @@ pub fn map_object<S: AddressSpace>(
     };
     // A file that shrank since fstat gives fewer headers; what is missing is missed below.
     let phdrs = table.unwrap_or_default().chunks_exact(size::PHDR).map(Phdr::decode);
-    let plan = LoadPlan::new(phdrs, Origin::File { size: info.size }, page)?;
+    let plan = LoadPlan::new(phdrs, Origin::File { size: info.size, fixed }, page)?;
     let mut image = sys.reserve(&plan).map_err(Problem::Map)?;
     for segment in plan.segments() {
         sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;
     }
-    let dynamic = DynamicInfo::decode(&image, plan.dynamic.ok_or(Problem::NoDynamic)?)?;
+    let dynamic = match plan.dynamic {
+        Some(place) => DynamicInfo::decode(&image, place)?,
+        None if program => DynamicInfo::default(),
+        None => return Err(Problem::NoDynamic),
+    };
     Ok(Mapped { plan, dynamic, image, entry, headers })
+}
+
+/// Says where a module's thread-local block is.
+pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &crate::plan::TlsSegment, offset: u64) {
+    let (path, size, align) = (crate::error::Escaped(path), tls.mem_size, tls.align);
+    trace.line(
+        Category::Threads,
+        format_args!("{path}: block of {size} bytes, alignment {align}, {offset} below the thread pointer"),
+    );
 }
 
 /// Everything of this world is mapped; nothing is relocated.
@@ -167,6 +201,7 @@ pub fn load<'a, S: AddressSpace>(
         if let Some(tls) = &module.plan.tls {
             let offset = layout.place(tls).of(module.path)?;
             module.tls = Some(TlsPlace { offset, id: from_usize(index).saturating_add(1) });
+            trace_tls(trace, module.path, tls, offset);
         }
     }
     let loader_name = loader.path;
@@ -175,6 +210,18 @@ pub fn load<'a, S: AddressSpace>(
 }
 
 impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
+    /// Objects, in scope order.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace<'a, I> {
+        &self.namespace
+    }
+
+    /// What is left to the system's ld.so.
+    #[must_use]
+    pub const fn natives(&self) -> &NativeNeeds<'a> {
+        &self.natives
+    }
+
     /// Writes all relocations. Native functions get first-call stubs.
     pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace, fresh } = self;

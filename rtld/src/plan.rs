@@ -87,7 +87,7 @@ impl Segment {
             PageRange::covering(vaddr, data_end, page).ok_or_else(wraps)?
         };
         let file_end = phdr.p_offset.checked_add(phdr.p_filesz).ok_or_else(wraps)?;
-        if let Origin::File { size } = origin {
+        if let Origin::File { size, .. } = origin {
             if file_end > size {
                 return Err(Problem::Truncated { end: FileOffset(file_end), size });
             }
@@ -144,6 +144,8 @@ pub enum Origin {
     File {
         /// Size of the file in bytes.
         size: u64,
+        /// Whether it has to be where its addresses say (ET_EXEC).
+        fixed: bool,
     },
 }
 
@@ -154,6 +156,8 @@ pub struct LoadPlan {
     count: usize,
     /// From the first page of the first segment to the last page of the last.
     pub span: PageRange,
+    /// Whether it has to be where its addresses say.
+    pub fixed: bool,
     /// What the load bias must be a multiple of, in bytes; at least a page.
     pub align: u64,
     /// PT_DYNAMIC.
@@ -172,6 +176,7 @@ impl LoadPlan {
         segments: [Segment::EMPTY; MAX_SEGMENTS],
         count: 0,
         span: PageRange { start: Vaddr(0), end: Vaddr(0) },
+        fixed: false,
         align: 0,
         dynamic: None,
         tls: None,
@@ -185,7 +190,8 @@ impl LoadPlan {
         origin: Origin,
         page: PageSize,
     ) -> Result<Self, Problem<'static>> {
-        let mut plan = Self { align: page.bytes(), ..Self::EMPTY };
+        let fixed = matches!(origin, Origin::File { fixed: true, .. });
+        let mut plan = Self { align: page.bytes(), fixed, ..Self::EMPTY };
         for phdr in phdrs.clone().filter(|phdr| phdr.p_type == consts::PT_LOAD && phdr.p_memsz != 0) {
             plan.push(&phdr, origin, page)?;
         }
@@ -305,7 +311,7 @@ mod tests {
     use crate::addr::{FileOffset, Vaddr};
     use crate::elf::{Phdr, consts};
 
-    const FILE: Origin = Origin::File { size: 0x3000 };
+    const FILE: Origin = Origin::File { size: 0x3000, fixed: false };
 
     fn load(vaddr: u64, offset: u64, filesz: u64, memsz: u64, flags: u32) -> Phdr {
         Phdr {

@@ -318,6 +318,8 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             }
         }
         if self.natives.any() {
+            self.trace
+                .line(Category::Bindings, format_args!("{}: {} is left to libc", Escaped(path), Escaped(bytes)));
             // ld.so asserts that a version's file is among those that it was told to load.
             let version = version.filter(|_| native_file);
             return self.natives.import(bytes, version, sym, index).of(path).map(Target::Native);

@@ -108,6 +108,20 @@ impl Category {
         (b"timings", Self::Timings),
     ];
 
+    /// For the help of LD_SLUL_DEBUG.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Files => "objects as they are opened, mapped, judged and closed",
+            Self::Libs => "where a library is searched for",
+            Self::Reloc => "how much there is to relocate in each object",
+            Self::Bindings => "what each reference is bound to",
+            Self::Libc => "bringing libc in: why at the start, what its ld.so is shown",
+            Self::Threads => "thread-local storage",
+            Self::Timings => "how long the phases took",
+        }
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Files => "files",

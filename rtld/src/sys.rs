@@ -8,7 +8,8 @@
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+pub use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, open, readlinkat_raw, stat};
 use rustix::io::pread;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
@@ -125,6 +126,16 @@ impl AddressSpace for Linux {
     fn reserve(&self, plan: &LoadPlan) -> Result<MappedImage, Errno> {
         const PAGE: u64 = 4096;
         let size = plan.span.len();
+        if plan.fixed {
+            let place = ptr::with_exposed_provenance_mut(to_usize(plan.span.start.0));
+            let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
+            // SAFETY: replaces nothing: the kernel refuses if something is there or, before Linux 4.17, goes elsewhere.
+            let start = unsafe { mmap_anonymous(place, to_usize(size), ProtFlags::empty(), flags) }?;
+            let start = NonNull::new(start.cast::<u8>()).ok_or(OUTSIDE)?;
+            // SAFETY: as below.
+            let image = unsafe { MappedImage::adopt(start, *plan, true) };
+            return if start.as_ptr() == place.cast() { Ok(image) } else { Err(Errno::EEXIST) };
+        }
         // More than a page of alignment: reserve so much that an aligned start is inside, then trim.
         let slack = plan.align.saturating_sub(PAGE);
         let whole = to_usize(size.checked_add(slack).ok_or(Errno(12))?);
@@ -257,6 +268,19 @@ pub fn open_output(path: &[u8]) -> Option<OwnedFd> {
 #[must_use]
 pub fn process_id() -> u32 {
     rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// Writes all of `bytes`.
+pub fn write_all(output: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(&output, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Writes one line. A failure has nobody to be told to.

@@ -139,7 +139,7 @@ impl AddressSpace for MemOs {
         let number = self.objects.get();
         self.objects.set(number + 1);
         // Both are multiples of any alignment that is let through, and so is the bias.
-        let bias = LoadBias(FIRST + number * ROOM);
+        let bias = LoadBias(if plan.fixed { 0 } else { FIRST + number * ROOM });
         Ok(MemImage::reserve(plan, bias, Rc::clone(&self.alive)))
     }
 

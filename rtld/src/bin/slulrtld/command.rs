@@ -4,15 +4,15 @@
 use linux_raw_sys::auxvec;
 use rtld::addr::RuntimeAddr;
 use rtld::arena::Arena;
-use rtld::command_line::{HELP, Mistake, Request, Run, parse};
+use rtld::command_line::{HELP, Mistake, Request, Run, Until, parse};
 use rtld::error::{Error, Escaped, OfObject, Problem};
-use rtld::load::{Mapped, Present, map_object};
+use rtld::load::{Mapped, Present, map_program};
 use rtld::mapped::MappedImage;
 use rtld::seam::{Files, Image};
 use rtld::sys::{self, Linux};
 
 use super::kernel::Block;
-use super::start;
+use super::{inspect, start};
 
 /// A program that was mapped here.
 pub(crate) struct Direct {
@@ -21,26 +21,33 @@ pub(crate) struct Direct {
     pub(crate) path: Option<&'static [u8]>,
     /// Value of `--library-path`.
     pub(crate) library_path: Option<&'static [u8]>,
+    /// Path that the loader itself was executed by.
+    pub(crate) loader: Option<&'static [u8]>,
+    /// How far to go with it.
+    pub(crate) until: Until,
 }
 
 /// Does what the command line asks for. Returns only if that is to run a program.
 pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, Error<'static>> {
     let run = match parse(block.arguments()) {
         Ok(Request::Run(run)) => run,
-        Ok(Request::Help) => print(HELP.as_bytes()),
-        Ok(Request::Version) => print(concat!("slulrtld ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()),
+        Ok(Request::Help) => inspect::print(format_args!("{HELP}")),
+        Ok(Request::Version) => inspect::print(format_args!("slulrtld {}\n", env!("CARGO_PKG_VERSION"))),
         Err(mistake) => refuse(mistake),
     };
-    let Run { program: index, library_path, argv0 } = run;
+    let loader = Some(block.exec_path());
+    let Run { program: index, library_path, argv0, until } = run;
     let path = block.arguments().nth(index).unwrap_or_default();
     if block.auxiliary().is_secure() {
         // Whoever may run the loader with such privileges would have them for any program of his choice.
         return Err(Problem::ExecutedSecurely).of(path);
     }
     let (file, info) = Linux.open(path).of(path)?;
-    sys::may_execute(path).map_err(Problem::Execute).of(path)?;
+    if until == Until::Ended {
+        sys::may_execute(path).map_err(Problem::Execute).of(path)?;
+    }
     let Mapped { plan, dynamic: _, image, entry, headers } =
-        map_object(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
+        map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
     let bias = image.bias();
     let phdr = plan.vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
     let mut buffer = [0u8; 4096];
@@ -59,12 +66,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
         (auxvec::AT_EXECFN, name),
     ]);
     let program = Present { path, image, plan, phdrs: Some((phdr, headers.phnum)) };
-    Ok(Direct { program, path: absolute, library_path })
-}
-
-fn print(text: &[u8]) -> ! {
-    sys::write_line(sys::stdout(), text);
-    start::exit_group(0)
+    Ok(Direct { program, path: absolute, library_path, loader, until })
 }
 
 fn refuse(mistake: Mistake<'_>) -> ! {

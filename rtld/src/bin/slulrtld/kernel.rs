@@ -10,6 +10,7 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use rtld::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
+use rtld::arena::{Arena, OutOfMemory};
 use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
 use rtld::error::Problem;
 use rtld::handoff::{Auxiliary, Layout};
@@ -81,6 +82,18 @@ impl Block {
     /// The auxiliary vector.
     pub(crate) fn auxiliary(&self) -> Auxiliary<'_> {
         self.layout.auxiliary(self.words())
+    }
+
+    /// The words of the auxiliary vector.
+    pub(crate) fn auxv(&self) -> &[u64] {
+        self.words().get(self.layout.auxv..self.layout.end).unwrap_or_default()
+    }
+
+    /// A copy of them, which stays as it is.
+    pub(crate) fn copy_auxv(&self, arena: &'static Arena) -> Result<&'static [u64], OutOfMemory> {
+        let copy = arena.slice(self.auxv().len(), 0u64)?;
+        copy.copy_from_slice(self.auxv());
+        Ok(copy)
     }
 
     /// The strings of the environment.
@@ -241,6 +254,12 @@ pub(crate) fn is_variable(address: u64, wanted: impl Fn(&[u8]) -> bool) -> bool 
 
 fn pointer(address: RuntimeAddr) -> Option<NonNull<u8>> {
     NonNull::new(ptr::with_exposed_provenance_mut(to_usize(address.0)))
+}
+
+/// The string at an address of the auxiliary vector; empty if there is none.
+pub(crate) fn text(address: u64) -> &'static [u8] {
+    // SAFETY: the kernel's strings are there.
+    if address == 0 { b"" } else { unsafe { string(address) } }
 }
 
 /// # Safety

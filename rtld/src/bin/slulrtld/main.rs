@@ -21,6 +21,7 @@ mod code;
 mod command;
 mod debugger;
 mod exports;
+mod inspect;
 mod kernel;
 mod libraries;
 mod mem;

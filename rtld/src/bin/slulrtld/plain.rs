@@ -4,8 +4,8 @@
 //! in a static, no call into another crate, no panic, no memcpy), thread-local storage, or leave to write to
 //! the loader's data or to make a system call. `cargo xtask audit` reads the machine code for all of it.
 //!
-//! Plain means: no DT_NEEDED, no relocations, no initialisers or finalisers, no PT_TLS, no `LD_SLUL_*`
-//! variable, and AT_SECURE present and 0. Nothing is sealed: without relocations RELRO holds nothing that a
+//! Plain means: no DT_NEEDED, no relocations, no initialisers or finalisers, no PT_TLS, no `LD_SLUL_*`,
+//! LD_SHOW_AUXV or LD_TRACE_LOADED_OBJECTS, and AT_SECURE present and 0. Nothing is sealed: without relocations RELRO holds nothing that a
 //! start has written. In any doubt the answer is no, and the full start looks again with all its checks.
 //!
 //! # Safety
@@ -55,21 +55,24 @@ const WORK: u64 = 1 << 1 | 1 << 2 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 18 | 1 << 
 /// `SLUL` as a word of this machine.
 const SLUL: u32 = u32::from_ne_bytes(*b"SLUL");
 
-/// Whether the variable at `address` begins with `LD_SLUL_`.
+/// Whether the variable at `address` may be one that the loader acts on even where there is nothing to load: it begins
+/// with `LD_S` (`LD_SLUL_*`, `LD_SHOW_AUXV`) or `LD_T` (`LD_TRACE_LOADED_OBJECTS`).
 #[inline(always)]
 unsafe fn is_ours(address: usize) -> bool {
-    let mut rest = u64::from_le_bytes(*b"LD_SLUL_");
+    let mut rest = u32::from_le_bytes(*b"LD_\0");
     let mut at = address;
     while rest != 0 {
         // SAFETY: all bytes before this one matched, so the string has not ended yet.
         let byte = unsafe { load::<u8>(at) };
-        if byte as u64 != rest & 0xff {
+        if byte as u32 != rest & 0xff {
             return false;
         }
         at = at.wrapping_add(1);
         rest = rest.wrapping_shr(8);
     }
-    true
+    // SAFETY: as above.
+    let last = unsafe { load::<u8>(at) };
+    last == b'S' || last == b'T'
 }
 
 /// Whether `[vaddr, vaddr + size)` is in what the kernel mapped from the file.

@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
+use rtld::command_line::Until;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::invocation::Settings;
 use rtld::load::{Present, Request, Sealed, load};
@@ -25,7 +26,7 @@ use rtld::sys::{self, Linux};
 use super::code::{self, Arguments};
 use super::command::{self, Direct};
 use super::kernel::{self, Block};
-use super::{binding, bogomap, debugger, libraries, start, thread, trace};
+use super::{binding, bogomap, debugger, inspect, libraries, start, thread, trace};
 
 /// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
 const GAP_LIMIT: u64 = 4 << 20;
@@ -104,7 +105,7 @@ pub(crate) fn clock(trace: Trace) -> u64 {
 pub(crate) fn new_arena() -> Result<&'static Arena, Problem<'static>> {
     const FIRST: usize = 64 << 10;
     let memory = sys::anonymous(FIRST).ok_or(OutOfMemory(FIRST))?;
-    // SAFETY: fresh memory of our own that is never unmapped.
+    // SAFETY: fresh memory of our own, as the source gives it.
     let arena = unsafe { Arena::in_memory(memory, sys::anonymous) };
     arena.ok_or(Problem::OutOfMemory(OutOfMemory(FIRST)))
 }
@@ -130,12 +131,19 @@ impl Process {
         let trace = trace::set_up(&settings, arena);
         let began = clock(trace);
         let page = block.auxiliary().page_size();
-        let (program, program_path, library_path) = match direct {
-            Some(Direct { program, path, library_path }) => (program, path, library_path),
-            None => (present_program(&block).of(path)?, program_path(arena, path, secure).of(path)?, None),
+        let Direct { program, path: program_path, library_path, loader, until } = match direct {
+            Some(direct) => direct,
+            None => Direct {
+                program: present_program(&block).of(path)?,
+                path: program_path(arena, path, secure).of(path)?,
+                library_path: None,
+                loader: None,
+                until: if settings.list { Until::Loaded } else { Until::Ended },
+            },
         };
         let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
-        let own_path = arena.copy(block.interpreter(&program.image).unwrap_or(b"slulrtld")).of(path)?;
+        let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(b"slulrtld");
+        let own_path = arena.copy(own_path).of(path)?;
         let request = Request {
             program,
             loader: kernel::own_image(own_path).of(own_path)?,
@@ -145,15 +153,21 @@ impl Process {
             page,
             trace,
         };
-        let mut relocated = load(&Linux, arena, request)?.relocate(start::code())?;
+        if settings.show_auxv {
+            inspect::show_auxv(&block)?;
+        }
+        let loaded = load(&Linux, arena, request)?;
+        if until == Until::Loaded || settings.list {
+            inspect::list(&loaded);
+        }
+        let mut relocated = loaded.relocate(start::code())?;
         if relocated.link_map_changes() {
             relocated.set_debug(debugger::address());
         }
         let sealed = relocated.seal(&Linux)?;
-        let layout = block.layout();
-        let auxv = block.words().get(layout.auxv..layout.end).unwrap_or_default();
-        let auxv_copy = arena.slice(auxv.len(), 0u64).of(path)?;
-        auxv_copy.copy_from_slice(auxv);
+        if until == Until::Relocated {
+            inspect::verified(&sealed);
+        }
         let process = Self {
             arena,
             trace,
@@ -167,7 +181,7 @@ impl Process {
             thread_local: None,
             entry: block.auxiliary().entry().unwrap_or_default(),
             initialised: AtomicUsize::new(0),
-            auxv: auxv_copy,
+            auxv: block.copy_auxv(arena).of(path)?,
             block,
             began,
         };

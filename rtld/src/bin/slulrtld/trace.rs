@@ -4,8 +4,10 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use rtld::arena::Arena;
 use rtld::invocation::Settings;
-use rtld::report::{Trace, decimal};
+use rtld::report::{Trace, decimal, subjects};
 use rtld::sys;
+
+use super::inspect;
 
 /// Path of the output file, process id included; null for standard error.
 static OUTPUT: AtomicPtr<&'static [u8]> = AtomicPtr::new(core::ptr::null_mut());
@@ -23,7 +25,10 @@ fn write(line: &[u8]) {
 
 /// What the settings ask for.
 pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
-    let Some(subjects) = settings.debug else { return Trace::OFF };
+    let Some(value) = settings.debug else { return Trace::OFF };
+    if subjects(value).any(|subject| subject == b"help") {
+        inspect::debug_help();
+    }
     if let Some(path) = settings.debug_output {
         // Without memory the trace goes to stderr.
         let mut digits = [0u8; 10];
@@ -33,5 +38,5 @@ pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
             OUTPUT.store(path, Ordering::Release);
         }
     }
-    Trace::parse(subjects, write)
+    Trace::parse(value, write)
 }
