@@ -32,7 +32,7 @@ pub mod consts {
     pub use goblin::elf::section_header::SHN_UNDEF;
     pub use goblin::elf::sym::{
         STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, STT_TLS,
-        STV_HIDDEN, STV_INTERNAL,
+        STV_HIDDEN, STV_INTERNAL, STV_PROTECTED,
     };
 
     /// Packed relative relocations (gABI).

@@ -6,7 +6,7 @@
 
 use crate::addr::{RuntimeAddr, Vaddr};
 use crate::arena::{Arena, List};
-use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type};
+use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
 use crate::error::{Error, Escaped, OfObject, Problem, Table};
 use crate::machine::{Machine, Native, RelocKind};
 use crate::namespace::{Definition, Module, Namespace, TlsPlace};
@@ -295,14 +295,18 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     ) -> Result<Target, Error<'a>> {
         let module = self.namespace.module(index);
         let local = st_bind(sym) == consts::STB_LOCAL;
-        if local || (u32::from(sym.st_shndx) != consts::SHN_UNDEF && !is_exported(sym)) {
+        let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
+        // A protected definition is the object's own for itself, whoever else defines the name (gABI, Symbol Visibility).
+        let own = !is_exported(sym) || st_visibility(sym) == consts::STV_PROTECTED;
+        if local || (defined && own) {
             return Ok(Target::Defined(Definition { module: index, sym: *sym }));
         }
         let bytes = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
         self.seen.canary |= bytes == b"__stack_chk_fail";
         self.seen.opens |= bytes.starts_with(b"slul_dl");
         self.seen.lists |= bytes == b"dl_iterate_phdr";
-        self.seen.libc_wanted |= bytes == b"slul_load_libc" || bytes == b"slul_dlopen";
+        // What one of them finds may ask for libc.
+        self.seen.libc_wanted |= bytes == b"slul_load_libc" || self.seen.opens;
         let version = needed_version(&module.image, &module.dynamic, number).of(path)?;
         // Linked with a libc at hand it is a reference to ld.so's; but DTPMOD64 has our numbers of modules.
         let version = version.filter(|_| bytes != b"__tls_get_addr");
