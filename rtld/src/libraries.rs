@@ -208,7 +208,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             protect_relro(sys, self.namespace.module(index), Protection::READ)?;
         }
         let done = |index: usize| !is_fresh(&self.namespace, index, group);
-        let order = init_order(arena, &self.namespace, root, done).of(path)?;
+        let order = init_order(arena, &self.namespace, local, done).of(path)?;
         self.initialised.extend(order).of(path)?;
         if flags.has(Flags::GLOBAL) {
             local.iter().try_for_each(|&index| self.namespace.make_global(index)).of(path)?;

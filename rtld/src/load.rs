@@ -272,16 +272,21 @@ impl<'a, I: crate::seam::ImageMut> Relocated<'a, I> {
             protect_relro(sys, module, Protection::READ)?;
         }
         let program = namespace.module(0).path;
-        let init_order = init_order(arena, &namespace, 0, |_| false).of(program)?;
+        // Numbers are given breadth first.
+        let scope = arena.slice(namespace.loaded().count(), 0usize).of(program)?;
+        for (place, (index, _)) in scope.iter_mut().zip(namespace.loaded()) {
+            *place = index;
+        }
+        let init_order = init_order(arena, &namespace, scope, |_| false).of(program)?;
         Ok(Sealed { namespace, natives, tls, seen, indirect, init_order })
     }
 }
 
-/// In which order `root` and what it needs are initialised, but for what is `done`.
+/// In which order the objects of `scope`, a root and what it needs, are initialised, but for what is `done`.
 pub(crate) fn init_order<'a, I: crate::seam::Image>(
     arena: &'a Arena,
     namespace: &Namespace<'a, I>,
-    root: usize,
+    scope: &[usize],
     done: impl Fn(usize) -> bool,
 ) -> Result<&'a [usize], crate::arena::OutOfMemory> {
     let needs = |object: usize, n: usize| {
@@ -290,7 +295,7 @@ pub(crate) fn init_order<'a, I: crate::seam::Image>(
         // ignores.
         needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
     };
-    init::order(arena, namespace.bound(), root, done, needs)
+    init::order(arena, namespace.bound(), scope, done, needs)
 }
 
 /// Changes the protection of a module's RELRO pages, if it has any.

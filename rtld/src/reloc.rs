@@ -105,7 +105,9 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     /// Relocates all of them.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         self.check_versions()?;
-        for &index in self.objects.fresh {
+        // The last first, as glibc does it: of several errors the same one is said, of several unique symbols the same
+        // one is the first.
+        for &index in self.objects.fresh.iter().rev() {
             let module = self.namespace.module(index);
             let (path, dynamic) = (module.path, &module.dynamic);
             self.trace.line(
@@ -140,7 +142,17 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         let bytes = self.arena.copy(bytes).of(definer.path)?;
         let module = self.namespace.module_mut(to);
         let written = module.image.write(at, bytes);
-        written.ok_or(Problem::RelocationOutside { r_type: copy.r_type, at }).of(module.path)
+        written.ok_or(Problem::RelocationOutside { r_type: copy.r_type, at }).of(module.path)?;
+        // Words of it that wait for an answer wait in the copy, too.
+        for index in 0..self.indirect.len() {
+            let Some(&word) = self.indirect.get(index).filter(|word| word.module == from) else { continue };
+            let into = word.at.0.wrapping_sub(source.0);
+            if into.checked_add(8).is_some_and(|end| end <= copy.size) {
+                let at = Vaddr(at.0.wrapping_add(into));
+                self.indirect.push(Indirect { module: to, at, ..word }).of(self.namespace.module(to).path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Each version that some module needs of another has to be there, whether or not a symbol asks for it.

@@ -152,8 +152,8 @@ fn definition(
     Ok(None)
 }
 
-/// Whether the object defines a version of that name. One that defines no versions at all is taken to: it was
-/// linked before it had any, and glibc only warns.
+/// Whether the object defines a version of that name. One that defines no versions at all is taken to, as by musl: the
+/// reference was linked when it had some. glibc warns, and then ends the process at the first lookup in it.
 pub fn defines(image: &impl Image, dynamic: &DynamicInfo, version: &[u8]) -> Result<bool, Problem<'static>> {
     if dynamic.verdef.is_none() {
         return Ok(true);

@@ -47,6 +47,18 @@ pub(crate) const PYTHON: Package = Package {
 pub(crate) const GDB: Package =
     Package { name: "gdb", leaves_out: Some("what is checked through gdb"), present: || which("gdb").is_some() };
 
+/// Another compiler of C.
+pub(crate) const CLANG: Package =
+    Package { name: "clang", leaves_out: Some("what is compiled by clang"), present: || which("clang").is_some() };
+
+/// Another linker.
+pub(crate) const LLD: Package =
+    Package { name: "lld", leaves_out: Some("what is linked by lld"), present: || which("ld.lld").is_some() };
+
+/// And another.
+pub(crate) const MOLD: Package =
+    Package { name: "mold", leaves_out: Some("what is linked by mold"), present: || which("mold").is_some() };
+
 fn zlib_present() -> bool {
     let mut ask = Command::new("gcc");
     // gcc answers with the bare name when it does not find the file.

@@ -24,6 +24,9 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
             &packages::MUSL,
             &packages::PYTHON,
             &packages::GDB,
+            &packages::CLANG,
+            &packages::LLD,
+            &packages::MOLD,
         ],
         no_install,
     )?;

@@ -1,0 +1,298 @@
+//! From cases to files. What many cases have in common is compiled once.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use tests::stage::{self, LOADER, Stage};
+use tests::workdir::Workdir;
+
+use crate::case::{Case, Compiler, GNU, Kind, Linker, Model, Object, RunPath, Toolchain};
+use crate::symbolic;
+
+/// What all C is compiled with.
+const C: [&str; 6] = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding"];
+
+/// What everything is linked with; an object's own flags come later and win.
+const LINK: [&str; 6] = [
+    "-nostdlib",
+    "-Wl,--no-as-needed",
+    "-Wl,--enable-new-dtags",
+    "-Wl,-z,relro",
+    "-Wl,--build-id=none",
+    "-Wl,--hash-style=gnu",
+];
+
+/// A loader, with what a program needs to be started by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loader {
+    Slulrtld,
+    Glibc,
+    Musl,
+}
+
+/// glibc's loader.
+const GLIBC_LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// musl's loader, which is its libc.
+pub(crate) const MUSL_LOADER: &str = "/lib/ld-musl-x86_64.so.1";
+
+impl Loader {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Slulrtld => "slulrtld",
+            Self::Glibc => "glibc",
+            Self::Musl => "musl",
+        }
+    }
+
+    /// Path of the loader, for a program in `dir`.
+    fn interpreter(self, dir: &Path) -> PathBuf {
+        match self {
+            Self::Slulrtld => dir.join(LOADER),
+            Self::Glibc => GLIBC_LOADER.into(),
+            Self::Musl => MUSL_LOADER.into(),
+        }
+    }
+
+    /// What the program for this loader is called.
+    pub(crate) fn program(self, dir: &Path) -> PathBuf {
+        dir.join(format!("program-for-{}", self.name()))
+    }
+}
+
+/// What an object file is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Unit {
+    compiler: Compiler,
+    source: &'static str,
+    flags: Vec<String>,
+}
+
+/// An object file.
+struct Compiled {
+    /// What tells its name from others of the same source.
+    number: usize,
+    /// Its path, or why there is none; made by whoever asks first.
+    path: OnceLock<Result<PathBuf, String>>,
+}
+
+/// Compiles and links, for all cases.
+pub(crate) struct Workshop {
+    dir: Workdir,
+    include: PathBuf,
+    units: Mutex<HashMap<Unit, Arc<Compiled>>>,
+}
+
+impl Workshop {
+    pub(crate) fn new(stage: &Stage) -> Result<Self> {
+        let workshop = Self { dir: Workdir::new()?, include: stage.include(), units: Mutex::default() };
+        let stub = workshop.musl_stub();
+        let arguments = vec!["-Wl,-soname,libc.so".to_owned()];
+        workshop.link(GNU, Shape::Library, "libc_stub", vec!["-fPIC".to_owned()], arguments, &stub)?;
+        Ok(workshop)
+    }
+
+    /// What stands for musl's libc while programs are linked.
+    fn musl_stub(&self) -> PathBuf {
+        self.dir.path().join("musl-stub.so")
+    }
+
+    /// Makes all files of a case, with a program for each of these loaders.
+    pub(crate) fn build(&self, case: &Case, loaders: &[Loader], dir: &Path) -> Result<()> {
+        for object in &case.objects {
+            let path = dir.join(&object.file);
+            if let Some(directory) = path.parent() {
+                fs::create_dir_all(directory)?;
+            }
+            match object.kind {
+                Kind::Library => self.library(case.toolchain, object, dir)?,
+                Kind::Program(model) => self.program(case.toolchain, object, model, loaders, dir)?,
+                Kind::Symlink => {
+                    symlink(object.source, &path).with_context(|| path.display().to_string())?;
+                }
+                Kind::Removal => fs::remove_file(&path).with_context(|| path.display().to_string())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The object file of a unit.
+    fn object(&self, unit: &Unit) -> Result<PathBuf> {
+        let compiled = {
+            let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = units.len();
+            let new = || Arc::new(Compiled { number, path: OnceLock::new() });
+            Arc::clone(units.entry(unit.clone()).or_insert_with(new))
+        };
+        let path = self.dir.path().join(format!("{}-{}.o", unit.source, compiled.number));
+        let compile = || self.compile(unit, path).map_err(|error| format!("{error:#}"));
+        compiled.path.get_or_init(compile).clone().map_err(anyhow::Error::msg)
+    }
+
+    fn compile(&self, unit: &Unit, output: PathBuf) -> Result<PathBuf> {
+        let mut compiler = Command::new(unit.compiler.driver());
+        compiler.args(C).args(unit.compiler.flags()).args(&unit.flags);
+        compiler.arg("-I").arg(&self.include).arg("-I").arg(stage::fixtures());
+        compiler.arg("-c").arg(source_file(unit.source, "c")).arg("-o").arg(&output);
+        run(&mut compiler)?;
+        Ok(output)
+    }
+
+    fn library(&self, toolchain: Toolchain, object: &Object, dir: &Path) -> Result<()> {
+        let output = dir.join(&object.file);
+        let mut arguments = search(object, dir);
+        if let Some(script) = object.versions {
+            let path = dir.join(format!("{}.map", object.file));
+            fs::write(&path, script)?;
+            arguments.push(format!("-Wl,--version-script={}", path.display()));
+        }
+        arguments.extend(object.link.iter().cloned().chain(needs(object)));
+        let flags = with_own(toolchain.compiler.library(), object);
+        self.link(toolchain, Shape::Library, object.source, flags, arguments, &output)?;
+        object.symbolic.map_or(Ok(()), |how| symbolic::mark(&output, how))
+    }
+
+    /// Links the program for each loader.
+    fn program(
+        &self,
+        toolchain: Toolchain,
+        object: &Object,
+        model: Model,
+        loaders: &[Loader],
+        dir: &Path,
+    ) -> Result<()> {
+        for loader in loaders {
+            let source = if *loader == Loader::Slulrtld { "start_slulrtld" } else { "start_libc" };
+            let compiler = if toolchain.compiler == Compiler::Rustc { Compiler::Gcc } else { toolchain.compiler };
+            let start = self.object(&Unit { compiler, source, flags: vec!["-fPIE".to_owned()] })?;
+            let mut arguments = search(object, dir);
+            // What loaders themselves have, `__tls_get_addr`, is not there while programs are linked.
+            arguments.extend([model.link().to_owned(), "-Wl,--allow-shlib-undefined".to_owned()]);
+            arguments.push(format!("-Wl,--dynamic-linker={}", loader.interpreter(dir).display()));
+            arguments.push(start.display().to_string());
+            arguments.extend(object.link.iter().cloned().chain(needs(object)));
+            match loader {
+                Loader::Slulrtld => {}
+                Loader::Glibc => arguments.push("-l:libc.so.6".to_owned()),
+                Loader::Musl => arguments.push(self.musl_stub().display().to_string()),
+            }
+            let flags = with_own(model.compile(toolchain.compiler), object);
+            self.link(toolchain, Shape::Program, object.source, flags, arguments, &loader.program(dir))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a file of one source and what the linker gets besides.
+    fn link(
+        &self,
+        toolchain: Toolchain,
+        shape: Shape,
+        source: &'static str,
+        flags: Vec<String>,
+        arguments: Vec<String>,
+        output: &Path,
+    ) -> Result<()> {
+        let linker = format!("-fuse-ld={}", toolchain.linker.name());
+        let compiler = toolchain.compiler;
+        let mut command = Command::new(compiler.driver());
+        if compiler == Compiler::Rustc {
+            let crate_type = if shape == Shape::Library { "cdylib" } else { "bin" };
+            command.args(compiler.flags()).args(["--crate-type", crate_type]).args(flags);
+            command.arg(source_file(source, "rs"));
+            let for_linker = [linker].into_iter().chain(LINK.map(str::to_owned)).chain(arguments);
+            command.args(for_linker.map(|argument| format!("-Clink-arg={argument}")));
+        } else {
+            let shared = (shape == Shape::Library).then_some("-shared");
+            let compiled = self.object(&Unit { compiler, source, flags })?;
+            command.arg(linker).args(LINK).args(shared).arg(compiled).args(arguments);
+        }
+        run(command.arg("-o").arg(output))
+    }
+}
+
+/// What is linked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Library,
+    Program,
+}
+
+impl Compiler {
+    pub(crate) fn driver(self) -> &'static str {
+        match self {
+            Self::Gcc => "gcc",
+            Self::Clang => "clang",
+            Self::Rustc => "rustc",
+        }
+    }
+
+    /// What libraries are compiled with.
+    fn library(self) -> &'static [&'static str] {
+        match self {
+            Self::Gcc | Self::Clang => &["-fPIC"],
+            Self::Rustc => &["-Crelocation-model=pic"],
+        }
+    }
+
+    /// What everything is compiled with, so that it calls nothing of a libc.
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Gcc => &["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"],
+            Self::Clang => &["-fno-stack-protector", "-fsemantic-interposition"],
+            Self::Rustc => {
+                &["--edition=2024", "-Cpanic=abort", "-Copt-level=2", "-Clinker=gcc", "-Clink-arg=-nostartfiles"]
+            }
+        }
+    }
+}
+
+impl Linker {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bfd => "bfd",
+            Self::Lld => "lld",
+            Self::Mold => "mold",
+        }
+    }
+}
+
+/// A model's flags and an object's own.
+fn with_own(flags: &[&str], object: &Object) -> Vec<String> {
+    flags.iter().map(ToString::to_string).chain(object.compile.iter().cloned()).collect()
+}
+
+/// A source of the matrix.
+fn source_file(name: &str, extension: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loaders/sources")).join(name).with_extension(extension)
+}
+
+/// Where libraries are found, now and at run time.
+fn search(object: &Object, dir: &Path) -> Vec<String> {
+    let dir = dir.display();
+    let mut arguments = vec![format!("-L{dir}"), format!("-Wl,-rpath-link,{dir}")];
+    match object.run_path {
+        RunPath::WorkDirectory => arguments.push(format!("-Wl,-rpath,{dir}")),
+        RunPath::None => {}
+        RunPath::Rpath(path) => arguments.push(format!("-Wl,--disable-new-dtags,-rpath,{path}")),
+        RunPath::Runpath(path) => arguments.push(format!("-Wl,-rpath,{path}")),
+    }
+    arguments
+}
+
+fn needs(object: &Object) -> impl Iterator<Item = String> {
+    object.needs.iter().map(|file| format!("-l:{file}"))
+}
+
+/// Runs a compiler; its complaints are the error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let output =
+        command.output().with_context(|| format!("{} can not be run", command.get_program().display()))?;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}\n{complaints}", output.status);
+    Ok(())
+}
