@@ -41,6 +41,8 @@ impl fmt::Display for Errno {
 pub enum OpenError {
     /// The kernel said no.
     Errno(Errno),
+    /// It is open, but the kernel does not say what it is.
+    Stat(Errno),
     /// It is there, and not a regular file: a directory, FIFO, socket or device.
     NotRegular,
 }

@@ -177,6 +177,14 @@ pub enum Problem<'a> {
     StackGrowth(u64),
     /// Where the program is can not be told from what the kernel mapped of its headers.
     LoadBias,
+    /// The block lacks an entry of the auxiliary vector, by its number, without which no libc starts.
+    Auxiliary(u64),
+    /// The calling thread's signal mask could not be set.
+    SignalMask,
+    /// The loader is to run itself as a program.
+    LoaderItself,
+    /// A file that was sound when it was opened lost its end while it was read.
+    CutWhileMapped,
     /// No random bytes for the stack protector.
     NoRandom,
     /// The thread pointer could not be set.
@@ -194,7 +202,7 @@ pub enum Problem<'a> {
 impl From<OpenError> for Problem<'_> {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Errno(errno) => Self::Open(errno),
+            OpenError::Errno(errno) | OpenError::Stat(errno) => Self::Open(errno),
             OpenError::NotRegular => Self::NotRegular,
         }
     }
@@ -252,6 +260,10 @@ impl Problem<'_> {
                 "bogomapping is turned off by the environment, and there is no slulrtld-using-libc to run it with",
             ),
             Self::StackGrowth(bytes) => write!(f, "the stack can not grow by {bytes} bytes"),
+            Self::Auxiliary(key) => write!(f, "no libc starts without entry {key} of the auxiliary vector"),
+            Self::SignalMask => f.write_str("signals could not be blocked, or let through again"),
+            Self::LoaderItself => f.write_str("is the loader itself"),
+            Self::CutWhileMapped => f.write_str("a file was cut off while it was being loaded"),
             Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
             Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
             Self::Execute(errno) => write!(f, "can not be executed: {errno}"),

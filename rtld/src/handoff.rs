@@ -137,13 +137,28 @@ impl Auxiliary<'_> {
     /// Where the program's headers are, and how many.
     #[must_use]
     pub fn program_headers(&self) -> Option<(RuntimeAddr, u64)> {
-        Some((RuntimeAddr(self.get(auxvec::AT_PHDR)?), self.get(auxvec::AT_PHNUM)?))
+        let count = self.get(auxvec::AT_PHNUM).filter(|&count| count != 0)?;
+        Some((RuntimeAddr(self.get(auxvec::AT_PHDR)?), count))
+    }
+
+    /// An entry that a bogomapped ld.so reads without a question, and that is not there.
+    #[must_use]
+    pub fn missing_for_libc(&self) -> Option<u32> {
+        let needed = [
+            auxvec::AT_PHDR,
+            auxvec::AT_PHENT,
+            auxvec::AT_PHNUM,
+            auxvec::AT_BASE,
+            auxvec::AT_ENTRY,
+            auxvec::AT_RANDOM,
+        ];
+        needed.into_iter().find(|&key| self.get(key).is_none())
     }
 
     /// The program's entry.
     #[must_use]
     pub fn entry(&self) -> Option<RuntimeAddr> {
-        self.get(auxvec::AT_ENTRY).map(RuntimeAddr)
+        self.get(auxvec::AT_ENTRY).filter(|&entry| entry != 0).map(RuntimeAddr)
     }
 
     /// Address of the path that the kernel was given.

@@ -6,14 +6,14 @@
 #![allow(unsafe_code)]
 
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
 pub use rustix::fd::BorrowedFd;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, open, readlinkat_raw, stat};
-use rustix::io::pread;
+use rustix::io::{pread, try_close};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
-use rustix::process::{Resource, getrlimit};
 
 use crate::addr::{FileOffset, PageRange, from_usize, to_usize};
 use crate::error::{Errno, OpenError};
@@ -32,6 +32,30 @@ impl From<rustix::io::Errno> for Errno {
 #[derive(Clone, Copy, Debug)]
 pub struct Linux;
 
+/// An open file. Closed when dropped, whatever close(2) answers: EIO, say, of a network file system. rustix's own way
+/// panics then, if it is compiled with assertions.
+#[derive(Debug)]
+pub struct File(ManuallyDrop<OwnedFd>);
+
+impl File {
+    const fn new(descriptor: OwnedFd) -> Self {
+        Self(ManuallyDrop::new(descriptor))
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: this file's own descriptor, which nothing uses after this.
+        let _ = unsafe { try_close(self.0.as_raw_fd()) };
+    }
+}
+
 /// Longest path in bytes, its NUL included (PATH_MAX).
 const PATH_MAX: usize = 4096;
 
@@ -44,17 +68,18 @@ fn with_path<T>(path: &[u8], then: impl FnOnce(&CStr) -> Result<T, Errno>) -> Re
 }
 
 impl Files for Linux {
-    type File = OwnedFd;
+    type File = File;
 
-    fn open(&self, path: &[u8]) -> Result<(OwnedFd, FileInfo), OpenError> {
+    fn open(&self, path: &[u8]) -> Result<(File, FileInfo), OpenError> {
         // O_NONBLOCK: a FIFO of that name must not hang the start.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = with_path(path, |path| Ok(open(path, flags, Mode::empty())?)).map_err(|errno| match errno {
+        let opened = with_path(path, |path| Ok(File::new(open(path, flags, Mode::empty())?)));
+        let file = opened.map_err(|errno| match errno {
             // A socket, or a device that is not there.
             Errno::ENXIO => OpenError::NotRegular,
             errno => OpenError::Errno(errno),
         })?;
-        let stat = fstat(&file).map_err(|errno| OpenError::Errno(errno.into()))?;
+        let stat = fstat(&file).map_err(|errno| OpenError::Stat(errno.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(OpenError::NotRegular);
         }
@@ -62,7 +87,7 @@ impl Files for Linux {
         Ok((file, FileInfo { dev: stat.st_dev, ino: stat.st_ino, size }))
     }
 
-    fn read_at(&self, file: &OwnedFd, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fn read_at(&self, file: &File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0usize;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match pread(file, rest, offset.0.saturating_add(from_usize(done))) {
@@ -163,7 +188,7 @@ impl AddressSpace for Linux {
         Ok(unsafe { MappedImage::adopt(start, *plan, true) })
     }
 
-    fn map_segment(&self, image: &mut MappedImage, file: &OwnedFd, segment: &Segment) -> Result<(), Errno> {
+    fn map_segment(&self, image: &mut MappedImage, file: &File, segment: &Segment) -> Result<(), Errno> {
         let protection = prot_flags(segment.protection);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
         if !segment.file_pages.is_empty() {
@@ -213,19 +238,13 @@ pub unsafe fn guard(start: NonNull<u8>, size: usize, closed: bool) -> Result<(),
     Ok(unsafe { mprotect(start.as_ptr().cast(), size, flags) }?)
 }
 
-/// RLIMIT_STACK in bytes; `None` if there is no limit.
-#[must_use]
-pub fn stack_limit() -> Option<u64> {
-    getrlimit(Resource::Stack).current
-}
-
 /// Whether the caller, with its effective ids, may execute the file.
 pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
     with_path(path, |path| Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?))
 }
 
 /// The absolute path of an open file, from /proc.
-pub fn file_path<'b>(file: &OwnedFd, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
+pub fn file_path<'b>(file: &File, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     let mut digits = [0u8; 10];
     let digits = decimal(u32::try_from(file.as_fd().as_raw_fd()).ok()?, &mut digits);
@@ -259,15 +278,9 @@ pub fn program_path(buffer: &mut [u8; PATH_MAX]) -> Option<&[u8]> {
 }
 
 /// Where trace lines go.
-pub fn open_output(path: &[u8]) -> Option<OwnedFd> {
+pub fn open_output(path: &[u8]) -> Option<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
-    with_path(path, |path| Ok(open(path, flags, Mode::from_raw_mode(0o644))?)).ok()
-}
-
-/// Our process id.
-#[must_use]
-pub fn process_id() -> u32 {
-    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+    with_path(path, |path| Ok(File::new(open(path, flags, Mode::from_raw_mode(0o644))?))).ok()
 }
 
 /// Writes all of `bytes`.

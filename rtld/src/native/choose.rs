@@ -4,8 +4,8 @@
 use libc_template::Libc;
 
 use crate::addr::PageSize;
-use crate::arena::{Arena, OutOfMemory};
-use crate::error::Escaped;
+use crate::arena::Arena;
+use crate::error::{Error, Escaped, OfObject, OpenError, Problem};
 use crate::load::map_object;
 use crate::report::{Category, Trace};
 use crate::resolve::needs_libc;
@@ -33,16 +33,22 @@ pub type Chosen<F> = (Libc, (F, FileInfo));
 /// Where there is one libc, it is that. Where there are both, the first library that LD_LIBRARY_PATH, the
 /// program's DT_RUNPATH or its own slash leads to says by its DT_NEEDED; libraries in the system's own
 /// directories are the concern of glibc, which such a machine calls its own.
-pub fn choose<S: AddressSpace>(
+pub fn choose<'a, S: AddressSpace>(
     sys: &S,
-    arena: &Arena,
+    arena: &'a Arena,
     libraries: &[&[u8]],
     places: &Places<'_>,
     page: PageSize,
     trace: Trace,
-) -> Result<Option<Chosen<S::File>>, OutOfMemory> {
-    let [gnu, musl] = Libc::ALL.map(|libc| sys.open(libc.interpreter().as_bytes()).ok());
-    Ok(match (gnu, musl) {
+) -> Result<Option<Chosen<S::File>>, Error<'a>> {
+    // Only what is not there is not there: another failure would bring in the wrong libc.
+    let open = |libc: Libc| match sys.open(libc.interpreter().as_bytes()) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.is_absence() => Ok(None),
+        Err(error) => Err(error).of(libc.interpreter().as_bytes()),
+    };
+    let [gnu, musl] = Libc::ALL.map(open);
+    Ok(match (gnu?, musl?) {
         (Some(gnu), Some(musl)) => Some(match named(sys, arena, libraries, places, page, trace)? {
             Some(Libc::Musl) => (Libc::Musl, musl),
             Some(Libc::Gnu) | None => (Libc::Gnu, gnu),
@@ -53,35 +59,50 @@ pub fn choose<S: AddressSpace>(
     })
 }
 
+/// What memory is asked for in the name of.
+const OWN: &[u8] = b"slulrtld";
+
 /// The libc that the first of `libraries` that can be found is built for.
-fn named<S: AddressSpace>(
+fn named<'a, S: AddressSpace>(
     sys: &S,
-    arena: &Arena,
+    arena: &'a Arena,
     libraries: &[&[u8]],
     places: &Places<'_>,
     page: PageSize,
     trace: Trace,
-) -> Result<Option<Libc>, OutOfMemory> {
-    let judge = |path: &[u8]| -> Option<Libc> {
-        let (file, info) = sys.open(path).ok()?;
-        // What can not be mapped is for libc's ld.so to complain about.
-        let mapped = map_object(sys, &file, &info, page).ok()?;
-        let libc = needs_libc(&mapped.image, &mapped.dynamic).ok()??;
+) -> Result<Option<Libc>, Error<'a>> {
+    let judge = |path: &'a [u8]| -> Result<Option<Libc>, Error<'a>> {
+        let (file, info) = match sys.open(path) {
+            Ok(opened) => opened,
+            Err(error) if error.is_absence() || error == OpenError::NotRegular => return Ok(None),
+            Err(error) => return Err(error).of(path),
+        };
+        let mapped = match map_object(sys, &file, &info, page) {
+            Ok(mapped) => mapped,
+            // The kernel's failures are said. What is wrong with the file is for libc's ld.so to complain about.
+            Err(problem @ (Problem::Map(_) | Problem::Read(_))) => return Err(problem).of(path),
+            Err(_) => return Ok(None),
+        };
+        let Ok(Some(libc)) = needs_libc(&mapped.image, &mapped.dynamic) else { return Ok(None) };
         trace.line(Category::Libc, format_args!("{} is built for {}", Escaped(path), libc.name()));
-        Some(libc)
+        Ok(Some(libc))
     };
     let lists = [(places.library_path, true), (places.runpath, false)];
     for name in libraries.iter().filter(|name| Libc::named_by(name).is_none()) {
         if is_path(name) {
-            if let Some(libc) = expand(arena, name, places.origin, places.secure)?.and_then(judge) {
+            if let Some(path) = expand(arena, name, places.origin, places.secure).of(OWN)?
+                && let Some(libc) = judge(path)?
+            {
                 return Ok(Some(libc));
             }
             continue;
         }
         for (list, from_environment) in lists {
             for entry in list.into_iter().flat_map(|list| entries(list, from_environment)) {
-                let Some(directory) = expand(arena, entry, places.origin, places.secure)? else { continue };
-                if let Some(libc) = judge(arena.concat(&[directory, b"/", name])?) {
+                let Some(directory) = expand(arena, entry, places.origin, places.secure).of(OWN)? else {
+                    continue;
+                };
+                if let Some(libc) = judge(arena.concat(&[directory, b"/", name]).of(OWN)?)? {
                     return Ok(Some(libc));
                 }
             }

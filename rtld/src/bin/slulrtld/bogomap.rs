@@ -78,11 +78,12 @@ pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static
     }
     let thread = sync::thread_id();
     loop {
-        let signals = sync::set_signal_mask(u64::MAX);
+        let program = process.sealed.namespace.module(0).path;
+        let signals = sync::set_signal_mask(u64::MAX).ok_or(Problem::SignalMask).of(program)?;
         match STATE.compare_exchange(ABSENT, thread, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return bring_in(process, signals),
             Err(owner) => {
-                sync::set_signal_mask(signals);
+                sync::set_signal_mask(signals).ok_or(Problem::SignalMask).of(program)?;
                 if owner == PRESENT || owner == thread {
                     return Ok(());
                 }
@@ -98,7 +99,7 @@ fn bring_in(process: &'static Process, signals: u64) -> Result<(), Error<'static
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // Otherwise the hook has done it.
-        sync::set_signal_mask(signals);
+        let _ = sync::set_signal_mask(signals);
     }
     sync::wake(&STATE, i32::MAX);
     result
@@ -171,7 +172,7 @@ impl Prepared {
         };
         let natives = &process.sealed.natives;
         let (page, trace) = (process.page, process.trace);
-        let libc = choose(&Linux, process.arena, &natives.libraries, &places, page, trace).of(program.path)?;
+        let libc = choose(&Linux, process.arena, &natives.libraries, &places, page, trace)?;
         let (libc, (file, info)) = libc.ok_or(Problem::NoLibc).of(program.path)?;
         let mapped = map_object(&Linux, &file, &info, page).of(libc.interpreter().as_bytes())?;
         let bias = mapped.image.bias();
@@ -282,7 +283,10 @@ pub(crate) extern "C" fn hook() {
     register_finalisers();
     BOUND.store(true, Ordering::Release);
     HOOKED.store(clock(process.trace), Ordering::Relaxed);
-    sync::set_signal_mask(entering.signals);
+    if sync::set_signal_mask(entering.signals).is_none() {
+        let program = process.sealed.namespace.module(0).path;
+        super::refuse(&Error { object: program, problem: Problem::SignalMask });
+    }
 }
 
 /// libc has started, and we are back.

@@ -46,8 +46,12 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
     if until == Until::Ended {
         sys::may_execute(path).map_err(Problem::Execute).of(path)?;
     }
-    let Mapped { plan, dynamic: _, image, entry, headers } =
+    let Mapped { plan, dynamic, image, entry, headers } =
         map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
+    let soname = dynamic.soname.and_then(|offset| dynamic.strings.get(&image, offset).ok());
+    if soname == Some(start::SONAME) && until == Until::Ended {
+        return Err(Problem::LoaderItself).of(path);
+    }
     let bias = image.bias();
     let phdr = plan.vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
     let mut buffer = [0u8; 4096];

@@ -179,7 +179,7 @@ impl Block {
         // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped.
         let phdrs = unsafe { headers_at(address, count) };
         let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, auxiliary.page_size())?;
-        let bias = program_bias(phdrs, address, auxiliary.entry().unwrap_or_default(), &plan)?;
+        let bias = program_bias(phdrs, address, auxiliary.entry().ok_or(Problem::LoadBias)?, &plan)?;
         let start = pointer(bias.runtime(plan.span.start)).ok_or(none)?;
         // SAFETY: the kernel mapped the program by these headers; nobody else has touched it.
         let image = unsafe { MappedImage::adopt(start, plan, false) };
@@ -275,6 +275,31 @@ pub(crate) fn can_write(address: u64) -> bool {
     let number = linux_raw_sys::general::__NR_clock_gettime;
     // SAFETY: an address that the kernel can not write to gives EFAULT, and nothing of ours is there yet.
     unsafe { start::system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
+}
+
+/// RLIMIT_STACK in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StackLimit {
+    /// There is none.
+    Unlimited,
+    /// So many bytes.
+    Bytes(u64),
+    /// The kernel does not say.
+    Unknown,
+}
+
+/// How large the stack may grow.
+pub(crate) fn stack_limit() -> StackLimit {
+    const RLIMIT_STACK: usize = 3;
+    let mut limit = [u64::MAX; 2];
+    let place = (&raw mut limit).expose_provenance();
+    let number = linux_raw_sys::general::__NR_prlimit64;
+    // SAFETY: `limit` has the layout of a struct rlimit64.
+    match (unsafe { start::system_call(number, [0, RLIMIT_STACK, 0, place]) }, limit) {
+        (0, [u64::MAX, _]) => StackLimit::Unlimited,
+        (0, [current, _]) => StackLimit::Bytes(current),
+        _ => StackLimit::Unknown,
+    }
 }
 
 /// The loader itself, as the kernel mapped it; `path` is what the program calls it.

@@ -222,12 +222,11 @@ impl State {
 impl Runtime {
     /// Looks at the list, or changes it. No handler of a signal meets it half changed.
     fn with<T>(&self, then: impl FnOnce(&mut State) -> T) -> Result<T, Refusal> {
-        let signals = sync::set_signal_mask(u64::MAX);
-        let held = self.list.hold();
-        let result = self.state.try_borrow_mut().map(|mut state| then(&mut state));
-        drop(held);
-        sync::set_signal_mask(signals);
-        result.map_err(|_| Refusal::Busy)
+        sync::without_signals(|| {
+            let _held = self.list.hold();
+            let mut state = self.state.try_borrow_mut().map_err(|_| Refusal::Busy)?;
+            Ok(then(&mut state))
+        })
     }
 
     /// Opens; answers a handle, 0 if RTLD_NOLOAD leaves it unopened, and whether something is in the arena for good.

@@ -19,6 +19,7 @@ mod bogomap;
 mod bootstrap;
 mod code;
 mod command;
+mod cut;
 mod debugger;
 mod exports;
 mod inspect;
@@ -35,10 +36,17 @@ mod trace;
 
 use core::fmt;
 use core::panic::PanicInfo;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use rtld::error::Error;
+use rtld::addr::{RuntimeAddr, from_usize};
+use rtld::arena::OutOfMemory;
+use rtld::error::{Error, Problem};
 use rtld::report::Line;
+use rtld::sys;
+
+use kernel::{Block, StackLimit};
+use process::Process;
 
 /// Exit status of every refusal.
 const REFUSED: i32 = 127;
@@ -51,8 +59,42 @@ const REFUSED: i32 = 127;
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_main(sp: usize) -> ! {
     // SAFETY: by the caller.
-    let block = unsafe { kernel::Block::at(sp) };
-    process::Process::load(block).unwrap_or_else(|error| refuse(&error)).begin()
+    let block = unsafe { Block::at(sp) };
+    load(block).unwrap_or_else(|error| refuse(&error)).begin()
+}
+
+/// [`Process::load`], on a stack of the loader's own where RLIMIT_STACK may leave less than it takes.
+#[allow(unsafe_code)]
+fn load(block: Block) -> Result<&'static Process, Error<'static>> {
+    /// From here on the program's stack is enough.
+    const ENOUGH: u64 = 1 << 20;
+    const OWN: usize = 256 << 10;
+    type Loaded = Result<&'static Process, Error<'static>>;
+    struct Job {
+        block: Option<Block>,
+        limit: StackLimit,
+        result: Option<Loaded>,
+    }
+    extern "C" fn run(job: usize) {
+        let job: *mut Job = ptr::with_exposed_provenance_mut(job);
+        // SAFETY: the job below, which its owner does not touch meanwhile.
+        let job = unsafe { &mut *job };
+        let limit = job.limit;
+        job.result = job.block.take().map(|block| Process::load(block, limit));
+    }
+    let limit = kernel::stack_limit();
+    if matches!(limit, StackLimit::Unlimited | StackLimit::Bytes(ENOUGH..)) {
+        return Process::load(block, limit);
+    }
+    let none = Error { object: block.exec_path(), problem: Problem::OutOfMemory(OutOfMemory(OWN)) };
+    let stack = sys::anonymous(OWN).ok_or(none)?;
+    let top = RuntimeAddr::of(stack.cast::<u8>().as_ptr()).0.wrapping_add(from_usize(stack.len()));
+    let mut job = Job { block: Some(block), limit, result: None };
+    // SAFETY: fresh memory, whose end is a multiple of a page.
+    unsafe { start::call_on_stack(top, run, (&raw mut job).expose_provenance()) };
+    // SAFETY: `run` has returned, and nothing refers to what was on its stack.
+    unsafe { sys::give_back(stack) };
+    job.result.unwrap_or(Err(none))
 }
 
 /// Says what is wrong, in one line, and ends the process.

@@ -235,7 +235,10 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
     // SAFETY: as above.
     let secure = unsafe { load::<usize>(place(AT_SECURE)) };
     // Executed directly, the loader is its own program: AT_BASE is 0, or the entry is ours.
-    if secure != 0 || base == 0 || entry == own_entry || phdrs == 0 || entry_size != PHDR_SIZE {
+    if secure != 0 || base == 0 || entry == own_entry || entry_size != PHDR_SIZE {
+        return NOT_PLAIN;
+    }
+    if phdrs == 0 || count == 0 || entry == 0 {
         return NOT_PLAIN;
     }
     // SAFETY: the kernel's values.

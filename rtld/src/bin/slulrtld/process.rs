@@ -6,11 +6,12 @@
 //! complete, before anything of the program runs.
 #![allow(unsafe_code)]
 
+use core::iter;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
-use rtld::arena::{Arena, OutOfMemory};
+use rtld::arena::{Arena, List, OutOfMemory};
 use rtld::command_line::Until;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::invocation::Settings;
@@ -25,7 +26,8 @@ use rtld::sys::{self, Linux};
 
 use super::code::{self, Arguments};
 use super::command::{self, Direct};
-use super::kernel::{self, Block};
+use super::cut::{self, Watch};
+use super::kernel::{self, Block, StackLimit};
 use super::{binding, bogomap, debugger, inspect, libraries, start, thread, trace};
 
 /// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
@@ -81,6 +83,8 @@ pub(crate) struct Process {
     initialised: AtomicUsize,
     /// The auxiliary vector as the kernel passed it.
     auxv: &'static [u64],
+    /// Until code of some object runs, a file that is cut off is a refusal.
+    watch: Watch,
     began: u64,
 }
 
@@ -118,12 +122,13 @@ impl Process {
     }
 
     /// Loads, relocates and seals what the program needs. Nothing of it has run when this returns.
-    pub(crate) fn load(mut block: Block) -> Result<&'static Self, Error<'static>> {
+    pub(crate) fn load(mut block: Block, limit: StackLimit) -> Result<&'static Self, Error<'static>> {
         let secure = block.auxiliary().is_secure();
         if secure {
             block.remove_variables(rtld::handoff::is_unsafe_variable);
         }
         let arena = new_arena().of(block.exec_path())?;
+        let watch = cut::watch(arena.put(block.exec_path()).of(block.exec_path())?);
         let itself = block.auxiliary().entry() == Some(start::own_entry());
         let direct = if itself { Some(command::obey(&mut block, arena)?) } else { None };
         let path = block.exec_path();
@@ -179,25 +184,29 @@ impl Process {
             program_block: block.address(),
             gap: None,
             thread_local: None,
-            entry: block.auxiliary().entry().unwrap_or_default(),
+            entry: block.auxiliary().entry().ok_or(Problem::LoadBias).of(path)?,
             initialised: AtomicUsize::new(0),
             auxv: block.copy_auxv(arena).of(path)?,
             block,
+            watch,
             began,
         };
-        process.prepare().of(path)
+        process.prepare(limit).of(path)
     }
 
     /// Stack, thread-local storage and stub targets; then the process is published.
-    fn prepare(mut self) -> Result<&'static Self, Problem<'static>> {
+    fn prepare(mut self, limit: StackLimit) -> Result<&'static Self, Problem<'static>> {
         let natives = &self.sealed.natives;
         if natives.any() || self.sealed.seen.libc_wanted {
+            if let Some(key) = self.block.auxiliary().missing_for_libc() {
+                return Err(Problem::Auxiliary(key.into()));
+            }
             binding::set_up(self.arena, natives.imports.len())?;
             // Twice 64: the area's own alignment, and that of its end.
             let state = self.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
             let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);
             start::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
-            self.leave_gap()?;
+            self.leave_gap(limit)?;
         }
         if self.sealed.seen.opens {
             thread::make_room(&mut self.sealed.tls)?;
@@ -216,11 +225,13 @@ impl Process {
     }
 
     /// Gives the program its own copy of the block, with the gap above it.
-    fn leave_gap(&mut self) -> Result<(), Problem<'static>> {
+    fn leave_gap(&mut self, limit: StackLimit) -> Result<(), Problem<'static>> {
         let copy_size = from_usize(self.block.words().len()).saturating_mul(8).saturating_add(16);
-        let gap = match sys::stack_limit() {
-            None => GAP_LIMIT,
-            Some(limit) => {
+        let gap = match limit {
+            // Whether there is so much is found out below.
+            StackLimit::Unknown => GAP_MINIMUM,
+            StackLimit::Unlimited => GAP_LIMIT,
+            StackLimit::Bytes(limit) => {
                 let page = self.page.bytes();
                 let used = self.block.above(limit).saturating_add(copy_size).saturating_add(GUARD);
                 let fixed = used.saturating_add(PROGRAM_MINIMUM).saturating_add(page.saturating_mul(2));
@@ -317,15 +328,18 @@ impl Process {
             made.unwrap_or_else(|error| super::refuse(&error));
         }
         if self.settings.eager_libc && self.sealed.natives.any() || self.sealed.natives.eager.is_some() {
+            self.watch.end();
             bogomap::ensure_libc(self).unwrap_or_else(|error| super::refuse(&error));
         }
         self.resolve_indirect().unwrap_or_else(|error| super::refuse(&error));
         let program = self.sealed.namespace.module(0);
-        code::initialise(code::preinitialisers(program), self.arguments());
-        for &index in self.sealed.init_order {
-            self.initialised.fetch_add(1, Ordering::Relaxed);
-            code::initialise(code::initialisers(self.sealed.namespace.module(index)), self.arguments());
+        let calls = self.initialisers().of(program.path).unwrap_or_else(|error| super::refuse(&error));
+        self.watch.end();
+        for &(begun, function) in calls.iter() {
+            self.initialised.store(begun, Ordering::Relaxed);
+            code::initialise(iter::once(function), self.arguments());
         }
+        self.initialised.store(self.sealed.init_order.len(), Ordering::Relaxed);
         if self.trace.wants(Category::Timings) {
             let spent = clock(self.trace).saturating_sub(self.began);
             self.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
@@ -345,10 +359,24 @@ impl Process {
             return Ok(());
         }
         let questions = code::questions(self.arena, namespace, init_order, indirect)?;
+        self.watch.end();
         code::protect_indirect(namespace, init_order, indirect, Protection::READ_WRITE)?;
         // SAFETY: writable, and never unmapped.
         unsafe { code::ask_all(&questions) };
         code::protect_indirect(namespace, init_order, indirect, Protection::READ)
+    }
+
+    /// What is to be called before the program, in that order, each with the number of modules whose initialisers have
+    /// begun then. Read before any of it runs, so that a file that was cut off is still noticed.
+    fn initialisers(&self) -> Result<List<'static, (usize, RuntimeAddr)>, OutOfMemory> {
+        let mut calls = List::new(self.arena);
+        let namespace = &self.sealed.namespace;
+        code::preinitialisers(namespace.module(0)).try_for_each(|function| calls.push((0, function)))?;
+        for (begun, &index) in (1usize..).zip(self.sealed.init_order) {
+            let mut functions = code::initialisers(namespace.module(index));
+            functions.try_for_each(|function| calls.push((begun, function)))?;
+        }
+        Ok(calls)
     }
 
     /// argc, argv and envp of the program's block.

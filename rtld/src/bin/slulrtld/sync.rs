@@ -1,4 +1,4 @@
-//! Threads and signals, as far as the kernel knows them: locks, waiting, masks. Nothing here needs a thread pointer.
+//! The process, its threads and signals, as far as the kernel knows them: ids, locks, waiting, masks. Nothing here needs a thread pointer.
 //!
 //! # Safety
 //! This file exists because system calls take addresses. Each gets that of a word or mask that outlives the call.
@@ -13,6 +13,20 @@ pub(crate) fn thread_id() -> i32 {
     // SAFETY: always succeeds and touches no memory.
     let id = unsafe { start::system_call(linux_raw_sys::general::__NR_gettid, [0; 4]) };
     i32::try_from(id).unwrap_or(0)
+}
+
+/// The kernel's number of the process; 0 if it does not say.
+pub(crate) fn process_id() -> u32 {
+    // SAFETY: touches no memory.
+    let id = unsafe { start::system_call(linux_raw_sys::general::__NR_getpid, [0; 4]) };
+    u32::try_from(id).unwrap_or(0)
+}
+
+/// Whether a file is open under that number.
+pub(crate) fn is_open(descriptor: usize) -> bool {
+    const F_GETFD: usize = 1;
+    // SAFETY: touches no memory.
+    unsafe { start::system_call(linux_raw_sys::general::__NR_fcntl, [descriptor, F_GETFD, 0, 0]) >= 0 }
 }
 
 fn futex(word: &AtomicI32, operation: usize, value: i32) {
@@ -35,16 +49,27 @@ pub(crate) fn wake(word: &AtomicI32, count: i32) {
     futex(word, 1, count);
 }
 
-/// Sets the calling thread's signal mask; answers the one before.
-pub(crate) fn set_signal_mask(mask: u64) -> u64 {
+/// Sets the calling thread's signal mask; answers the one before, `None` if it is still that.
+pub(crate) fn set_signal_mask(mask: u64) -> Option<u64> {
     const SIG_SETMASK: usize = 2;
     let mut old = 0u64;
     let new = (&raw const mask).expose_provenance();
     let place = (&raw mut old).expose_provenance();
     let number = linux_raw_sys::general::__NR_rt_sigprocmask;
     // SAFETY: masks of eight bytes, as the kernel's.
-    unsafe { start::system_call(number, [SIG_SETMASK, new, place, 8]) };
-    old
+    let result = unsafe { start::system_call(number, [SIG_SETMASK, new, place, 8]) };
+    (result == 0).then_some(old)
+}
+
+/// Runs `then` with signals blocked, as far as the kernel lets us.
+pub(crate) fn without_signals<T>(then: impl FnOnce() -> T) -> T {
+    let before = set_signal_mask(u64::MAX);
+    let result = then();
+    if let Some(before) = before {
+        // The kernel took a mask a moment ago; whoever forbids the way back has to live with that.
+        let _ = set_signal_mask(before);
+    }
+    result
 }
 
 /// A lock that its owner may take again.

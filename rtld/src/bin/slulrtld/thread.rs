@@ -160,15 +160,15 @@ fn make_ready(late: usize, block: usize) {
         return;
     }
     // A handler that uses the block meanwhile would find half of it, or have its changes undone.
-    let signals = sync::set_signal_mask(u64::MAX);
-    if !ready(bit) {
-        let image: *const u8 = ptr::with_exposed_provenance(image.load(Ordering::Relaxed));
-        let block: *mut u8 = ptr::with_exposed_provenance_mut(block);
-        // SAFETY: the module stays mapped, as all that have thread-local storage; the block is this thread's, within
-        // the reserve, with room for it.
-        unsafe { block.copy_from_nonoverlapping(image, size.load(Ordering::Relaxed)) };
-    }
-    sync::set_signal_mask(signals);
+    sync::without_signals(|| {
+        if !ready(bit) {
+            let image: *const u8 = ptr::with_exposed_provenance(image.load(Ordering::Relaxed));
+            let block: *mut u8 = ptr::with_exposed_provenance_mut(block);
+            // SAFETY: the module stays mapped, as all that have thread-local storage; the block is this thread's,
+            // within the reserve, with room for it.
+            unsafe { block.copy_from_nonoverlapping(image, size.load(Ordering::Relaxed)) };
+        }
+    });
 }
 
 /// The calling thread's state, if programs of this kind have any.

@@ -7,7 +7,7 @@ use rtld::invocation::Settings;
 use rtld::report::{Trace, decimal, subjects};
 use rtld::sys;
 
-use super::inspect;
+use super::{inspect, sync};
 
 /// Path of the output file, process id included; null for standard error.
 static OUTPUT: AtomicPtr<&'static [u8]> = AtomicPtr::new(core::ptr::null_mut());
@@ -32,11 +32,15 @@ pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
     if let Some(path) = settings.debug_output {
         // Without memory the trace goes to stderr.
         let mut digits = [0u8; 10];
-        let digits = decimal(sys::process_id(), &mut digits);
+        let digits = decimal(sync::process_id(), &mut digits);
         let published = arena.concat(&[path, b".", digits]).and_then(|path| arena.put(path));
         if let Ok(path) = published {
             OUTPUT.store(path, Ordering::Release);
         }
+    }
+    if OUTPUT.load(Ordering::Relaxed).is_null() && !sync::is_open(2) {
+        // What the program will open under that number is not for us to write to.
+        return Trace::OFF;
     }
     Trace::parse(value, write)
 }

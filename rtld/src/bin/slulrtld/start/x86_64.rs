@@ -84,6 +84,9 @@ pub(crate) unsafe fn store(address: usize, value: usize) {
     }
 }
 
+/// The loader's own soname.
+pub(crate) const SONAME: &[u8] = b"slulrtld-x86_64.so.1";
+
 /// Where the kernel enters: the block is at the stack pointer, which is a multiple of 16.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]

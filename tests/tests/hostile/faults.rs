@@ -1,0 +1,256 @@
+//! Each system call of the loader fails, one at a time: the program is refused, or it does not matter.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Context, Result, bail, ensure};
+use tests::launch::{Ending, Outcome};
+use tests::recipe::SUCCESS;
+use tests::workdir::Workdir;
+
+use crate::launcher::Start;
+use crate::tracer::{Call, Tracee};
+use crate::verdict::{Complaints, REFUSED, Verdict, judge, runs};
+use crate::world::Case;
+
+/// What the program prints.
+const STARTED: &str = "library\nprogram\n";
+/// What one with a native call prints.
+const CALLED: &str = "before\nafter\n";
+
+/// EPERM, EINTR, ENOMEM, ENOSYS.
+const ERRNOS: [u16; 4] = [1, 4, 12, 38];
+
+const OPEN: u64 = 2;
+const READ_AT: u64 = 17;
+const WRITE: u64 = 1;
+/// exit and exit_group: they do not return.
+const ENDS: [u64; 2] = [60, 231];
+
+/// Goes on to the loader's system call number `wanted` (the first is 0), not counting those that others make and
+/// those that end the process.
+fn to_call(tracee: &mut Tracee, loader: (u64, u64), wanted: usize) -> Result<Option<Call>> {
+    let mut number = 0;
+    while let Some(call) = tracee.next_call()? {
+        if (loader.0..loader.1).contains(&call.place) && !ENDS.contains(&call.number) {
+            if number == wanted {
+                return Ok(Some(call));
+            }
+            number += 1;
+        }
+        if tracee.finish_call()?.is_none() {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Runs the program with the loader's system call number `wanted` replaced by `result`; `None` if it has fewer.
+fn run_with(start: &Start, wanted: usize, result: u64) -> Result<Option<(Call, Outcome)>> {
+    let mut tracee = Tracee::start(start)?;
+    let loader = tracee.loader()?;
+    let Some(call) = to_call(&mut tracee, loader, wanted)? else { return Ok(None) };
+    tracee.replace_call(result)?;
+    Ok(Some((call, tracee.finish()?)))
+}
+
+/// Whether the loader could say nothing, because saying it is what failed.
+fn could_not_say(call: &Call, outcome: &Outcome) -> bool {
+    call.number == WRITE && outcome.ending == Ending::Exit(REFUSED) && outcome.stderr.is_empty()
+}
+
+/// Whether the name was left to libc, which says what it thinks of it: open(2) said that we may not read the file, and
+/// that counts as its absence.
+fn left_to_libc(call: &Call, errno: u16, outcome: &Outcome, before: &[&str]) -> bool {
+    call.number == OPEN && errno == ERRNOS[0] && is_libcs_line(outcome, before)
+}
+
+/// Whether it was refused, in one line of whoever.
+fn is_libcs_line(outcome: &Outcome, before: &[&str]) -> bool {
+    let one_line = outcome.stderr.ends_with('\n') && outcome.stderr.lines().count() == 1;
+    outcome.ending == Ending::Exit(REFUSED) && before.contains(&outcome.stdout.as_str()) && one_line
+}
+
+/// How often the program was refused, and how often it ran all the same.
+struct Tally {
+    refused: usize,
+    ran: usize,
+}
+
+/// All calls, all errors.
+fn each_judged(start: &Start, judge: impl Fn(&Call, u16, &Outcome) -> Result<Verdict>) -> Result<Tally> {
+    let mut complaints = Complaints::default();
+    let mut tally = Tally { refused: 0, ran: 0 };
+    for wanted in 0.. {
+        let mut more = false;
+        for errno in ERRNOS {
+            let Some((call, outcome)) = run_with(start, wanted, u64::from(errno).wrapping_neg())? else { break };
+            more = true;
+            let about = format!("system call {} (number {wanted}) failing with {errno}", call.number);
+            match complaints.note(about, judge(&call, errno, &outcome)) {
+                Some(Verdict::Refused(_)) => tally.refused += 1,
+                Some(Verdict::Ran) => tally.ran += 1,
+                None => {}
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    complaints.verdict()?;
+    Ok(tally)
+}
+
+/// The same, with silence otherwise. `output` is the program's when it runs, `before` what may be there of it when it
+/// is refused.
+fn each(start: &Start, output: &str, before: &[&str]) -> Result<Tally> {
+    each_judged(start, |call, errno, outcome| {
+        if could_not_say(call, outcome) || left_to_libc(call, errno, outcome, before) {
+            return Ok(Verdict::Refused(outcome.stderr.clone()));
+        }
+        judge(outcome, output, before)
+    })
+}
+
+/// A start with a library, thread-local storage and initialisers.
+pub(crate) fn full_start(case: Case<'_>) -> Result<()> {
+    let tally = each(&case.start("whole/sound")?, STARTED, &[""])?;
+    ensure!(tally.refused > 30 && tally.ran > 0, "{} refused, {} ran", tally.refused, tally.ran);
+    Ok(())
+}
+
+/// The same, executed by the loader's own name.
+pub(crate) fn direct_start(case: Case<'_>) -> Result<()> {
+    let start = case.direct(case.world.program("whole/sound")?.path());
+    let tally = each(&start, STARTED, &[""])?;
+    ensure!(tally.refused > 50, "{} refused", tally.refused);
+    Ok(())
+}
+
+/// The same, while the loader talks: that the trace can not be written harms nothing.
+pub(crate) fn start_with_trace(case: Case<'_>) -> Result<()> {
+    let workdir = Workdir::new()?;
+    fs::set_permissions(workdir.path(), fs::Permissions::from_mode(0o777))?;
+    let output = format!("LD_SLUL_DEBUG_OUTPUT={}/trace", workdir.path().display());
+    let start = case.start("whole/sound")?.env("LD_SLUL_DEBUG=files,libs").env(&output);
+    let tally = each_judged(&start, |_, _, outcome| {
+        // Where the file can not be opened, the trace goes to standard error.
+        let is_ours = |line: &str| line.starts_with("slulrtld: ") && !line.starts_with("slulrtld: bug");
+        ensure!(outcome.stderr.lines().all(is_ours), "{outcome:?}");
+        match outcome.ending {
+            Ending::Exit(SUCCESS) if outcome.stdout == STARTED => Ok(Verdict::Ran),
+            Ending::Exit(REFUSED) if outcome.stdout.is_empty() => Ok(Verdict::Refused(outcome.stderr.clone())),
+            _ => bail!("{outcome:?}"),
+        }
+    })?;
+    ensure!(tally.refused > 30 && tally.ran > 30, "{} refused, {} ran", tally.refused, tally.ran);
+    Ok(())
+}
+
+/// A start, and then the first native call.
+fn native_call(start: &Start) -> Result<()> {
+    let tally = each(start, CALLED, &["", "before\n"])?;
+    ensure!(tally.refused > 50, "{} refused", tally.refused);
+    Ok(())
+}
+
+/// The first native call brings in glibc.
+pub(crate) fn first_native_call(case: Case<'_>) -> Result<()> {
+    native_call(&case.start("native/gnu")?)
+}
+
+/// The first native call brings in musl.
+pub(crate) fn first_native_call_musl(case: Case<'_>) -> Result<()> {
+    native_call(&case.start("native/musl")?)
+}
+
+/// The first native call of a set-id program.
+pub(crate) fn first_native_call_secure(case: Case<'_>) -> Result<()> {
+    native_call(&case.start("native/secure")?)
+}
+
+/// libc comes before the program.
+pub(crate) fn eager_libc(case: Case<'_>) -> Result<()> {
+    native_call(&case.start("native/gnu")?.env("LD_SLUL_EAGER_LOAD_LIBC=1"))
+}
+
+/// A program that is refused is refused whatever else fails.
+pub(crate) fn refusal(case: Case<'_>) -> Result<()> {
+    let (workdir, program) = case.copy("whole/sound")?;
+    let library = workdir.path().join("libone.so");
+    fs::remove_file(&library)?;
+    fs::write(&library, "not a library")?;
+    let tally = each(&Start::new(&program, case.user), "never", &[""])?;
+    ensure!(tally.ran == 0 && tally.refused > 20, "{} refused, {} ran", tally.refused, tally.ran);
+    Ok(())
+}
+
+/// From one system call on all of them fail, so that whatever the loader does about a failure fails as well; only that it
+/// may say so, and end.
+pub(crate) fn all_from_one_on(case: Case<'_>) -> Result<()> {
+    let mut complaints = Complaints::default();
+    for (name, output, before) in [("whole/sound", STARTED, &[""][..]), ("native/gnu", CALLED, &["", "before\n"])]
+    {
+        let start = case.start(name)?;
+        for errno in [ERRNOS[0], ERRNOS[2]] {
+            let mut first = 0;
+            while let Some(outcome) = run_with_all_from(&start, first, errno)? {
+                let verdict =
+                    judge(&outcome, output, before).or_else(|error| match is_libcs_line(&outcome, before) {
+                        true => Ok(Verdict::Ran),
+                        false => Err(error),
+                    });
+                complaints.note(format!("{name}, {errno} from system call {first} on"), verdict);
+                first += 1;
+            }
+            ensure!(first > 10, "{name}: {first} system calls");
+        }
+    }
+    complaints.verdict()
+}
+
+/// Runs the program with all of the loader's system calls failing from number `first` on.
+fn run_with_all_from(start: &Start, first: usize, errno: u16) -> Result<Option<Outcome>> {
+    let mut tracee = Tracee::start(start)?;
+    let loader = tracee.loader()?;
+    if to_call(&mut tracee, loader, first)?.is_none() {
+        return Ok(None);
+    }
+    tracee.replace_call(u64::from(errno).wrapping_neg())?;
+    while let Some(call) = tracee.next_call()? {
+        let is_loaders = (loader.0..loader.1).contains(&call.place);
+        if is_loaders && !ENDS.contains(&call.number) && call.number != WRITE {
+            tracee.replace_call(u64::from(errno).wrapping_neg())?;
+        } else if tracee.finish_call()?.is_none() {
+            break;
+        }
+    }
+    Ok(Some(tracee.finish()?))
+}
+
+/// Reads of the loader that answer nothing, as if the file had become empty.
+pub(crate) fn empty_reads(case: Case<'_>) -> Result<()> {
+    let start = case.start("whole/sound")?;
+    let mut complaints = Complaints::default();
+    let mut reads = 0;
+    for wanted in 0.. {
+        let Some((call, outcome)) = run_with(&start, wanted, 0)? else { break };
+        if call.number == READ_AT {
+            reads += 1;
+            complaints.note(format!("pread (number {wanted})"), judge(&outcome, "never", &[""]));
+        }
+    }
+    complaints.verdict()?;
+    ensure!(reads > 0, "no reads");
+    Ok(())
+}
+
+/// A set-id start in a hostile environment: a system call that fails opens no way that was closed.
+pub(crate) fn secure_start(case: Case<'_>) -> Result<()> {
+    let evil = case.world.program("whole/evil")?.dir().display().to_string();
+    let start = case.start("whole/secure")?.env(&format!("LD_LIBRARY_PATH={evil}")).env("LD_SLUL_DEBUG=all");
+    runs(&Tracee::start(&start)?.finish()?, STARTED).context("clean run")?;
+    let tally = each(&start, STARTED, &[""])?;
+    ensure!(tally.refused > 30, "{} refused", tally.refused);
+    Ok(())
+}

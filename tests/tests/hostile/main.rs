@@ -1,0 +1,189 @@
+//! Whole processes in hostile surroundings: whatever the machine does, the program runs or is refused in one line.
+//!
+//! | module | what is hostile |
+//! |---|---|
+//! | [`faults`] | the loader's system calls fail, one at a time |
+//! | [`descriptors`] | standard input, output and error are closed |
+//! | [`limits`] | there is hardly any memory, stack, or descriptor |
+//! | [`bare`] | there is no /proc, /dev or /etc; files may not be executed where they are |
+//! | [`block`] | the kernel's block lacks entries, or has absurd ones |
+//! | [`persona`] | the address space is laid out in another way |
+//! | [`signals`] | signals are blocked and ignored: they stay so |
+//! | [`kinds`] | DT_NEEDED names what is no regular file, or none to be read |
+//! | [`races`] | a file changes while it is being mapped |
+//! | [`many`] | DT_NEEDED is very deep, wide, or a circle |
+//! | [`headers`] | ELF headers that no linker writes |
+//!
+//! [`launcher`] starts processes in such surroundings, [`tracer`] stops them at their system calls, [`world`] builds
+//! the programs, and [`verdict`] says what may come of it. One test a case, loader and user; what a machine can not run
+//! is listed as ignored, and counted at the end.
+#![forbid(unsafe_code)]
+#![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
+
+mod bare;
+mod block;
+mod descriptors;
+mod faults;
+mod headers;
+mod kinds;
+mod launcher;
+mod limits;
+mod many;
+mod persona;
+mod races;
+mod signals;
+mod tracer;
+mod verdict;
+mod world;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::launch::{Ending, User};
+use tests::stage::{self, Stage};
+
+use launcher::Start;
+use world::{Case, World};
+
+/// What a case needs that not everybody has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    /// Nothing, and it is the same for whoever does it: one user is enough.
+    Anybody,
+    /// A zlib built for musl, and musl's loader.
+    Musl,
+    /// The superuser, for a file that only he can make.
+    Root,
+    /// The superuser, and as him: nobody else becomes another user while he is traced.
+    RootAlone,
+    /// Another root directory, or mounts: the superuser, or user namespaces.
+    Chroot,
+    /// An ordinary user.
+    Ordinary,
+}
+
+/// A case, and its name.
+type Entry = (&'static str, Need, fn(Case<'_>) -> Result<()>);
+
+const CASES: &[Entry] = &[
+    ("faults/full_start", Need::Nothing, faults::full_start),
+    ("faults/direct_start", Need::Nothing, faults::direct_start),
+    ("faults/first_native_call", Need::Nothing, faults::first_native_call),
+    ("faults/first_native_call_musl", Need::Musl, faults::first_native_call_musl),
+    ("faults/first_native_call_secure", Need::Root, faults::first_native_call_secure),
+    ("faults/eager_libc", Need::Nothing, faults::eager_libc),
+    ("faults/start_with_trace", Need::Nothing, faults::start_with_trace),
+    ("faults/all_from_one_on", Need::Nothing, faults::all_from_one_on),
+    ("faults/refusal", Need::Nothing, faults::refusal),
+    ("faults/empty_reads", Need::Nothing, faults::empty_reads),
+    ("faults/secure_start", Need::Root, faults::secure_start),
+    ("descriptors/none_leaks", Need::Nothing, descriptors::none_leaks),
+    ("descriptors/none_leaks_with_trace", Need::Nothing, descriptors::none_leaks_with_trace),
+    ("descriptors/none_leaks_with_trace_file", Need::Nothing, descriptors::none_leaks_with_trace_file),
+    ("descriptors/refusal", Need::Nothing, descriptors::refusal),
+    ("descriptors/file_as_standard_error", Need::Nothing, descriptors::file_as_standard_error),
+    ("limits/address_space", Need::Nothing, limits::address_space),
+    ("limits/address_space_musl", Need::Musl, limits::address_space_musl),
+    ("limits/data", Need::Nothing, limits::data),
+    ("limits/descriptors", Need::Nothing, limits::descriptors),
+    ("limits/locked_memory", Need::Nothing, limits::locked_memory),
+    ("limits/lowered_stack", Need::Nothing, limits::lowered_stack),
+    ("limits/stack", Need::Nothing, limits::stack),
+    ("bare/programs", Need::Chroot, bare::programs),
+    ("bare/direct", Need::Chroot, bare::direct),
+    ("bare/missing_library", Need::Chroot, bare::missing_library),
+    ("bare/no_libc", Need::Chroot, bare::no_libc),
+    ("bare/libc_alone", Need::Chroot, bare::libc_alone),
+    ("bare/noexec_library", Need::Chroot, bare::noexec_library),
+    ("bare/noexec_program", Need::Chroot, bare::noexec_program),
+    ("block/without_needless_entries", Need::Nothing, block::without_needless_entries),
+    ("block/without_needed_entries", Need::Nothing, block::without_needed_entries),
+    ("block/without_needless_entries_musl", Need::Musl, block::without_needless_entries_musl),
+    ("block/without_needed_entries_musl", Need::Musl, block::without_needed_entries_musl),
+    ("block/secure_by_ids", Need::RootAlone, block::secure_by_ids),
+    ("block/strings", Need::Nothing, block::strings),
+    ("block/long_search_path", Need::Nothing, block::long_search_path),
+    ("block/repeated_variable", Need::Nothing, block::repeated_variable),
+    ("block/no_arguments", Need::Nothing, block::no_arguments),
+    ("persona/each", Need::Nothing, persona::each),
+    ("signals/kept", Need::Nothing, signals::kept),
+    ("kinds/searched", Need::Nothing, kinds::searched),
+    ("kinds/by_path", Need::Nothing, kinds::by_path),
+    ("kinds/device_nodes", Need::Root, kinds::device_nodes),
+    ("kinds/unreadable_library", Need::Ordinary, kinds::unreadable_library),
+    ("kinds/unreadable_program", Need::Ordinary, kinds::unreadable_program),
+    ("races/emptied", Need::Nothing, races::emptied),
+    ("races/cut", Need::Nothing, races::cut),
+    ("races/shortened", Need::Nothing, races::shortened),
+    ("races/longer", Need::Nothing, races::longer),
+    ("races/overwritten", Need::Nothing, races::overwritten),
+    ("races/renamed", Need::Nothing, races::renamed),
+    ("races/direct_program", Need::Nothing, races::direct_program),
+    ("races/flickering", Need::Nothing, races::flickering),
+    ("many/deep", Need::Anybody, many::deep),
+    ("many/wide", Need::Anybody, many::wide),
+    ("many/all_of_all", Need::Anybody, many::all_of_all),
+    ("many/circles", Need::Anybody, many::circles),
+    ("headers/library", Need::Nothing, headers::library),
+    ("headers/program", Need::Nothing, headers::program),
+    ("headers/direct_program", Need::Nothing, headers::direct_program),
+    ("headers/loader_itself", Need::Nothing, headers::loader_itself),
+];
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(launcher::LAUNCH) {
+        let Err(error) = launcher::launch(arguments);
+        eprintln!("launcher: {error:#}");
+        return Ok(ExitCode::from(u8::try_from(launcher::FAILED)?));
+    }
+    let arguments = Arguments::from_args();
+    let users = User::all()?;
+    let (mut trials, mut reasons) = (Vec::new(), BTreeSet::new());
+    for stage in Stage::all()? {
+        let world = Arc::new(World::new(stage)?);
+        for &(name, need, case) in CASES {
+            for &user in users {
+                let Some(lacking) = lacks(need, user) else { continue };
+                reasons.extend(lacking);
+                let full_name = format!("{name}/{}/{}", world.stage.profile, user.name());
+                let world = Arc::clone(&world);
+                let run =
+                    move || case(Case { world: &world, user }).map_err(|error| Failed::from(format!("{error:#}")));
+                trials.push(Trial::test(full_name, run).with_ignored_flag(lacking.is_some()));
+            }
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.num_ignored > 0 {
+        let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
+        println!("{} tests left out: {reasons}", conclusion.num_ignored);
+    }
+    Ok(conclusion.exit_code())
+}
+
+/// What the user lacks for a case, if anything; `None` if the case is not for such a user.
+fn lacks(need: Need, user: User) -> Option<Option<&'static str>> {
+    let unless = |there: bool, reason| Some((!there).then_some(reason));
+    match (need, user) {
+        (Need::RootAlone | Need::Anybody, User::Nobody) | (Need::Ordinary, User::Root) => None,
+        (Need::Root | Need::RootAlone, _) => unless(user != User::Oneself, "only root can make such files"),
+        (Need::Musl, _) => unless(stage::musl().is_some(), "there is no zlib for musl"),
+        (Need::Chroot, User::Oneself) => unless(has_user_namespaces(), "the kernel gives no user namespaces"),
+        _ => Some(None),
+    }
+}
+
+/// Whether the kernel lets this user have namespaces of his own.
+fn has_user_namespaces() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let outcome = Start::new(Path::new("/bin/true"), User::Oneself).chroot(Path::new("/")).run();
+        outcome.is_ok_and(|outcome| outcome.ending == Ending::Exit(0))
+    })
+}

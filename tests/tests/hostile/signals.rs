@@ -1,0 +1,38 @@
+//! Signals that were blocked and ignored before the program was executed.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use tests::launch::Ending;
+use tests::recipe::SUCCESS;
+
+use crate::launcher::Start;
+use crate::world::Case;
+
+/// Signals 32 and 33, which libc keeps for itself: env(1) can not give them back their default, if whoever started the
+/// tests ignored them.
+const LIBCS: u64 = 3 << 31;
+
+/// SIGHUP and SIGUSR2 ignored, SIGUSR1, SIGTERM and a real-time signal blocked: all of it stays so, and nothing else is.
+pub(crate) fn kept(case: Case<'_>) -> Result<()> {
+    let ignored = 1u64 << 0 | 1 << 11;
+    let blocked = 1u64 << 9 | 1 << 14 | 1 << 39;
+    for name in ["report/plain", "report/full", "report/native"] {
+        let program = case.world.program(name)?.path().to_string_lossy();
+        let start = Start::new(Path::new("/usr/bin/env"), case.user)
+            .arg("--default-signal")
+            .arg("--ignore-signal=HUP,USR2")
+            .arg("--block-signal=USR1,TERM,40")
+            .arg(program)
+            .arg("signals");
+        let outcome = start.run()?;
+        let number = |what: &str| {
+            let line = outcome.stdout.lines().find_map(|line| line.strip_prefix(what));
+            line.and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        };
+        let kept =
+            number("blocked ") == Some(blocked) && number("ignored ").map(|all| all & !LIBCS) == Some(ignored);
+        ensure!(outcome.ending == Ending::Exit(SUCCESS) && kept, "{name}: {outcome:?}");
+    }
+    Ok(())
+}
