@@ -14,7 +14,8 @@ use crate::error::{Problem, Table};
 use crate::plan::Place;
 use crate::seam::Image;
 
-/// A run of structures at an address, checked to be in readable memory of the object when it was made.
+/// A run of structures at an address, checked to be in readable memory that comes from the object's file when it was
+/// made. So no table is longer than its file.
 pub struct Entries<T> {
     start: Vaddr,
     count: u64,
@@ -57,7 +58,7 @@ impl<T: Decode> Entries<T> {
         if !place.size.is_multiple_of(size) {
             return Err(Problem::TableSize { table, size: place.size });
         }
-        if place.size != 0 && image.bytes(place.vaddr, place.size).is_none() {
+        if place.size != 0 && image.file_backed(place.vaddr) < place.size {
             return Err(Problem::OutsideImage { table, vaddr: place.vaddr });
         }
         Ok(Self { start: place.vaddr, count: place.size.checked_div(size).unwrap_or(0), kind: PhantomData })

@@ -108,6 +108,13 @@ pub enum Problem<'a> {
         /// `r_offset`.
         at: Vaddr,
     },
+    /// A function that is to be called is not in executable memory.
+    NotCode {
+        /// What names it.
+        what: &'static str,
+        /// Where it is said to be.
+        vaddr: Vaddr,
+    },
     /// No object in scope defines the symbol.
     UndefinedSymbol(&'a [u8]),
     /// A library does not have a version that is needed of it.
@@ -331,6 +338,7 @@ impl fmt::Display for Problem<'_> {
             Self::RelocationOutside { r_type, at } => {
                 write!(f, "relocation type {r_type} at {at}, which is not writable memory of the object")
             }
+            Self::NotCode { what, vaddr } => write!(f, "{what} leads to {vaddr}, where there is no code"),
             Self::UndefinedSymbol(symbol) => write!(f, "undefined symbol: {}", Escaped(symbol)),
             Self::VersionNotFound { file, version } => {
                 write!(f, "version {} not found in {}", Escaped(version), Escaped(file))

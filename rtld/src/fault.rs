@@ -6,6 +6,8 @@ use core::fmt;
 /// Something of an object that is found through PT_DYNAMIC or a program header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
+    /// The program headers.
+    ProgramHeaders,
     /// PT_DYNAMIC.
     Dynamic,
     /// DT_STRTAB and DT_STRSZ.
@@ -45,6 +47,7 @@ pub enum Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ProgramHeaders => "the program header table",
             Self::Dynamic => "PT_DYNAMIC",
             Self::Strings => "DT_STRTAB",
             Self::Symbols => "DT_SYMTAB",

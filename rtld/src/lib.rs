@@ -36,6 +36,7 @@ extern crate std;
 pub mod addr;
 pub mod arena;
 pub mod auxv;
+pub mod calls;
 pub mod command_line;
 pub mod dynamic;
 pub mod elf;

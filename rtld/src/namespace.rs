@@ -71,6 +71,12 @@ impl<I: Image> Module<'_, I> {
         if is_absolute(sym) { RuntimeAddr(sym.st_value) } else { self.image.bias().runtime(Vaddr(sym.st_value)) }
     }
 
+    /// Whether it has code there.
+    #[must_use]
+    pub fn is_code(&self, vaddr: Vaddr) -> bool {
+        self.plan.segment_of(vaddr, 1).is_some_and(|segment| segment.protection.execute)
+    }
+
     /// Whether a DT_NEEDED or an open may still end at it.
     #[must_use]
     pub fn is_available(&self) -> bool {
@@ -206,6 +212,12 @@ impl<'a, I: Image> Namespace<'a, I> {
     #[expect(clippy::expect_used, reason = "a number of no module would be a bug of ours")]
     pub fn module_mut(&mut self, index: usize) -> &mut Module<'a, I> {
         self.get_mut(index).expect("a module of that number")
+    }
+
+    /// Whether some object, the loader aside, has code at an address.
+    #[must_use]
+    pub fn is_code(&self, address: RuntimeAddr) -> bool {
+        self.loaded().any(|(_, module)| module.is_code(module.image.bias().vaddr(address)))
     }
 
     /// Whether module `index` is one of the start's.

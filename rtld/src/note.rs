@@ -3,7 +3,7 @@
 
 use rt0::{ABI_MAJOR, ABI_NOTE_DESC_SIZE, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI};
 
-use crate::error::Problem;
+use crate::error::{Problem, Table};
 use crate::plan::LoadPlan;
 use crate::seam::Image;
 
@@ -36,8 +36,12 @@ fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
 
 /// The object's ABI note, if it has one that this loader can honour; an error if it can not.
 pub fn abi_note(image: &impl Image, plan: &LoadPlan) -> Result<Option<AbiNote>, Problem<'static>> {
-    let places = plan.notes.iter().flatten();
-    let found = places.filter_map(|place| image.bytes(place.vaddr, place.size)).find_map(find);
+    // Notes that are not in memory at all are for other tools.
+    let places = || plan.notes.iter().flatten().filter(|place| image.readable(place.vaddr) != 0);
+    if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
+        return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr });
+    }
+    let found = places().filter_map(|place| image.bytes(place.vaddr, place.size)).find_map(find);
     let Some(note) = found else { return Ok(None) };
     if note.abi_major > ABI_MAJOR || note.min_loader > LOADER_VERSION {
         return Err(Problem::NewerAbi { abi_major: note.abi_major, min_loader: note.min_loader });

@@ -6,6 +6,7 @@
 
 use crate::addr::{RuntimeAddr, Vaddr};
 use crate::arena::{Arena, List};
+use crate::calls::require_code;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
 use crate::error::{Error, Escaped, OfObject, Problem, Table};
 use crate::machine::{Machine, Native, RelocKind};
@@ -130,6 +131,9 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                 }
             }
         }
+        for &index in self.objects.fresh {
+            require_code(self.namespace, index, &self.code.stubs).of(self.namespace.module(index).path)?;
+        }
         let copies = core::mem::replace(&mut self.copies, List::new(self.arena));
         copies.iter().try_for_each(|copy| self.copy(copy))
     }
@@ -223,7 +227,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                 };
             }
             RelocKind::Irelative => {
-                let resolver = RuntimeAddr(bias.wrapping_add(addend));
+                let resolver = self.resolver(RuntimeAddr(bias.wrapping_add(addend)), index).of(path)?;
                 self.indirect.push(Indirect { module: index, at, resolver, addend: 0 }).of(path)?;
                 // Also to see that it can be written.
                 0
@@ -262,6 +266,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             }
             Target::Defined(definition) if st_type(&definition.sym) == consts::STT_GNU_IFUNC => {
                 let resolver = self.namespace.module(definition.module).address(&definition.sym);
+                let resolver = self.resolver(resolver, definition.module).of(path)?;
                 let at = Vaddr(rela.r_offset);
                 self.indirect.push(Indirect { module: index, at, resolver, addend }).of(path)?;
                 Ok(0)
@@ -289,6 +294,13 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             }
             Target::Zero => Ok(addend),
         }
+    }
+
+    /// A resolver, if it is code. It is named by module `definer`.
+    fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Problem<'static>> {
+        let vaddr = self.namespace.module(definer).image.bias().vaddr(address);
+        let code = self.namespace.is_code(address);
+        if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }) }
     }
 
     fn copy_name(&self, index: usize, sym: &Sym) -> Result<&'a [u8], Problem<'a>> {

@@ -69,6 +69,10 @@ pub trait Image {
     /// How many bytes from `vaddr` to the end of the readable segment that holds it.
     fn readable(&self, vaddr: Vaddr) -> u64;
 
+    /// How many bytes from `vaddr` to the end of what the file gives to the readable segment that holds it. Tables are
+    /// there: nobody writes zeros that the kernel makes as well.
+    fn file_backed(&self, vaddr: Vaddr) -> u64;
+
     /// The structure at `vaddr`.
     fn get<T: Decode>(&self, vaddr: Vaddr) -> Option<T> {
         self.bytes(vaddr, from_usize(T::SIZE)).map(T::decode)

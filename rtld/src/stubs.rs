@@ -32,6 +32,13 @@ impl Stubs {
         self.layout.groups.saturating_mul(self.layout.per_group)
     }
 
+    /// Whether one of them is at an address, or between the first and the last.
+    #[must_use]
+    pub const fn contains(&self, address: RuntimeAddr) -> bool {
+        let size = self.layout.groups.saturating_mul(self.layout.group_stride);
+        address.0.wrapping_sub(self.start.0) < size
+    }
+
     /// Address of a stub.
     #[must_use]
     pub fn address(&self, number: u32) -> RuntimeAddr {

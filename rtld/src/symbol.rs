@@ -150,6 +150,8 @@ struct GnuHash {
     bucket_count: u32,
     chains: Vaddr,
     first: u32,
+    /// The end of what the file gives to the segment that the table is in.
+    end: Vaddr,
 }
 
 impl GnuHash {
@@ -166,24 +168,28 @@ impl GnuHash {
         let bloom = table.checked_add(16).ok_or(outside)?;
         let buckets = bloom.checked_add(u64::from(bloom_words).wrapping_mul(8)).ok_or(outside)?;
         let chains = buckets.checked_add(u64::from(bucket_count).wrapping_mul(4)).ok_or(outside)?;
-        Ok(Self { bloom, bloom_words, bloom_shift, buckets, bucket_count, chains, first })
+        let end = table.checked_add(image.file_backed(table)).ok_or(outside)?;
+        Ok(Self { bloom, bloom_words, bloom_shift, buckets, bucket_count, chains, first, end })
+    }
+
+    /// Word `index` of one of its parts.
+    fn word(&self, image: &impl Image, part: Vaddr, index: u32) -> Result<u32, Problem<'static>> {
+        let outside = |vaddr| Problem::OutsideImage { table: Table::GnuHash, vaddr };
+        let at = part.checked_add(u64::from(index).wrapping_mul(4)).ok_or(outside(part))?;
+        image.get::<u32>(at).filter(|_| at < self.end).ok_or(outside(at))
     }
 
     /// One more than the last symbol of the last chain.
     fn count(&self, image: &impl Image) -> Result<u32, Problem<'static>> {
         let outside = |vaddr| Problem::OutsideImage { table: Table::GnuHash, vaddr };
-        let word = |table: Vaddr, index: u32| {
-            let at = table.checked_add(u64::from(index).wrapping_mul(4)).ok_or(outside(table))?;
-            image.get::<u32>(at).ok_or(outside(at))
-        };
         let mut last = 0;
         for bucket in 0..self.bucket_count {
-            last = last.max(word(self.buckets, bucket)?);
+            last = last.max(self.word(image, self.buckets, bucket)?);
         }
         if last < self.first {
             return Ok(self.first);
         }
-        while word(self.chains, last.wrapping_sub(self.first))? & 1 == 0 {
+        while self.word(image, self.chains, last.wrapping_sub(self.first))? & 1 == 0 {
             last = last.checked_add(1).ok_or(outside(self.chains))?;
         }
         last.checked_add(1).ok_or(outside(self.chains))
@@ -204,22 +210,19 @@ impl GnuHash {
         if filter & bits != bits {
             return Ok(None);
         }
-        let at = self.buckets.checked_add(u64::from(bucket).wrapping_mul(4)).ok_or(outside(self.buckets))?;
-        let mut index = image.get::<u32>(at).ok_or(outside(at))?;
+        let mut index = self.word(image, self.buckets, bucket)?;
         if index < self.first {
             return Ok(None);
         }
         let mut found = Found::default();
-        // Ends at the chain's last entry or, in a broken table, at the end of the segment.
+        // Ends at the chain's last entry or, in a broken table, at the end of what the file gives.
         loop {
-            let entry = u64::from(index.wrapping_sub(self.first)).wrapping_mul(4);
-            let at = self.chains.checked_add(entry).ok_or(outside(self.chains))?;
-            let hash = image.get::<u32>(at).ok_or(outside(at))?;
+            let hash = self.word(image, self.chains, index.wrapping_sub(self.first))?;
             let same = hash | 1 == name.hash | 1;
             if (same && consider(image, dynamic, index, name, &mut found)?) || hash & 1 != 0 {
                 return Ok(found.answer());
             }
-            index = index.checked_add(1).ok_or(outside(at))?;
+            index = index.checked_add(1).ok_or(outside(self.chains))?;
         }
     }
 }
@@ -239,7 +242,7 @@ fn lookup_sysv(
     let Some(bucket) = u64::from(sysv_hash(name.bytes)).checked_rem(bucket_count) else { return Ok(None) };
     let mut index = word(bucket.wrapping_add(2))?;
     let words = bucket_count.saturating_add(chain_count).saturating_add(2);
-    if image.readable(table) < words.saturating_mul(4) {
+    if image.file_backed(table) < words.saturating_mul(4) {
         return Err(outside);
     }
     let mut found = Found::default();

@@ -41,6 +41,10 @@ impl Image for Bytes {
     fn readable(&self, vaddr: Vaddr) -> u64 {
         from_usize(self.bytes.len()).saturating_sub(vaddr.0)
     }
+
+    fn file_backed(&self, vaddr: Vaddr) -> u64 {
+        self.readable(vaddr)
+    }
 }
 
 impl ImageMut for Bytes {
@@ -139,6 +143,10 @@ impl Image for Span {
 
     fn readable(&self, vaddr: Vaddr) -> u64 {
         (self.start + from_usize(self.bytes.len())).saturating_sub(self.bias.runtime(vaddr).0)
+    }
+
+    fn file_backed(&self, vaddr: Vaddr) -> u64 {
+        self.readable(vaddr)
     }
 }
 

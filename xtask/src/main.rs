@@ -10,6 +10,7 @@
 //! | `musl` | a zlib for musl, since no system ships one |
 //! | `test` | everything that can fail |
 //! | `demo` | the main job, shown |
+//! | `fuzz` | the library, fuzzed, and broken files run for real |
 //! | `audit` | what must hold of the built loader |
 #![forbid(unsafe_code)]
 #![allow(
@@ -19,6 +20,7 @@
 
 mod audit;
 mod demo;
+mod fuzz;
 mod link_stub;
 mod loader;
 mod musl;
@@ -74,6 +76,15 @@ enum Command {
     },
     /// Check the built loaders: their ELF properties, exports and early code, and the plain start's counters.
     Audit,
+    /// Fuzz the library, by coverage where there is a nightly toolchain. A finding is an error.
+    Fuzz {
+        /// For how long, in all.
+        #[arg(default_value_t = 60)]
+        seconds: u64,
+        /// Instead, run 2000 broken libraries and 2000 broken executables under the loaders, and print what came of them.
+        #[arg(long)]
+        mutants: bool,
+    },
     /// Become a traced process and execute a program (the audit runs itself with this).
     #[command(hide = true)]
     TraceMe {
@@ -102,6 +113,8 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Test { filter, no_install } => test::test(&Repo::find()?, filter.as_deref(), no_install),
         Command::Demo { file, no_install } => demo::demo(&Repo::find()?, file.as_deref(), no_install),
+        Command::Fuzz { mutants: true, .. } => fuzz::run_mutants(&Repo::find()?),
+        Command::Fuzz { seconds, mutants: false } => fuzz::fuzz(&Repo::find()?, seconds),
         Command::Audit => audit::audit(&Repo::find()?),
     }
 }

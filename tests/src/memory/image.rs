@@ -1,9 +1,9 @@
 //! The memory of one object.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
 
 use rtld::addr::{LoadBias, PageRange, PageSize, Vaddr, to_usize};
+use rtld::arena::{Arena, OutOfMemory};
 use rtld::plan::{LoadPlan, Protection, Segment};
 use rtld::seam::{Image, ImageMut};
 
@@ -14,38 +14,56 @@ pub const PAGE: PageSize = PageSize::K4;
 const NOTHING: Protection = Protection { read: false, write: false, execute: false };
 
 /// A reserved span, and what was mapped into it. As strict as hardware: every access asks the pages.
+///
+/// Its memory is an arena's: the loader never drops the list of its modules, and a fuzzer must not lose memory.
 #[derive(Debug)]
 pub struct MemImage {
     bias: LoadBias,
     span: PageRange,
-    memory: Vec<u8>,
-    /// As it was before anything was written through the image.
-    original: Vec<u8>,
-    segments: Vec<Segment>,
+    plan: LoadPlan,
+    /// How many segments of the plan are mapped.
+    mapped: usize,
+    memory: &'static mut [u8],
+    /// As it was before anything was written through the image; empty until the last segment is mapped.
+    original: &'static mut [u8],
     /// Of each page of the span.
-    pages: RefCell<Vec<Protection>>,
+    pages: RefCell<&'static mut [Protection]>,
     /// Counts the images that have neither been dropped nor unmapped.
-    alive: Option<Rc<()>>,
+    alive: &'static Cell<usize>,
 }
 
 impl MemImage {
     /// A reservation at `bias`, inaccessible.
-    pub(crate) fn reserve(plan: &LoadPlan, bias: LoadBias, alive: Rc<()>) -> Self {
+    pub(crate) fn reserve(
+        plan: &LoadPlan,
+        bias: LoadBias,
+        arena: &'static Arena,
+        alive: &'static Cell<usize>,
+    ) -> Result<Self, OutOfMemory> {
         let size = to_usize(plan.span.len());
-        let pages = vec![NOTHING; size / to_usize(PAGE.bytes())];
-        Self {
+        let pages = arena.slice(size / to_usize(PAGE.bytes()), NOTHING)?;
+        let image = Self {
             bias,
             span: plan.span,
-            memory: vec![0; size],
-            original: Vec::new(),
-            segments: Vec::new(),
+            plan: *plan,
+            mapped: 0,
+            memory: arena.bytes(size, 1)?,
+            original: arena.bytes(size, 1)?,
             pages: RefCell::new(pages),
-            alive: Some(alive),
-        }
+            alive,
+        };
+        alive.set(alive.get() + 1);
+        Ok(image)
+    }
+
+    /// The segments that are mapped.
+    fn segments(&self) -> &[Segment] {
+        self.plan.segments().get(..self.mapped).unwrap_or_default()
     }
 
     /// Maps a segment, whose pages must be reserved and not mapped yet.
     pub(crate) fn map(&mut self, file: &[u8], segment: &Segment) {
+        assert_eq!(self.plan.segments().get(self.mapped), Some(segment), "not the plan's next segment");
         let (pages, file_pages) = (segment.pages, segment.file_pages);
         assert!(file_pages.is_empty() || file_pages.start == pages.start, "{segment:x?} begins after its pages");
         assert!(file_pages.end <= pages.end, "{segment:x?} is larger in the file than in memory");
@@ -66,18 +84,22 @@ impl MemImage {
             }
         }
         self.set_protection(pages, segment.protection);
-        self.segments.push(*segment);
-        self.original.clone_from(&self.memory);
+        self.mapped += 1;
+        if self.mapped == self.plan.segments().len() {
+            self.original.copy_from_slice(self.memory);
+        }
     }
 
     /// Gives the memory back.
     pub(crate) fn unmap(&mut self) {
-        self.alive = None;
-        self.memory = Vec::new();
-        self.original = Vec::new();
-        self.segments = Vec::new();
-        self.pages.borrow_mut().clear();
+        if !self.span.is_empty() {
+            self.alive.set(self.alive.get() - 1);
+        }
         self.span = PageRange::default();
+        self.mapped = 0;
+        self.memory = &mut [];
+        self.original = &mut [];
+        *self.pages.borrow_mut() = &mut [];
     }
 
     /// Changes the protection of pages of the span.
@@ -105,15 +127,29 @@ impl MemImage {
     /// Whether everything that no writable segment holds is as it was mapped.
     #[must_use]
     pub fn kept_to_writable_segments(&self) -> bool {
-        let mut now = self.memory.clone();
-        for segment in self.segments.iter().filter(|segment| segment.protection.write) {
-            let start = to_usize(segment.mem_start.0 - self.span.start.0);
-            let end = to_usize(segment.mem_end.0 - self.span.start.0);
-            if let (Some(now), Some(original)) = (now.get_mut(start..end), self.original.get(start..end)) {
-                now.copy_from_slice(original);
+        let writable = self.segments().iter().filter(|segment| segment.protection.write);
+        self.changed_only_in(writable.map(|segment| (segment.mem_start, segment.mem_end)))
+    }
+
+    /// Whether every byte outside of these ranges, which ascend, is as it was mapped.
+    pub fn changed_only_in(&self, ranges: impl Iterator<Item = (Vaddr, Vaddr)>) -> bool {
+        let position = |vaddr: Vaddr| to_usize(vaddr.0.saturating_sub(self.span.start.0)).min(self.memory.len());
+        let same = |from: usize, to: usize| from >= to || self.memory.get(from..to) == self.original.get(from..to);
+        let mut next = 0;
+        for (start, end) in ranges {
+            if !same(next, position(start)) {
+                return false;
             }
+            next = next.max(position(end));
         }
-        now == self.original
+        same(next, self.memory.len())
+    }
+
+    /// What the bytes at `vaddr` were when they were mapped.
+    #[must_use]
+    pub fn originally(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {
+        let start = to_usize(vaddr.0.checked_sub(self.span.start.0)?);
+        self.original.get(start..start.checked_add(to_usize(len))?)
     }
 
     /// Numbers of the pages of a range, which must be in the span.
@@ -138,7 +174,7 @@ impl MemImage {
     ) -> Option<std::ops::Range<usize>> {
         let end = vaddr.checked_add(len)?;
         let holds = |segment: &&Segment| segment.mem_start <= vaddr && end <= segment.mem_end;
-        let segment = self.segments.iter().find(holds)?;
+        let segment = self.segments().iter().find(holds)?;
         let touched = PageRange::covering(vaddr, end, PAGE)?;
         let permitted = self.pages.borrow().get(self.pages_of(touched))?.iter().all(&permits);
         let start = to_usize(vaddr.0.checked_sub(self.span.start.0)?);
@@ -157,8 +193,14 @@ impl Image for MemImage {
 
     fn readable(&self, vaddr: Vaddr) -> u64 {
         let holds = |segment: &&Segment| segment.mem_start <= vaddr && vaddr <= segment.mem_end;
-        let segment = self.segments.iter().find(holds).filter(|segment| segment.protection.read);
+        let segment = self.segments().iter().find(holds).filter(|segment| segment.protection.read);
         segment.map_or(0, |segment| segment.mem_end.0 - vaddr.0)
+    }
+
+    fn file_backed(&self, vaddr: Vaddr) -> u64 {
+        let holds = |segment: &&Segment| segment.mem_start <= vaddr && vaddr <= segment.data_end;
+        let segment = self.segments().iter().find(holds).filter(|segment| segment.protection.read);
+        segment.map_or(0, |segment| segment.data_end.0 - vaddr.0)
     }
 }
 
@@ -167,5 +209,11 @@ impl ImageMut for MemImage {
         let place = self.access(vaddr, bytes.len() as u64, |page| page.write)?;
         self.memory.get_mut(place)?.copy_from_slice(bytes);
         Some(())
+    }
+}
+
+impl Drop for MemImage {
+    fn drop(&mut self) {
+        self.alive.set(self.alive.get() - 1);
     }
 }

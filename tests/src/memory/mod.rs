@@ -7,12 +7,18 @@
 //! | [`elf`] | a small ET_DYN file, as it is described |
 //! | [`file`] | the file once it is made, its layout, and ways to break it |
 //! | [`tables`] | its strings, symbols, hash tables and versions |
+//! | [`sample`] | files that have something of everything |
+//! | [`mutation`] | random faults, the same in every run |
+//! | [`property`] | what holds of every file, however broken |
 //! | [`scene`] | a program, its libraries and how it was started -> the phases of the loader |
 
 pub mod elf;
 pub mod file;
 pub mod image;
+pub mod mutation;
 pub mod os;
+pub mod property;
+pub mod sample;
 pub mod scene;
 pub mod tables;
 

@@ -5,20 +5,24 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rtld::addr::{FileOffset, LoadBias, PageRange, to_usize};
+use rtld::arena::Arena;
 use rtld::error::{Errno, OpenError};
 use rtld::plan::{LoadPlan, Protection, Segment};
 use rtld::seam::{AddressSpace, FileInfo, Files};
 
 use super::image::MemImage;
 
-/// Largest object in bytes; a larger one does not fit in memory.
-const MEMORY: u64 = 64 << 20;
+/// Largest object in bytes, unless told otherwise; a larger one does not fit in memory.
+pub const MEMORY: u64 = 64 << 20;
 
 /// Where the first object goes.
 const FIRST: u64 = 0x7e00_0000_0000;
 
-/// Room for each object, whatever its size: biases are far apart and easily told.
-const ROOM: u64 = 0x1_0000_0000;
+/// Room for each object, whatever its size: biases are far apart and easily told. No object's alignment is larger.
+pub const ROOM: u64 = 0x1_0000_0000;
+
+/// Not a directory.
+const ENOTDIR: Errno = Errno(20);
 
 /// A call that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,34 +46,74 @@ enum Entry {
     Directory,
 }
 
+/// An absolute path without `.` and `..`, which have to exist by then.
+fn plain(path: &str) -> Vec<u8> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    names.iter().flat_map(|name| ["/", name]).collect::<String>().into_bytes()
+}
+
 /// A machine with nothing but files and memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemOs {
     entries: BTreeMap<Vec<u8>, Entry>,
     files: u64,
     opened: RefCell<Vec<String>>,
-    objects: Cell<u64>,
-    alive: Rc<()>,
+    objects: Cell<usize>,
+    arena: &'static Arena,
+    alive: &'static Cell<usize>,
     failing: Option<(Call, String, Errno)>,
+    /// Largest object in bytes.
+    pub largest: u64,
+    /// Load biases of the objects in the order in which they are reserved; those after them are as they come.
+    pub biases: Vec<LoadBias>,
+}
+
+impl Default for MemOs {
+    fn default() -> Self {
+        Self::new(super::scene::arena())
+    }
 }
 
 impl MemOs {
+    /// An empty machine, whose memory is the arena's.
+    #[must_use]
+    pub fn new(arena: &'static Arena) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            files: 0,
+            opened: RefCell::default(),
+            objects: Cell::default(),
+            arena,
+            alive: arena.put(Cell::new(0)).unwrap_or_else(|_| Box::leak(Box::default())),
+            failing: None,
+            largest: MEMORY,
+            biases: Vec::new(),
+        }
+    }
+
     /// Adds a file.
     pub fn file(&mut self, path: &str, bytes: &[u8]) {
         self.files += 1;
-        self.entries.insert(path.into(), Entry::File { bytes: bytes.into(), ino: self.files });
+        self.entries.insert(plain(path), Entry::File { bytes: bytes.into(), ino: self.files });
     }
 
     /// Adds a second name of a file.
     pub fn link(&mut self, path: &str, existing: &str) {
-        if let Some(entry) = self.entries.get(existing.as_bytes()).cloned() {
-            self.entries.insert(path.into(), entry);
+        if let Some(entry) = self.entries.get(&plain(existing)).cloned() {
+            self.entries.insert(plain(path), entry);
         }
     }
 
     /// Adds a directory.
     pub fn directory(&mut self, path: &str) {
-        self.entries.insert(path.into(), Entry::Directory);
+        self.entries.insert(plain(path), Entry::Directory);
     }
 
     /// Makes such calls fail for the file that was opened by `path`.
@@ -86,7 +130,46 @@ impl MemOs {
     /// How many objects are mapped now.
     #[must_use]
     pub fn mapped(&self) -> usize {
-        Rc::strong_count(&self.alive) - 1
+        self.alive.get()
+    }
+
+    /// What the kernel makes of a path, in the root directory: the name under which its end is known.
+    fn walk(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        const NAME_MAX: usize = 255;
+        const PATH_MAX: usize = 4096;
+        if path.len() >= PATH_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        if path.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        let mut at = Vec::new();
+        for name in path.strip_prefix(b"/").unwrap_or(path).split(|&byte| byte == b'/') {
+            if !self.is_directory(&at) {
+                return Err(ENOTDIR);
+            }
+            match name {
+                b"" | b"." => continue,
+                b".." => at.truncate(at.iter().rposition(|&byte| byte == b'/').unwrap_or(0)),
+                name if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
+                name => {
+                    at.push(b'/');
+                    at.extend(name);
+                }
+            }
+            if !self.is_directory(&at) && !self.entries.contains_key(&at) {
+                return Err(Errno::ENOENT);
+            }
+        }
+        Ok(at)
+    }
+
+    /// Whether something lies below it, or it was made as a directory.
+    fn is_directory(&self, path: &[u8]) -> bool {
+        let below = [path, b"/"].concat();
+        let first = self.entries.range(below.clone()..).next();
+        matches!(self.entries.get(path), Some(Entry::Directory))
+            || first.is_some_and(|(name, _)| name.starts_with(&below))
     }
 
     /// Files are read and mapped before the next is opened, so the last one is meant.
@@ -106,13 +189,14 @@ impl Files for MemOs {
     fn open(&self, path: &[u8]) -> Result<(Self::File, FileInfo), OpenError> {
         self.opened.borrow_mut().push(String::from_utf8_lossy(path).into_owned());
         self.check(Call::Open).map_err(OpenError::Errno)?;
-        match self.entries.get(path) {
+        let found = self.walk(path).map_err(OpenError::Errno)?;
+        match self.entries.get(&found) {
             Some(Entry::File { bytes, ino }) => {
                 let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 Ok((Rc::clone(bytes), FileInfo { dev: 1, ino: *ino, size }))
             }
-            Some(Entry::Directory) => Err(OpenError::NotRegular),
-            None => Err(OpenError::Errno(Errno::ENOENT)),
+            // What has entries below it.
+            Some(Entry::Directory) | None => Err(OpenError::NotRegular),
         }
     }
 
@@ -132,15 +216,17 @@ impl AddressSpace for MemOs {
 
     fn reserve(&self, plan: &LoadPlan) -> Result<MemImage, Errno> {
         self.check(Call::Reserve)?;
-        if plan.span.len() > MEMORY || plan.align > ROOM {
+        if plan.span.len() > self.largest || plan.align > ROOM {
             return Err(Errno::ENOMEM);
         }
         assert!(plan.align.is_power_of_two(), "alignment {:#x}", plan.align);
         let number = self.objects.get();
         self.objects.set(number + 1);
         // Both are multiples of any alignment that is let through, and so is the bias.
-        let bias = LoadBias(if plan.fixed { 0 } else { FIRST + number * ROOM });
-        Ok(MemImage::reserve(plan, bias, Rc::clone(&self.alive)))
+        let next = u64::try_from(number).map_err(|_| Errno::ENOMEM)?;
+        let free = if plan.fixed { 0 } else { FIRST + next * ROOM };
+        let bias = self.biases.get(number).copied().unwrap_or(LoadBias(free));
+        MemImage::reserve(plan, bias, self.arena, self.alive).map_err(|_| Errno::ENOMEM)
     }
 
     fn map_segment(&self, image: &mut MemImage, file: &Self::File, segment: &Segment) -> Result<(), Errno> {

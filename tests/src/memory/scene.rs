@@ -8,7 +8,7 @@ use rtld::error::{Error, Problem};
 use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object};
 use rtld::reloc::{LoaderCode, StubLayout, Stubs};
 use rtld::report::Trace;
-use rtld::seam::Files;
+use rtld::seam::AddressSpace;
 
 use super::elf::ElfBuilder;
 use super::file::Elf;
@@ -99,33 +99,17 @@ impl Scene {
 
     /// Plans and maps one file.
     pub fn map(&self, path: &str) -> Result<Mapped<MemImage>, Problem<'static>> {
-        let (file, info) = self.os.open(path.as_bytes())?;
-        map_object(&self.os, &file, &info, PAGE)
+        map(&self.os, path)
     }
 
-    /// An object that is in memory before the loader begins.
-    fn present(&self, path: &'static str) -> Result<Present<'static, MemImage>, Error<'static>> {
-        match self.map(path) {
-            Ok(Mapped { plan, image, headers, .. }) => {
-                let phdrs = plan.vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
-                Ok(Present { path: path.as_bytes(), image, plan, phdrs })
-            }
-            Err(problem) => Err(Error { object: path.as_bytes(), problem }),
-        }
+    fn start(&self) -> Start {
+        let Self { library_path, program_path, secure, .. } = *self;
+        Start { program: PROGRAM, loader: LOADER, library_path, program_path, secure }
     }
 
     /// The first phase.
     pub fn load(&self) -> Result<Loaded<'static, MemImage>, Error<'static>> {
-        let request = Request {
-            program: self.present(PROGRAM)?,
-            loader: self.present(LOADER)?,
-            library_path: self.library_path.map(str::as_bytes),
-            program_path: self.program_path.map(str::as_bytes),
-            secure: self.secure,
-            page: PAGE,
-            trace: Trace::OFF,
-        };
-        load(&self.os, self.arena, request)
+        self.start().load(&self.os, self.arena)
     }
 
     /// The first two phases.
@@ -135,6 +119,70 @@ impl Scene {
 
     /// All phases.
     pub fn seal(&self) -> Result<Sealed<'static, MemImage>, Error<'static>> {
-        self.relocate()?.seal(&self.os)
+        self.start().seal(&self.os, self.arena)
+    }
+}
+
+/// Plans and maps one file.
+pub fn map<S: AddressSpace>(sys: &S, path: &str) -> Result<Mapped<S::Image>, Problem<'static>> {
+    let (file, info) = sys.open(path.as_bytes())?;
+    map_object(sys, &file, &info, PAGE)
+}
+
+/// What is started, and how, whatever the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Path of the program.
+    pub program: &'static str,
+    /// Path of the loader.
+    pub loader: &'static str,
+    /// Value of LD_LIBRARY_PATH.
+    pub library_path: Option<&'static str>,
+    /// What the program's `$ORIGIN` is taken from.
+    pub program_path: Option<&'static str>,
+    /// AT_SECURE.
+    pub secure: bool,
+}
+
+impl Start {
+    /// An object that is in memory before the loader begins.
+    fn present<S: AddressSpace>(
+        sys: &S,
+        path: &'static str,
+    ) -> Result<Present<'static, S::Image>, Error<'static>> {
+        match map(sys, path) {
+            Ok(Mapped { plan, image, headers, .. }) => {
+                let phdrs = plan.vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
+                Ok(Present { path: path.as_bytes(), image, plan, phdrs })
+            }
+            Err(problem) => Err(Error { object: path.as_bytes(), problem }),
+        }
+    }
+
+    /// The first phase.
+    pub fn load<S: AddressSpace>(
+        &self,
+        sys: &S,
+        arena: &'static Arena,
+    ) -> Result<Loaded<'static, S::Image>, Error<'static>> {
+        let request = Request {
+            program: Self::present(sys, self.program)?,
+            loader: Self::present(sys, self.loader)?,
+            library_path: self.library_path.map(str::as_bytes),
+            program_path: self.program_path.map(str::as_bytes),
+            secure: self.secure,
+            page: PAGE,
+            trace: Trace::OFF,
+        };
+        load(sys, arena, request)
+    }
+
+    /// All phases.
+    pub fn seal<S: AddressSpace>(
+        &self,
+        sys: &S,
+        arena: &'static Arena,
+    ) -> Result<Sealed<'static, S::Image>, Error<'static>> {
+        self.load(sys, arena)?.relocate(CODE)?.seal(sys)
     }
 }

@@ -7,35 +7,16 @@ use std::path::Path;
 use rtld::error::Error;
 use rtld::resolve::needs_libc;
 use rtld::symbol::{Name, lookup};
-use tests::memory::file::{DATA, GOT, INIT_ARRAY, TEXT};
+use tests::memory::file::{DATA, TEXT};
+use tests::memory::mutation::{Xorshift, mutate};
+use tests::memory::property::is_sound;
+use tests::memory::sample::library;
 use tests::memory::{Elf, ElfBuilder, Hash, MemOs, Scene, Symbol};
 
 use crate::program_needing;
 
 /// How many mutants there are of each file.
 const MUTANTS: u64 = 1500;
-
-/// A library that has something of everything.
-fn library(hash: Hash) -> Elf {
-    ElfBuilder::library("libx.so")
-        .needs("liby.so")
-        .needs("libnative.so")
-        .hash(hash)
-        .symbol(Symbol::function("x", TEXT))
-        .symbol(Symbol::object("data", DATA).of_version("X_1"))
-        .symbol(Symbol::tls("local", 4))
-        .symbol(Symbol::undefined("y"))
-        .symbol(Symbol::undefined("inflate").kind(2).version("libnative.so", "N_1"))
-        .rela(DATA, 1, "y", 0)
-        .rela(DATA + 8, 18, "local", 0)
-        .rela(INIT_ARRAY, 8, "", 0x1400)
-        .jump_slot(GOT, "inflate")
-        .relr(&[DATA + 16, 0b111])
-        .init_array(&[0])
-        .tls(&[1, 2, 3, 4], 16, 8)
-        .note(1, 0, 1)
-        .build()
-}
 
 /// What happens to a program that needs `libx.so`, when that is `elf`.
 fn run(elf: &Elf) -> Result<(), Error<'static>> {
@@ -48,9 +29,7 @@ fn run(elf: &Elf) -> Result<(), Error<'static>> {
         .libraries([("liby.so", ElfBuilder::library("liby.so").symbol(Symbol::function("y", TEXT)))])
         .bytes("/lib/slul/libx.so", elf);
     let sealed = scene.seal()?;
-    for (_, module) in sealed.namespace.all() {
-        assert!(module.image.kept_to_writable_segments());
-    }
+    is_sound(&sealed);
     let mut block = vec![0; usize::try_from(sealed.tls.size()).unwrap()];
     sealed.fill_tls(&mut block)
 }
@@ -61,51 +40,20 @@ fn survives(elf: &Elf, name: &str) -> bool {
     let result = result.unwrap_or_else(|_| panic!("{name}: neither loaded nor refused"));
     if let Err(error) = &result {
         let line = error.to_string();
-        assert!(!line.is_empty() && !line.contains('\n'), "{name}: {line:?}");
+        assert!(!line.is_empty() && !line.contains(char::is_control), "{name}: {line:?}");
     }
     result.is_ok()
-}
-
-/// Numbers that look random and are the same in every run (Marsaglia's xorshift64).
-struct Xorshift(u64);
-
-impl Xorshift {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit).unwrap()).unwrap()
-    }
-}
-
-/// Changes one to eight bytes that lie together.
-fn mutate(elf: &mut Elf, random: &mut Xorshift) {
-    let start = random.below(elf.bytes.len());
-    let count = 1 + random.below(8);
-    let style = random.next() % 4;
-    for byte in elf.bytes.iter_mut().skip(start).take(count) {
-        match style {
-            0 => *byte ^= 1 << random.below(8),
-            1 => *byte = 0xff,
-            2 => *byte = 0,
-            _ => *byte = random.next().to_le_bytes()[0],
-        }
-    }
 }
 
 fn mutants(hash: Hash, seed: u64) {
     let sound = library(hash);
     assert_eq!(run(&sound), Ok(()));
-    let mut random = Xorshift(seed);
+    let mut random = Xorshift::new(seed);
     let mut loaded = 0;
     for number in 0..MUTANTS {
         let mut elf = sound.clone();
         for _ in 0..=number % 3 {
-            mutate(&mut elf, &mut random);
+            mutate(&mut elf.bytes, &mut random);
         }
         loaded += u64::from(survives(&elf, &format!("mutant {number} of seed {seed:#x}")));
     }

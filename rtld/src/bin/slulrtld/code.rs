@@ -9,6 +9,7 @@ use core::ptr;
 
 use rtld::addr::{RuntimeAddr, to_usize};
 use rtld::arena::{Arena, List};
+use rtld::calls::is_function;
 use rtld::error::{Error, OfObject};
 use rtld::load::protect_relro;
 use rtld::mapped::MappedImage;
@@ -42,16 +43,11 @@ pub(crate) type Calls = List<'static, RuntimeAddr>;
 
 type Loaded = Module<'static, MappedImage>;
 
-/// Linkers and old compilers fill tables of functions with 0 and -1.
-fn is_function(address: &RuntimeAddr) -> bool {
-    address.0 != 0 && address.0 != u64::MAX
-}
-
 /// Words of DT_PREINIT_ARRAY, which only a program's own means something.
 pub(crate) fn preinitialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.preinit_array;
     let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
-    entries.map(RuntimeAddr).filter(is_function)
+    entries.map(RuntimeAddr).filter(|&address| is_function(address))
 }
 
 /// DT_INIT, then DT_INIT_ARRAY in order.
@@ -59,7 +55,7 @@ pub(crate) fn initialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr>
     let array = module.dynamic.init_array;
     let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
     let init = module.dynamic.init.map(|vaddr| module.image.bias().runtime(vaddr));
-    init.into_iter().chain(entries.map(RuntimeAddr)).filter(is_function)
+    init.into_iter().chain(entries.map(RuntimeAddr)).filter(|&address| is_function(address))
 }
 
 /// DT_FINI_ARRAY backwards, then DT_FINI.
@@ -67,7 +63,7 @@ pub(crate) fn finalisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.fini_array;
     let entries = (0..array.len()).rev().filter_map(move |index| array.get(&module.image, index));
     let fini = module.dynamic.fini.map(|vaddr| module.image.bias().runtime(vaddr));
-    entries.map(RuntimeAddr).chain(fini).filter(is_function)
+    entries.map(RuntimeAddr).chain(fini).filter(|&address| is_function(address))
 }
 
 /// Calls initialisers.

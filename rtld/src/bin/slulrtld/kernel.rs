@@ -12,7 +12,7 @@ use core::slice;
 use rtld::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
-use rtld::error::Problem;
+use rtld::error::{Problem, Table};
 use rtld::handoff::{Auxiliary, Layout};
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
@@ -176,7 +176,10 @@ impl Block {
         let auxiliary = self.auxiliary();
         let none = Problem::ProgramHeaders { count: 0, entry_size: 0 };
         let (address, count) = auxiliary.program_headers().ok_or(none)?;
-        // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped.
+        if !can_read(address, to_usize(count).saturating_mul(size::PHDR)) {
+            return Err(Problem::OutsideImage { table: Table::ProgramHeaders, vaddr: Vaddr(address.0) });
+        }
+        // SAFETY: AT_PHDR and AT_PHNUM describe a table that can be read.
         let phdrs = unsafe { headers_at(address, count) };
         let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, auxiliary.page_size())?;
         let bias = program_bias(phdrs, address, auxiliary.entry().ok_or(Problem::LoadBias)?, &plan)?;
@@ -275,6 +278,27 @@ pub(crate) fn can_write(address: u64) -> bool {
     let number = linux_raw_sys::general::__NR_clock_gettime;
     // SAFETY: an address that the kernel can not write to gives EFAULT, and nothing of ours is there yet.
     unsafe { start::system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
+}
+
+/// Whether the kernel can read all pages from an address to `len` bytes behind it: of a program whose headers no segment
+/// holds, AT_PHDR is something else.
+fn can_read(address: RuntimeAddr, len: usize) -> bool {
+    const NO_SUCH_OPERATION: usize = 3;
+    const MASK_SIZE: usize = 8;
+    const EINVAL: isize = -22;
+    let number = linux_raw_sys::general::__NR_rt_sigprocmask;
+    let page = rtld::addr::PageSize::K4;
+    let Some(end) = address.0.checked_add(from_usize(len)) else { return false };
+    let mut at = address.0;
+    while at < end {
+        // SAFETY: reads a mask there, or answers EFAULT, and then finds that it is not to do anything with it.
+        let result = unsafe { start::system_call(number, [NO_SUCH_OPERATION, to_usize(at), 0, MASK_SIZE]) };
+        if result != EINVAL {
+            return false;
+        }
+        at = page.floor(at).saturating_add(page.bytes());
+    }
+    true
 }
 
 /// RLIMIT_STACK in bytes.

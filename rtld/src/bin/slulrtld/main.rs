@@ -22,6 +22,7 @@ mod command;
 mod cut;
 mod debugger;
 mod exports;
+mod gap;
 mod inspect;
 mod kernel;
 mod libraries;

@@ -41,6 +41,9 @@ const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
 const PT_TLS: u32 = 7;
 const PF_R: u32 = 4;
+const PF_X: u32 = 1;
+/// Most bytes of a file between one PT_LOAD and the next that linkers leave, where pages are as small as they can be.
+const FILE_GAP: usize = 64 << 10;
 const PHDR_SIZE: usize = 56;
 const EHDR_SIZE: usize = 64;
 
@@ -273,18 +276,41 @@ unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
     if magic != ELF_MAGIC || offset != before {
         return Note::Doubtful;
     }
+    let mut file_end = 0usize;
+    let mut entered = false;
     while phdr != end {
+        // Read anew for each question, so that the compiler does not make a jump table of them.
         // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
+        if unsafe { load::<u32>(phdr) } == PT_LOAD {
+            // SAFETY: as above.
+            let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
+            if size != 0 {
+                // SAFETY: as above.
+                let offset = unsafe { load::<usize>(phdr.wrapping_add(8)) };
+                // A segment far from the one before it may be beyond the end of the file.
+                if offset.wrapping_sub(file_end) > FILE_GAP {
+                    return Note::Doubtful;
+                }
+                file_end = offset.wrapping_add(size);
+            }
+            // SAFETY: as above.
+            if unsafe { load::<u32>(phdr.wrapping_add(4)) } & PF_X != 0 {
+                // SAFETY: as above.
+                let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
+                entered |= entry.wrapping_sub(bias).wrapping_sub(vaddr) < size;
+            }
+        }
+        // SAFETY: as above.
         let kind = unsafe { load::<u32>(phdr) };
-        // SAFETY: as above.
-        let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
-        // SAFETY: as above.
-        let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
-        // SAFETY: as above.
-        let memory_size = unsafe { load::<usize>(phdr.wrapping_add(40)) };
         if kind == PT_TLS {
             return Note::Doubtful;
         } else if kind == PT_DYNAMIC || kind == PT_NOTE {
+            // SAFETY: as above.
+            let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
+            // SAFETY: as above.
+            let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
+            // SAFETY: as above.
+            let memory_size = unsafe { load::<usize>(phdr.wrapping_add(40)) };
             // SAFETY: the kernel's values.
             if size != memory_size || !unsafe { is_mapped(phdrs, count, vaddr, size) } {
                 return Note::Doubtful;
@@ -307,5 +333,5 @@ unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
         }
         phdr = phdr.wrapping_add(PHDR_SIZE);
     }
-    answer
+    if entered { answer } else { Note::Doubtful }
 }

@@ -27,30 +27,9 @@ use rtld::sys::{self, Linux};
 use super::code::{self, Arguments};
 use super::command::{self, Direct};
 use super::cut::{self, Watch};
+use super::gap::Gap;
 use super::kernel::{self, Block, StackLimit};
 use super::{binding, bogomap, debugger, inspect, libraries, start, thread, trace};
-
-/// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
-const GAP_LIMIT: u64 = 4 << 20;
-
-/// Least gap in bytes. With 128 KiB glibc's ld.so no longer starts.
-const GAP_MINIMUM: u64 = 256 << 10;
-
-/// Least stack in bytes that is left to the program below the gap.
-const PROGRAM_MINIMUM: u64 = 128 << 10;
-
-/// Closed pages at the lower end of the gap while libc is brought in, in bytes: more than the frame of any
-/// function that touches its stack at least every 64 KiB.
-const GUARD: u64 = 64 << 10;
-
-/// The stack between the kernel's block and the program's copy of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Gap {
-    /// Lowest page, closed while libc is brought in.
-    pub(crate) guard: NonNull<u8>,
-    /// Size of the closed part in bytes.
-    pub(crate) guard_size: usize,
-}
 
 /// Thread-local storage of program and libraries.
 #[derive(Clone, Copy)]
@@ -173,6 +152,7 @@ impl Process {
         if until == Until::Relocated {
             inspect::verified(&sealed);
         }
+        let entry = entry(&block, sealed.namespace.module(0)).of(path)?;
         let process = Self {
             arena,
             trace,
@@ -184,7 +164,7 @@ impl Process {
             program_block: block.address(),
             gap: None,
             thread_local: None,
-            entry: block.auxiliary().entry().ok_or(Problem::LoadBias).of(path)?,
+            entry,
             initialised: AtomicUsize::new(0),
             auxv: block.copy_auxv(arena).of(path)?,
             block,
@@ -206,7 +186,9 @@ impl Process {
             let state = self.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
             let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);
             start::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
-            self.leave_gap(limit)?;
+            let (gap, copy) = Gap::leave(&self.block, self.page, limit)?;
+            self.program_block = copy;
+            self.gap = Some(gap);
         }
         if self.sealed.seen.opens {
             thread::make_room(&mut self.sealed.tls)?;
@@ -222,39 +204,6 @@ impl Process {
         let process = self.arena.put(self)?;
         PROCESS.store(process, Ordering::Release);
         Ok(process)
-    }
-
-    /// Gives the program its own copy of the block, with the gap above it.
-    fn leave_gap(&mut self, limit: StackLimit) -> Result<(), Problem<'static>> {
-        let copy_size = from_usize(self.block.words().len()).saturating_mul(8).saturating_add(16);
-        let gap = match limit {
-            // Whether there is so much is found out below.
-            StackLimit::Unknown => GAP_MINIMUM,
-            StackLimit::Unlimited => GAP_LIMIT,
-            StackLimit::Bytes(limit) => {
-                let page = self.page.bytes();
-                let used = self.block.above(limit).saturating_add(copy_size).saturating_add(GUARD);
-                let fixed = used.saturating_add(PROGRAM_MINIMUM).saturating_add(page.saturating_mul(2));
-                let needed = fixed.saturating_add(GAP_MINIMUM);
-                if limit < needed {
-                    return Err(Problem::StackTooSmall { limit, needed });
-                }
-                GAP_LIMIT.min(limit >> 1).clamp(GAP_MINIMUM, limit.saturating_sub(fixed))
-            }
-        };
-        let guard = self.page.floor(self.block.address().wrapping_sub(gap)).wrapping_sub(GUARD);
-        let copy = guard.wrapping_sub(copy_size) & !0xf;
-        // The kernel writes there first, on our behalf: it grows the stack, however far below the stack pointer that
-        // is (before Linux 4.20 it would not do that for us), or says that it can not.
-        if !kernel::can_write(copy) {
-            return Err(Problem::StackGrowth(self.block.address().wrapping_sub(copy)));
-        }
-        // SAFETY: below everything that is in use of this stack, and just found to be writable.
-        unsafe { self.block.copy_to(copy) };
-        self.program_block = copy;
-        let guard = NonNull::new(ptr::with_exposed_provenance_mut(to_usize(guard)));
-        self.gap = guard.map(|guard| Gap { guard, guard_size: to_usize(GUARD) });
-        Ok(())
     }
 
     /// Makes the main thread's TCB, and sets the thread pointer to it.
@@ -433,6 +382,13 @@ pub(crate) extern "C" fn finalise() {
             code::finalise(code::finalisers(process.sealed.namespace.module(index)));
         }
     }
+}
+
+/// The program's entry, which is code of its own.
+fn entry(block: &Block, program: &Module<'static, MappedImage>) -> Result<RuntimeAddr, Problem<'static>> {
+    let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
+    let vaddr = program.image.bias().vaddr(entry);
+    if program.is_code(vaddr) { Ok(entry) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
 }
 
 /// The program as the kernel mapped it; refused if its file ends before what is mapped of it.

@@ -1,0 +1,269 @@
+//! What holds of every file, whatever is in it: it loads or is refused in one line, nothing is written that no
+//! relocation names, and nothing panics.
+
+use std::sync::LazyLock;
+
+use rtld::addr::{Vaddr, to_usize};
+use rtld::arena::Arena;
+use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
+use rtld::error::{Error, Problem};
+use rtld::load::{Mapped, Sealed};
+use rtld::namespace::Module;
+use rtld::note::abi_note;
+use rtld::plan::{LoadPlan, Place};
+use rtld::resolve::needs_libc;
+use rtld::symbol::{self, Name};
+use rtld::version;
+
+use super::image::{MemImage, PAGE};
+use super::os::MemOs;
+use super::scene::{LOADER, PROGRAM, Scene, map};
+use super::{Elf, Hash, sample};
+
+/// Largest object that a fuzzer lets be mapped, in bytes. Larger ones are refused as if there were no memory.
+const LARGEST: u64 = 1 << 20;
+
+/// The largest thread-local block that is filled, in bytes.
+const LARGEST_TLS: u64 = 1 << 20;
+
+const LIBX: &str = "/lib/slul/libx.so";
+const LIBY: &str = "/lib/slul/liby.so";
+
+/// The loader, `liby.so`, the program and `libx.so`: made once, because a fuzzer starts them often.
+static SOUND: LazyLock<[Elf; 4]> =
+    LazyLock::new(|| [sample::loader(), sample::liby(), sample::program(), sample::library(Hash::Gnu)]);
+
+/// Which file of a start is the broken one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `libx.so`.
+    Library,
+    /// The program.
+    Program,
+}
+
+/// Checks what is said of a refusal: one line, of printable characters.
+pub fn is_said(error: &Error<'_>) {
+    let line = error.to_string();
+    assert!(!line.is_empty() && !line.contains(char::is_control), "{line:?}");
+}
+
+/// A start with one broken file and sound others.
+#[must_use]
+pub fn scene(role: Role, bytes: &[u8], arena: &'static Arena) -> Scene {
+    let mut os = MemOs::new(arena);
+    os.largest = LARGEST;
+    let [loader, liby, program, libx] = SOUND.each_ref().map(|elf| elf.bytes.as_slice());
+    let (program, libx) = match role {
+        Role::Library => (program, bytes),
+        Role::Program => (bytes, libx),
+    };
+    for (path, bytes) in [(LOADER, loader), (PROGRAM, program), (LIBX, libx), (LIBY, liby)] {
+        os.file(path, bytes);
+    }
+    Scene { os, library_path: None, program_path: Some(PROGRAM), secure: false, arena }
+}
+
+/// A whole start. Whether it succeeded.
+#[must_use]
+pub fn of_start(scene: &Scene) -> bool {
+    let started = scene.seal().and_then(|sealed| {
+        is_sound(&sealed);
+        match sealed.tls.size() {
+            size if size <= LARGEST_TLS => sealed.fill_tls(&mut vec![0; to_usize(size)]),
+            _ => Ok(()),
+        }
+    });
+    started.inspect_err(is_said).is_ok()
+}
+
+/// Checks what a start has left in memory.
+pub fn is_sound(sealed: &Sealed<'_, MemImage>) {
+    for (_, module) in sealed.namespace.all() {
+        assert!(
+            module.image.kept_to_writable_segments(),
+            "{}: wrote read-only memory",
+            module.path.escape_ascii()
+        );
+        if let Some(ranges) = relocated(module) {
+            let kept = module.image.changed_only_in(ranges.into_iter());
+            assert!(kept, "{}: wrote what no relocation names", module.path.escape_ascii());
+        }
+    }
+    for &index in sealed.init_order {
+        assert!(index < sealed.namespace.loaded().count(), "module {index} is to be initialised");
+    }
+}
+
+/// The bytes that a module's relocations name, in ascending order. `None` if its tables may have been relocated
+/// themselves.
+fn relocated(module: &Module<'_, MemImage>) -> Option<Vec<(Vaddr, Vaddr)>> {
+    let (image, dynamic) = (&module.image, &module.dynamic);
+    let mut ranges = Vec::new();
+    let range = |at: u64, size: u64| (Vaddr(at), Vaddr(at.saturating_add(size)));
+    for table in [dynamic.rela, dynamic.jmprel] {
+        for at in (0..table.len()).map_while(|index| table.vaddr(index)) {
+            let rela = Rela::decode(image.originally(constant(&module.plan, at, size::RELA)?, 24)?);
+            let size = match r_type(&rela) {
+                0 => continue,
+                5 => {
+                    let at = dynamic.symbols.vaddr(r_sym(&rela))?;
+                    Sym::decode(image.originally(constant(&module.plan, at, size::SYM)?, 24)?).st_size
+                }
+                36 => 16,
+                _ => 8,
+            };
+            ranges.push(range(rela.r_offset, size));
+        }
+    }
+    let mut next = 0u64;
+    for at in (0..dynamic.relr.len()).map_while(|index| dynamic.relr.vaddr(index)) {
+        let word = u64::decode(image.originally(constant(&module.plan, at, 8)?, 8)?);
+        if word & 1 == 0 {
+            ranges.push(range(word, 8));
+            next = word.wrapping_add(8);
+            continue;
+        }
+        let bits = (1..64).filter(|bit| word >> bit & 1 != 0);
+        ranges.extend(bits.map(|bit| range(next.wrapping_add((bit - 1) * 8), 8)));
+        next = next.wrapping_add(63 * 8);
+    }
+    ranges.sort_by_key(|(start, _)| *start);
+    Some(ranges)
+}
+
+/// `at`, if nothing there can be written.
+fn constant(plan: &LoadPlan, at: Vaddr, size: usize) -> Option<Vaddr> {
+    let segment = plan.segment_of(at, u64::try_from(size).ok()?)?;
+    (!segment.protection.write).then_some(at)
+}
+
+/// Everything that is read of one file by itself. Whether it could be mapped.
+#[must_use]
+pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
+    const PATH: &str = "/lib/slul/file";
+    let said = |problem: Problem<'_>| is_said(&Error { object: PATH.as_bytes(), problem });
+    let mut os = MemOs::new(arena);
+    os.largest = LARGEST;
+    os.file(PATH, bytes);
+    match map(&os, PATH) {
+        Ok(mapped) => {
+            is_within(&mapped.plan, bytes.len());
+            read_all(&mapped, &said);
+            assert!(mapped.image.changed_only_in(std::iter::empty()), "reading has written");
+            true
+        }
+        Err(problem) => {
+            said(problem);
+            false
+        }
+    }
+}
+
+/// Checks that a plan asks for nothing but what the file has, in order and apart.
+fn is_within(plan: &LoadPlan, size: usize) {
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    let mut end = plan.span.start;
+    for segment in plan.segments() {
+        assert!(segment.pages.start >= end, "{segment:x?} lies over another");
+        assert!(segment.pages.start <= segment.mem_start && segment.mem_end <= segment.pages.end, "{segment:x?}");
+        assert!(segment.pages.end <= plan.span.end, "{segment:x?} is outside of the span");
+        assert!(!(segment.protection.write && segment.protection.execute), "{segment:x?}");
+        if !segment.file_pages.is_empty() {
+            let last = segment.offset.0 + (segment.data_end.0 - segment.file_pages.start.0);
+            assert!(last <= size, "{segment:x?} reaches beyond the end of the file");
+            assert!(segment.data_end <= segment.file_pages.end, "{segment:x?}");
+        }
+        end = segment.pages.end;
+    }
+    if let Some(range) = plan.relro {
+        let whole = Place { vaddr: range.start, size: range.len() };
+        assert_eq!(PAGE.offset_in(range.start.0 | range.end.0), 0, "{range:x?}");
+        let holds = |pages: rtld::addr::PageRange| pages.start <= whole.vaddr && range.end <= pages.end;
+        assert!(plan.segments().iter().any(|segment| holds(segment.pages) && segment.protection.write));
+    }
+}
+
+/// Reads whatever the loader may come to read.
+fn read_all(mapped: &Mapped<MemImage>, said: &dyn Fn(Problem<'_>)) {
+    /// A symbol table says nowhere how long it is; this many are looked at.
+    const MOST: u32 = 1000;
+    let Mapped { plan, dynamic, image, .. } = mapped;
+    let _ = abi_note(image, plan).map_err(said);
+    let _ = dynamic.require_supported(image).map_err(said);
+    let _ = needs_libc(image, dynamic).map_err(said);
+    for tag in [consts::DT_NEEDED, consts::DT_SONAME, consts::DT_RPATH, consts::DT_RUNPATH] {
+        for offset in dynamic.values(image, tag) {
+            let _ = dynamic.strings.get(image, offset).map_err(said);
+        }
+    }
+    for name in ["x", "data", "local", "chosen", "", "memcpy", "inflate", "_start"] {
+        for wanted in [None, Some("X_1"), Some("Y_1")] {
+            let name = Name::versioned(name.as_bytes(), wanted.map(str::as_bytes));
+            let _ = symbol::lookup(image, dynamic, &name).map_err(said);
+        }
+    }
+    let _ = version::defines(image, dynamic, b"X_1").map_err(said);
+    let _ = version::for_each_needed(image, dynamic, |needed, _| {
+        version::defines(image, dynamic, needed.version).map(drop)
+    })
+    .map_err(said);
+    let count = symbol::count(image, dynamic).map_err(said).unwrap_or(MOST);
+    for index in 0..count.min(MOST) {
+        let Ok(sym) = dynamic.symbols.get(image, index).map_err(said) else { break };
+        let _ = dynamic.strings.get(image, u64::from(sym.st_name)).map_err(said);
+        let _ = version::needed_version(image, dynamic, index).map_err(said);
+        let _ = version::accepts(image, dynamic, index, Some(b"X_1"), false).map_err(said);
+    }
+    for array in [dynamic.init_array, dynamic.fini_array] {
+        let read = (0..array.len()).filter(|&index| array.get(image, index).is_some()).count();
+        assert_eq!(u64::try_from(read), Ok(array.len()), "a table that was checked can not be read");
+    }
+}
+
+/// What a fuzzer's bytes stand for: which file is broken, and how. The first byte says which of the two it is, and
+/// whether the rest is the file itself, or a list of patches (position in two bytes, length in one, bytes) of one of
+/// `sound`.
+#[must_use]
+pub fn decode(input: &[u8], sound: &[Elf]) -> Option<(Role, Vec<u8>)> {
+    let (&[mode, number], mut rest) = input.split_first_chunk()?;
+    let role = if mode & 1 == 0 { Role::Library } else { Role::Program };
+    if mode & 2 == 0 {
+        return Some((role, rest.to_vec()));
+    }
+    let mut bytes = sound.get(usize::from(number) % sound.len().max(1))?.bytes.clone();
+    while let Some((&[low, high, count], after)) = rest.split_first_chunk() {
+        let (patch, after) = after.split_at_checked(usize::from(count % 16)).unwrap_or((after, &[]));
+        let at = usize::from(u16::from_le_bytes([low, high])) % bytes.len().max(1);
+        bytes.iter_mut().skip(at).zip(patch).for_each(|(place, &byte)| *place = byte);
+        rest = after;
+    }
+    Some((role, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Role, decode, of_file, of_start, scene};
+    use crate::memory::sample;
+    use crate::memory::scene::arena;
+
+    #[test]
+    fn samples_are_sound() {
+        for (name, elf) in sample::all() {
+            assert!(of_file(&elf.bytes, arena()), "{name} by itself");
+            let role = if name == "program" { Role::Program } else { Role::Library };
+            let sealed = scene(role, &elf.bytes, arena()).seal();
+            assert_eq!(sealed.map(drop), Ok(()), "{name} in a start");
+            assert!(of_start(&scene(role, &elf.bytes, arena())), "{name}");
+        }
+    }
+
+    #[test]
+    fn inputs_are_files_or_patches() {
+        let sound = [sample::liby()];
+        assert_eq!(decode(&[1, 0, b'x'], &sound), Some((Role::Program, vec![b'x'])));
+        let patched = sample::liby().with(18, &[7, 8]);
+        assert_eq!(decode(&[2, 9, 18, 0, 2, 7, 8], &sound), Some((Role::Library, patched.bytes)));
+        assert_eq!(decode(&[2], &sound), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! Broken files on the real machine: the real mapper does what the one in memory does, and the staged loader refuses
+//! or runs what it is given.
+//!
+//! | module | what it checks |
+//! |---|---|
+//! | `agree` | the in-memory and the real mapper have the same outcome, byte for byte |
+//! | `real` | mutants of a library and of an executable, run by the staged loaders |
+//! | `broken` | what mutants have found, each fault by itself |
+//! | `generator` | the fuzzer's properties over random files, for machines without a fuzzer |
+//! | `objects` | the library and the executable, made by gcc, and where in them is no code |
+//! | `traced` | runs a program and tells a crash of the loader from one of the program's own |
+//! | `figures` | what came of all mutants together |
+//!
+//! What may crash or leave memory behind runs in a child: this program again, with a first argument that no filter is.
+#![cfg(test)]
+#![forbid(unsafe_code)]
+#![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
+
+mod agree;
+mod broken;
+mod figures;
+mod generator;
+mod objects;
+mod real;
+mod traced;
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::Arguments;
+use tests::stage::Stage;
+
+fn main() -> Result<ExitCode> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["child:agree", directory, name, seed, count] => {
+            agree::child(directory, name, seed.parse()?, count.parse()?)?
+        }
+        ["child:generate", seed, count] => generator::child(seed.parse()?, count.parse()?),
+        ["child:traced", user, program, ref arguments @ ..] => traced::child(user, program, arguments),
+        ["child:seeds", directory] => generator::seeds(Path::new(directory))?,
+        ["child:for", seconds] => generator::run_for(seconds.parse()?)?,
+        [first, ..] if first.starts_with("child:") => bail!("{words:?}: not understood"),
+        _ => return tests(),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tests() -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let mut trials = agree::trials();
+    trials.extend(generator::trials());
+    trials.push(traced::trial());
+    let stages = Stage::all()?;
+    trials.extend(broken::trials(&stages));
+    trials.extend(real::trials(&stages)?);
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+/// Runs this program again, in the root directory; it must succeed. Answers what it said.
+fn child(words: &[&str]) -> Result<String> {
+    let itself = env::current_exe().context("this program's own path")?;
+    let output = Command::new(itself).args(words).current_dir("/").output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{words:?}: {}\n{said}{complaints}", output.status);
+    Ok(said)
+}
+
+/// Writes a file that others may execute. It is a new one each time: the old may still be mapped.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    if path.exists() {
+        fs::remove_file(path).with_context(|| path.display().to_string())?;
+    }
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o755).open(path)?;
+    file.write_all(bytes)?;
+    // Whatever the umask is.
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
