@@ -229,8 +229,7 @@ impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
         let mut relocator = Relocator::new(&mut namespace, &mut natives, code, arena, objects, trace);
         relocator.run()?;
         let Relocator { seen, indirect, .. } = relocator;
-        if let Some((import, why)) = natives.eager {
-            let name = natives.imports.get(to_usize(import.into())).map_or(&b""[..], |import| import.name);
+        if let Some((name, why)) = natives.eager {
             let name = crate::error::Escaped(name);
             trace.line(Category::Libc, format_args!("loaded eagerly: {name} {}", why.text()));
         }

@@ -42,6 +42,9 @@ pub trait Machine {
     /// The kernel's name of it, as in the loader's file name.
     const NAME: &'static str;
 
+    /// The relocation type of an offset from the thread pointer.
+    const TP_OFFSET: u32;
+
     /// What the relocation type asks for; `None` if the loader does not do it.
     fn kind(r_type: u32) -> Option<RelocKind>;
 

@@ -11,7 +11,7 @@ use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibili
 use crate::error::{Error, Escaped, OfObject, Problem, Table};
 use crate::machine::{Machine, Native, RelocKind};
 use crate::namespace::{Definition, Module, Namespace, TlsPlace};
-use crate::native::needs::{NativeNeeds, Slot};
+use crate::native::needs::{NativeCopy, NativeNeeds, Slot};
 use crate::report::{Category, Trace};
 use crate::seam::ImageMut;
 pub use crate::stubs::{LoaderCode, StubLayout, Stubs};
@@ -260,10 +260,9 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                 let Definition { module, sym } = definition;
                 self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
             }
-            Target::Native(_) if is_thread_local(kind) && kind != RelocKind::TpOffset => {
-                let why = "is thread-local in a native library, which only initial-exec code can use so far";
-                Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
-            }
+            // The natives of the start have their thread-local storage at fixed distances from the thread pointer: the
+            // distance, which ld.so fills in, is the offset in a module that ends there.
+            Target::Native(_) if kind == RelocKind::DtpModule => Ok(AT_THREAD_POINTER),
             Target::Defined(definition) if st_type(&definition.sym) == consts::STT_GNU_IFUNC => {
                 let resolver = self.namespace.module(definition.module).address(&definition.sym);
                 let resolver = self.resolver(resolver, definition.module).of(path)?;
@@ -284,7 +283,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                     module: index,
                     vaddr: Vaddr(rela.r_offset),
                     import,
-                    r_type: r_type(rela),
+                    r_type: if is_thread_local(kind) { Native::TP_OFFSET } else { r_type(rela) },
                     addend: addend.cast_signed(),
                     lazy: false,
                 };
@@ -410,30 +409,43 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
 
     /// Where the bytes are that a COPY relocation asks for: in the first definition outside the object itself. `None`
     /// if the symbol is weak and nobody defines it.
-    fn copy_source(&self, index: usize, path: &'a [u8], rela: &Rela) -> Result<Option<CopyLater>, Error<'a>> {
+    fn copy_source(&mut self, index: usize, path: &'a [u8], rela: &Rela) -> Result<Option<CopyLater>, Error<'a>> {
         let module = self.namespace.module(index);
         let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
         let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
         let version = needed_version(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
         let name = Name::versioned(name, version.map(|version| version.version));
         let mut scope = self.namespace.scope(index, self.objects.local).filter(|&other| other != index);
-        let problem = match self.namespace.lookup(&mut scope, &name)? {
+        let found = self.namespace.lookup(&mut scope, &name)?;
+        let problem = match found {
             Some(found) => {
                 let to = (index, Vaddr(rela.r_offset));
                 let from = (found.module, Vaddr(found.sym.st_value));
                 let size = sym.st_size.min(found.sym.st_size);
                 return Ok(Some(CopyLater { to, from, size, r_type: r_type(rela) }));
             }
-            None if self.natives.any() => Problem::SymbolKind {
-                symbol: self.copy_name(index, &sym).of(path)?,
-                why: "is native data that the program has its own copy of, which is not supported",
-            },
+            None if self.natives.any() => {
+                let vaddr = Vaddr(rela.r_offset);
+                let copy = NativeCopy {
+                    name: name.bytes,
+                    version,
+                    module: index,
+                    st_info: sym.st_info,
+                    size: sym.st_size,
+                    vaddr,
+                };
+                self.natives.copy(copy).of(path)?;
+                return Ok(None);
+            }
             None if st_bind(&sym) == consts::STB_WEAK => return Ok(None),
             None => Problem::UndefinedSymbol(self.copy_name(index, &sym).of(path)?),
         };
         Err(problem).of(path)
     }
 }
+
+/// What stands for the module of a native thread-local symbol: its offset there is from the thread pointer.
+pub const AT_THREAD_POINTER: u64 = u64::MAX;
 
 const fn is_thread_local(kind: RelocKind) -> bool {
     use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};

@@ -80,7 +80,7 @@ fn is_visible(sym: &Sym) -> bool {
 }
 
 /// Whether the symbol is a function of some other object, for which the program has a PLT slot at `st_value`.
-fn is_canonical_plt(sym: &Sym) -> bool {
+pub(crate) fn is_canonical_plt(sym: &Sym) -> bool {
     let undefined = u32::from(sym.st_shndx) == consts::SHN_UNDEF;
     undefined && sym.st_value != 0 && st_type(sym) == consts::STT_FUNC && is_visible(sym)
 }

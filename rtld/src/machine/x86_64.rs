@@ -11,6 +11,7 @@ pub struct X86_64;
 impl Machine for X86_64 {
     const E_MACHINE: u16 = EM_X86_64;
     const NAME: &'static str = "x86_64";
+    const TP_OFFSET: u32 = 18;
 
     fn kind(r_type: u32) -> Option<RelocKind> {
         match r_type {

@@ -55,7 +55,8 @@ pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place
         line(format_args!("import {} for the loader", Escaped(name)));
     }
     for export in parts.exports {
-        line(format_args!("export {}", Escaped(export.name)));
+        let copy = if export.copy.is_some() { ", a copy of native data" } else { "" };
+        line(format_args!("export {}{copy}", Escaped(export.name)));
     }
 }
 

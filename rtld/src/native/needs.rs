@@ -5,6 +5,7 @@ use crate::addr::{Vaddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type};
 use crate::machine::RelocKind;
+use crate::symbol::is_canonical_plt;
 use crate::version::VersionRef;
 
 /// A symbol of a native library, as the program and its libraries refer to it.
@@ -20,6 +21,26 @@ pub struct Import<'a> {
     pub strong: bool,
     /// The module that referred to it first.
     pub referrer: usize,
+    /// The PLT slot that the program has for it, and that stands for its address everywhere (x86_64 psABI, "Function
+    /// Addresses").
+    pub canonical: Option<Vaddr>,
+}
+
+/// Data of a native library that the program has its own copy of: the copy is the definition for everybody (COPY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NativeCopy<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// The version and the file that is to have it.
+    pub version: Option<VersionRef<'a>>,
+    /// Module that the copy is in.
+    pub module: usize,
+    /// `st_info` of the module's symbol for it.
+    pub st_info: u8,
+    /// Size of the copy in bytes.
+    pub size: u64,
+    /// Where the copy is to be.
+    pub vaddr: Vaddr,
 }
 
 /// A word of program or library that is to refer to a native symbol.
@@ -85,10 +106,12 @@ pub struct NativeNeeds<'a> {
     pub imports: List<'a, Import<'a>>,
     /// The words to fill.
     pub slots: List<'a, Slot>,
+    /// Data to copy.
+    pub copies: List<'a, NativeCopy<'a>>,
     /// Open-addressed table of indices into `imports` plus one; a power of two in size.
     table: &'a mut [u32],
     /// The first symbol that can not wait, and why.
-    pub eager: Option<(u32, WhyEager)>,
+    pub eager: Option<(&'a [u8], WhyEager)>,
 }
 
 impl<'a> NativeNeeds<'a> {
@@ -100,6 +123,7 @@ impl<'a> NativeNeeds<'a> {
             libraries: List::new(arena),
             imports: List::new(arena),
             slots: List::new(arena),
+            copies: List::new(arena),
             table: &mut [],
             eager: None,
         }
@@ -132,6 +156,9 @@ impl<'a> NativeNeeds<'a> {
         if let Some(number) = known {
             if let Some(import) = self.imports.get_mut(to_usize(number.into())) {
                 import.strong |= strong;
+                if referrer == 0 && is_canonical_plt(sym) {
+                    import.canonical = Some(Vaddr(sym.st_value));
+                }
                 if import.st_type == consts::STT_NOTYPE {
                     import.st_type = st_type(sym);
                 }
@@ -139,14 +166,10 @@ impl<'a> NativeNeeds<'a> {
             return Ok(number);
         }
         let number = u32::try_from(self.imports.len()).map_err(|_| OutOfMemory(usize::MAX))?;
-        let version = match version {
-            Some(VersionRef { file, version }) => {
-                Some(VersionRef { file: self.arena.copy(file)?, version: self.arena.copy(version)? })
-            }
-            None => None,
-        };
+        let version = self.keep(version)?;
         let name = self.arena.copy(name)?;
-        self.imports.push(Import { name, version, st_type: st_type(sym), strong, referrer })?;
+        let canonical = (referrer == 0 && is_canonical_plt(sym)).then_some(Vaddr(sym.st_value));
+        self.imports.push(Import { name, version, st_type: st_type(sym), strong, referrer, canonical })?;
         if let Some(entry) = self.table.get_mut(place) {
             *entry = number.saturating_add(1);
         }
@@ -186,10 +209,26 @@ impl<'a> NativeNeeds<'a> {
         let why = why_eager(kind, sym, slot.addend)
             .or_else(|| (u64::from(slot.import) >= stubs).then_some(WhyEager::NoStub));
         self.slots.push(Slot { lazy: why.is_none(), ..slot })?;
-        if let (None, Some(why)) = (self.eager, why) {
-            self.eager = Some((slot.import, why));
+        let import = self.imports.get(to_usize(slot.import.into()));
+        if let (None, Some(why), Some(import)) = (self.eager, why, import) {
+            self.eager = Some((import.name, why));
         }
         Ok(why.is_none())
+    }
+
+    /// Adds data to copy, which can not wait either.
+    pub fn copy(&mut self, copy: NativeCopy<'_>) -> Result<(), OutOfMemory> {
+        let name = self.arena.copy(copy.name)?;
+        let version = self.keep(copy.version)?;
+        self.eager = self.eager.or(Some((name, WhyEager::Data)));
+        let NativeCopy { module, st_info, size, vaddr, .. } = copy;
+        self.copies.push(NativeCopy { name, version, module, st_info, size, vaddr })
+    }
+
+    /// A version whose names stay.
+    fn keep(&self, version: Option<VersionRef<'_>>) -> Result<Option<VersionRef<'a>>, OutOfMemory> {
+        let Some(VersionRef { file, version }) = version else { return Ok(None) };
+        Ok(Some(VersionRef { file: self.arena.copy(file)?, version: self.arena.copy(version)? }))
     }
 
     /// Number of symbols.
@@ -294,6 +333,6 @@ mod tests {
         let mut needs = NativeNeeds::new(&arena);
         let slot = Slot { module: 0, vaddr: Vaddr(0), import: 3, r_type: 7, addend: 0, lazy: false };
         assert!(!needs.slot(slot, RelocKind::JumpSlot, &sym(1, 2), 3).unwrap());
-        assert_eq!(needs.eager, Some((3, WhyEager::NoStub)));
+        assert_eq!(needs.eager.map(|(_, why)| why), Some(WhyEager::NoStub));
     }
 }

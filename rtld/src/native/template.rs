@@ -19,6 +19,7 @@ use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Phdr, consts, r_x86_64, size, sysv_hash};
 use crate::native::needs::Import;
 use crate::native::tables::{Bytes, Strings, Versions, address_of};
+use crate::version::VersionRef;
 
 /// A word that ld.so is to fill, by address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,15 @@ pub struct Export<'a> {
     pub at: RuntimeAddr,
     /// Its size in bytes.
     pub size: u64,
+    /// What it is of native data, if it is a copy.
+    pub copy: Option<CopyOf<'a>>,
+}
+
+/// Whose data an export is to be a copy of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyOf<'a> {
+    /// Its version.
+    pub version: Option<VersionRef<'a>>,
 }
 
 /// The live thread-local block, as it is when ld.so is entered.
@@ -171,12 +181,12 @@ impl<'a> Builder<'_, 'a> {
         symbols: &mut Bytes<'a>,
         name: &[u8],
         info: u8,
-        defined: Option<(u64, u64)>,
+        section: u16,
+        (value, size): (u64, u64),
     ) -> Result<(), OutOfMemory> {
         symbols.word(self.strings.add(name)?)?;
         symbols.put([info, 0])?;
-        symbols.half(u16::from(defined.is_some()))?;
-        let (value, size) = defined.unwrap_or_default();
+        symbols.half(section)?;
         symbols.xword(value)?;
         symbols.xword(size)
     }
@@ -186,22 +196,23 @@ impl<'a> Builder<'_, 'a> {
         let parts = self.parts;
         let mut symbols = Bytes::new(self.arena);
         let mut versions = Versions { known: List::new(self.arena), versym: Bytes::new(self.arena) };
-        self.symbol(&mut symbols, b"", 0, None)?;
+        self.symbol(&mut symbols, b"", 0, 0, (0, 0))?;
         versions.versym.half(0)?;
         let weak = |st_type: u8| consts::STB_WEAK << 4 | st_type;
         for import in parts.imports {
-            self.symbol(&mut symbols, import.name, weak(import.st_type), None)?;
+            let value = import.canonical.map_or(0, |vaddr| vaddr.0);
+            self.symbol(&mut symbols, import.name, weak(import.st_type), 0, (value, 0))?;
             versions.of_symbol(import.version)?;
         }
         for name in LOADER_IMPORTS {
-            self.symbol(&mut symbols, name, weak(consts::STT_FUNC), None)?;
+            self.symbol(&mut symbols, name, weak(consts::STT_FUNC), 0, (0, 0))?;
             versions.of_symbol(None)?;
         }
         for export in parts.exports {
             let thread_local = export.st_info & 0xf == consts::STT_TLS;
             let value = if thread_local { export.at.0 } else { self.vaddr(export.at) };
-            self.symbol(&mut symbols, export.name, export.st_info, Some((value, export.size)))?;
-            versions.of_symbol(None)?;
+            self.symbol(&mut symbols, export.name, export.st_info, 1, (value, export.size))?;
+            versions.of_symbol(export.copy.and_then(|copy| copy.version))?;
         }
         let hash = self.hash()?;
         self.table(consts::DT_HASH, hash)?;
@@ -216,18 +227,22 @@ impl<'a> Builder<'_, 'a> {
         Ok(())
     }
 
-    /// DT_HASH over the exports. Every lookup of every library visits it first, so it has real buckets.
+    /// DT_HASH over the exports, and the functions that the program's PLT stands for. Every lookup of every library
+    /// visits it first, so it has real buckets.
     fn hash(&self) -> Result<Bytes<'a>, OutOfMemory> {
-        let exports = self.parts.exports;
-        let first = first_export(self.parts.imports.len());
+        let Parts { exports, imports, .. } = *self.parts;
+        let first = first_export(imports.len());
         let count = first.saturating_add(exports.len());
         let buckets = exports.len().checked_div(2).unwrap_or(0) | 1;
         let heads = self.arena.slice(buckets, 0u32)?;
         let chains = self.arena.slice(count, 0u32)?;
+        let canonical = imports.iter().enumerate().filter(|(_, import)| import.canonical.is_some());
+        let canonical = canonical.map(|(index, import)| (index.saturating_add(1), import.name));
+        let exported = exports.iter().enumerate();
+        let exported = exported.map(|(index, export)| (first.saturating_add(index), export.name));
         // Backwards, so that of one name the first in scope order is found first.
-        for (index, export) in exports.iter().enumerate().rev() {
-            let bucket = to_usize(sysv_hash(export.name).into()).checked_rem(buckets).unwrap_or(0);
-            let symbol = first.saturating_add(index);
+        for (symbol, name) in canonical.rev().chain(exported.rev()) {
+            let bucket = to_usize(sysv_hash(name).into()).checked_rem(buckets).unwrap_or(0);
             if let (Some(head), Some(chain)) = (heads.get_mut(bucket), chains.get_mut(symbol)) {
                 *chain = *head;
                 *head = u32::try_from(symbol).map_err(|_| OutOfMemory(usize::MAX))?;
@@ -257,7 +272,15 @@ impl<'a> Builder<'_, 'a> {
             if import.st_type != consts::STT_TLS {
                 let at = parts.targets.0.wrapping_add(from_usize(index).wrapping_mul(8));
                 let symbol = from_usize(index).saturating_add(1);
-                add(self.vaddr(RuntimeAddr(at)), symbol, r_x86_64::R_X86_64_GLOB_DAT, 0)?;
+                // A PLT slot that stands for the function is not what it leads to.
+                let canonical = import.canonical.is_some();
+                let r_type = if canonical { r_x86_64::R_X86_64_JUMP_SLOT } else { r_x86_64::R_X86_64_GLOB_DAT };
+                add(self.vaddr(RuntimeAddr(at)), symbol, r_type, 0)?;
+            }
+        }
+        for (symbol, export) in (first_export(parts.imports.len())..).zip(parts.exports) {
+            if export.copy.is_some() {
+                add(self.vaddr(export.at), from_usize(symbol), r_x86_64::R_X86_64_COPY, 0)?;
             }
         }
         for index in 0..LOADER_IMPORTS.len() {
@@ -361,7 +384,7 @@ mod tests {
     const OTHER: VersionRef<'static> = VersionRef { file: b"libz.so.1", version: b"ZLIB_1.2.0" };
 
     fn import(name: &'static [u8], version: Option<VersionRef<'static>>) -> Import<'static> {
-        Import { name, version, st_type: consts::STT_FUNC, strong: true, referrer: 0 }
+        Import { name, version, st_type: consts::STT_FUNC, strong: true, referrer: 0, canonical: None }
     }
 
     fn parts<'p>(imports: &'p [Import<'static>], exports: &'p [Export<'static>]) -> Parts<'p, 'static> {
@@ -453,7 +476,7 @@ mod tests {
 
     #[test]
     fn exports_are_found_by_name() {
-        let export = |name, at| Export { name, st_info: 0x12, at: RuntimeAddr(at), size: 1 };
+        let export = |name, at| Export { name, st_info: 0x12, at: RuntimeAddr(at), size: 1, copy: None };
         let names: [&'static [u8]; 6] = [b"malloc", b"free", b"calloc", b"realloc", b"free", b"x"];
         let exports: Vec<_> =
             names.iter().enumerate().map(|(index, name)| export(*name, 0x5000 + index as u64)).collect();

@@ -16,7 +16,7 @@ use rtld::arena::{Arena, OutOfMemory};
 use rtld::elf::consts;
 use rtld::error::{Error, Problem};
 use rtld::load::protect_relro;
-use rtld::native::needs::{Import, Slot};
+use rtld::native::needs::{Import, NativeCopy, Slot};
 use rtld::plan::Protection;
 use rtld::seam::Image;
 use rtld::sys::Linux;
@@ -84,7 +84,11 @@ pub(crate) fn protect_slots(
     for (index, module) in process.sealed.namespace.loaded() {
         let Some(relro) = module.plan.relro else { continue };
         let inside = |slot: &Slot| slot.module == index && relro.start <= slot.vaddr && slot.vaddr < relro.end;
-        if process.sealed.natives.slots.iter().any(|slot| slot.lazy == lazy && inside(slot)) {
+        let copied =
+            |copy: &NativeCopy<'_>| copy.module == index && relro.start <= copy.vaddr && copy.vaddr < relro.end;
+        let natives = &process.sealed.natives;
+        let has_copies = !lazy && natives.copies.iter().any(copied);
+        if has_copies || natives.slots.iter().any(|slot| slot.lazy == lazy && inside(slot)) {
             protect_relro(&Linux, module, protection)?;
         }
     }

@@ -10,7 +10,8 @@ use rtld::error::Problem;
 use rtld::load::Mapped;
 use rtld::mapped::MappedImage;
 use rtld::native::describe::{Place, describe};
-use rtld::native::template::{Binding, Export, Parts, Template, TlsSnapshot};
+use rtld::native::needs::NativeCopy;
+use rtld::native::template::{Binding, CopyOf, Export, Parts, Template, TlsSnapshot};
 use rtld::report::Category;
 use rtld::seam::Image;
 use rtld::search::{directory, entries, expand};
@@ -46,6 +47,12 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
 /// What native libraries may bind to: what program and libraries export, but for what libc must have itself.
 fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<'static>> {
     let mut exports = List::new(process.arena);
+    let copies = &process.sealed.natives.copies;
+    for copy in copies.iter() {
+        let at = process.sealed.namespace.module(copy.module).image.bias().runtime(copy.vaddr);
+        let NativeCopy { name, st_info, size, .. } = *copy;
+        exports.push(Export { name, st_info, at, size, copy: Some(CopyOf { version: copy.version }) })?;
+    }
     for (_, module) in process.sealed.namespace.loaded() {
         for index in 1..symbol::count(&module.image, &module.dynamic)? {
             let sym = module.dynamic.symbols.get(&module.image, index)?;
@@ -58,8 +65,11 @@ fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<
             if libc_template::NEVER_EXPORTED.contains(&name) || libc_template::LOADER_IMPORTS.contains(&name) {
                 continue;
             }
-            let name = process.arena.copy(name)?;
-            exports.push(Export { name, st_info: sym.st_info, at: module.address(&sym), size: sym.st_size })?;
+            if copies.iter().any(|copy| copy.name == name) {
+                continue;
+            }
+            let (name, at) = (process.arena.copy(name)?, module.address(&sym));
+            exports.push(Export { name, st_info: sym.st_info, at, size: sym.st_size, copy: None })?;
         }
     }
     Ok(exports)

@@ -20,6 +20,7 @@ use rtld::libraries::TLS_MODULES;
 use rtld::mapped::MappedImage;
 use rtld::namespace::{Module, TlsPlace};
 use rtld::plan::TlsSegment;
+use rtld::reloc::AT_THREAD_POINTER;
 use rtld::report::Line;
 use rtld::seam::Image;
 use rtld::tls::TlsLayout;
@@ -120,6 +121,10 @@ pub(crate) struct TlsIndex {
 /// Address of a thread-local variable in the calling thread.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
+    if index.module == AT_THREAD_POINTER {
+        // SAFETY: natives with thread-local storage are there, and so is a thread pointer.
+        return unsafe { start::thread_pointer() }.wrapping_add(to_usize(index.offset));
+    }
     match block(to_usize(index.module)) {
         Some(block) => block.wrapping_add(to_usize(index.offset)),
         None => {
