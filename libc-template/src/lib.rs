@@ -75,9 +75,42 @@ pub const SPLIT_GLIBC_SONAMES: [&[u8]; 2] = [b"libpthread.so.0", b"libdl.so.2"];
 /// Version that glibc's ld.so defines since it was merged (2.34).
 pub const MERGED_GLIBC_VERSION: &[u8] = b"GLIBC_2.34";
 
-/// What the loader itself imports from libc, in the order of its table. All are weak and unversioned: of
-/// each, any version serves.
-pub const LOADER_IMPORTS: [&[u8]; 3] = [b"__libc_start_main", b"exit", b"__cxa_atexit"];
+/// What the loader itself imports from libc, by its place in [`LOADER_IMPORTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum LoaderImport {
+    /// Starts libc; the first, for those who know only where the table begins.
+    StartMain,
+    /// exit(3).
+    Exit,
+    /// As of the Itanium C++ ABI.
+    CxaAtexit,
+    /// dlopen(3).
+    Dlopen,
+    /// dlsym(3).
+    Dlsym,
+    /// dlvsym(3); glibc alone has it.
+    Dlvsym,
+    /// dlclose(3).
+    Dlclose,
+    /// dlerror(3).
+    Dlerror,
+    /// dl_iterate_phdr(3).
+    DlIteratePhdr,
+}
+
+/// Their names. All are weak and unversioned: of each, any version serves.
+pub const LOADER_IMPORTS: [&[u8]; 9] = [
+    b"__libc_start_main",
+    b"exit",
+    b"__cxa_atexit",
+    b"dlopen",
+    b"dlsym",
+    b"dlvsym",
+    b"dlclose",
+    b"dlerror",
+    b"dl_iterate_phdr",
+];
 
 /// Whether a `NAME=value` string makes ld.so do something other than start the program. Such variables are masked
 /// in the environment that it sees until the program's libraries are bound.

@@ -12,7 +12,7 @@ use crate::error::{Error, OfObject, Problem};
 use crate::headers::{Headers, MAX_PHDRS};
 use crate::init;
 use crate::namespace::{Module, Namespace, Need, TlsPlace};
-use crate::native::needs::NativeNeeds;
+use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::note::abi_note;
 use crate::plan::{LoadPlan, Origin, Protection};
 use crate::reloc::{Indirect, LoaderCode, Objects, Relocator, Seen};
@@ -229,6 +229,14 @@ impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
         let mut relocator = Relocator::new(&mut namespace, &mut natives, code, arena, objects, trace);
         relocator.run()?;
         let Relocator { seen, indirect, .. } = relocator;
+        let mut loaded = namespace.loaded();
+        if natives.any()
+            && natives.eager.is_none()
+            && let Some((_, module)) = loaded.find(|(_, module)| module.tls.is_some())
+        {
+            natives.eager = Some((module.path, WhyEager::OwnTls));
+        }
+        drop(loaded);
         if let Some((name, why)) = natives.eager {
             let name = crate::error::Escaped(name);
             trace.line(Category::Libc, format_args!("loaded eagerly: {name} {}", why.text()));

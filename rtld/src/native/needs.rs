@@ -78,6 +78,8 @@ pub enum WhyEager {
     Addend,
     /// There are more functions than first-call stubs.
     NoStub,
+    /// An object without libc has thread-local storage: its addresses change when libc comes.
+    OwnTls,
 }
 
 impl WhyEager {
@@ -91,6 +93,7 @@ impl WhyEager {
             Self::Weak => "is weak: its address may be tested",
             Self::Tls => "is thread-local",
             Self::Addend => "has an addend",
+            Self::OwnTls => "has thread-local storage, whose addresses libc decides on",
             Self::NoStub => "is beyond the number of first-call stubs",
         }
     }
@@ -110,7 +113,7 @@ pub struct NativeNeeds<'a> {
     pub copies: List<'a, NativeCopy<'a>>,
     /// Open-addressed table of indices into `imports` plus one; a power of two in size.
     table: &'a mut [u32],
-    /// The first symbol that can not wait, and why.
+    /// The first symbol, or object, that can not wait, and why.
     pub eager: Option<(&'a [u8], WhyEager)>,
 }
 

@@ -141,7 +141,7 @@ fn what_can_not_wait_says_why() {
     ] {
         let program = program_needing(&["native"]).symbol(symbol).rela(DATA, r_type, "x", addend).word(DATA, 1);
         let sealed = Scene::new(&program).seal().unwrap();
-        assert_eq!(sealed.natives.eager, Some((0, why)));
+        assert_eq!(sealed.natives.eager, Some((&b"x"[..], why)));
         assert_eq!(word(&sealed, 0, DATA), 0, "{why:?}: nothing until ld.so has filled it");
     }
 }
@@ -153,7 +153,7 @@ fn functions_beyond_the_stubs_are_loaded_eagerly() {
         program.symbol(Symbol::undefined(name).kind(2)).jump_slot(GOT + 8 * number, name)
     });
     let sealed = Scene::new(&program).seal().unwrap();
-    assert_eq!(sealed.natives.eager, Some((4, WhyEager::NoStub)));
+    assert_eq!(sealed.natives.eager, Some((&b"f4"[..], WhyEager::NoStub)));
     assert_eq!([3, 4].map(|slot| word(&sealed, 0, GOT + 8 * slot)), [STUBS.address(3).0, 0]);
 }
 

@@ -28,7 +28,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc_template::{is_masked_variable, is_unsecure_variable};
-use rtld::addr::{RuntimeAddr, from_usize};
+use rtld::addr::RuntimeAddr;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
@@ -42,7 +42,7 @@ use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
 use super::process::{Process, clock, finalise};
-use super::{binding, code, debugger, kernel, libraries, start, sync, template};
+use super::{binding, debugger, kernel, libc, libraries, start, sync, template};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
@@ -328,12 +328,5 @@ fn register_finalisers() {
     extern "C" fn run(_: usize) {
         finalise();
     }
-    type Register = extern "C" fn(extern "C" fn(usize), usize, usize) -> i32;
-    let [_, _, register] = &start::LOADER_TARGETS;
-    let register = register.load(Ordering::Acquire);
-    if register != 0 {
-        // SAFETY: ld.so bound libc's `__cxa_atexit` there, which has this type (Itanium C++ ABI).
-        let register = unsafe { code::function::<Register>(RuntimeAddr(from_usize(register))) };
-        register(run, 0, 0);
-    }
+    libc::at_exit(run);
 }

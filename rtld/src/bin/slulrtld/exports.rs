@@ -2,16 +2,11 @@
 //! `exports.golden` the list that the audit holds the binary against.
 //!
 //! # Safety
-//! This file exists because exported names must not be mangled, and because libc's `exit` is entered by its
-//! address.
+//! This file exists because exported names must not be mangled.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::Ordering;
-
-use rtld::addr::{RuntimeAddr, from_usize};
-
 use super::process::{Process, finalise};
-use super::{REFUSED, bogomap, code, say, start};
+use super::{REFUSED, bogomap, libc, say, start};
 
 /// Brings the system's libc in; 0, or a negative errno.
 #[unsafe(no_mangle)]
@@ -42,12 +37,8 @@ pub(crate) extern "C" fn slul_exit(status: i32) -> ! {
 
 /// Returns if there is no libc to leave by.
 fn leave_by_libc(status: i32) {
-    let [_, exit, _] = &start::LOADER_TARGETS;
-    let exit = exit.load(Ordering::Acquire);
-    if exit != 0 && bogomap::is_bound() {
-        // SAFETY: ld.so bound libc's `exit` there.
-        let exit = unsafe { code::function::<extern "C" fn(i32) -> !>(RuntimeAddr(from_usize(exit))) };
-        exit(status)
+    if bogomap::is_bound() {
+        libc::exit(status);
     }
 }
 

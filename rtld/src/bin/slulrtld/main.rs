@@ -25,6 +25,7 @@ mod exports;
 mod gap;
 mod inspect;
 mod kernel;
+mod libc;
 mod libraries;
 mod mem;
 mod plain;

@@ -13,6 +13,7 @@ use core::ffi::c_char;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 
+use libc_template::LOADER_IMPORTS;
 use rtld::addr::RuntimeAddr;
 use rtld::reloc::LoaderCode;
 
@@ -272,7 +273,8 @@ pub(crate) fn own_entry() -> RuntimeAddr {
 static SAVED_SP: AtomicUsize = AtomicUsize::new(0);
 
 /// What ld.so binds for the loader itself, in the order of `libc_template::LOADER_IMPORTS`.
-pub(crate) static LOADER_TARGETS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
+    [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
 
 /// Enters ld.so as the kernel would: the block at the stack pointer, x87 and SSE in their initial state.
 /// Returns when libc calls [`escape`], its `main`: on the stack that this was called on, with the registers
