@@ -52,17 +52,17 @@ unsigned long slul_getauxval(unsigned long type);
 
 /* Opens a library without libc, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is.
  * NULL or "" is the program. The handle points to the library's `struct link_map`, whose first word is the load bias.
- * NULL if it fails. From several threads, one open or close happens at a time; initialisers and finalisers may open and
+ * NULL if it fails. Takes up to 32 KiB of the caller's stack. From several threads, one open or close happens at a time; initialisers and finalisers may open and
  * close, too. Callbacks of dl_iterate_phdr may not. */
 void *slul_dlopen(const char *name, int flags);
 
-/* The address of a symbol, as dlsym(3): in the library and then in what it needs; in the scope of the caller; or behind
+/* The address of a symbol, as dlsym(3) (the caller is whose return address it is: not by a tail call): in the library and then in what it needs; in the scope of the caller; or behind
  * the caller in it. NULL if nobody has it, or if NULL is its value: slul_dlerror() tells. */
 void *slul_dlsym(void *handle, const char *name);
 
 /* Closes a library, as dlclose(3): 0, or -1 if the handle is none. When nothing has it open, needs it, or is bound to it
  * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if it
- * has thread-local storage, defines a unique symbol (STB_GNU_UNIQUE), was linked with -z nodelete, or the program is
+ * has thread-local storage, defines a unique symbol (STB_GNU_UNIQUE) that was bound to or looked up, was linked with -z nodelete, or the program is
  * bound to it, by slul_dlsym(SLUL_RTLD_DEFAULT, ...) for instance. Libraries of the start always stay. */
 int slul_dlclose(void *handle);
 

@@ -156,8 +156,6 @@ pub enum Problem<'a> {
         /// How many can.
         limit: usize,
     },
-    /// A library opened at run time needs a native one.
-    NeedsNative(&'a [u8]),
     /// What was asked to be opened is native, or nowhere.
     NotLibrary,
     /// What was asked to be closed is not open.
@@ -252,11 +250,6 @@ impl Problem<'_> {
             Self::TooManyTlsModules { limit } => {
                 write!(f, "more than {limit} libraries with thread-local storage were opened")
             }
-            Self::NeedsNative(name) => write!(
-                f,
-                "needs the native library {}, which a library opened at run time can not have",
-                Escaped(name)
-            ),
             Self::NotLibrary => f.write_str("no libc-free library of that name was found"),
             Self::NotOpen => f.write_str("not open"),
             Self::StackTooSmall { limit, needed } => write!(

@@ -43,6 +43,7 @@ pub mod elf;
 pub mod errno;
 pub mod error;
 pub mod fault;
+pub mod find;
 pub mod handoff;
 pub mod headers;
 pub mod init;

@@ -1,9 +1,10 @@
 //! Libraries that are opened and closed while the program runs: what dlopen(3) and its relatives promise, short of
 //! running anything of the libraries.
 //!
-//! [`Libraries::open`] maps, relocates and seals, and says what is to be initialised; the caller does that, then
-//! [`Libraries::settle`]s. [`Libraries::close`] says what is to be finalised; the caller does that, then
-//! [`Libraries::remove`]s. A failure leaves everything as it was.
+//! [`Libraries::open`] maps, relocates and seals, and says what is to be initialised; the caller does that, saying so by
+//! [`Libraries::initialising`], then [`Libraries::settle`]s. [`Libraries::close`] says what is to be finalised; the caller
+//! does that, saying so by [`Libraries::finalising`], then [`Libraries::remove`]s, and asks what is
+//! [`Libraries::unused`] now. A failure leaves everything as it was.
 //!
 //! What is known of the libraries that came with one `open` is in an arena of their own, their *group*'s, which can go
 //! when the last of them goes.
@@ -17,7 +18,7 @@ use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
 use crate::error::{Error, OfObject, Problem};
 use crate::load::{Sealed, init_order, protect_relro, trace_tls};
-use crate::namespace::{Definition, Namespace, Need, TlsPlace};
+use crate::namespace::{Namespace, Need, TlsPlace};
 use crate::native::needs::NativeNeeds;
 use crate::opened::{Flags, Group, Opened, Stage};
 use crate::plan::Protection;
@@ -25,7 +26,6 @@ use crate::reloc::{Indirect, LoaderCode, Objects, Relocator};
 use crate::report::{Category, Trace};
 use crate::resolve::Resolver;
 use crate::seam::{AddressSpace, ImageMut};
-use crate::symbol::Name;
 use crate::tls::TlsLayout;
 
 /// Most libraries with thread-local storage that can be opened at run time: one bit a thread for each.
@@ -57,35 +57,26 @@ pub struct Opening<'a> {
     pub fresh: &'a [usize],
     /// Words that wait for a resolver's answer.
     pub indirect: List<'a, Indirect>,
-}
-
-/// Where a name is looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Where {
-    /// In a library, then in what it needs, breadth first.
-    In(usize),
-    /// In the global scope.
-    Global,
-    /// Where the references of a module are (RTLD_DEFAULT).
-    As(usize),
-    /// The same, but only behind the module itself (RTLD_NEXT).
-    Behind(usize),
+    /// What it needs of native libraries. All its words are 0.
+    pub natives: NativeNeeds<'a>,
 }
 
 /// The objects of the start and all that is open besides.
 pub struct Libraries<'a, I> {
-    namespace: Namespace<'a, I>,
+    pub(crate) namespace: Namespace<'a, I>,
     circumstances: Circumstances<'a>,
-    loader_soname: &'a [u8],
+    pub(crate) loader_soname: &'a [u8],
     loader: usize,
     tls: TlsLayout,
     /// How many libraries with thread-local storage have been opened, and the id of the first.
     tls_modules: usize,
     first_tls_id: u64,
-    /// Numbers of the modules whose initialisers have begun, or are about to, in that order.
+    /// Whether the start has native libraries.
+    start_has_natives: bool,
+    /// Numbers of the modules whose initialisers have begun, in that order, among those whose initialisers will.
     initialised: List<'a, usize>,
     /// Walks over needs.
-    queue: List<'a, usize>,
+    pub(crate) queue: List<'a, usize>,
     marked: List<'a, bool>,
     /// How many modules have been added and removed, of all times (`dl_iterate_phdr`).
     pub changes: (u64, u64),
@@ -111,6 +102,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             tls,
             tls_modules: 0,
             first_tls_id: count.saturating_add(1),
+            start_has_natives: start.natives.any(),
             initialised: List::new(arena),
             queue: List::new(arena),
             marked: List::new(arena),
@@ -137,7 +129,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         flags: Flags,
     ) -> Result<Option<Opening<'a>>, Error<'a>> {
         let group = &*arena.put(Group { arena, live: Cell::new(0) }).of(name)?;
-        let before = (self.tls, self.tls_modules, self.namespace.unique_count());
+        let before = (self.tls, self.tls_modules);
         let result = self.load(sys, group, name, caller, flags);
         if result.is_err() {
             self.initialised.retain(|&index| !is_fresh(&self.namespace, index, group));
@@ -148,9 +140,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
                     sys.unmap(&mut module.image);
                 }
             }
-            let unique;
-            (self.tls, self.tls_modules, unique) = before;
-            self.namespace.forget_unique(unique);
+            (self.tls, self.tls_modules) = before;
         }
         result
     }
@@ -166,6 +156,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let arena = group.arena;
         let Circumstances { library_path, program_path, secure, page, trace, code } = self.circumstances;
         let mut natives = NativeNeeds::new(arena);
+        natives.inherited = self.start_has_natives;
         let only_known = flags.has(Flags::NOLOAD);
         let mut resolver = Resolver {
             sys,
@@ -191,9 +182,6 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         resolver.needs_of_fresh()?;
         let fresh = resolver.fresh;
         let path = self.namespace.module(root).path;
-        if let Some(native) = natives.libraries.first() {
-            return Err(Problem::NeedsNative(native)).of(path);
-        }
         self.close_over([root].into_iter(), false).of(path)?;
         let local = arena.slice(self.queue.len(), 0usize).of(path)?;
         local.copy_from_slice(&self.queue);
@@ -201,9 +189,15 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             self.admit(index, root, flags)?;
         }
         let objects = Objects { fresh: &fresh, local };
+        // Nothing waits for its first call: there is nobody to replace the stubs.
+        let code = LoaderCode { stubs: code.stubs.none(), ..code };
         let mut relocator = Relocator::new(&mut self.namespace, &mut natives, code, arena, objects, trace);
         relocator.run()?;
         let indirect = relocator.indirect;
+        for slot in natives.slots.iter() {
+            // Its addresses may be in native hands.
+            self.namespace.pin(slot.module);
+        }
         for &index in fresh.iter() {
             protect_relro(sys, self.namespace.module(index), Protection::READ)?;
         }
@@ -220,7 +214,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         group.live.set(fresh.len());
         self.changes.0 = self.changes.0.saturating_add(from_usize(fresh.len()));
         trace.line(Category::Files, format_args!("{}: opened, {} new", crate::error::Escaped(path), fresh.len()));
-        Ok(Some(Opening { root, fresh: order, indirect }))
+        Ok(Some(Opening { root, fresh: order, indirect, natives }))
     }
 
     /// Gives a fresh module what it needs to be one of those that are open.
@@ -267,6 +261,23 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         opening.fresh
     }
 
+    /// Says that the initialisers of a module are about to run.
+    pub fn initialising(&mut self, index: usize) {
+        let Some(opened) = self.opened_mut(index) else { return };
+        opened.begun = true;
+        // What these open meanwhile is initialised later than this, but earlier than what is still to come.
+        self.initialised.retain(|&other| other != index);
+        // There is room where it was.
+        let _ = self.initialised.push(index);
+    }
+
+    /// Says that the finalisers of a module are about to run. `false` if they have run: the process is ending.
+    pub fn finalising(&mut self, index: usize) -> bool {
+        let before = self.initialised.len();
+        self.initialised.retain(|&other| other != index);
+        self.initialised.len() != before
+    }
+
     /// Says that initialisers have run.
     pub fn settle(&mut self, fresh: &[usize]) {
         for &index in fresh {
@@ -276,51 +287,50 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         }
     }
 
-    /// Closes a library that is open; of one of the start it is only remembered that nobody minds. Answers what is to
-    /// be finalised, in that order, and then to be [`removed`](Self::remove): all that nobody needs, uses or has open.
+    /// Closes a library that is open; of one of the start it is only remembered that nobody minds. Answers what is
+    /// [`unused`](Self::unused) then.
     pub fn close(&mut self, arena: &'a Arena, index: usize) -> Result<&'a [usize], Problem<'static>> {
         if self.namespace.is_first(index) {
             return Ok(&[]);
         }
         let opened = self.opened_mut(index).filter(|opened| opened.stage != Stage::Closing && opened.count != 0);
         let opened = opened.ok_or(Problem::NotOpen)?;
-        if opened.count > 1 {
-            opened.count = opened.count.saturating_sub(1);
+        opened.count = opened.count.saturating_sub(1);
+        if opened.count != 0 {
             return Ok(&[]);
         }
-        // Nothing is changed before all memory for it is there.
-        let order = arena.slice(self.initialised.len(), 0usize)?;
-        self.marked.resize(self.namespace.bound(), false)?;
-        self.queue.reserve(self.namespace.bound())?;
-        if let Some(opened) = self.opened_mut(index) {
-            opened.count = 0;
+        let unused = self.unused(arena);
+        if let (Err(_), Some(opened)) = (&unused, self.opened_mut(index)) {
+            opened.count = 1;
         }
+        Ok(unused?)
+    }
+
+    /// What is to be finalised, in that order, and then to be [`removed`](Self::remove): all that nobody needs, uses or
+    /// has open. While something is being closed, what it needs stays.
+    pub fn unused(&mut self, arena: &'a Arena) -> Result<&'a [usize], OutOfMemory> {
         let stays = |index: &usize| {
             let opened = self.namespace.get(*index).and_then(|module| module.opened.as_ref());
-            opened.is_some_and(|opened| opened.count != 0 || opened.pinned || opened.stage == Stage::Loading)
+            opened.is_some_and(|opened| opened.count != 0 || opened.pinned || opened.stage != Stage::Open)
         };
-        let roots = arena.slice(self.namespace.bound(), 0usize)?;
-        let mut count = 0usize;
-        for (place, index) in roots.iter_mut().zip((0..self.namespace.bound()).filter(stays)) {
-            *place = index;
-            count = count.saturating_add(1);
+        let mut roots = List::new(arena);
+        for index in (0..self.namespace.bound()).filter(stays) {
+            roots.push(index)?;
         }
-        self.close_over(roots.iter().copied().take(count), true)?;
-        let marked = |index: usize| self.marked.get(index).copied().unwrap_or(false);
-        let mut unused = 0usize;
-        for (place, &index) in order.iter_mut().zip(self.initialised.iter().rev().filter(|&&index| !marked(index)))
-        {
-            *place = index;
-            unused = unused.saturating_add(1);
+        self.close_over(roots.iter().copied(), true)?;
+        let is_unused = |index: &&usize| !self.marked.get(**index).copied().unwrap_or(false);
+        let mut order = List::new(arena);
+        for &index in self.initialised.iter().rev().filter(is_unused) {
+            order.push(index)?;
         }
-        let order = order.get(..unused).unwrap_or_default();
-        for &index in order {
+        let unused = arena.slice(order.len(), 0usize)?;
+        unused.copy_from_slice(&order);
+        for &index in unused.iter() {
             if let Some(opened) = self.opened_mut(index) {
                 opened.stage = Stage::Closing;
             }
         }
-        self.initialised.retain(|index| !order.contains(index));
-        Ok(order)
+        Ok(unused)
     }
 
     /// Unmaps a module that was closed, and is finalised. Answers the arena of its group if it was the last of that.
@@ -330,9 +340,14 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let trace = self.circumstances.trace;
         trace.line(Category::Files, format_args!("{}: closed", crate::error::Escaped(module.path)));
         sys.unmap(&mut module.image);
-        let group = module.opened.as_ref()?.group;
+        let (group, needer) = (module.opened.as_ref()?.group, module.needer);
         for other in 0..self.namespace.bound() {
-            if let Some(opened) = self.opened_mut(other).filter(|opened| opened.root == Some(index)) {
+            let Some(module) = self.namespace.get_mut(other) else { continue };
+            // Its number will be another's.
+            if module.needer == Some(index) {
+                module.needer = needer;
+            }
+            if let Some(opened) = module.opened.as_mut().filter(|opened| opened.root == Some(index)) {
                 opened.root = Some(other);
             }
         }
@@ -342,49 +357,22 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
 
     /// Takes the module out that was initialised last, and is to be finalised first, when the process ends.
     pub fn pop_initialised(&mut self) -> Option<usize> {
-        let last = self.initialised.last().copied();
-        self.initialised.truncate(self.initialised.len().saturating_sub(1));
-        last
-    }
-
-    /// Looks a name up. What is found stays as long as the module that asks.
-    pub fn find(
-        &mut self,
-        place: Where,
-        caller: Option<usize>,
-        name: &Name<'_>,
-    ) -> Result<Option<Definition>, Error<'a>> {
-        let (root, from) = match place {
-            Where::In(root) => (Some(root), None),
-            Where::Global => (None, None),
-            Where::As(module) | Where::Behind(module) => {
-                let opened = self.namespace.get(module).and_then(|module| module.opened.as_ref());
-                (opened.and_then(|opened| opened.root), Some(module))
+        loop {
+            let last = self.initialised.last().copied()?;
+            self.initialised.truncate(self.initialised.len().saturating_sub(1));
+            let opened = self.namespace.get(last).and_then(|module| module.opened.as_ref());
+            if opened.is_some_and(|opened| opened.begun) {
+                return Some(last);
             }
-        };
-        self.queue.truncate(0);
-        if root.is_some() {
-            self.close_over(root.into_iter(), false).of(self.loader_soname)?;
         }
-        let scope = |from: Option<usize>| self.namespace.scope(from.unwrap_or(usize::MAX), &self.queue);
-        let found = match place {
-            Where::In(_) => self.namespace.lookup(&mut self.queue.iter().copied(), name),
-            Where::Global | Where::As(_) => self.namespace.lookup(&mut scope(from), name),
-            Where::Behind(module) => {
-                let behind = scope(None).skip_while(|&index| index != module);
-                self.namespace.lookup(&mut behind.filter(|&index| index != module), name)
-            }
-        };
-        let Some(found) = found? else { return Ok(None) };
-        let found = self.namespace.only(name, found).of(self.loader_soname)?;
-        if let (Some(caller), Where::Global | Where::As(_) | Where::Behind(_)) = (caller, place) {
-            self.namespace.depend(caller, found.module).of(self.loader_soname)?;
-        }
-        Ok(Some(found))
     }
 
     /// Leaves in `queue`, breadth first, and in `marked` all that the modules need, and if asked for, refer to.
-    fn close_over(&mut self, roots: impl Iterator<Item = usize>, uses: bool) -> Result<(), OutOfMemory> {
+    pub(crate) fn close_over(
+        &mut self,
+        roots: impl Iterator<Item = usize>,
+        uses: bool,
+    ) -> Result<(), OutOfMemory> {
         self.queue.truncate(0);
         self.marked.truncate(0);
         self.marked.resize(self.namespace.bound(), false)?;

@@ -76,12 +76,12 @@ impl Image for MappedImage {
     }
 
     fn readable(&self, vaddr: Vaddr) -> u64 {
-        let segment = self.plan.segment_of(vaddr, 0).filter(|segment| segment.protection.read);
+        let segment = self.plan.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
         segment.map_or(0, |segment| segment.mem_end.0.saturating_sub(vaddr.0))
     }
 
     fn file_backed(&self, vaddr: Vaddr) -> u64 {
-        let segment = self.plan.segment_of(vaddr, 0).filter(|segment| segment.protection.read);
+        let segment = self.plan.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
         segment.map_or(0, |segment| segment.data_end.0.saturating_sub(vaddr.0))
     }
 }

@@ -165,6 +165,7 @@ impl<'a, I: Image> Namespace<'a, I> {
         let module = place.take();
         self.vacant = self.vacant.saturating_add(usize::from(module.is_some()));
         self.global.retain(|&other| other != index);
+        self.unique.retain(|unique| unique.definition.module != index);
         module
     }
 
@@ -236,14 +237,17 @@ impl<'a, I: Image> Namespace<'a, I> {
     }
 
     /// Where the references of module `from` are looked up: the program and the libraries of the start, the loader,
-    /// what was opened with RTLD_GLOBAL, then the objects that came with the module.
+    /// what was opened with RTLD_GLOBAL, then the objects that came with the module. What is being closed is only in the
+    /// scope of what is being closed with it: nobody else could keep it.
     pub fn scope<'s>(&'s self, from: usize, local: &'s [usize]) -> impl Iterator<Item = usize> + 's {
         let module = self.get(from);
         let symbolic = module.is_some_and(|module| module.dynamic.symbolic).then_some(from);
         let deep = module.and_then(|module| module.opened.as_ref()).is_some_and(|opened| opened.deep);
         let (before, behind) = if deep { (local, &[][..]) } else { (&[][..], local) };
         let global = (0..self.first_count()).chain(self.global.iter().copied());
-        symbolic.into_iter().chain(before.iter().copied()).chain(global).chain(behind.iter().copied())
+        let all = symbolic.into_iter().chain(before.iter().copied()).chain(global).chain(behind.iter().copied());
+        let closing = module.is_some_and(|module| !module.is_available());
+        all.filter(move |&index| closing || self.get(index).is_some_and(Module::is_available))
     }
 
     /// The first definition of `name` among `scope`.
@@ -284,17 +288,6 @@ impl<'a, I: Image> Namespace<'a, I> {
         }
     }
 
-    /// How many unique symbols there are.
-    #[must_use]
-    pub fn unique_count(&self) -> usize {
-        self.unique.len()
-    }
-
-    /// Keeps the first `count` unique symbols.
-    pub fn forget_unique(&mut self, count: usize) {
-        self.unique.truncate(count);
-    }
-
     /// What is bound to in place of a definition that was found: of a unique symbol the first one that ever was.
     pub fn only(&mut self, name: &Name<'_>, found: Definition) -> Result<Definition, OutOfMemory> {
         if st_bind(&found.sym) != consts::STB_GNU_UNIQUE {
@@ -303,6 +296,10 @@ impl<'a, I: Image> Namespace<'a, I> {
         let mut known = self.unique.iter();
         if let Some(first) = known.find(|known| known.hash == name.hash && known.name == name.bytes) {
             return Ok(first.definition);
+        }
+        // It is too late to keep what is being closed.
+        if !self.module(found.module).is_available() {
+            return Ok(found);
         }
         let bytes = self.arena.copy(name.bytes)?;
         self.unique.push(Unique { name: bytes, hash: name.hash, definition: found })?;

@@ -40,12 +40,14 @@ pub struct Opened<'a> {
     /// Modules that its words refer to.
     pub(crate) uses: List<'a, usize>,
     pub(crate) stage: Stage,
+    /// Whether its initialisers have begun, so that its finalisers are to run.
+    pub(crate) begun: bool,
 }
 
 impl<'a> Opened<'a> {
     pub(crate) const fn new(arena: &'a Arena, group: &'a Group<'a>) -> Self {
         let uses = List::new(arena);
-        Self { group, count: 0, pinned: false, root: None, deep: false, uses, stage: Stage::Loading }
+        Self { group, count: 0, pinned: false, root: None, deep: false, uses, stage: Stage::Loading, begun: false }
     }
 }
 
@@ -66,6 +68,12 @@ impl Flags {
     pub const fn new(bits: i32) -> Option<Self> {
         let known = Self::LAZY | Self::NOW | Self::NOLOAD | Self::DEEPBIND | Self::GLOBAL | Self::NODELETE;
         if bits & !known != 0 || bits & (Self::LAZY | Self::NOW) == 0 { None } else { Some(Self(bits)) }
+    }
+
+    /// Whether what is not loaded is to be left alone (RTLD_NOLOAD).
+    #[must_use]
+    pub const fn only_known(self) -> bool {
+        self.has(Self::NOLOAD)
     }
 
     pub(crate) const fn has(self, bit: i32) -> bool {

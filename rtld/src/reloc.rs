@@ -4,28 +4,22 @@
 //! symbols get the address of a first-call stub and are noted in [`NativeNeeds`].
 #![forbid(unsafe_code)]
 
+mod copies;
+
+use self::copies::CopyLater;
 use crate::addr::{RuntimeAddr, Vaddr};
 use crate::arena::{Arena, List};
 use crate::calls::require_code;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
-use crate::error::{Error, Escaped, OfObject, Problem, Table};
+use crate::error::{Error, Escaped, OfObject, Problem};
 use crate::machine::{Machine, Native, RelocKind};
 use crate::namespace::{Definition, Module, Namespace, TlsPlace};
-use crate::native::needs::{NativeCopy, NativeNeeds, Slot};
+use crate::native::needs::{NativeNeeds, Slot};
 use crate::report::{Category, Trace};
 use crate::seam::ImageMut;
 pub use crate::stubs::{LoaderCode, StubLayout, Stubs};
 use crate::symbol::{Name, is_exported};
 use crate::version::{VersionRef, defines, for_each_needed, needed_version};
-
-/// Bytes to be copied once every word has its value.
-#[derive(Clone, Copy)]
-struct CopyLater {
-    to: (usize, Vaddr),
-    from: (usize, Vaddr),
-    size: u64,
-    r_type: u32,
-}
 
 /// What a reference means.
 enum Target {
@@ -138,27 +132,6 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         copies.iter().try_for_each(|copy| self.copy(copy))
     }
 
-    fn copy(&mut self, copy: &CopyLater) -> Result<(), Error<'a>> {
-        let ((to, at), (from, source)) = (copy.to, copy.from);
-        let definer = self.namespace.module(from);
-        let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: source };
-        let bytes = definer.image.bytes(source, copy.size).ok_or(outside).of(definer.path)?;
-        let bytes = self.arena.copy(bytes).of(definer.path)?;
-        let module = self.namespace.module_mut(to);
-        let written = module.image.write(at, bytes);
-        written.ok_or(Problem::RelocationOutside { r_type: copy.r_type, at }).of(module.path)?;
-        // Words of it that wait for an answer wait in the copy, too.
-        for index in 0..self.indirect.len() {
-            let Some(&word) = self.indirect.get(index).filter(|word| word.module == from) else { continue };
-            let into = word.at.0.wrapping_sub(source.0);
-            if into.checked_add(8).is_some_and(|end| end <= copy.size) {
-                let at = Vaddr(at.0.wrapping_add(into));
-                self.indirect.push(Indirect { module: to, at, ..word }).of(self.namespace.module(to).path)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Each version that some module needs of another has to be there, whether or not a symbol asks for it.
     fn check_versions(&self) -> Result<(), Error<'a>> {
         for &index in self.objects.fresh {
@@ -259,6 +232,10 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             Target::Defined(definition) if is_thread_local(kind) => {
                 let Definition { module, sym } = definition;
                 self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
+            }
+            Target::Native(_) if is_thread_local(kind) && self.namespace.module(index).opened.is_some() => {
+                let why = "is thread-local in a native library, which what is opened at run time can not use";
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
             }
             // The natives of the start have their thread-local storage at fixed distances from the thread pointer: the
             // distance, which ld.so fills in, is the offset in a module that ends there.
@@ -396,8 +373,10 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             RelocKind::TpOffset | RelocKind::TlsDescriptor => {
                 // Running threads can not be given initial values but when they ask for the address.
                 if module.opened.is_some() && module.plan.tls.is_some_and(|tls| tls.file_size != 0) {
-                    let what = "initial-exec thread-local storage with initial values, opened at run time,";
-                    return Some(Err(Problem::Unsupported(what)));
+                    return Some(Err(Problem::Unsupported(match kind {
+                        RelocKind::TpOffset => INITIAL_EXEC,
+                        _ => DESCRIPTOR,
+                    })));
                 }
                 Some(place.map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
             }
@@ -406,43 +385,11 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             _ => None,
         }
     }
-
-    /// Where the bytes are that a COPY relocation asks for: in the first definition outside the object itself. `None`
-    /// if the symbol is weak and nobody defines it.
-    fn copy_source(&mut self, index: usize, path: &'a [u8], rela: &Rela) -> Result<Option<CopyLater>, Error<'a>> {
-        let module = self.namespace.module(index);
-        let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
-        let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
-        let version = needed_version(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
-        let name = Name::versioned(name, version.map(|version| version.version));
-        let mut scope = self.namespace.scope(index, self.objects.local).filter(|&other| other != index);
-        let found = self.namespace.lookup(&mut scope, &name)?;
-        let problem = match found {
-            Some(found) => {
-                let to = (index, Vaddr(rela.r_offset));
-                let from = (found.module, Vaddr(found.sym.st_value));
-                let size = sym.st_size.min(found.sym.st_size);
-                return Ok(Some(CopyLater { to, from, size, r_type: r_type(rela) }));
-            }
-            None if self.natives.any() => {
-                let vaddr = Vaddr(rela.r_offset);
-                let copy = NativeCopy {
-                    name: name.bytes,
-                    version,
-                    module: index,
-                    st_info: sym.st_info,
-                    size: sym.st_size,
-                    vaddr,
-                };
-                self.natives.copy(copy).of(path)?;
-                return Ok(None);
-            }
-            None if st_bind(&sym) == consts::STB_WEAK => return Ok(None),
-            None => Problem::UndefinedSymbol(self.copy_name(index, &sym).of(path)?),
-        };
-        Err(problem).of(path)
-    }
 }
+
+const INITIAL_EXEC: &str = "initial-exec thread-local storage with initial values, opened at run time,";
+const DESCRIPTOR: &str =
+    "a TLS descriptor (-mtls-dialect=gnu2) of storage with initial values, opened at run time,";
 
 /// What stands for the module of a native thread-local symbol: its offset there is from the thread pointer.
 pub const AT_THREAD_POINTER: u64 = u64::MAX;

@@ -39,6 +39,12 @@ impl Stubs {
         address.0.wrapping_sub(self.start.0) < size
     }
 
+    /// The same place, without any stub.
+    #[must_use]
+    pub const fn none(self) -> Self {
+        Self { layout: StubLayout { groups: 0, ..self.layout }, ..self }
+    }
+
     /// Address of a stub.
     #[must_use]
     pub fn address(&self, number: u32) -> RuntimeAddr {

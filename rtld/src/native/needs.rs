@@ -103,6 +103,8 @@ impl WhyEager {
 #[derive(Debug)]
 pub struct NativeNeeds<'a> {
     arena: &'a Arena,
+    /// Whether symbols may be found in native libraries that others have named.
+    pub inherited: bool,
     /// DT_NEEDED names: the program's in link order, then its libraries'; each once.
     pub libraries: List<'a, &'a [u8]>,
     /// The symbols, in the order of first reference. The index is the stub's number.
@@ -123,6 +125,7 @@ impl<'a> NativeNeeds<'a> {
     pub fn new(arena: &'a Arena) -> Self {
         Self {
             arena,
+            inherited: false,
             libraries: List::new(arena),
             imports: List::new(arena),
             slots: List::new(arena),
@@ -135,7 +138,7 @@ impl<'a> NativeNeeds<'a> {
     /// Whether any library is native.
     #[must_use]
     pub fn any(&self) -> bool {
-        !self.libraries.is_empty()
+        self.inherited || !self.libraries.is_empty()
     }
 
     /// Adds a DT_NEEDED name.

@@ -192,13 +192,13 @@ impl Image for MemImage {
     }
 
     fn readable(&self, vaddr: Vaddr) -> u64 {
-        let holds = |segment: &&Segment| segment.mem_start <= vaddr && vaddr <= segment.mem_end;
+        let holds = |segment: &&Segment| segment.mem_start <= vaddr && vaddr < segment.mem_end;
         let segment = self.segments().iter().find(holds).filter(|segment| segment.protection.read);
         segment.map_or(0, |segment| segment.mem_end.0 - vaddr.0)
     }
 
     fn file_backed(&self, vaddr: Vaddr) -> u64 {
-        let holds = |segment: &&Segment| segment.mem_start <= vaddr && vaddr <= segment.data_end;
+        let holds = |segment: &&Segment| segment.mem_start <= vaddr && vaddr < segment.data_end;
         let segment = self.segments().iter().find(holds).filter(|segment| segment.protection.read);
         segment.map_or(0, |segment| segment.data_end.0 - vaddr.0)
     }

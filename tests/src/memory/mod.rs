@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`os`] | the loader's seam over byte vectors: files by path, and an address space |
+//! | [`faulty`] | the same, where one call fails |
 //! | [`image`] | the memory of one object there, with the protection of each page |
 //! | [`elf`] | a small ET_DYN file, as it is described |
 //! | [`file`] | the file once it is made, its layout, and ways to break it |
@@ -13,6 +14,7 @@
 //! | [`scene`] | a program, its libraries and how it was started -> the phases of the loader |
 
 pub mod elf;
+pub mod faulty;
 pub mod file;
 pub mod image;
 pub mod mutation;
@@ -23,6 +25,7 @@ pub mod scene;
 pub mod tables;
 
 pub use elf::ElfBuilder;
+pub use faulty::Faulty;
 pub use file::Elf;
 pub use image::MemImage;
 pub use os::{Call, MemOs};

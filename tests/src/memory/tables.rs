@@ -95,6 +95,12 @@ impl Symbol {
         Self { bind: consts::STB_WEAK, ..self }
     }
 
+    /// Makes it STB_GNU_UNIQUE.
+    #[must_use]
+    pub fn unique(self) -> Self {
+        Self { bind: consts::STB_GNU_UNIQUE, ..self }
+    }
+
     /// Makes it STB_LOCAL.
     #[must_use]
     pub fn local(self) -> Self {

@@ -5,6 +5,9 @@
 mod builder;
 mod modules;
 mod mutants;
+mod open;
+mod opened;
+mod openings;
 mod refusals;
 mod search;
 mod symbols;

@@ -8,7 +8,7 @@
 use core::ptr;
 
 use rtld::addr::{RuntimeAddr, to_usize};
-use rtld::arena::{Arena, List};
+use rtld::arena::{Arena, List, OutOfMemory};
 use rtld::calls::is_function;
 use rtld::error::{Error, OfObject};
 use rtld::load::protect_relro;
@@ -64,6 +64,38 @@ pub(crate) fn finalisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
     let entries = (0..array.len()).rev().filter_map(move |index| array.get(&module.image, index));
     let fini = module.dynamic.fini.map(|vaddr| module.image.bias().runtime(vaddr));
     entries.map(RuntimeAddr).chain(fini).filter(|&address| is_function(address))
+}
+
+/// Addresses to call, once the list of objects is not held any more.
+pub(crate) fn collect(
+    arena: &'static Arena,
+    calls: impl Iterator<Item = RuntimeAddr>,
+) -> Result<Calls, OutOfMemory> {
+    let mut list = List::new(arena);
+    for call in calls {
+        list.push(call)?;
+    }
+    Ok(list)
+}
+
+/// What is to be called of a module.
+pub(crate) struct CallsOf {
+    pub(crate) module: usize,
+    pub(crate) functions: Calls,
+}
+
+/// What is to be called of modules, [`initialisers`] or [`finalisers`].
+pub(crate) fn calls_of<'n, F: Iterator<Item = RuntimeAddr>>(
+    arena: &'static Arena,
+    namespace: &'n Namespace<'static, MappedImage>,
+    modules: &[usize],
+    functions: impl Fn(&'n Loaded) -> F,
+) -> Result<List<'static, CallsOf>, OutOfMemory> {
+    let mut all = List::new(arena);
+    for &module in modules {
+        all.push(CallsOf { module, functions: collect(arena, functions(namespace.module(module)))? })?;
+    }
+    Ok(all)
 }
 
 /// Calls initialisers.

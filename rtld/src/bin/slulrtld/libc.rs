@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{CStr, c_char};
-use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc_template::LoaderImport;

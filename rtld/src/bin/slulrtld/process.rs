@@ -8,7 +8,7 @@
 
 use core::iter;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, List, OutOfMemory};
@@ -370,17 +370,19 @@ extern "C" fn begin_published() -> ! {
     }
 }
 
-/// Runs the finalisers of program and libraries, in reverse order of initialisation; once, and only of those whose
-/// initialisers have begun.
+/// Runs the finalisers of program and libraries, in reverse order of initialisation; each once, and only of those whose
+/// initialisers have begun. A finaliser that asks for it again runs those that are left.
 pub(crate) extern "C" fn finalise() {
-    static DONE: AtomicBool = AtomicBool::new(false);
     let Some(process) = Process::get() else { return };
-    if !DONE.swap(true, Ordering::AcqRel) {
-        libraries::finalise();
-        let begun = process.initialised.load(Ordering::Relaxed);
-        for &index in process.sealed.init_order.iter().take(begun).rev() {
-            code::finalise(code::finalisers(process.sealed.namespace.module(index)));
-        }
+    libraries::finalise();
+    let next = || {
+        let ordering = Ordering::Relaxed;
+        process.initialised.fetch_update(ordering, ordering, |begun| begun.checked_sub(1))
+    };
+    while let Ok(begun) = next() {
+        let index = process.sealed.init_order.get(begun.wrapping_sub(1));
+        let module = index.and_then(|&index| process.sealed.namespace.get(index));
+        module.into_iter().for_each(|module| code::finalise(code::finalisers(module)));
     }
 }
 

@@ -4,7 +4,7 @@
 //! This file exists because system calls take addresses. Each gets that of a word or mask that outlives the call.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use super::start;
 
@@ -73,20 +73,31 @@ pub(crate) fn without_signals<T>(then: impl FnOnce() -> T) -> T {
 }
 
 /// A lock that its owner may take again.
+///
+/// Whoever takes it first lets it go, and that is all that is kept of its depth: so the handler of a signal may take it at
+/// any instant, too, between the taking and the noting of it as well.
 pub(crate) struct Lock {
     /// 0, or the owner's id, with [`CONTENDED`] if somebody may be waiting.
     owner: AtomicI32,
-    depth: AtomicU32,
 }
 
 const CONTENDED: i32 = 1 << 30;
 
 /// The lock is held; it is let go when this is dropped.
-pub(crate) struct Held<'l>(&'l Lock);
+pub(crate) struct Held<'l> {
+    lock: &'l Lock,
+    /// Whether the thread had it before, and keeps it.
+    again: bool,
+}
 
 impl Lock {
     pub(crate) const fn new() -> Self {
-        Self { owner: AtomicI32::new(0), depth: AtomicU32::new(0) }
+        Self { owner: AtomicI32::new(0) }
+    }
+
+    /// Whether the calling thread has it.
+    pub(crate) fn is_mine(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) & !CONTENDED == thread_id()
     }
 
     /// Waits for the lock, and takes it.
@@ -95,8 +106,8 @@ impl Lock {
         let mut mine = thread;
         loop {
             match self.owner.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(owner) if owner & !CONTENDED == thread => break,
+                Ok(_) => return Held { lock: self, again: false },
+                Err(owner) if owner & !CONTENDED == thread => return Held { lock: self, again: true },
                 Err(owner) => {
                     let contended = owner | CONTENDED;
                     let marked =
@@ -109,17 +120,13 @@ impl Lock {
                 }
             }
         }
-        self.depth.fetch_add(1, Ordering::Relaxed);
-        Held(self)
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if self.0.depth.fetch_sub(1, Ordering::Relaxed) == 1
-            && self.0.owner.swap(0, Ordering::Release) & CONTENDED != 0
-        {
-            wake(&self.0.owner, 1);
+        if !self.again && self.lock.owner.swap(0, Ordering::Release) & CONTENDED != 0 {
+            wake(&self.lock.owner, 1);
         }
     }
 }

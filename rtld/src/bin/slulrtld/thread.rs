@@ -200,6 +200,12 @@ pub(crate) fn fail(text: fmt::Arguments<'_>) {
     unsafe { (&raw mut (*state).failed).write(1) };
 }
 
+/// Whether there is a message that was not asked for yet.
+pub(crate) fn has_failed() -> bool {
+    // SAFETY: the calling thread's own.
+    state().is_some_and(|state| unsafe { (&raw const (*state).failed).read() } != 0)
+}
+
 /// What went wrong last in this thread, once.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_dlerror() -> *const u8 {

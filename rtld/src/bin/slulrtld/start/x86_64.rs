@@ -238,14 +238,14 @@ unsafe extern "C" fn tls_descriptor() {
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_dlopen(name: *const c_char, flags: i32) -> usize {
-    naked_asm!("mov rdx, [rsp]", "jmp {open}", open = sym super::super::libraries::open)
+    naked_asm!("mov rdx, [rsp]", "jmp {open}", open = sym super::super::dlfcn::open)
 }
 
 /// dlsym(3), for the caller whose address is on the stack.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_dlsym(handle: usize, name: *const c_char) -> usize {
-    naked_asm!("mov rdx, [rsp]", "jmp {symbol}", symbol = sym super::super::libraries::symbol)
+    naked_asm!("mov rdx, [rsp]", "jmp {symbol}", symbol = sym super::super::dlfcn::symbol)
 }
 
 /// The calling thread's thread pointer, which the first word of its TCB holds (TLS variant II).

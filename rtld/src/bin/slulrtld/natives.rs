@@ -1,0 +1,188 @@
+//! Native libraries at run time: opened by libc's own dlopen, which brings libc in where it is not there yet.
+//!
+//! # Safety
+//! This file exists because words of an opened library that refer to native symbols are written by address.
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char};
+use core::ptr;
+
+use rtld::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::arena::{Arena, List};
+use rtld::error::{Error, OfObject, Problem};
+use rtld::libraries::Opening;
+use rtld::load::protect_relro;
+use rtld::native::needs::Import;
+use rtld::plan::Protection;
+use rtld::seam::Image;
+use rtld::sys::Linux;
+
+use super::dlfcn::{Callback, PhdrInfo};
+use super::libraries::Runtime;
+use super::refusal::{Refusal, said};
+use super::{bogomap, libc};
+
+const RTLD_NOW: i32 = 2;
+const RTLD_NOLOAD: i32 = 4;
+const RTLD_DEFAULT: usize = 0;
+
+/// dlopen(3) of a native library.
+pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
+    if flags & RTLD_NOLOAD != 0 && bogomap::state() == 0 {
+        // Nothing native is loaded.
+        return Ok(0);
+    }
+    bogomap::ensure_libc(runtime.process)?;
+    let handle = libc::open(name, flags);
+    if handle == 0 && flags & RTLD_NOLOAD != 0 {
+        // That it is not there is no error; musl has one.
+        let _ = libc::error();
+        return Ok(0);
+    }
+    if handle == 0 {
+        return Err(Refusal::Libc);
+    }
+    runtime.with(|state| state.add_native(handle))??;
+    Ok(handle)
+}
+
+/// dlsym(3) of a native library's handle.
+pub(crate) fn symbol(runtime: &Runtime, handle: usize, name: *const c_char) -> Result<usize, Refusal> {
+    if runtime.with(|state| state.is_native(handle))? {
+        found(libc::symbol(handle, name, None))
+    } else {
+        Err(Refusal::Handle(handle))
+    }
+}
+
+/// dlsym(3) of a name that nobody of this world has.
+pub(crate) fn symbol_of_all(
+    runtime: &Runtime,
+    name: &'static [u8],
+    name_in_c: *const c_char,
+) -> Result<usize, Refusal> {
+    if !runtime.process.sealed.natives.any() && bogomap::state() == 0 {
+        return Err(Refusal::Symbol(name, false));
+    }
+    bogomap::ensure_libc(runtime.process)?;
+    found(libc::symbol(RTLD_DEFAULT, name_in_c, None))
+}
+
+/// What libc's dlsym has answered: 0 may be the value.
+fn found(address: usize) -> Result<usize, Refusal> {
+    match address {
+        0 => libc::error().map_or(Ok(0), |text| {
+            super::thread::fail(format_args!("{}", rtld::error::Escaped(text)));
+            Err(Refusal::Said)
+        }),
+        address => Ok(address),
+    }
+}
+
+/// dlclose(3) of a native library's handle.
+pub(crate) fn close(handle: usize) -> Result<i32, Refusal> {
+    if libc::close(handle) == 0 { Ok(0) } else { Err(Refusal::Libc) }
+}
+
+/// dl_iterate_phdr(3) of libc's world, but for what libc takes for the program: that was told of already.
+pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
+    struct Caller {
+        callback: Callback,
+        data: usize,
+    }
+    extern "C" fn tell(info: *mut PhdrInfo, size: usize, caller: usize) -> i32 {
+        let caller: *const Caller = ptr::with_exposed_provenance(caller);
+        // SAFETY: the caller below, while libc calls back.
+        let caller = unsafe { &*caller };
+        // SAFETY: libc's, whose first fields are as ours.
+        let name = unsafe { (*info).name };
+        // SAFETY: a string of libc's.
+        let is_program = name.is_null() || unsafe { CStr::from_ptr(name) }.is_empty();
+        if is_program { 0 } else { (caller.callback)(info, size, caller.data) }
+    }
+    if !bogomap::is_bound() {
+        return 0;
+    }
+    let caller = Caller { callback, data };
+    libc::iterate_phdr(tell as *const () as usize, (&raw const caller).expose_provenance())
+}
+
+/// Gives the words of opened libraries their native symbols: from everywhere in libc's world, and from the native
+/// libraries that they name, which are opened for good.
+pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'static>) -> Result<(), Refusal> {
+    let natives = &opening.natives;
+    // Weak references alone do not bring libc in.
+    let strong = natives.imports.iter().any(|import| import.strong);
+    let asked = strong || (bogomap::state() == 2 && !natives.imports.is_empty());
+    if !asked && natives.libraries.is_empty() {
+        return Ok(());
+    }
+    bogomap::ensure_libc(runtime.process)?;
+    let mut handles = List::new(arena);
+    for name in natives.libraries.iter() {
+        let name = in_c(arena, name)?;
+        match libc::open(name.as_ptr(), RTLD_NOW) {
+            0 => return Err(Refusal::Libc),
+            handle => handles.push(handle).of(OWN)?,
+        }
+    }
+    let addresses = arena.slice(natives.imports.len(), 0u64).of(OWN)?;
+    for (place, import) in addresses.iter_mut().zip(natives.imports.iter()) {
+        *place = from_usize(look_up(arena, &handles, import)?);
+        if *place == 0 && import.strong {
+            let version = import.version.map_or(&b""[..], |version| version.version);
+            let object = runtime.with(|state| state.libraries.namespace().module(import.referrer).path)?;
+            return Err(said(Error { object, problem: Problem::NativeSymbol { symbol: import.name, version } }));
+        }
+    }
+    runtime.with(|state| -> Result<(), Error<'static>> {
+        let namespace = state.libraries.namespace();
+        for &index in opening.fresh {
+            protect_relro(&Linux, namespace.module(index), Protection::READ_WRITE)?;
+        }
+        for slot in natives.slots.iter() {
+            let address = addresses.get(to_usize(slot.import.into())).copied().unwrap_or(0);
+            let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
+            let value = if address == 0 { 0 } else { address.wrapping_add(slot.addend.cast_unsigned()) };
+            // SAFETY: a word that relocation has found to be writable, unsealed just now.
+            unsafe { write(at, value) };
+        }
+        for &index in opening.fresh {
+            protect_relro(&Linux, namespace.module(index), Protection::READ)?;
+        }
+        Ok(())
+    })??;
+    Ok(())
+}
+
+/// What memory is asked for in the name of.
+const OWN: &[u8] = b"slulrtld";
+
+fn in_c(arena: &'static Arena, text: &[u8]) -> Result<&'static CStr, Error<'static>> {
+    let text = arena.concat(&[text, b"\0"]).of(OWN)?;
+    CStr::from_bytes_until_nul(text).map_err(|_| Problem::NotLibrary).of(OWN)
+}
+
+/// A symbol's address, 0 if nobody has it.
+fn look_up(arena: &'static Arena, handles: &[usize], import: &Import<'static>) -> Result<usize, Refusal> {
+    let name = in_c(arena, import.name)?;
+    let version = match import.version {
+        Some(version) => Some(in_c(arena, version.version)?),
+        None => None,
+    };
+    let places = [RTLD_DEFAULT].into_iter().chain(handles.iter().copied());
+    let found = places.map(|handle| libc::symbol(handle, name.as_ptr(), version)).find(|&address| address != 0);
+    if found.is_none() {
+        // Not to be taken for another's.
+        let _ = libc::error();
+    }
+    Ok(found.unwrap_or(0))
+}
+
+/// # Safety
+/// The word may be written.
+unsafe fn write(at: RuntimeAddr, value: u64) {
+    let word: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(at.0));
+    // SAFETY: by the caller.
+    unsafe { word.write_unaligned(value) };
+}

@@ -1,0 +1,96 @@
+//! A machine on which one call fails, whichever it is.
+
+use std::cell::Cell;
+
+use rtld::addr::{FileOffset, PageRange};
+use rtld::error::{Errno, OpenError};
+use rtld::plan::{LoadPlan, Protection, Segment};
+use rtld::seam::{AddressSpace, FileInfo, Files};
+
+use super::image::MemImage;
+use super::os::MemOs;
+
+/// What the call that fails fails with: EIO, which nobody takes for the absence of a file.
+pub const FAILURE: Errno = Errno(5);
+
+/// The seam over [`MemOs`], with calls counted.
+#[derive(Debug)]
+pub struct Faulty {
+    os: &'static MemOs,
+    /// How many calls succeed before one fails; none fails if there is no number.
+    left: Cell<Option<usize>>,
+}
+
+impl Faulty {
+    /// One on which nothing fails yet.
+    #[must_use]
+    pub const fn new(os: &'static MemOs) -> Self {
+        Self { os, left: Cell::new(None) }
+    }
+
+    /// The machine.
+    #[must_use]
+    pub const fn os(&self) -> &'static MemOs {
+        self.os
+    }
+
+    /// Lets the call after the next `count` fail, and only that.
+    pub fn fail_after(&self, count: usize) {
+        self.left.set(Some(count));
+    }
+
+    /// Lets nothing fail. Answers whether something has since the last time.
+    pub fn repair(&self) -> bool {
+        self.left.take().is_none()
+    }
+
+    fn check(&self) -> Result<(), Errno> {
+        match self.left.get() {
+            Some(0) => {
+                self.left.set(None);
+                Err(FAILURE)
+            }
+            left => {
+                self.left.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Files for Faulty {
+    type File = <MemOs as Files>::File;
+
+    fn open(&self, path: &[u8]) -> Result<(Self::File, FileInfo), OpenError> {
+        self.check().map_err(OpenError::Errno)?;
+        self.os.open(path)
+    }
+
+    fn read_at(&self, file: &Self::File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.check()?;
+        self.os.read_at(file, offset, buffer)
+    }
+}
+
+impl AddressSpace for Faulty {
+    type Image = MemImage;
+
+    fn reserve(&self, plan: &LoadPlan) -> Result<MemImage, Errno> {
+        self.check()?;
+        self.os.reserve(plan)
+    }
+
+    fn map_segment(&self, image: &mut MemImage, file: &Self::File, segment: &Segment) -> Result<(), Errno> {
+        self.check()?;
+        self.os.map_segment(image, file, segment)
+    }
+
+    fn unmap(&self, image: &mut MemImage) {
+        self.os.unmap(image);
+    }
+
+    fn protect(&self, image: &MemImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
+        self.check()?;
+        self.os.protect(image, range, protection)
+    }
+}

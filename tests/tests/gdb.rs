@@ -1,0 +1,176 @@
+//! What gdb sees: breakpoints that were set before the start are hit in libraries of the start, in those that are opened
+//! later and in native ones; backtraces are complete; the list of libraries has what is there, and nothing else.
+//!
+//! Without gdb these tests are listed as ignored, and counted at the end.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::build::Build;
+use tests::directive::Fixture;
+use tests::recipe::Recipe;
+use tests::stage::{self, Stage};
+
+/// The program that is looked at.
+const FIXTURE: &str = "open/backtrace.c";
+
+/// What gdb is told before the start. The file of the fixture names the functions.
+const PRELUDE: [&str; 10] = [
+    "set confirm off",
+    "set pagination off",
+    "set width 0",
+    "set debuginfod enabled off",
+    "set breakpoint pending on",
+    "break in_start",
+    "break in_plugin",
+    "tbreak crc32",
+    "tbreak exit",
+    "run",
+];
+
+/// What stands before the answers at each stop.
+const STOP: &str = "==== stop";
+
+/// What is asked at each stop.
+const QUESTIONS: [&str; 4] = ["print/x $pc", "backtrace", "info sharedlibrary", "continue"];
+
+/// A place where the program stops.
+struct Expected {
+    /// Functions of the backtrace, the innermost first.
+    functions: &'static [&'static str],
+    /// The library that the program stops in.
+    place: &'static str,
+    /// Libraries that are listed besides the loader and that of the start.
+    opened: &'static [&'static str],
+}
+
+const START: &str = "/libstart.so";
+const PLUGIN: &str = "/libplugin.so";
+const LIBZ: &str = "/libz.so.1";
+const LIBC: &str = "/libc.so.6";
+
+/// Where every variant stops first.
+const CALLS: [Expected; 3] = [
+    Expected { functions: &["in_start", "_start"], place: START, opened: &[] },
+    Expected { functions: &["in_start", "_start"], place: START, opened: &[PLUGIN] },
+    Expected { functions: &["in_plugin", "in_start", "_start"], place: PLUGIN, opened: &[PLUGIN] },
+];
+
+/// And once more, after it is closed.
+const CLOSED: Expected = Expected { functions: &["in_start", "_start"], place: START, opened: &[] };
+
+/// Once libc is there.
+const NATIVE: [Expected; 5] = [
+    Expected { functions: &["crc32", "_start"], place: LIBZ, opened: &[PLUGIN, LIBZ, LIBC] },
+    Expected { functions: &["in_start", "_start"], place: START, opened: &[PLUGIN, LIBZ, LIBC] },
+    Expected { functions: &["in_plugin", "in_start", "_start"], place: PLUGIN, opened: &[PLUGIN, LIBZ, LIBC] },
+    Expected { functions: &["in_start", "_start"], place: START, opened: &[LIBZ, LIBC] },
+    Expected { functions: &["exit"], place: LIBC, opened: &[LIBZ, LIBC] },
+];
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let missing = Command::new("gdb").arg("--version").stdout(Stdio::null()).status().is_err();
+    let fixture = Fixture::read(stage::fixtures(), &stage::fixtures().join(FIXTURE))?;
+    let mut trials = Vec::new();
+    for recipe in Recipe::all(&fixture)? {
+        for stage in Stage::all()? {
+            let recipe = recipe.clone();
+            let trial = Trial::test(format!("gdb/{}/{}", recipe.name, stage.profile), move || {
+                run(&recipe, &stage).map_err(|error| Failed::from(format!("{error:#}")))
+            });
+            trials.push(trial.with_kind("needs gdb").with_ignored_flag(missing));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.num_ignored > 0 {
+        println!("{} tests left out: there is no gdb", conclusion.num_ignored);
+    }
+    Ok(conclusion.exit_code())
+}
+
+/// Builds a variant, and runs it under gdb.
+fn run(recipe: &Recipe, stage: &Stage) -> Result<()> {
+    let build = Build::new(recipe, stage)?;
+    let expected: Vec<&Expected> = match recipe.name.ends_with("/native") {
+        false => CALLS.iter().chain([&CLOSED]).collect(),
+        true => CALLS.iter().chain(&NATIVE).collect(),
+    };
+    let printed = gdb(build.path(), expected.len())?;
+    let check = || -> Result<()> {
+        let mut stops = printed.split(STOP).skip(1);
+        for (number, expected) in expected.iter().enumerate() {
+            let stop = stops.next().with_context(|| format!("there is no stop {number}"))?;
+            look(stop, expected).with_context(|| format!("at stop {number}"))?;
+        }
+        // 17 in octal, which is gdb's way.
+        ensure!(printed.contains("exited with code 021"), "the program did not end as it is to end");
+        Ok(())
+    };
+    check().with_context(|| format!("gdb printed\n{printed}"))
+}
+
+/// Runs a program that is to stop so many times; answers what gdb printed.
+fn gdb(program: &Path, stops: usize) -> Result<String> {
+    let mut command = Command::new("gdb");
+    command.args(["-nx", "-batch"]).stdin(Stdio::null());
+    let stop = format!("echo {STOP}\\n");
+    let questions = QUESTIONS.iter().copied();
+    let mut commands = PRELUDE.to_vec();
+    for _ in 0..stops {
+        commands.push(&stop);
+        commands.extend(questions.clone());
+    }
+    command.args(commands.iter().flat_map(|command| ["-ex", command])).arg(program);
+    let output = command.output().context("gdb")?;
+    let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    write!(printed, "and on standard error\n{errors}")?;
+    Ok(printed)
+}
+
+/// Checks what was answered at a stop.
+fn look(answers: &str, expected: &Expected) -> Result<()> {
+    let frames = answers.lines().filter(|line| line.starts_with('#'));
+    let functions: Vec<&str> = frames.filter_map(function).take(expected.functions.len()).collect();
+    ensure!(functions == expected.functions, "the backtrace has {functions:?}, not {:?}", expected.functions);
+
+    let listed: Vec<(u64, u64, &str)> = answers.lines().filter_map(library).collect();
+    let known = [PLUGIN, LIBZ, LIBC];
+    let opened: Vec<&str> =
+        known.into_iter().filter(|name| listed.iter().any(|(_, _, path)| path.ends_with(name))).collect();
+    ensure!(opened == expected.opened, "listed are {opened:?}, not {:?}", expected.opened);
+    for name in [START, "/slulrtld-x86_64.so.1"] {
+        let count = listed.iter().filter(|(_, _, path)| path.ends_with(name)).count();
+        ensure!(count == 1, "{name} is listed {count} times");
+    }
+
+    let counter = answers.lines().find_map(|line| line.split_once("= 0x")).context("no program counter")?;
+    let counter = u64::from_str_radix(counter.1, 16)?;
+    let holder = listed.iter().find(|(from, to, _)| (*from..*to).contains(&counter));
+    let holder = holder.with_context(|| format!("{counter:#x} is in no library"))?.2;
+    ensure!(holder.ends_with(expected.place), "{counter:#x} is in {holder}, not {}", expected.place);
+    Ok(())
+}
+
+/// The function that a line of a backtrace names: `#1  0x... in name (...) ...`, or without the address. With debugging
+/// information for libc, it is one of libc's own names for it.
+fn function(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace().skip(1);
+    let name = match words.next()? {
+        address if address.starts_with("0x") => words.nth(1)?,
+        name => name,
+    };
+    Some(name.trim_start_matches("__GI_"))
+}
+
+/// A line of `info sharedlibrary`: where the code begins and ends, and the path.
+fn library(line: &str) -> Option<(u64, u64, &str)> {
+    let mut words = line.split_whitespace();
+    let mut address = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let (from, to) = (address()?, address()?);
+    Some((from, to, words.next_back().filter(|path| path.starts_with('/'))?))
+}
