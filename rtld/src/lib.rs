@@ -39,6 +39,7 @@ pub mod auxv;
 pub mod calls;
 pub mod command_line;
 pub mod dynamic;
+pub mod eh_frame;
 pub mod elf;
 pub mod errno;
 pub mod error;

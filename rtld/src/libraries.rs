@@ -16,6 +16,7 @@ use core::ptr;
 use crate::addr::{PageSize, from_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
+use crate::eh_frame::find;
 use crate::error::{Error, OfObject, Problem};
 use crate::load::{Sealed, init_order, protect_relro, trace_tls};
 use crate::namespace::{Namespace, Need, TlsPlace};
@@ -276,6 +277,17 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let before = self.initialised.len();
         self.initialised.retain(|&other| other != index);
         self.initialised.len() != before
+    }
+
+    /// Whether a module was opened, has unwind tables, and nobody was told of them yet. It stays for good if so.
+    pub fn keep_untold(&mut self, index: usize) -> bool {
+        let has_tables = self.namespace.get(index).is_some_and(|module| find(module).is_some());
+        let Some(opened) = self.opened_mut(index).filter(|opened| has_tables && !opened.told) else {
+            return false;
+        };
+        opened.told = true;
+        opened.pinned = true;
+        true
     }
 
     /// Says that initialisers have run.

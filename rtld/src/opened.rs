@@ -39,6 +39,8 @@ pub struct Opened<'a> {
     pub(crate) deep: bool,
     /// Modules that its words refer to.
     pub(crate) uses: List<'a, usize>,
+    /// Whether an unwinder was told of it.
+    pub(crate) told: bool,
     pub(crate) stage: Stage,
     /// Whether its initialisers have begun, so that its finalisers are to run.
     pub(crate) begun: bool,
@@ -47,7 +49,17 @@ pub struct Opened<'a> {
 impl<'a> Opened<'a> {
     pub(crate) const fn new(arena: &'a Arena, group: &'a Group<'a>) -> Self {
         let uses = List::new(arena);
-        Self { group, count: 0, pinned: false, root: None, deep: false, uses, stage: Stage::Loading, begun: false }
+        Self {
+            group,
+            count: 0,
+            pinned: false,
+            root: None,
+            deep: false,
+            told: false,
+            uses,
+            stage: Stage::Loading,
+            begun: false,
+        }
     }
 }
 

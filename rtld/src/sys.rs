@@ -11,7 +11,8 @@ use core::ptr::{self, NonNull};
 
 pub use rustix::fd::BorrowedFd;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat, open, readlinkat_raw, stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags};
+use rustix::fs::{accessat, fstat, ftruncate, memfd_create, open, readlinkat_raw, stat};
 use rustix::io::{pread, try_close};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
@@ -119,6 +120,28 @@ pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
     Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
+}
+
+/// Fresh memory, as near to an address as the kernel finds it.
+#[must_use]
+pub fn anonymous_near(address: crate::addr::RuntimeAddr, bytes: usize) -> Option<NonNull<[u8]>> {
+    let size = bytes.checked_next_multiple_of(PATH_MAX)?;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let hint = ptr::with_exposed_provenance_mut(to_usize(address.0));
+    // SAFETY: a hint replaces nothing.
+    let start = unsafe { mmap_anonymous(hint, size, protection, MapFlags::PRIVATE) }.ok()?;
+    Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
+}
+
+/// A page of zeros that lists of mappings show under a name; its address.
+#[must_use]
+pub fn named_page(name: &CStr) -> Option<NonNull<u8>> {
+    const SIZE: usize = PATH_MAX;
+    let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC).ok()?);
+    ftruncate(&file, from_usize(SIZE)).ok()?;
+    // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+    let start = unsafe { mmap(ptr::null_mut(), SIZE, ProtFlags::READ, MapFlags::PRIVATE, &file, 0) }.ok()?;
+    NonNull::new(start.cast())
 }
 
 /// Gives memory back that [`anonymous`] gave.

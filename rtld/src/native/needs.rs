@@ -328,6 +328,7 @@ mod tests {
             let arena = arena();
             let mut needs = NativeNeeds::new(&arena);
             let slot = Slot { module: 0, vaddr: Vaddr(0), import: 0, r_type: 6, addend, lazy: false };
+            needs.import(b"f", None, &sym(bind, st_type), 0).unwrap();
             assert_eq!(needs.slot(slot, kind, &sym(bind, st_type), 1).unwrap(), expected.is_none());
             assert_eq!(needs.eager.map(|(_, why)| why), expected);
         }
@@ -337,8 +338,11 @@ mod tests {
     fn stubs_run_out() {
         let arena = arena();
         let mut needs = NativeNeeds::new(&arena);
+        for name in [&b"a"[..], b"b", b"c", b"d"] {
+            needs.import(name, None, &sym(1, 2), 0).unwrap();
+        }
         let slot = Slot { module: 0, vaddr: Vaddr(0), import: 3, r_type: 7, addend: 0, lazy: false };
         assert!(!needs.slot(slot, RelocKind::JumpSlot, &sym(1, 2), 3).unwrap());
-        assert_eq!(needs.eager.map(|(_, why)| why), Some(WhyEager::NoStub));
+        assert_eq!(needs.eager, Some((&b"d"[..], WhyEager::NoStub)));
     }
 }

@@ -42,7 +42,7 @@ use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
 use super::process::{Process, clock, finalise};
-use super::{binding, debugger, kernel, libc, libraries, start, sync, template};
+use super::{binding, debugger, kernel, libc, libraries, start, sync, template, unwind};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
@@ -307,6 +307,8 @@ impl Escaped {
         }
         binding::publish_addresses(process);
         register_finalisers();
+        unwind::register(process, process.arena, false);
+        process.leave_notice();
         libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot()));
         let trace = process.trace;
         if trace.wants(Category::Timings) {

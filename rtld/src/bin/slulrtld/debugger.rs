@@ -17,6 +17,7 @@ use rtld::arena::{Arena, OutOfMemory};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
 use rtld::seam::Image;
+use rtld::sys;
 
 use super::process::Process;
 
@@ -115,6 +116,7 @@ pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr) {
     if FIRST.load(Ordering::Relaxed) == 0 {
         let _ = list_own(process);
     }
+    add_notice(process.arena);
     let own = FIRST.load(Ordering::Relaxed);
     let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));
     // SAFETY: the value of DT_DEBUG in the template's dynamic section, which ld.so has written.
@@ -149,6 +151,18 @@ fn entry(address: usize) -> Option<&'static LinkMap> {
     unsafe { entry.as_ref() }
 }
 
+/// What lists of mappings, core files and debuggers show once libc is there, so that whoever looks at a fault knows that
+/// it was brought in by somebody else than the kernel.
+const NOTICE: &core::ffi::CStr = c"__notice_libc_bogomapped_by_slul.so";
+
+/// Shows it. Without memory for it nothing is shown.
+fn add_notice(arena: &'static Arena) {
+    if let Some(page) = sys::named_page(NOTICE) {
+        let bias = page.as_ptr().expose_provenance();
+        let _ = append(arena, bias, NOTICE.as_ptr().expose_provenance(), 0);
+    }
+}
+
 /// Adds an object at the end of the list, between [`begin_change`] and [`end_change`]; answers the entry's address.
 pub(crate) fn add(
     arena: &'static Arena,
@@ -160,14 +174,14 @@ pub(crate) fn add(
     let name = arena.concat(&[path, b"\0"])?;
     let bias = module.image.bias();
     let dynamic = module.plan.dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
+    append(arena, to_usize(bias.0), name.as_ptr().expose_provenance(), to_usize(dynamic.0))
+}
+
+/// Adds an entry at the end of the list; answers its address.
+fn append(arena: &'static Arena, bias: usize, name: usize, dynamic: usize) -> Result<usize, OutOfMemory> {
     let last = LAST.load(Ordering::Relaxed);
-    let map: &'static LinkMap = arena.put(LinkMap {
-        bias: to_usize(bias.0),
-        name: name.as_ptr().expose_provenance(),
-        dynamic: to_usize(dynamic.0),
-        next: AtomicUsize::new(0),
-        previous: AtomicUsize::new(last),
-    })?;
+    let map: &'static LinkMap =
+        arena.put(LinkMap { bias, name, dynamic, next: AtomicUsize::new(0), previous: AtomicUsize::new(last) })?;
     let address = ptr::from_ref(map).expose_provenance();
     entry(last).map_or(&FIRST, |last| &last.next).store(address, Ordering::Release);
     LAST.store(address, Ordering::Relaxed);

@@ -33,7 +33,7 @@ use super::dlfcn::PhdrInfo;
 use super::process::{Process, new_arena};
 use super::refusal::{Refusal, said};
 use super::sync::{self, Lock};
-use super::{debugger, natives, start, thread};
+use super::{debugger, natives, start, thread, unwind};
 
 /// What is known at run time.
 pub(crate) struct Runtime {
@@ -96,6 +96,18 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Problem<'static>> 
 pub(crate) fn with_list_held(then: impl FnOnce()) {
     let _held = runtime().map(|runtime| runtime.list.hold());
     then();
+}
+
+/// Shows each opened library that was not shown before. It stays mapped from then on.
+pub(crate) fn with_untold(mut tell: impl FnMut(&Module<'static, MappedImage>)) {
+    let Some(runtime) = runtime() else { return };
+    let _ = runtime.with(|state| {
+        for index in 0..state.libraries.namespace().bound() {
+            if state.libraries.keep_untold(index) {
+                tell(state.libraries.namespace().module(index));
+            }
+        }
+    });
 }
 
 /// Runs the finalisers of what was opened and not closed, the last initialised first.
@@ -246,6 +258,7 @@ impl Runtime {
     /// Runs what has to run of what came. An error comes before anything has.
     fn begin(&self, arena: &'static Arena, opening: &Opening<'static>, asked: &[Question]) -> Result<(), Refusal> {
         natives::bind(self, arena, opening)?;
+        unwind::register(self.process, arena, true);
         // SAFETY: made writable by `welcome`; nobody can close what is being opened.
         unsafe { code::ask_all(asked) };
         let calls = self.with(|state| {

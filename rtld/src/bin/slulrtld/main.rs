@@ -38,6 +38,7 @@ mod sync;
 mod template;
 mod thread;
 mod trace;
+mod unwind;
 
 use core::fmt;
 use core::panic::PanicInfo;

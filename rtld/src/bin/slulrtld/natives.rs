@@ -18,9 +18,10 @@ use rtld::seam::Image;
 use rtld::sys::Linux;
 
 use super::dlfcn::{Callback, PhdrInfo};
-use super::libraries::Runtime;
+use super::libraries::{Runtime, release};
+use super::process::new_arena;
 use super::refusal::{Refusal, said};
-use super::{bogomap, libc};
+use super::{bogomap, libc, unwind};
 
 const RTLD_NOW: i32 = 2;
 const RTLD_NOLOAD: i32 = 4;
@@ -43,7 +44,18 @@ pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result
         return Err(Refusal::Libc);
     }
     runtime.with(|state| state.add_native(handle))??;
+    // What came may have brought an unwinder.
+    told_of_tables(runtime);
     Ok(handle)
+}
+
+/// Tells an unwinder of tables, as far as there is memory for it.
+fn told_of_tables(runtime: &Runtime) {
+    if let Ok(arena) = new_arena() {
+        unwind::register(runtime.process, arena, true);
+        // SAFETY: nothing that was put into it is used any more.
+        unsafe { release(arena) };
+    }
 }
 
 /// dlsym(3) of a native library's handle.

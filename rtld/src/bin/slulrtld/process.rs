@@ -293,7 +293,7 @@ impl Process {
             let spent = clock(self.trace).saturating_sub(self.began);
             self.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
         }
-        if program.note.is_some_and(|note| note.flags & rt0::FLAG_CALL_ENTRY != 0) {
+        if self.calls_entry() {
             super::exports::slul_exit(self.call_entry());
         }
         // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
@@ -326,6 +326,20 @@ impl Process {
             functions.try_for_each(|function| calls.push((begun, function)))?;
         }
         Ok(calls)
+    }
+
+    /// Lets backtraces end in a notice, where the frames of the loader below the program's are still there.
+    pub(crate) fn leave_notice(&self) {
+        if self.gap.is_some() && self.calls_entry() {
+            // SAFETY: the program runs within `run`, which never returns.
+            unsafe { start::leave_notice(self.program_block) };
+        }
+    }
+
+    /// Whether the entry is called, and not entered as by the kernel.
+    fn calls_entry(&self) -> bool {
+        let note = self.sealed.namespace.module(0).note;
+        note.is_some_and(|note| note.flags & rt0::FLAG_CALL_ENTRY != 0)
     }
 
     /// argc, argv and envp of the program's block.

@@ -12,7 +12,7 @@
 
 const char *zlibVersion(void);
 
-static __thread volatile int number = SUCCESS;
+static volatile int number = SUCCESS;
 
 PROGRAM
 {

@@ -152,6 +152,26 @@ pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !
     naked_asm!("mov rsp, rdi", "xor ebp, ebp", "call rsi", "ud2")
 }
 
+/// Nothing returns here. Once libc is there, backtraces of a program that the loader calls end in this name, so that
+/// whoever looks at a fault knows who has brought libc in.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __notice__libc_bogomapped_by_slul() -> ! {
+    naked_asm!("nop", "ud2")
+}
+
+/// Makes that the end of backtraces.
+///
+/// # Safety
+/// [`switch_stack`] went to the stack at `sp`, and what it went on in has not returned.
+pub(crate) unsafe fn leave_notice(sp: u64) {
+    // After the first instruction, as if that were the call.
+    let notice = __notice__libc_bogomapped_by_slul as *const () as usize;
+    let place: *mut usize = core::ptr::with_exposed_provenance_mut(rtld::addr::to_usize(sp.wrapping_sub(8)));
+    // SAFETY: the return address that `switch_stack` has pushed, to which nothing returns.
+    unsafe { place.write(notice.wrapping_add(1)) };
+}
+
 /// Calls `function` with `argument` on another stack, and comes back to this one.
 ///
 /// # Safety
