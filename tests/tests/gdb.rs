@@ -18,12 +18,13 @@ use tests::stage::{self, Stage};
 const FIXTURE: &str = "open/backtrace.c";
 
 /// What gdb is told before the start. The file of the fixture names the functions.
-const PRELUDE: [&str; 10] = [
+const PRELUDE: [&str; 11] = [
     "set confirm off",
     "set pagination off",
     "set width 0",
     "set debuginfod enabled off",
     "set breakpoint pending on",
+    "set backtrace past-entry on",
     "break in_start",
     "break in_plugin",
     "tbreak crc32",
@@ -134,9 +135,13 @@ fn gdb(program: &Path, stops: usize) -> Result<String> {
 
 /// Checks what was answered at a stop.
 fn look(answers: &str, expected: &Expected) -> Result<()> {
-    let frames = answers.lines().filter(|line| line.starts_with('#'));
-    let functions: Vec<&str> = frames.filter_map(function).take(expected.functions.len()).collect();
+    let frames = || answers.lines().filter(|line| line.starts_with('#'));
+    let functions: Vec<&str> = frames().filter_map(function).take(expected.functions.len()).collect();
     ensure!(functions == expected.functions, "the backtrace has {functions:?}, not {:?}", expected.functions);
+    // Who has called the program, and, once libc is there, who has brought it in.
+    let last = frames().filter_map(function).last();
+    let told = last == Some("__notice__libc_bogomapped_by_slul");
+    ensure!(told == expected.opened.contains(&LIBC), "the backtrace ends in {last:?}");
 
     let listed: Vec<(u64, u64, &str)> = answers.lines().filter_map(library).collect();
     let known = [PLUGIN, LIBZ, LIBC];

@@ -93,6 +93,8 @@ pub(crate) const SONAME: &[u8] = b"slulrtld-x86_64.so.1";
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
         "xor ebp, ebp",
         "mov rdi, rsp",
         "lea rsi, [rip + _start]",
@@ -110,6 +112,7 @@ unsafe extern "C" fn _start() -> ! {
         "mov rdi, rsp",
         "call {main}",
         "ud2",
+        ".cfi_endproc",
         plain = sym super::super::plain::slul_plain_start,
         call = sym slul_plain_call,
         relocate = sym super::super::bootstrap::slul_relocate_self,
@@ -122,6 +125,8 @@ unsafe extern "C" fn _start() -> ! {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_plain_call() -> ! {
     naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
         "mov rcx, rdx",
         "mov rdi, [rsp]",
         "lea rsi, [rsp + 8]",
@@ -131,6 +136,7 @@ unsafe extern "C" fn slul_plain_call() -> ! {
         "mov eax, 231", // exit_group
         "syscall",
         "ud2",
+        ".cfi_endproc",
     )
 }
 
@@ -149,7 +155,16 @@ pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: extern 
 /// `sp` is a multiple of 16, with unused stack below it.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !) -> ! {
-    naked_asm!("mov rsp, rdi", "xor ebp, ebp", "call rsi", "ud2")
+    naked_asm!(
+        ".cfi_startproc",
+        // Nothing is behind it on this stack: backtraces end here.
+        ".cfi_undefined rip",
+        "mov rsp, rdi",
+        "xor ebp, ebp",
+        "call rsi",
+        "ud2",
+        ".cfi_endproc",
+    )
 }
 
 /// Nothing returns here. Once libc is there, backtraces of a program that the loader calls end in this name, so that
@@ -157,7 +172,8 @@ pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __notice__libc_bogomapped_by_slul() -> ! {
-    naked_asm!("nop", "ud2")
+    // Nobody has called it: backtraces end here.
+    naked_asm!(".cfi_startproc", ".cfi_undefined rip", "nop", "ud2", ".cfi_endproc")
 }
 
 /// Makes that the end of backtraces.
