@@ -281,10 +281,11 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
 
     /// Whether a module was opened, has unwind tables, and nobody was told of them yet. It stays for good if so.
     pub fn keep_untold(&mut self, index: usize) -> bool {
-        let has_tables = self.namespace.get(index).is_some_and(|module| find(module).is_some());
-        let Some(opened) = self.opened_mut(index).filter(|opened| has_tables && !opened.told) else {
-            return false;
-        };
+        let module = self.namespace.get(index);
+        let untold = module.is_some_and(|module| {
+            module.opened.as_ref().is_some_and(|opened| !opened.told) && find(module).is_some()
+        });
+        let Some(opened) = self.opened_mut(index).filter(|_| untold) else { return false };
         opened.told = true;
         opened.pinned = true;
         true

@@ -4,6 +4,16 @@
 //! file (`#if defined IN_libone`), and `//#` directives that say how it is built and what it must say and do
 //! ([`recipe`] lists them). `tests/fixtures.rs` makes one test of each fixture, variant, loader and user.
 //!
+//! | target | what it tests |
+//! |---|---|
+//! | `fixtures` | whole programs: what works and what is refused, under both loaders, as root and as an ordinary user |
+//! | `loaders` | the same objects under slulrtld, glibc's `ld.so` and musl's, from several toolchains |
+//! | `hostile` | whole processes in hostile surroundings: failing system calls, limits, files that change |
+//! | `mutants` | broken files: real mapper against memory, and for real |
+//! | `in_memory` | the loader's library over files in memory |
+//! | `gdb` | what a debugger sees |
+//! | `tidy` | rules that the sources keep |
+//!
 //! | module | what it does |
 //! |---|---|
 //! | [`directive`] | text of a fixture -> directives; unknown variants are errors |

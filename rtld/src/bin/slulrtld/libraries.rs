@@ -112,7 +112,8 @@ pub(crate) fn with_untold(mut tell: impl FnMut(&Module<'static, MappedImage>)) {
 
 /// Runs the finalisers of what was opened and not closed, the last initialised first.
 pub(crate) fn finalise() {
-    let (Some(runtime), Ok(arena)) = (runtime(), new_arena()) else { return };
+    let Some(runtime) = runtime() else { return };
+    let Ok(arena) = new_arena() else { return };
     let next = || {
         runtime.with(|state| {
             let index = state.libraries.pop_initialised()?;
