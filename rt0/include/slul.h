@@ -27,7 +27,9 @@ extern "C" {
         unsigned flags, min_loader, zero;                                                         \
     } slul_abi_note = {5, 16, 1, "SLUL", 1, 0, (flags_), 1, 0};
 
-/* Brings the system's libc into the process. 0, or a negative errno. */
+/* Brings the system's libc into the process. 0, or a negative errno, and then nothing has changed. Values of the calling
+ * thread's thread-local variables are kept, their addresses are not: libc decides on them. (A program that names native
+ * libraries, and has such variables, gets libc before its entry.) */
 int slul_load_libc(void);
 
 /* SLUL_LIBC_*. Never loads anything. */
@@ -50,8 +52,8 @@ unsigned long slul_getauxval(unsigned long type);
 #define SLUL_RTLD_DEFAULT  ((void *)0)
 #define SLUL_RTLD_NEXT     ((void *)-1)
 
-/* Opens a library without libc, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is.
- * NULL or "" is the program. The handle points to the library's `struct link_map`, whose first word is the load bias.
+/* Opens a library, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is. What is not
+ * found there, or needs libc, is opened by libc's own dlopen, which brings libc in. NULL or "" is the program. The handle points to the library's `struct link_map`, whose first word is the load bias.
  * NULL if it fails. Takes up to 32 KiB of the caller's stack. From several threads, one open or close happens at a time; initialisers and finalisers may open and
  * close, too. Callbacks of dl_iterate_phdr may not. */
 void *slul_dlopen(const char *name, int flags);
