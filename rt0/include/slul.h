@@ -53,9 +53,11 @@ unsigned long slul_getauxval(unsigned long type);
 #define SLUL_RTLD_NEXT     ((void *)-1)
 
 /* Opens a library, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is. What is not
- * found there, or needs libc, is opened by libc's own dlopen, which brings libc in. NULL or "" is the program. The handle points to the library's `struct link_map`, whose first word is the load bias.
- * NULL if it fails. Takes up to 32 KiB of the caller's stack. From several threads, one open or close happens at a time; initialisers and finalisers may open and
- * close, too. Callbacks of dl_iterate_phdr may not. */
+ * found there, or needs libc, is opened by libc's own dlopen, which brings libc in. NULL or "" is the program.
+ *
+ * The handle points to the library's `struct link_map`, whose first word is the load bias. NULL if it fails. Takes up to
+ * 32 KiB of the caller's stack. From several threads, one open or close happens at a time; initialisers and finalisers
+ * may open and close, too. Callbacks of dl_iterate_phdr may not. */
 void *slul_dlopen(const char *name, int flags);
 
 /* The address of a symbol, as dlsym(3) (the caller is whose return address it is: not by a tail call): in the library and then in what it needs; in the scope of the caller; or behind
