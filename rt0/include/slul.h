@@ -60,14 +60,18 @@ unsigned long slul_getauxval(unsigned long type);
  * may open and close, too. Callbacks of dl_iterate_phdr may not. */
 void *slul_dlopen(const char *name, int flags);
 
-/* The address of a symbol, as dlsym(3) (the caller is whose return address it is: not by a tail call): in the library and then in what it needs; in the scope of the caller; or behind
- * the caller in it. NULL if nobody has it, or if NULL is its value: slul_dlerror() tells. */
+/* The address of a symbol, as dlsym(3): in the library and then in what it needs; in the scope of the caller; or behind
+ * the caller in it. The caller is whose return address it is, so not by a tail call. The program's handle and
+ * SLUL_RTLD_DEFAULT go on into libc's world. NULL if nobody has it, or if NULL is its value: slul_dlerror() tells. */
 void *slul_dlsym(void *handle, const char *name);
 
 /* Closes a library, as dlclose(3): 0, or -1 if the handle is none. When nothing has it open, needs it, or is bound to it
- * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if it
- * has thread-local storage, defines a unique symbol (STB_GNU_UNIQUE) that was bound to or looked up, was linked with -z nodelete, or the program is
- * bound to it, by slul_dlsym(SLUL_RTLD_DEFAULT, ...) for instance. Libraries of the start always stay. */
+ * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if
+ * - it has thread-local storage, or was linked with -z nodelete,
+ * - it defines a unique symbol (STB_GNU_UNIQUE) that was bound to or looked up,
+ * - it refers to native symbols, or libc's unwinder was told of its unwind tables,
+ * - the program is bound to it, by slul_dlsym(SLUL_RTLD_DEFAULT, ...) for instance.
+ * Libraries of the start always stay. */
 int slul_dlclose(void *handle);
 
 /* What went wrong last in the calling thread, once; NULL if nothing did since. */
