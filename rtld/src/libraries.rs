@@ -235,7 +235,8 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             }
             let offset = self.tls.place(segment).of(module.path)?;
             trace_tls(self.circumstances.trace, module.path, segment, offset);
-            module.tls = Some(TlsPlace { offset, id });
+            let late = u32::try_from(self.tls_modules).ok();
+            module.tls = Some(TlsPlace { offset, id, late });
             self.tls_modules = self.tls_modules.saturating_add(1);
         }
         if let Some(opened) = module.opened.as_mut() {

@@ -200,7 +200,7 @@ pub fn load<'a, S: AddressSpace>(
         let module = namespace.module_mut(index);
         if let Some(tls) = &module.plan.tls {
             let offset = layout.place(tls).of(module.path)?;
-            module.tls = Some(TlsPlace { offset, id: from_usize(index).saturating_add(1) });
+            module.tls = Some(TlsPlace { offset, id: from_usize(index).saturating_add(1), late: None });
             trace_tls(trace, module.path, tls, offset);
         }
     }

@@ -33,6 +33,8 @@ pub struct TlsPlace {
     pub offset: u64,
     /// What `__tls_get_addr` knows the module by. 0 is nobody's.
     pub id: u64,
+    /// Which of those it is that were opened at run time.
+    pub late: Option<u32>,
 }
 
 /// One object.

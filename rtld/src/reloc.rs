@@ -17,7 +17,7 @@ use crate::namespace::{Definition, Module, Namespace, TlsPlace};
 use crate::native::needs::{NativeNeeds, Slot};
 use crate::report::{Category, Trace};
 use crate::seam::ImageMut;
-pub use crate::stubs::{LoaderCode, StubLayout, Stubs};
+pub use crate::stubs::{Described, LoaderCode, StubLayout, Stubs};
 use crate::symbol::{Name, is_exported};
 use crate::version::{VersionRef, defines, for_each_needed, needed_version};
 
@@ -49,6 +49,8 @@ pub struct Relocator<'r, 'a, I> {
     objects: Objects<'r>,
     trace: Trace,
     copies: List<'a, CopyLater>,
+    /// Whether the last thread-local symbol's value was a [`Described`]'s address.
+    is_described: bool,
     /// What references told in passing.
     pub seen: Seen,
     /// Words that wait for a resolver's answer.
@@ -94,7 +96,18 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         trace: Trace,
     ) -> Self {
         let (copies, indirect) = (List::new(arena), List::new(arena));
-        Self { namespace, natives, code, arena, objects, trace, copies, seen: Seen::default(), indirect }
+        Self {
+            namespace,
+            natives,
+            code,
+            arena,
+            objects,
+            trace,
+            copies,
+            is_described: false,
+            seen: Seen::default(),
+            indirect,
+        }
     }
 
     /// Relocates all of them.
@@ -206,9 +219,11 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                 0
             }
             RelocKind::TlsDescriptor => {
-                self.write(index, rela, self.code.tls_descriptor.0).of(path)?;
                 let argument = Rela { r_offset: rela.r_offset.wrapping_add(8), ..*rela };
+                self.is_described = false;
                 let value = self.symbolic(index, path, rela, kind)?;
+                let function = if self.is_described { self.code.tls_described } else { self.code.tls_descriptor };
+                self.write(index, rela, function.0).of(path)?;
                 return self.write(index, &argument, value).of(path);
             }
             _ => self.symbolic(index, path, rela, kind)?,
@@ -357,9 +372,17 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         Ok(found)
     }
 
+    /// The argument of a descriptor that gives a thread's block its initial values first.
+    fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Problem<'a>> {
+        self.is_described = true;
+        let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
+        let described = self.arena.put(Described { ready, offset: value.wrapping_sub(place.offset) })?;
+        Ok(RuntimeAddr::of(described).0)
+    }
+
     /// The value for a thread-local symbol of `module`, whose `st_value` is `value`; `None` if `kind` is another's.
     fn thread_local(
-        &self,
+        &mut self,
         kind: RelocKind,
         module: usize,
         value: u64,
@@ -372,11 +395,13 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         match kind {
             RelocKind::TpOffset | RelocKind::TlsDescriptor => {
                 // Running threads can not be given initial values but when they ask for the address.
-                if module.opened.is_some() && module.plan.tls.is_some_and(|tls| tls.file_size != 0) {
-                    return Some(Err(Problem::Unsupported(match kind {
-                        RelocKind::TpOffset => INITIAL_EXEC,
-                        _ => DESCRIPTOR,
-                    })));
+                let waits = module.opened.is_some() && module.plan.tls.is_some_and(|tls| tls.file_size != 0);
+                match kind {
+                    RelocKind::TpOffset if waits => return Some(Err(Problem::Unsupported(INITIAL_EXEC))),
+                    RelocKind::TlsDescriptor if waits => {
+                        return Some(place.and_then(|place| self.described(place, value)));
+                    }
+                    _ => {}
                 }
                 Some(place.map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
             }
@@ -388,9 +413,6 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
 }
 
 const INITIAL_EXEC: &str = "initial-exec thread-local storage with initial values, opened at run time,";
-const DESCRIPTOR: &str =
-    "a TLS descriptor (-mtls-dialect=gnu2) of storage with initial values, opened at run time,";
-
 /// What stands for the module of a native thread-local symbol: its offset there is from the thread pointer.
 pub const AT_THREAD_POINTER: u64 = u64::MAX;
 

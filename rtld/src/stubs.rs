@@ -64,4 +64,16 @@ pub struct LoaderCode {
     pub stubs: Stubs,
     /// Function of a descriptor whose argument is an offset from the thread pointer.
     pub tls_descriptor: RuntimeAddr,
+    /// Function of a descriptor whose argument is the address of a [`Described`].
+    pub tls_described: RuntimeAddr,
+}
+
+/// Argument of a TLS descriptor of storage that a thread may not have given its initial values yet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The bit that says whether it has, in the loader's own state of the thread.
+    pub ready: u64,
+    /// The variable's offset from the thread pointer.
+    pub offset: u64,
 }

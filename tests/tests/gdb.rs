@@ -139,7 +139,7 @@ fn look(answers: &str, expected: &Expected) -> Result<()> {
     let functions: Vec<&str> = frames().filter_map(function).take(expected.functions.len()).collect();
     ensure!(functions == expected.functions, "the backtrace has {functions:?}, not {:?}", expected.functions);
     // Who has called the program, and, once libc is there, who has brought it in.
-    let last = frames().filter_map(function).last();
+    let last = frames().filter_map(function).next_back();
     let told = last == Some("__notice__libc_bogomapped_by_slul");
     ensure!(told == expected.opened.contains(&LIBC), "the backtrace ends in {last:?}");
 

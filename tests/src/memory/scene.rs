@@ -22,7 +22,8 @@ pub const PROGRAM: &str = "/opt/app/bin/program";
 pub const LOADER: &str = "/lib/slulrtld-x86_64.so.1";
 
 /// The stubs that native functions get.
-pub const CODE: LoaderCode = LoaderCode { stubs: STUBS, tls_descriptor: RuntimeAddr(0x5800_0000) };
+pub const CODE: LoaderCode =
+    LoaderCode { stubs: STUBS, tls_descriptor: RuntimeAddr(0x5800_0000), tls_described: RuntimeAddr(0x5800_1000) };
 
 /// Its first-call stubs.
 pub const STUBS: Stubs = Stubs {

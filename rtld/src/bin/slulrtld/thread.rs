@@ -20,7 +20,7 @@ use rtld::libraries::TLS_MODULES;
 use rtld::mapped::MappedImage;
 use rtld::namespace::{Module, TlsPlace};
 use rtld::plan::TlsSegment;
-use rtld::reloc::AT_THREAD_POINTER;
+use rtld::reloc::{AT_THREAD_POINTER, Described};
 use rtld::report::Line;
 use rtld::seam::Image;
 use rtld::tls::TlsLayout;
@@ -44,7 +44,7 @@ struct State {
 }
 
 /// Distance of [`State`] below the thread pointer in bytes; 0 if there is none.
-static STATE_OFFSET: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static STATE_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 /// By id, distances of blocks below the thread pointer; 0 is none.
 static OFFSETS: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
@@ -86,7 +86,7 @@ pub(crate) fn set_up(
     OFFSETS.store(table.as_mut_ptr().cast(), Ordering::Relaxed);
     FIRST_LATE.store(first, Ordering::Relaxed);
     COUNT.store(count, Ordering::Release);
-    for TlsPlace { offset, id } in blocks {
+    for TlsPlace { offset, id, .. } in blocks {
         if let Some(entry) = offset_of(to_usize(id)) {
             entry.store(offset, Ordering::Relaxed);
         }
@@ -146,6 +146,15 @@ pub(crate) fn block(id: usize) -> Option<usize> {
         make_ready(late, block);
     }
     Some(block)
+}
+
+/// The same for the block that a descriptor's argument is about, at that address.
+pub(crate) fn make_described_ready(described: u64) {
+    let described: *const Described = ptr::with_exposed_provenance(to_usize(described));
+    // SAFETY: relocation has made it, in an arena that stays, as modules with thread-local storage do.
+    let late = unsafe { &*described }.ready.trailing_zeros();
+    let first = FIRST_LATE.load(Ordering::Relaxed);
+    let _ = block(first.saturating_add(to_usize(late.into())));
 }
 
 /// Gives the block its initial values, if the thread has not done so before.

@@ -260,7 +260,12 @@ unsafe extern "C" {
 
 /// Code that relocated words may refer to.
 pub(crate) fn code() -> LoaderCode {
-    LoaderCode { stubs: stubs(), tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()) }
+    let of = |code: *const ()| RuntimeAddr::of(code);
+    LoaderCode {
+        stubs: stubs(),
+        tls_descriptor: of(tls_descriptor as *const ()),
+        tls_described: of(stubs::described()),
+    }
 }
 
 /// Function of a TLS descriptor: answers in rax the offset that is the descriptor's argument. It is called with the

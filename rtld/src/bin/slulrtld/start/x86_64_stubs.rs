@@ -75,6 +75,7 @@ global_asm!(
     ".cfi_restore_state",
     "pop rax",
     ".cfi_adjust_cfa_offset -8",
+    "slul_ask:",
     "push rbp",
     ".cfi_adjust_cfa_offset 8",
     ".cfi_rel_offset rbp, 0",
@@ -112,8 +113,8 @@ global_asm!(
     "3:",
     "fxsave64 [rsp]",
     "4:",
-    "mov edi, dword ptr [r12]",
-    "call {first_call}",
+    "mov rdi, [r12]",
+    "call {asked}",
     "mov [r12], rax",
     "test ebx, ebx",
     "jz 5f",
@@ -142,17 +143,67 @@ global_asm!(
     "jmp r11",
     ".cfi_endproc",
     ".size slul_stub_common, . - slul_stub_common",
+    // Function of a TLS descriptor with a `Described`: the descriptor is in rax, the offset is to be, and nothing else
+    // changes. If the thread's block does not have its initial values yet, that is asked for, and tried again.
+    ".globl slul_described",
+    ".hidden slul_described",
+    ".type slul_described, @function",
+    "slul_described:",
+    "push rcx",
+    "push rdx",
+    "mov rdx, [rax + 8]",
+    "mov rcx, fs:[0]",
+    "sub rcx, [rip + {state}]",
+    "mov rcx, [rcx]",
+    "test rcx, [rdx]",
+    "jz 2f",
+    "mov rax, [rdx + 8]",
+    "pop rdx",
+    "pop rcx",
+    "ret",
+    "2:",
+    "pop rdx",
+    "pop rcx",
+    "push r11",
+    "mov r11, [rax + 8]",
+    "bts r11, 63",
+    "jmp slul_ask",
+    ".globl slul_described_again",
+    ".hidden slul_described_again",
+    "slul_described_again:",
+    "pop r11",
+    "jmp slul_described",
+    ".size slul_described, . - slul_described",
     ".popsection",
     groups = const STUBS.groups,
     per_group = const STUBS.per_group,
     mask = const STATE_MASK,
     targets = sym TARGETS,
     size = sym STATE_SIZE,
-    first_call = sym crate::binding::first_call,
+    state = sym crate::thread::STATE_OFFSET,
+    asked = sym asked,
 );
 
 unsafe extern "C" {
     safe static slul_stubs: u8;
+    safe static slul_described: u8;
+    safe static slul_described_again: u8;
+}
+
+/// Where to go on: with the function of an import, given its number; or, given the address of a `Described` with the
+/// highest bit set, where that is tried again.
+extern "C" fn asked(what: u64) -> usize {
+    const DESCRIBED: u64 = 1 << 63;
+    if what & DESCRIBED == 0 {
+        return crate::binding::first_call(u32::try_from(what).unwrap_or(u32::MAX));
+    }
+    crate::thread::make_described_ready(what & !DESCRIBED);
+    (&raw const slul_described_again).expose_provenance()
+}
+
+/// Function of a TLS descriptor with a `Described`.
+pub(crate) fn described() -> *const () {
+    (&raw const slul_described).cast()
 }
 
 /// The first-call stubs.
