@@ -1,6 +1,8 @@
 //! What the program and its libraries need of native libraries: files, symbols, and the slots to fill.
 #![forbid(unsafe_code)]
 
+use libc_template::Libc;
+
 use crate::addr::{Vaddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type};
@@ -139,6 +141,21 @@ impl<'a> NativeNeeds<'a> {
     #[must_use]
     pub fn any(&self) -> bool {
         self.inherited || !self.libraries.is_empty()
+    }
+
+    /// Whether a library may be missing: some reference may mean it, and all that may are weak. A reference that names no
+    /// version may mean any library.
+    #[must_use]
+    pub fn is_optional(&self, library: &[u8]) -> bool {
+        let meant = |version: Option<VersionRef<'_>>| version.is_none_or(|version| version.file == library);
+        let mut weak = false;
+        for import in self.imports.iter().filter(|import| meant(import.version)) {
+            if import.strong {
+                return false;
+            }
+            weak = true;
+        }
+        weak && Libc::named_by(library).is_none() && !self.copies.iter().any(|copy| meant(copy.version))
     }
 
     /// Adds a DT_NEEDED name.
@@ -332,6 +349,21 @@ mod tests {
             assert_eq!(needs.slot(slot, kind, &sym(bind, st_type), 1).unwrap(), expected.is_none());
             assert_eq!(needs.eager.map(|(_, why)| why), expected);
         }
+    }
+
+    #[test]
+    fn a_library_that_only_weak_references_mean_may_be_missing() {
+        let arena = arena();
+        let mut needs = NativeNeeds::new(&arena);
+        let of = |file| Some(VersionRef { file, version: b"V" });
+        assert!(!needs.is_optional(b"liba.so"), "nothing refers to it: it is needed for its own sake");
+        needs.import(b"weak", of(b"liba.so"), &sym(2, 2), 0).unwrap();
+        needs.import(b"strong", of(b"libb.so"), &sym(1, 2), 0).unwrap();
+        assert!(
+            needs.is_optional(b"liba.so") && !needs.is_optional(b"libb.so") && !needs.is_optional(b"libc.so.6")
+        );
+        needs.import(b"anywhere", None, &sym(1, 2), 0).unwrap();
+        assert!(!needs.is_optional(b"liba.so"), "the strong one may be in it");
     }
 
     #[test]

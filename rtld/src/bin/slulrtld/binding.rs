@@ -63,6 +63,18 @@ pub(crate) fn missing(process: &Process, import: u32) -> Error<'static> {
     Error { object: referrer.path, problem: Problem::NativeSymbol { symbol, version } }
 }
 
+/// Gives an import an address that ld.so did not find, in the words that do not wait, too. RELRO is unsealed meanwhile.
+pub(crate) fn supply(process: &'static Process, number: u32, address: usize) {
+    entry(&ADDRESSES, number).store(address, Ordering::Release);
+    let natives = &process.sealed.natives;
+    for slot in natives.slots.iter().filter(|slot| slot.import == number && !slot.lazy) {
+        let at = process.sealed.namespace.module(slot.module).image.bias().runtime(slot.vaddr);
+        let word: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(at.0));
+        // SAFETY: a word that relocation has written, unsealed by the caller.
+        unsafe { word.write_unaligned(from_usize(address).wrapping_add(slot.addend.cast_unsigned())) };
+    }
+}
+
 /// Whether ld.so has found the symbol. Of a thread-local one it leaves the offset from the thread pointer, which is
 /// never 0: there the TCB is.
 pub(crate) fn is_defined(process: &Process, number: u32, import: &Import<'_>) -> bool {

@@ -42,7 +42,7 @@ use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
 use super::process::{Process, clock, finalise};
-use super::{binding, debugger, kernel, libc, libraries, start, sync, template, unwind};
+use super::{binding, debugger, kernel, libc, libraries, natives, start, sync, template, unwind};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
@@ -305,6 +305,7 @@ impl Escaped {
             // those who ask; nothing else depends on it.
             let _ = unsafe { sys::guard(gap.guard, gap.guard_size, false) };
         }
+        natives::open_optional(process);
         binding::publish_addresses(process);
         register_finalisers();
         unwind::register(process, process.arena, false);

@@ -9,19 +9,21 @@ use core::ptr;
 
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{Arena, List};
-use rtld::error::{Error, OfObject, Problem};
+use rtld::elf::consts;
+use rtld::error::{Error, Escaped, OfObject, Problem};
 use rtld::libraries::Opening;
 use rtld::load::protect_relro;
 use rtld::native::needs::Import;
 use rtld::plan::Protection;
+use rtld::report::Category;
 use rtld::seam::Image;
 use rtld::sys::Linux;
 
 use super::dlfcn::{Callback, PhdrInfo};
 use super::libraries::{Runtime, release};
-use super::process::new_arena;
+use super::process::{Process, new_arena};
 use super::refusal::{Refusal, said};
-use super::{bogomap, libc, unwind};
+use super::{binding, bogomap, libc, unwind};
 
 const RTLD_NOW: i32 = 2;
 const RTLD_NOLOAD: i32 = 4;
@@ -84,7 +86,7 @@ pub(crate) fn symbol_of_all(
 fn found(address: usize) -> Result<usize, Refusal> {
     match address {
         0 => libc::error().map_or(Ok(0), |text| {
-            super::thread::fail(format_args!("{}", rtld::error::Escaped(text)));
+            super::thread::fail(format_args!("{}", Escaped(text)));
             Err(Refusal::Said)
         }),
         address => Ok(address),
@@ -165,6 +167,41 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
         Ok(())
     })??;
     Ok(())
+}
+
+/// Opens native libraries of the start that may be missing, and gives weak references what they have. Called before the
+/// addresses are published. Without memory for it they count as missing.
+pub(crate) fn open_optional(process: &'static Process) {
+    const RTLD_GLOBAL: i32 = 0x100;
+    let natives = &process.sealed.natives;
+    let arena = process.arena;
+    let mut handles = List::new(arena);
+    for name in natives.libraries.iter().filter(|name| natives.is_optional(name)) {
+        let Ok(name_in_c) = in_c(arena, name) else { return };
+        match libc::open(name_in_c.as_ptr(), RTLD_NOW | RTLD_GLOBAL) {
+            0 => {
+                let why = Escaped(libc::error().unwrap_or_default());
+                process.trace.line(Category::Libc, format_args!("{} is left out: {why}", Escaped(name)));
+            }
+            handle if handles.push(handle).is_err() => return,
+            _ => {}
+        }
+    }
+    if handles.is_empty() {
+        return;
+    }
+    let unsealed = binding::protect_slots(process, false, Protection::READ_WRITE);
+    for (number, import) in (0u32..).zip(natives.imports.iter()) {
+        if unsealed.is_ok()
+            && !import.strong
+            && import.st_type != consts::STT_TLS
+            && !binding::is_defined(process, number, import)
+            && let Ok(address @ 1..) = look_up(arena, &handles, import)
+        {
+            binding::supply(process, number, address);
+        }
+    }
+    binding::seal_again(process, false);
 }
 
 /// What memory is asked for in the name of.

@@ -10,7 +10,7 @@ use rtld::error::Problem;
 use rtld::load::Mapped;
 use rtld::mapped::MappedImage;
 use rtld::native::describe::{Place, describe};
-use rtld::native::needs::NativeCopy;
+use rtld::native::needs::{Import, NativeCopy};
 use rtld::native::template::{Binding, CopyOf, Export, Parts, Template, TlsSnapshot};
 use rtld::report::Category;
 use rtld::seam::Image;
@@ -105,14 +105,23 @@ pub(crate) fn write(
     let names = ld_so.image.bytes(strings.vaddr, strings.size).unwrap_or_default();
     let merged = names.windows(MERGED_GLIBC_VERSION.len()).any(|name| name == MERGED_GLIBC_VERSION);
     let split = libc == Libc::Gnu && !merged;
+    // What may be missing is opened afterwards; ld.so wants to hear of no version of a file that it is not to load.
+    let optional = |name: &[u8]| natives.is_optional(name);
+    let mut libraries = List::new(arena);
+    natives.libraries.iter().filter(|name| !optional(name)).try_for_each(|&name| libraries.push(name))?;
+    let mut imports = List::new(arena);
+    for import in natives.imports.iter() {
+        let version = import.version.filter(|version| !optional(version.file));
+        imports.push(Import { version, ..*import })?;
+    }
     let parts = Parts {
         bias: namespace.module(0).image.bias(),
         phdrs: &phdrs,
         interpreter: libc.interpreter(),
-        libraries: &natives.libraries,
+        libraries: &libraries,
         extra_libraries: if split { &SPLIT_GLIBC_SONAMES } else { &[] },
         search,
-        imports: &natives.imports,
+        imports: &imports,
         bindings: &bindings,
         targets: binding::addresses(),
         loader_targets: RuntimeAddr::of(&raw const start::LOADER_TARGETS),
