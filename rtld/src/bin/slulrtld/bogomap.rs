@@ -29,6 +29,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc_template::{is_masked_variable, is_unsecure_variable};
 use rtld::addr::RuntimeAddr;
+use rtld::arena::List;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
@@ -73,6 +74,11 @@ pub(crate) fn is_bound() -> bool {
 ///
 /// A native constructor that waits for another thread, while that one is in here, waits for ever.
 pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
+    ensure_libc_for(process, &[])
+}
+
+/// The same; if nothing else tells which libc, native libraries of these names do.
+pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Result<(), Error<'static>> {
     if STATE.load(Ordering::Acquire) == PRESENT {
         return Ok(());
     }
@@ -81,7 +87,7 @@ pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static
         let program = process.sealed.namespace.module(0).path;
         let signals = sync::set_signal_mask(u64::MAX).ok_or(Problem::SignalMask).of(program)?;
         match STATE.compare_exchange(ABSENT, thread, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return bring_in(process, signals),
+            Ok(_) => return bring_in(process, wanted, signals),
             Err(owner) => {
                 sync::set_signal_mask(signals).ok_or(Problem::SignalMask).of(program)?;
                 if owner == PRESENT || owner == thread {
@@ -94,8 +100,8 @@ pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static
 }
 
 /// With the state ours and signals blocked; `signals` is the mask to go back to.
-fn bring_in(process: &'static Process, signals: u64) -> Result<(), Error<'static>> {
-    let result = prepare(process).and_then(|prepared| prepared.enter(signals)).map(Escaped::publish);
+fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<(), Error<'static>> {
+    let result = prepare(process, wanted).and_then(|prepared| prepared.enter(signals)).map(Escaped::publish);
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // Otherwise the hook has done it.
@@ -106,18 +112,19 @@ fn bring_in(process: &'static Process, signals: u64) -> Result<(), Error<'static
 }
 
 /// [`Prepared::new`], on the gap's stack where there is one: the caller may be on a small one.
-fn prepare(process: &'static Process) -> Result<Prepared, Error<'static>> {
-    struct Job {
+fn prepare(process: &'static Process, wanted: &[&[u8]]) -> Result<Prepared, Error<'static>> {
+    struct Job<'w> {
         process: &'static Process,
+        wanted: &'w [&'w [u8]],
         result: Option<Result<Prepared, Error<'static>>>,
     }
     extern "C" fn run(job: usize) {
-        let job: *mut Job = ptr::with_exposed_provenance_mut(job);
+        let job: *mut Job<'_> = ptr::with_exposed_provenance_mut(job);
         // SAFETY: the job below, which its owner does not touch meanwhile.
         let job = unsafe { &mut *job };
-        job.result = Some(Prepared::new(job.process));
+        job.result = Some(Prepared::new(job.process, job.wanted));
     }
-    let mut job = Job { process, result: None };
+    let mut job = Job { process, wanted, result: None };
     let address = (&raw mut job).expose_provenance();
     match process.gap {
         // SAFETY: the gap is used by nobody until ld.so is entered, and only one thread is here.
@@ -157,7 +164,7 @@ struct Prepared {
 
 impl Prepared {
     /// Chooses a libc, maps its ld.so, writes the template.
-    fn new(process: &'static Process) -> Result<Self, Error<'static>> {
+    fn new(process: &'static Process, wanted: &[&[u8]]) -> Result<Self, Error<'static>> {
         let began = clock(process.trace);
         let program = process.sealed.namespace.module(0);
         if process.settings.never_bogomap {
@@ -172,7 +179,12 @@ impl Prepared {
         };
         let natives = &process.sealed.natives;
         let (page, trace) = (process.page, process.trace);
-        let libc = choose(&Linux, process.arena, &natives.libraries, &places, page, trace)?;
+        let mut libraries = List::new(process.arena);
+        libraries.extend(&natives.libraries).of(program.path)?;
+        for name in wanted {
+            libraries.push(process.arena.copy(name).of(program.path)?).of(program.path)?;
+        }
+        let libc = choose(&Linux, process.arena, &libraries, &places, page, trace)?;
         let (libc, (file, info)) = libc.ok_or(Problem::NoLibc).of(program.path)?;
         let mapped = map_object(&Linux, &file, &info, page).of(libc.interpreter().as_bytes())?;
         let bias = mapped.image.bias();

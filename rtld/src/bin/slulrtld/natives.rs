@@ -29,13 +29,15 @@ const RTLD_NOW: i32 = 2;
 const RTLD_NOLOAD: i32 = 4;
 const RTLD_DEFAULT: usize = 0;
 
-/// dlopen(3) of a native library.
+/// dlopen(3) of a native library. `name` is a string of C's, and not null.
 pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
     if flags & RTLD_NOLOAD != 0 && bogomap::state() == 0 {
         // Nothing native is loaded.
         return Ok(0);
     }
-    bogomap::ensure_libc(runtime.process)?;
+    // SAFETY: a string of C's, as the caller's.
+    let wanted = unsafe { CStr::from_ptr(name) }.to_bytes();
+    bogomap::ensure_libc_for(runtime.process, &[wanted])?;
     let handle = libc::open(name, flags);
     if handle == 0 && flags & RTLD_NOLOAD != 0 {
         // That it is not there is no error; musl has one.
@@ -131,7 +133,7 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
     if !asked && natives.libraries.is_empty() {
         return Ok(());
     }
-    bogomap::ensure_libc(runtime.process)?;
+    bogomap::ensure_libc_for(runtime.process, &natives.libraries)?;
     let mut handles = List::new(arena);
     for name in natives.libraries.iter() {
         let name = in_c(arena, name)?;
