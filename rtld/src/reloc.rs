@@ -221,7 +221,8 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             RelocKind::TlsDescriptor => {
                 let argument = Rela { r_offset: rela.r_offset.wrapping_add(8), ..*rela };
                 self.is_described = false;
-                let value = self.symbolic(index, path, rela, kind)?;
+                // The second word is what is found out; ld.so fills it, if the symbol is native.
+                let value = self.symbolic(index, path, &argument, kind)?;
                 let function = if self.is_described { self.code.tls_described } else { self.code.tls_descriptor };
                 self.write(index, rela, function.0).of(path)?;
                 return self.write(index, &argument, value).of(path);

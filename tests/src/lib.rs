@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `fixtures` | whole programs: what works and what is refused, under both loaders, as root and as an ordinary user |
 //! | `loaders` | the same objects under slulrtld, glibc's `ld.so` and musl's, from several toolchains |
+//! | `worlds` | the same program under slulrtld, lazily and eagerly, and as an ordinary executable with crt0 |
 //! | `hostile` | whole processes in hostile surroundings: failing system calls, limits, files that change |
 //! | `mutants` | broken files: real mapper against memory, and for real |
 //! | `in_memory` | the loader's library over files in memory |

@@ -59,6 +59,27 @@ pub(crate) const LLD: Package =
 pub(crate) const MOLD: Package =
     Package { name: "mold", leaves_out: Some("what is linked by mold"), present: || which("mold").is_some() };
 
+/// The compiler of C++, with its library.
+pub(crate) const GXX: Package = Package {
+    name: "g++",
+    leaves_out: Some("what throws C++ exceptions through libc-free code"),
+    present: || which("g++").is_some(),
+};
+
+/// An allocator that replaces libc's.
+pub(crate) const JEMALLOC: Package = Package {
+    name: "libjemalloc2",
+    leaves_out: Some("an allocator library in DT_NEEDED"),
+    present: || Path::new("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2").exists(),
+};
+
+/// A database that calls back.
+pub(crate) const SQLITE: Package = Package {
+    name: "libsqlite3-dev",
+    leaves_out: Some("callbacks of a database"),
+    present: || Path::new("/usr/include/sqlite3.h").exists(),
+};
+
 fn zlib_present() -> bool {
     let mut ask = Command::new("gcc");
     // gcc answers with the bare name when it does not find the file.

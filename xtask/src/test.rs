@@ -27,6 +27,9 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
             &packages::CLANG,
             &packages::LLD,
             &packages::MOLD,
+            &packages::GXX,
+            &packages::JEMALLOC,
+            &packages::SQLITE,
         ],
         no_install,
     )?;

@@ -108,5 +108,7 @@ fn named<'a, S: AddressSpace>(
             }
         }
     }
-    Ok(None)
+    // A program that needs nothing but libc was linked with one of its own.
+    let musl = libraries.iter().any(|name| Libc::named_by(name) == Some(Libc::Musl));
+    Ok(musl.then_some(Libc::Musl))
 }

@@ -52,7 +52,11 @@ const PRESENT: i32 = -1;
 
 static STATE: AtomicI32 = AtomicI32::new(ABSENT);
 
-/// Whether ld.so has bound everything, and libc can be called by the thread that brings it in.
+/// Whether the hook was called by DT_PREINIT_ARRAY: so it is with glibc, and not with musl.
+static PREINIT: AtomicBool = AtomicBool::new(false);
+
+/// Whether ld.so has bound everything, and libc can be called: by the thread that brings it in, and by those that native
+/// constructors make, and may wait for.
 static BOUND: AtomicBool = AtomicBool::new(false);
 
 /// Answer of `slul_libc_state`.
@@ -72,7 +76,8 @@ pub(crate) fn is_bound() -> bool {
 /// Brings libc in, once. A second thread waits until it is there. A native constructor that calls back into
 /// the program, and from there a native function, finds everything bound already and is not kept.
 ///
-/// A native constructor that waits for another thread, while that one is in here, waits for ever.
+/// A native constructor that waits for a thread of the program's own making, while that one is in here, waits no longer
+/// than until everything is bound.
 pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
     ensure_libc_for(process, &[])
 }
@@ -90,7 +95,7 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
             Ok(_) => return bring_in(process, wanted, signals),
             Err(owner) => {
                 sync::set_signal_mask(signals).ok_or(Problem::SignalMask).of(program)?;
-                if owner == PRESENT || owner == thread {
+                if owner == PRESENT || owner == thread || BOUND.load(Ordering::Acquire) {
                     return Ok(());
                 }
                 sync::wait_while(&STATE, owner);
@@ -177,6 +182,9 @@ impl Prepared {
             origin: process.program_path.map(directory),
             secure: process.secure,
         };
+        if !start::may_set_thread_pointer(process.has_thread_pointer()) {
+            return Err(Problem::ThreadPointer).of(program.path);
+        }
         let natives = &process.sealed.natives;
         let (page, trace) = (process.page, process.trace);
         let mut libraries = List::new(process.arena);
@@ -264,6 +272,7 @@ fn make_libcs(
 
 /// DT_PREINIT_ARRAY of the template: glibc calls it before any constructor.
 pub(crate) extern "C" fn preinit() {
+    PREINIT.store(true, Ordering::Relaxed);
     hook();
 }
 
@@ -294,6 +303,7 @@ pub(crate) extern "C" fn hook() {
     binding::seal_again(process, false);
     register_finalisers();
     BOUND.store(true, Ordering::Release);
+    sync::wake(&STATE, i32::MAX);
     HOOKED.store(clock(process.trace), Ordering::Relaxed);
     if sync::set_signal_mask(entering.signals).is_none() {
         let program = process.sealed.namespace.module(0).path;
@@ -319,7 +329,10 @@ impl Escaped {
         }
         natives::open_optional(process);
         binding::publish_addresses(process);
-        register_finalisers();
+        // musl runs destructors after all that was registered, so only the hook's registration is right there.
+        if PREINIT.load(Ordering::Relaxed) {
+            register_finalisers();
+        }
         unwind::register(process, process.arena, false);
         process.leave_notice();
         libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot()));

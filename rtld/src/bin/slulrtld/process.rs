@@ -198,7 +198,7 @@ impl Process {
             let blocks = namespace.loaded().filter_map(|(_, module)| module.tls);
             thread::set_up(self.arena, namespace.bound(), blocks)?;
         }
-        if self.sealed.seen.canary || self.sealed.tls.size() != 0 {
+        if self.has_thread_pointer() {
             self.set_up_thread()?;
         }
         let process = self.arena.put(self)?;
@@ -326,6 +326,11 @@ impl Process {
             functions.try_for_each(|function| calls.push((begun, function)))?;
         }
         Ok(calls)
+    }
+
+    /// Whether the main thread has a TCB.
+    pub(crate) fn has_thread_pointer(&self) -> bool {
+        self.sealed.seen.canary || self.sealed.tls.size() != 0
     }
 
     /// Lets backtraces end in a notice, where the frames of the loader below the program's are still there.

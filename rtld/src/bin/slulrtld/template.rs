@@ -44,6 +44,10 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
     Ok((!joined.is_empty()).then_some((tag, joined)))
 }
 
+/// Kinds of symbols that native libraries may bind to.
+const EXPORTED: [u8; 5] =
+    [consts::STT_FUNC, consts::STT_OBJECT, consts::STT_NOTYPE, consts::STT_TLS, consts::STT_GNU_IFUNC];
+
 /// What native libraries may bind to: what program and libraries export, but for what libc must have itself.
 fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<'static>> {
     let mut exports = List::new(process.arena);
@@ -57,8 +61,7 @@ fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<
         for index in 1..symbol::count(&module.image, &module.dynamic)? {
             let sym = module.dynamic.symbols.get(&module.image, index)?;
             let kind = rtld::elf::st_type(&sym);
-            let known = matches!(kind, consts::STT_FUNC | consts::STT_OBJECT | consts::STT_NOTYPE);
-            if !known || !symbol::is_exported(&sym) {
+            if !EXPORTED.contains(&kind) || !symbol::is_exported(&sym) {
                 continue;
             }
             let name = module.dynamic.strings.get(&module.image, sym.st_name.into())?;
@@ -68,7 +71,14 @@ fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<
             if copies.iter().any(|copy| copy.name == name) {
                 continue;
             }
-            let (name, at) = (process.arena.copy(name)?, module.address(&sym));
+            let mut at = module.address(&sym);
+            if kind == consts::STT_TLS {
+                // An offset in the template's PT_TLS, which ends at the thread pointer.
+                let (Some(place), Some(live)) = (module.tls, process.thread_local) else { continue };
+                let start = from_usize(live.size).wrapping_sub(place.offset);
+                at = RuntimeAddr(start.wrapping_add(sym.st_value));
+            }
+            let name = process.arena.copy(name)?;
             exports.push(Export { name, st_info: sym.st_info, at, size: sym.st_size, copy: None })?;
         }
     }

@@ -27,8 +27,9 @@ use rtld::tls::TlsLayout;
 
 use super::{REFUSED, say, start, sync};
 
-/// Room in every thread for the thread-local storage of libraries that are opened at run time, in bytes.
-const RESERVE: u64 = 16 << 10;
+/// Room in every thread for the thread-local storage of libraries that are opened at run time, in bytes. libcs count it
+/// with the stack that a thread is asked for: PTHREAD_STACK_MIN, 16 KiB, is to leave enough of that.
+const RESERVE: u64 = 4 << 10;
 
 /// Longest text of `slul_dlerror` in bytes, its NUL included.
 const MESSAGE: usize = 512;

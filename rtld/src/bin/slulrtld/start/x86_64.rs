@@ -253,6 +253,15 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
     unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }
 }
 
+/// Whether the kernel lets the thread pointer be set by a system call, as libcs do: it is set to what it is.
+pub(crate) fn may_set_thread_pointer(is_set: bool) -> bool {
+    const ARCH_SET_FS: usize = 0x1002;
+    // SAFETY: read only where one is set.
+    let tp = if is_set { unsafe { thread_pointer() } } else { 0 };
+    // SAFETY: changes nothing.
+    unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, [ARCH_SET_FS, tp, 0, 0]) == 0 }
+}
+
 unsafe extern "C" {
     safe static __ehdr_start: u8;
     safe static _DYNAMIC: u8;
