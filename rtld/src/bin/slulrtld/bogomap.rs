@@ -28,7 +28,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc_template::{is_masked_variable, is_unsecure_variable};
-use rtld::addr::RuntimeAddr;
+use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::List;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
@@ -43,7 +43,7 @@ use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
 use super::process::{Process, clock, finalise};
-use super::{binding, debugger, kernel, libc, libraries, natives, start, sync, template, unwind};
+use super::{binding, code, debugger, kernel, libc, libraries, natives, start, sync, template, unwind};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
@@ -54,6 +54,9 @@ static STATE: AtomicI32 = AtomicI32::new(ABSENT);
 
 /// Whether the hook was called by DT_PREINIT_ARRAY: so it is with glibc, and not with musl.
 static PREINIT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the initialisers of libraries have run, and the program's may.
+static READY: AtomicBool = AtomicBool::new(false);
 
 /// Whether ld.so has bound everything, and libc can be called: by the thread that brings it in, and by those that native
 /// constructors make, and may wait for.
@@ -301,7 +304,10 @@ pub(crate) extern "C" fn hook() {
         }
     }
     binding::seal_again(process, false);
-    register_finalisers();
+    // glibc: of a process that ends while libraries are being initialised, nothing is finalised.
+    if !PREINIT.load(Ordering::Relaxed) || READY.load(Ordering::Relaxed) {
+        register_finalisers();
+    }
     BOUND.store(true, Ordering::Release);
     sync::wake(&STATE, i32::MAX);
     HOOKED.store(clock(process.trace), Ordering::Relaxed);
@@ -330,7 +336,7 @@ impl Escaped {
         natives::open_optional(process);
         binding::publish_addresses(process);
         // musl runs destructors after all that was registered, so only the hook's registration is right there.
-        if PREINIT.load(Ordering::Relaxed) {
+        if PREINIT.load(Ordering::Relaxed) && READY.load(Ordering::Relaxed) {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
@@ -350,11 +356,26 @@ impl Escaped {
     }
 }
 
-/// Our finalisers run in libc's `exit`. Registered twice: in the hook, for a native constructor that leaves; and once
-/// libc has started and has registered ld.so's own, so that ours run before those. They run once.
+/// The initialisers of libraries have run, and the program's are next. An ordinary executable registers ld.so's
+/// finaliser with libc's `exit` now.
+pub(crate) fn libraries_are_ready() {
+    READY.store(true, Ordering::Relaxed);
+    if is_bound() && PREINIT.load(Ordering::Relaxed) {
+        register_finalisers();
+    }
+}
+
+/// Our finalisers, and then ld.so's, run in libc's `exit`: before what libraries have registered there when they were
+/// initialised, after what the program has. Registered in the hook as well, for a native constructor that leaves. They
+/// run once.
 fn register_finalisers() {
     extern "C" fn run(_: usize) {
         finalise();
+        // musl passes nothing, and looks after its own.
+        let native = start::NATIVE_FINALISER.swap(0, Ordering::AcqRel);
+        if native != 0 && PREINIT.load(Ordering::Relaxed) {
+            code::finalise([RuntimeAddr(from_usize(native))].into_iter());
+        }
     }
     libc::at_exit(run);
 }

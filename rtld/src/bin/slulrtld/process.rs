@@ -284,11 +284,12 @@ impl Process {
         let program = self.sealed.namespace.module(0);
         let calls = self.initialisers().of(program.path).unwrap_or_else(|error| super::refuse(&error));
         self.watch.end();
-        for &(begun, function) in calls.iter() {
-            self.initialised.store(begun, Ordering::Relaxed);
-            code::initialise(iter::once(function), self.arguments());
-        }
-        self.initialised.store(self.sealed.init_order.len(), Ordering::Relaxed);
+        let all = self.sealed.init_order.len();
+        let (libraries, own) = calls.split_at(calls.partition_point(|&(begun, _)| begun < all));
+        self.initialise(libraries);
+        bogomap::libraries_are_ready();
+        self.initialise(own);
+        self.initialised.store(all, Ordering::Relaxed);
         if self.trace.wants(Category::Timings) {
             let spent = clock(self.trace).saturating_sub(self.began);
             self.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
@@ -313,6 +314,13 @@ impl Process {
         // SAFETY: writable, and never unmapped.
         unsafe { code::ask_all(&questions) };
         code::protect_indirect(namespace, init_order, indirect, Protection::READ)
+    }
+
+    fn initialise(&self, calls: &[(usize, RuntimeAddr)]) {
+        for &(begun, function) in calls {
+            self.initialised.store(begun, Ordering::Relaxed);
+            code::initialise(iter::once(function), self.arguments());
+        }
     }
 
     /// What is to be called before the program, in that order, each with the number of modules whose initialisers have

@@ -358,18 +358,21 @@ pub(crate) unsafe extern "C" fn enter(sp: u64, entry: u64) {
     )
 }
 
+/// What ld.so has passed in rdx: its own finaliser, under glibc.
+pub(crate) static NATIVE_FINALISER: AtomicUsize = AtomicUsize::new(0);
+
 /// AT_ENTRY of the template: what crt0 does, with [`escape`] for `main`.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn template_entry() -> ! {
     naked_asm!(
         "xor ebp, ebp",
-        "mov r12, rdx",
+        "mov [rip + {finaliser}], rdx",
         "mov r13, rsp",
         "and rsp, -16",
         "call {hook}",
-        // __libc_start_main(main, argc, argv, init, fini, rtld_fini, stack_end)
+        // __libc_start_main(main, argc, argv, init, fini, rtld_fini, stack_end); rtld_fini is called by ours.
         "mov rsp, r13",
-        "mov r9, r12",
+        "xor r9d, r9d",
         "mov rsi, [rsp]",
         "lea rdx, [rsp + 8]",
         "xor ecx, ecx",
@@ -380,6 +383,7 @@ pub(crate) unsafe extern "C" fn template_entry() -> ! {
         "push r13",
         "call [rip + {loader_targets}]",
         "ud2",
+        finaliser = sym NATIVE_FINALISER,
         hook = sym super::super::bogomap::hook,
         escape = sym escape,
         loader_targets = sym LOADER_TARGETS,
