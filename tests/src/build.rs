@@ -133,7 +133,7 @@ impl Build {
         }
         gcc.args(self.expand_all(&part.flags)).arg("-o").arg(output).arg(source).args(self.search(recipe));
         gcc.args(part.needs.iter().map(|need| format!("-l:{need}")));
-        run(gcc)
+        run(&mut gcc)
     }
 
     /// Builds the program.
@@ -165,7 +165,7 @@ impl Build {
             _ => bail!("{}: neither .c nor .rs", recipe.source.display()),
         };
         compiler.current_dir(self.dir());
-        run(compiler)
+        run(&mut compiler)
     }
 
     /// gcc with what all C has in common.
@@ -186,7 +186,7 @@ impl Build {
 }
 
 /// Runs a compiler; its complaints are the error.
-fn run(mut command: Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let output =
         command.output().with_context(|| format!("{} can not be run", command.get_program().display()))?;
     let complaints = String::from_utf8_lossy(&output.stderr);

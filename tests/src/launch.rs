@@ -72,6 +72,17 @@ pub struct Outcome {
     pub stderr: String,
 }
 
+impl Outcome {
+    /// All of it, for a complaint: a line that says whose it is and how it ended, then what was written.
+    #[must_use]
+    pub fn shown(&self, who: &str) -> String {
+        let stdout = self.stdout.lines().map(|line| format!("    {line}\n"));
+        let stderr = self.stderr.lines().map(|line| format!("    stderr: {line}\n"));
+        let first = format!("{who}: {:?}\n", self.ending);
+        [first].into_iter().chain(stdout).chain(stderr).collect()
+    }
+}
+
 /// A program with all that it is started with.
 #[derive(Clone, Debug)]
 pub struct Launch {

@@ -23,6 +23,7 @@
 //! | [`stage`] | where the loaders under test are |
 //! | [`workdir`] | a directory of one build, which any user can read |
 //! | [`build`] | a recipe -> files in a work directory, made by gcc and rustc |
+//! | [`objects`] | object files that many cases have in common, each compiled once |
 //! | [`damage`] | a sound ELF file -> one with a certain fault |
 //! | [`launch`] | runs a program as a certain user, never for longer than a minute |
 //! | [`expectation`] | what came of it, against the recipe |
@@ -39,6 +40,7 @@ pub mod directive;
 pub mod expectation;
 pub mod launch;
 pub mod memory;
+pub mod objects;
 pub mod part;
 pub mod recipe;
 pub mod stage;

@@ -58,17 +58,17 @@ impl Shared {
                 let says_why = ours.stderr.starts_with("slulrtld: ") && ours.ending == Ending::Exit(REFUSED);
                 if !says_why {
                     writeln!(complaints, "{who} does not refuse it as it should")?;
-                    complaints += &shown(&who, ours)?;
+                    complaints += &ours.shown(&who);
                 }
             } else if !agree(ours, reference, exactly) {
                 writeln!(complaints, "{who} and {} do not agree", other.name())?;
-                complaints += &shown(&who, ours)?;
+                complaints += &ours.shown(&who);
             }
         }
         if complaints.is_empty() {
             return Ok(());
         }
-        bail!("{complaints}{}", shown(other.name(), reference)?)
+        bail!("{complaints}{}", reference.shown(other.name()))
     }
 }
 
@@ -110,18 +110,6 @@ fn judge(case: &Case, who: &str, outcome: &Outcome) -> Result<String> {
         }
     }
     Ok(complaints)
-}
-
-fn shown(who: &str, outcome: &Outcome) -> Result<String> {
-    let mut text = String::new();
-    writeln!(text, "{who}: {:?}", outcome.ending)?;
-    for line in outcome.stdout.lines() {
-        writeln!(text, "    {line}")?;
-    }
-    for line in outcome.stderr.lines() {
-        writeln!(text, "    stderr: {line}")?;
-    }
-    Ok(text)
 }
 
 fn run(case: &Case, workshop: &Workshop, stages: &[Stage], others: &[Loader]) -> Result<Outcomes> {

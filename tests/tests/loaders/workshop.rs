@@ -1,15 +1,14 @@
 //! From cases to files. What many cases have in common is compiled once.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use tests::build::run;
+use tests::objects::Objects;
 use tests::stage::{self, LOADER, Stage};
-use tests::workdir::Workdir;
 
 use crate::case::{Case, Compiler, GNU, Kind, Linker, Model, Object, RunPath, Toolchain};
 use crate::symbolic;
@@ -73,24 +72,15 @@ struct Unit {
     flags: Vec<String>,
 }
 
-/// An object file.
-struct Compiled {
-    /// What tells its name from others of the same source.
-    number: usize,
-    /// Its path, or why there is none; made by whoever asks first.
-    path: OnceLock<Result<PathBuf, String>>,
-}
-
 /// Compiles and links, for all cases.
 pub(crate) struct Workshop {
-    dir: Workdir,
+    objects: Objects<Unit>,
     include: PathBuf,
-    units: Mutex<HashMap<Unit, Arc<Compiled>>>,
 }
 
 impl Workshop {
     pub(crate) fn new(stage: &Stage) -> Result<Self> {
-        let workshop = Self { dir: Workdir::new()?, include: stage.include(), units: Mutex::default() };
+        let workshop = Self { objects: Objects::new()?, include: stage.include() };
         let stub = workshop.musl_stub();
         let arguments = vec!["-Wl,-soname,libc.so".to_owned()];
         workshop.link(GNU, Shape::Library, "libc_stub", vec!["-fPIC".to_owned()], arguments, &stub)?;
@@ -99,7 +89,7 @@ impl Workshop {
 
     /// What stands for musl's libc while programs are linked.
     fn musl_stub(&self) -> PathBuf {
-        self.dir.path().join("musl-stub.so")
+        self.objects.dir().join("musl-stub.so")
     }
 
     /// Makes all files of a case, with a program for each of these loaders.
@@ -123,24 +113,15 @@ impl Workshop {
 
     /// The object file of a unit.
     fn object(&self, unit: &Unit) -> Result<PathBuf> {
-        let compiled = {
-            let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-            let number = units.len();
-            let new = || Arc::new(Compiled { number, path: OnceLock::new() });
-            Arc::clone(units.entry(unit.clone()).or_insert_with(new))
-        };
-        let path = self.dir.path().join(format!("{}-{}.o", unit.source, compiled.number));
-        let compile = || self.compile(unit, path).map_err(|error| format!("{error:#}"));
-        compiled.path.get_or_init(compile).clone().map_err(anyhow::Error::msg)
+        self.objects.get(unit, unit.source, |output| self.compile(unit, output))
     }
 
-    fn compile(&self, unit: &Unit, output: PathBuf) -> Result<PathBuf> {
+    fn compile(&self, unit: &Unit, output: &Path) -> Result<()> {
         let mut compiler = Command::new(unit.compiler.driver());
         compiler.args(C).args(unit.compiler.flags()).args(&unit.flags);
         compiler.arg("-I").arg(&self.include).arg("-I").arg(stage::fixtures());
-        compiler.arg("-c").arg(source_file(unit.source, "c")).arg("-o").arg(&output);
-        run(&mut compiler)?;
-        Ok(output)
+        compiler.arg("-c").arg(source_file(unit.source, "c")).arg("-o").arg(output);
+        run(&mut compiler)
     }
 
     fn library(&self, toolchain: Toolchain, object: &Object, dir: &Path) -> Result<()> {
@@ -286,13 +267,4 @@ fn search(object: &Object, dir: &Path) -> Vec<String> {
 
 fn needs(object: &Object) -> impl Iterator<Item = String> {
     object.needs.iter().map(|file| format!("-l:{file}"))
-}
-
-/// Runs a compiler; its complaints are the error.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let output =
-        command.output().with_context(|| format!("{} can not be run", command.get_program().display()))?;
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}\n{complaints}", output.status);
-    Ok(())
 }

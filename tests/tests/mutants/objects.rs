@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHF_ALLOC, SHF_EXECINSTR, SHT_NOBITS};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use tests::build::run;
 use tests::stage;
 
 /// Which of the two is broken.
@@ -150,10 +151,4 @@ fn padded(path: &Path) -> String {
     const LENGTH: usize = 160;
     let text = path.to_string_lossy();
     format!("{}{text}", "/".repeat(LENGTH.saturating_sub(text.len())))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().context("gcc")?;
-    ensure!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }

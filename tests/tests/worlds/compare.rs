@@ -49,12 +49,8 @@ pub(crate) fn check(case: &Case, libc: Libc, workshop: &Workshop, stages: &[Stag
                         continue;
                     }
                     let who = format!("{} loader, {when:?}, {}, run {time}", stage.profile, user.name());
-                    complaints += &shown(&who, &ours)?;
-                    ensure!(
-                        ours.ending != Ending::Hang,
-                        "{complaints}{}",
-                        shown("ordinary executable", &reference)?
-                    );
+                    complaints += &ours.shown(&who);
+                    ensure!(ours.ending != Ending::Hang, "{complaints}{}", reference.shown("ordinary executable"));
                     break;
                 }
             }
@@ -62,7 +58,7 @@ pub(crate) fn check(case: &Case, libc: Libc, workshop: &Workshop, stages: &[Stag
         if !complaints.is_empty() {
             complaints += &match case.reference {
                 Reference::Says(text, status, why) => format!("should be: exit {status} ({why})\n{text}"),
-                _ => shown("ordinary executable", &reference)?,
+                _ => reference.shown("ordinary executable"),
             };
             break;
         }
@@ -92,18 +88,6 @@ fn agree(case: &Case, when: When, ours: &Outcome, reference: &Outcome) -> bool {
         }
         _ => ours.ending == reference.ending && ours.stdout == reference.stdout,
     }
-}
-
-fn shown(who: &str, outcome: &Outcome) -> Result<String> {
-    let mut text = String::new();
-    writeln!(text, "{who}: {:?}", outcome.ending)?;
-    for line in outcome.stdout.lines() {
-        writeln!(text, "    {line}")?;
-    }
-    for line in outcome.stderr.lines() {
-        writeln!(text, "    stderr: {line}")?;
-    }
-    Ok(text)
 }
 
 fn launch(case: &Case, world: World, user: User, when: When, dir: &Path) -> Result<Outcome> {

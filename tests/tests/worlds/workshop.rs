@@ -1,13 +1,13 @@
 //! From cases to files. What many cases have in common is compiled once.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use tests::build::run;
 use tests::damage::install;
+use tests::objects::Objects;
 use tests::stage::{LOADER, Stage};
 use tests::workdir::Workdir;
 
@@ -56,24 +56,15 @@ struct Unit {
     flags: Vec<String>,
 }
 
-/// An object file.
-struct Compiled {
-    /// What tells its name from others of the same source.
-    number: usize,
-    /// Its path, or why there is none; made by whoever asks first.
-    path: OnceLock<Result<PathBuf, String>>,
-}
-
 /// Compiles and links, for all cases.
 pub(crate) struct Workshop {
-    dir: Workdir,
+    objects: Objects<Unit>,
     stage: Stage,
-    units: Mutex<HashMap<Unit, Arc<Compiled>>>,
 }
 
 impl Workshop {
     pub(crate) fn new(stage: &Stage) -> Result<Self> {
-        Ok(Self { dir: Workdir::new()?, stage: stage.clone(), units: Mutex::default() })
+        Ok(Self { objects: Objects::new()?, stage: stage.clone() })
     }
 
     /// Makes all files of a case for a libc, with the program for both worlds.
@@ -85,7 +76,7 @@ impl Workshop {
             self.part(case, part, libc, dir).with_context(|| part.file())?;
         }
         let flags = owned(&["-fPIE"]).chain(case.flags.iter().chain(&case.compile).cloned()).collect();
-        let object = self.object(Unit { driver: libc.driver(), source: case.source, flags })?;
+        let object = self.object(&Unit { driver: libc.driver(), source: case.source, flags })?;
         for world in [World::Slulrtld, World::Ordinary] {
             self.program(case, libc, world, &object, dir)?;
         }
@@ -100,19 +91,11 @@ impl Workshop {
         Ok(workdir)
     }
 
-    fn object(&self, unit: Unit) -> Result<PathBuf> {
-        let compiled = {
-            let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-            let number = units.len();
-            let new = || Arc::new(Compiled { number, path: OnceLock::new() });
-            Arc::clone(units.entry(unit.clone()).or_insert_with(new))
-        };
-        let path = self.dir.path().join(format!("{}-{}.o", unit.source, compiled.number));
-        let compile = || self.compile(&unit, path).map_err(|error| format!("{error:#}"));
-        compiled.path.get_or_init(compile).clone().map_err(anyhow::Error::msg)
+    fn object(&self, unit: &Unit) -> Result<PathBuf> {
+        self.objects.get(unit, unit.source, |output| self.compile(unit, output))
     }
 
-    fn compile(&self, unit: &Unit, output: PathBuf) -> Result<PathBuf> {
+    fn compile(&self, unit: &Unit, output: &Path) -> Result<()> {
         let mut compiler = Command::new(unit.driver);
         compiler
             .args((unit.driver == Libc::Musl.driver()).then_some("-DMUSL"))
@@ -120,8 +103,7 @@ impl Workshop {
             .args(&unit.flags)
             .arg("-I")
             .arg(self.stage.include());
-        run(compiler.arg("-c").arg(source_file(unit.source)?).arg("-o").arg(&output))?;
-        Ok(output)
+        run(compiler.arg("-c").arg(source_file(unit.source)?).arg("-o").arg(output))
     }
 
     fn part(&self, case: &Case, part: &Part, libc: Libc, dir: &Path) -> Result<()> {
@@ -136,7 +118,7 @@ impl Workshop {
             flags.extend(owned(&FREESTANDING));
         }
         flags.extend(case.flags.iter().chain(&part.compile).cloned());
-        let object = self.object(Unit { driver, source, flags })?;
+        let object = self.object(&Unit { driver, source, flags })?;
         let mut linker = Command::new(driver);
         linker.args(LINK).arg("-shared").arg(format!("-Wl,-soname,{}", part.file()));
         if !part.native {
@@ -149,7 +131,7 @@ impl Workshop {
     fn program(&self, case: &Case, libc: Libc, world: World, object: &Path, dir: &Path) -> Result<()> {
         let driver = libc.driver();
         let flags = owned(&["-fPIE"]).chain(owned(&case.start)).collect();
-        let start = self.object(Unit { driver, source: world.start(), flags })?;
+        let start = self.object(&Unit { driver, source: world.start(), flags })?;
         let mut linker = Command::new(driver);
         linker.args(LINK).arg(format!("-fuse-ld={}", case.linker.name())).arg(start).arg(object);
         linker.args(search(dir));
@@ -199,13 +181,4 @@ fn source_file(name: &str) -> Result<PathBuf> {
 fn search(dir: &Path) -> [String; 3] {
     let dir = dir.display();
     [format!("-L{dir}"), format!("-Wl,-rpath-link,{dir}"), format!("-Wl,-rpath,{dir}")]
-}
-
-/// Runs a compiler; its complaints are the error.
-fn run(command: &mut Command) -> Result<()> {
-    let output =
-        command.output().with_context(|| format!("{} can not be run", command.get_program().display()))?;
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}\n{complaints}", output.status);
-    Ok(())
 }
