@@ -12,6 +12,9 @@ pub use crate::errno::{Errno, OpenError};
 pub use crate::fault::{SegmentFault, Table};
 use crate::machine::{Machine, Native};
 
+/// Who is named in an [`Error`] that is about no file: the loader, as with memory for its own tables.
+pub const OWN: &[u8] = b"slulrtld";
+
 /// What is wrong, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem<'a> {

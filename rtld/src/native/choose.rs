@@ -5,7 +5,7 @@ use libc_template::Libc;
 
 use crate::addr::PageSize;
 use crate::arena::Arena;
-use crate::error::{Error, Escaped, OfObject, OpenError, Problem};
+use crate::error::{Error, Escaped, OWN, OfObject, OpenError, Problem};
 use crate::load::map_object;
 use crate::report::{Category, Trace};
 use crate::resolve::needs_libc;
@@ -58,9 +58,6 @@ pub fn choose<'a, S: AddressSpace>(
         (None, None) => None,
     })
 }
-
-/// What memory is asked for in the name of.
-const OWN: &[u8] = b"slulrtld";
 
 /// The libc that the first of `libraries` that can be found is built for.
 fn named<'a, S: AddressSpace>(

@@ -11,12 +11,12 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use rtld::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::elf::consts;
 use rtld::error::{Error, Problem};
 use rtld::load::protect_relro;
-use rtld::native::needs::{Import, NativeCopy, Slot};
+use rtld::native::needs::Import;
 use rtld::plan::Protection;
 use rtld::seam::Image;
 use rtld::sys::Linux;
@@ -95,12 +95,10 @@ pub(crate) fn protect_slots(
 ) -> Result<(), Error<'static>> {
     for (index, module) in process.sealed.namespace.loaded() {
         let Some(relro) = module.plan.relro else { continue };
-        let inside = |slot: &Slot| slot.module == index && relro.start <= slot.vaddr && slot.vaddr < relro.end;
-        let copied =
-            |copy: &NativeCopy<'_>| copy.module == index && relro.start <= copy.vaddr && copy.vaddr < relro.end;
+        let inside = |module: usize, vaddr: Vaddr| module == index && relro.start <= vaddr && vaddr < relro.end;
         let natives = &process.sealed.natives;
-        let has_copies = !lazy && natives.copies.iter().any(copied);
-        if has_copies || natives.slots.iter().any(|slot| slot.lazy == lazy && inside(slot)) {
+        let has_copies = !lazy && natives.copies.iter().any(|copy| inside(copy.module, copy.vaddr));
+        if has_copies || natives.slots.iter().any(|slot| slot.lazy == lazy && inside(slot.module, slot.vaddr)) {
             protect_relro(&Linux, module, protection)?;
         }
     }

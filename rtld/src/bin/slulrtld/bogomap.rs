@@ -30,7 +30,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use libc_template::{is_masked_variable, is_unsecure_variable};
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::List;
-use rtld::error::{Error, OfObject, Problem};
+use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
 use rtld::mapped::MappedImage;
@@ -139,7 +139,7 @@ fn prepare(process: &'static Process, wanted: &[&[u8]]) -> Result<Prepared, Erro
         Some(_) => unsafe { start::call_on_stack(process.block.address() & !0xf, run, address) },
         None => run(address),
     }
-    job.result.unwrap_or(Err(Error { object: b"slulrtld", problem: Problem::NoLibc }))
+    job.result.unwrap_or(Err(Error { object: OWN, problem: Problem::NoLibc }))
 }
 
 /// What the hook needs; static, because ld.so calls it without arguments.

@@ -9,7 +9,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use rtld::error::{Error, Problem};
+use rtld::error::{Error, OWN, Problem};
 
 use super::start;
 
@@ -26,7 +26,7 @@ static PROGRAM: AtomicPtr<&'static [u8]> = AtomicPtr::new(ptr::null_mut());
 
 extern "C" fn refuse() -> ! {
     // SAFETY: null, or published and never changed.
-    let object = unsafe { PROGRAM.load(Ordering::Acquire).as_ref() }.copied().unwrap_or(b"slulrtld");
+    let object = unsafe { PROGRAM.load(Ordering::Acquire).as_ref() }.copied().unwrap_or(OWN);
     super::refuse(&Error { object, problem: Problem::CutWhileMapped })
 }
 

@@ -13,6 +13,13 @@ use rtld::addr::{RuntimeAddr, from_usize};
 
 use super::{code, start};
 
+// <dlfcn.h>'s values, which glibc and musl share.
+pub(crate) const RTLD_NOW: i32 = 2;
+pub(crate) const RTLD_NOLOAD: i32 = 4;
+pub(crate) const RTLD_GLOBAL: i32 = 0x100;
+pub(crate) const RTLD_DEFAULT: usize = 0;
+pub(crate) const RTLD_NEXT: usize = usize::MAX;
+
 /// The address that ld.so has found.
 fn address(import: LoaderImport) -> Option<RuntimeAddr> {
     let target: Option<&AtomicUsize> = start::LOADER_TARGETS.get(import as usize);

@@ -5,9 +5,10 @@
 //! runs, but for callbacks of `dl_iterate_phdr`: so a thread can unwind while another's initialiser takes its time.
 //!
 //! # Safety
-//! This file exists because the list of objects is behind one pointer, published once. It is only reached with `list` held, so by one thread at a time; a [`RefCell`] sees to it that
-//! this thread, interrupted by a signal, does not reach it twice. A callback that opens or closes something is told that it
-//! may not, and does not change the list that it is being shown.
+//! This file exists because the list of objects is behind one pointer, published once. It is only reached with `list`
+//! held, so by one thread at a time; a [`RefCell`] sees to it that this thread, interrupted by a signal, does not reach
+//! it twice. A callback that opens or closes something is told that it may not, and does not change the list that it is
+//! being shown.
 #![allow(unsafe_code)]
 
 use core::cell::RefCell;
@@ -17,7 +18,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{Arena, List};
 use rtld::elf::{consts, st_type};
-use rtld::error::{Error, OfObject, Problem};
+use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::find::Where;
 use rtld::libraries::{Circumstances, Libraries, Opening};
 use rtld::mapped::MappedImage;
@@ -30,6 +31,7 @@ use rtld::sys::{self, Linux};
 
 use super::code::{self, Question};
 use super::dlfcn::PhdrInfo;
+use super::libc::{RTLD_DEFAULT, RTLD_NEXT};
 use super::process::{Process, new_arena};
 use super::refusal::{Refusal, said};
 use super::sync::{self, Lock};
@@ -58,9 +60,6 @@ pub(crate) fn runtime() -> Option<&'static Runtime> {
     // SAFETY: null, or complete before it was published, and never changed but behind its locks.
     unsafe { RUNTIME.load(Ordering::Acquire).as_ref() }
 }
-
-/// What memory is asked for in the name of.
-const OWN: &[u8] = b"slulrtld";
 
 /// Gives an arena's memory back.
 ///
@@ -304,8 +303,6 @@ impl Runtime {
     }
 
     pub(crate) fn symbol(&self, handle: usize, name: &'static [u8], caller: usize) -> Result<usize, Refusal> {
-        const RTLD_DEFAULT: usize = 0;
-        const RTLD_NEXT: usize = usize::MAX;
         let (address, is_resolver) = self.with(|state| -> Result<_, Refusal> {
             let caller = object_at(state.libraries.namespace(), caller);
             let place = match handle {

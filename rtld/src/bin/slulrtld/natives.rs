@@ -10,7 +10,7 @@ use core::ptr;
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{Arena, List};
 use rtld::elf::consts;
-use rtld::error::{Error, Escaped, OfObject, Problem};
+use rtld::error::{Error, Escaped, OWN, OfObject, Problem};
 use rtld::libraries::Opening;
 use rtld::load::protect_relro;
 use rtld::native::needs::Import;
@@ -20,14 +20,11 @@ use rtld::seam::Image;
 use rtld::sys::Linux;
 
 use super::dlfcn::{Callback, PhdrInfo};
+use super::libc::{RTLD_DEFAULT, RTLD_GLOBAL, RTLD_NOLOAD, RTLD_NOW};
 use super::libraries::{Runtime, release};
 use super::process::{Process, new_arena};
 use super::refusal::{Refusal, said};
 use super::{binding, bogomap, libc, unwind};
-
-const RTLD_NOW: i32 = 2;
-const RTLD_NOLOAD: i32 = 4;
-const RTLD_DEFAULT: usize = 0;
 
 /// dlopen(3) of a native library. `name` is a string of C's, and not null.
 pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
@@ -174,7 +171,6 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
 /// Opens native libraries of the start that may be missing, and gives weak references what they have. Called before the
 /// addresses are published. Without memory for it they count as missing.
 pub(crate) fn open_optional(process: &'static Process) {
-    const RTLD_GLOBAL: i32 = 0x100;
     let natives = &process.sealed.natives;
     let arena = process.arena;
     let mut handles = List::new(arena);
@@ -205,9 +201,6 @@ pub(crate) fn open_optional(process: &'static Process) {
     }
     binding::seal_again(process, false);
 }
-
-/// What memory is asked for in the name of.
-const OWN: &[u8] = b"slulrtld";
 
 fn in_c(arena: &'static Arena, text: &[u8]) -> Result<&'static CStr, Error<'static>> {
     let text = arena.concat(&[text, b"\0"]).of(OWN)?;

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, List, OutOfMemory};
 use rtld::command_line::Until;
-use rtld::error::{Error, OfObject, Problem};
+use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::invocation::Settings;
 use rtld::load::{Present, Request, Sealed, load};
 use rtld::mapped::MappedImage;
@@ -126,7 +126,7 @@ impl Process {
             },
         };
         let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
-        let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(b"slulrtld");
+        let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
         let own_path = arena.copy(own_path).of(path)?;
         let request = Request {
             program,

@@ -20,14 +20,12 @@ use rtld::report::Category;
 use rtld::seam::Image;
 use rtld::sys;
 
+use super::libc::{RTLD_DEFAULT, RTLD_NOLOAD, RTLD_NOW};
 use super::process::Process;
 use super::{bogomap, code, libc, libraries};
 
 const LIBGCC: &core::ffi::CStr = c"libgcc_s.so.1";
 const REGISTER: &core::ffi::CStr = c"__register_frame";
-const RTLD_NOW: i32 = 2;
-const RTLD_NOLOAD: i32 = 4;
-const RTLD_DEFAULT: usize = 0;
 
 /// Tells libgcc, if that is loaded, of what it has not been told of yet. Without memory for it some libraries are left
 /// out, and exceptions do not pass through them.
