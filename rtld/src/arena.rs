@@ -141,10 +141,10 @@ impl Arena {
         Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
     }
 
-    /// A copy of `bytes`.
-    pub fn copy(&self, bytes: &[u8]) -> Result<&[u8], OutOfMemory> {
-        let copy = self.slice(bytes.len(), 0u8)?;
-        copy.copy_from_slice(bytes);
+    /// A copy of `values`.
+    pub fn copy<T: Copy + Default>(&self, values: &[T]) -> Result<&[T], OutOfMemory> {
+        let copy = self.slice(values.len(), T::default())?;
+        copy.copy_from_slice(values);
         Ok(copy)
     }
 

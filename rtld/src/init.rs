@@ -59,9 +59,7 @@ pub fn order<'a>(
     if !done(root) {
         order.push(root)?;
     }
-    let finished = arena.slice(order.len(), 0usize)?;
-    finished.copy_from_slice(&order);
-    Ok(finished)
+    arena.copy(&order)
 }
 
 #[cfg(test)]

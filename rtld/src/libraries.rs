@@ -184,8 +184,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let fresh = resolver.fresh;
         let path = self.namespace.module(root).path;
         self.close_over([root].into_iter(), false).of(path)?;
-        let local = arena.slice(self.queue.len(), 0usize).of(path)?;
-        local.copy_from_slice(&self.queue);
+        let local = arena.copy(&self.queue).of(path)?;
         for &index in fresh.iter() {
             self.admit(index, root, flags)?;
         }
@@ -337,8 +336,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         for &index in self.initialised.iter().rev().filter(is_unused) {
             order.push(index)?;
         }
-        let unused = arena.slice(order.len(), 0usize)?;
-        unused.copy_from_slice(&order);
+        let unused = arena.copy(&order)?;
         for &index in unused.iter() {
             if let Some(opened) = self.opened_mut(index) {
                 opened.stage = Stage::Closing;

@@ -91,9 +91,7 @@ impl Block {
 
     /// A copy of them, which stays as it is.
     pub(crate) fn copy_auxv(&self, arena: &'static Arena) -> Result<&'static [u64], OutOfMemory> {
-        let copy = arena.slice(self.auxv().len(), 0u64)?;
-        copy.copy_from_slice(self.auxv());
-        Ok(copy)
+        arena.copy(self.auxv())
     }
 
     /// The strings of the environment.
