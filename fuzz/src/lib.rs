@@ -9,7 +9,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
-use rtld::arena::Arena;
+use rtld::arena::{Arena, Source};
 
 /// What an arena's memory is aligned to, in bytes.
 const ALIGN: usize = 4096;
@@ -32,7 +32,7 @@ pub fn with_arena(then: impl FnOnce(&'static Arena)) {
     const FIRST: usize = 64 * 1024;
     let Some(first) = take(FIRST) else { return };
     // SAFETY: fresh, zeroed, and given back only after `then`.
-    if let Some(arena) = unsafe { Arena::in_memory(first, take) } {
+    if let Some(arena) = unsafe { Arena::in_memory(first, Source::keeping(take)) } {
         then(arena);
     }
     for (start, layout) in TAKEN.take() {

@@ -14,9 +14,33 @@ use core::{fmt, slice};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory(pub usize);
 
-/// Where an arena gets its memory from: at least `bytes` fresh, zeroed bytes aligned to a page, valid and
-/// unaliased for as long as the process lives.
-pub type Source = fn(bytes: usize) -> Option<NonNull<[u8]>>;
+/// Where an arena gets its memory from.
+#[derive(Clone, Copy)]
+pub struct Source {
+    take: fn(bytes: usize) -> Option<NonNull<[u8]>>,
+    give_back: unsafe fn(NonNull<[u8]>),
+}
+
+impl Source {
+    /// `take` gives at least `bytes` fresh, zeroed bytes aligned to a page, valid and unaliased for as long as the process
+    /// lives. Nothing is given back.
+    #[must_use]
+    pub const fn keeping(take: fn(bytes: usize) -> Option<NonNull<[u8]>>) -> Self {
+        Self { take, give_back: |_| {} }
+    }
+
+    /// As [`Source::keeping`], but what `take` gives is valid until `give_back` is given the whole of it.
+    ///
+    /// # Safety
+    /// They do that.
+    #[must_use]
+    pub const unsafe fn new(
+        take: fn(bytes: usize) -> Option<NonNull<[u8]>>,
+        give_back: unsafe fn(NonNull<[u8]>),
+    ) -> Self {
+        Self { take, give_back }
+    }
+}
 
 /// Unused memory: from `next`, `left` bytes.
 #[derive(Clone, Copy)]
@@ -86,19 +110,26 @@ impl Arena {
         Some((place, rest))
     }
 
-    /// Gives all memory back, by `free`, which undoes what the source has done.
+    /// An arena of the same source, for what is needed for a while.
+    #[must_use]
+    pub const fn scratch(&self) -> Scratch {
+        Scratch(Self::new(self.source))
+    }
+
+    /// Gives all memory back.
     ///
     /// # Safety
-    /// Nothing that the arena has handed out is used any more, nor is the arena itself. `free` takes what the source, or
-    /// whoever made the first piece, has given.
-    pub unsafe fn release(&self, free: unsafe fn(NonNull<[u8]>)) {
+    /// Nothing that the arena has handed out is used any more, nor is the arena itself.
+    pub unsafe fn release(&self) {
+        // The arena may be in what it gives back.
+        let Source { give_back, .. } = self.source;
         let mut last = self.pieces.get();
         while let Some(piece) = last {
             // SAFETY: a piece that was not given back yet. The arena itself is in the first, and that is the last here.
             let Piece { before, size } = unsafe { piece.read() };
             last = before;
             // SAFETY: the whole of what the source gave; by the caller, nobody uses it.
-            unsafe { free(NonNull::slice_from_raw_parts(piece.cast(), size)) };
+            unsafe { give_back(NonNull::slice_from_raw_parts(piece.cast(), size)) };
         }
     }
 
@@ -110,7 +141,7 @@ impl Arena {
         }
         let wanted = size.checked_add(align).and_then(|size| size.checked_add(size_of::<Piece>()));
         let wanted = wanted.ok_or(OutOfMemory(size))?.max(CHUNK);
-        let fresh = (self.source)(wanted).ok_or(OutOfMemory(wanted))?;
+        let fresh = (self.source.take)(wanted).ok_or(OutOfMemory(wanted))?;
         let (piece, chunk) = Self::begin(fresh, self.pieces.get()).ok_or(OutOfMemory(size))?;
         self.pieces.set(Some(piece));
         let (taken, rest) = chunk.carve(size, align).ok_or(OutOfMemory(size))?;
@@ -175,6 +206,23 @@ impl fmt::Debug for Arena {
     }
 }
 
+/// An arena that gives its memory back when it is dropped.
+pub struct Scratch(Arena);
+
+impl core::ops::Deref for Scratch {
+    type Target = Arena;
+    fn deref(&self) -> &Arena {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // SAFETY: what it has handed out lives no longer than a borrow of it.
+        unsafe { self.0.release() };
+    }
+}
+
 /// A list that grows in an arena. Outgrown storage stays behind, so a list costs at most twice its size.
 pub struct List<'a, T> {
     arena: &'a Arena,
@@ -214,10 +262,7 @@ impl<'a, T> List<'a, T> {
 
     /// Makes room for `len` values in all.
     pub fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
-        while self.capacity < len {
-            self.grow()?;
-        }
-        Ok(())
+        if self.capacity < len { self.grow_to(len) } else { Ok(()) }
     }
 
     /// Appends `value` until there are `len` values.
@@ -258,7 +303,11 @@ impl<'a, T> List<'a, T> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self) -> Result<(), OutOfMemory> {
-        let capacity = self.capacity.saturating_mul(2).max(8);
+        self.grow_to(self.capacity.saturating_mul(2).max(8))
+    }
+
+    /// Moves to storage for `capacity` values, which is more than before.
+    fn grow_to(&mut self, capacity: usize) -> Result<(), OutOfMemory> {
         let size = capacity.checked_mul(size_of::<T>()).ok_or(OutOfMemory(usize::MAX))?;
         let start = self.arena.allocate(size, align_of::<T>())?.cast::<T>();
         // SAFETY: both are aligned and hold at least `len` values; fresh memory overlaps nothing. The values
@@ -293,18 +342,12 @@ impl<T: fmt::Debug> fmt::Debug for List<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arena, CHUNK, List, OutOfMemory};
-    use core::ptr::NonNull;
-    use std::boxed::Box;
-    use std::vec;
-
-    fn leak(bytes: usize) -> Option<NonNull<[u8]>> {
-        Some(NonNull::from(Box::leak(vec![0u8; bytes].into_boxed_slice())))
-    }
+    use super::{Arena, CHUNK, List, OutOfMemory, Source};
+    use crate::testing::leaking;
 
     #[test]
     fn parts_are_aligned_and_disjoint() {
-        let arena = Arena::new(leak);
+        let arena = Arena::new(leaking());
         let bytes = arena.slice(3, 7u8).unwrap();
         let words = arena.slice(5, 0x1122_3344_5566_7788u64).unwrap();
         bytes.fill(9);
@@ -315,13 +358,13 @@ mod tests {
 
     #[test]
     fn large_requests_get_a_chunk_of_their_own() {
-        let arena = Arena::new(leak);
+        let arena = Arena::new(leaking());
         assert_eq!(arena.slice(CHUNK * 3, 1u8).unwrap().len(), CHUNK * 3);
     }
 
     #[test]
     fn lists_keep_their_values_when_they_grow() {
-        let arena = Arena::new(leak);
+        let arena = Arena::new(leaking());
         let mut list = List::new(&arena);
         for value in 0..1000u32 {
             list.push(value).unwrap();
@@ -331,7 +374,7 @@ mod tests {
 
     #[test]
     fn an_empty_source_is_an_error() {
-        let arena = Arena::new(|_| None);
+        let arena = Arena::new(Source::keeping(|_| None));
         assert_eq!(arena.copy(b"x"), Err(OutOfMemory(CHUNK)));
         assert!(arena.slice(usize::MAX, 0u64).is_err());
     }

@@ -5,12 +5,14 @@
 //! reference into an object outlives a write to it.
 #![forbid(unsafe_code)]
 
+use core::ffi::CStr;
 use core::fmt;
 use core::marker::PhantomData;
 
 use crate::addr::{Vaddr, from_usize};
 use crate::elf::{Decode, Dyn, Rela, Sym, consts};
 use crate::error::{Problem, Table};
+use crate::gnu_hash::GnuHash;
 use crate::plan::Place;
 use crate::seam::Image;
 
@@ -101,9 +103,27 @@ pub struct Strings {
 impl Strings {
     /// The string at `offset`, without its NUL.
     pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Problem<'static>> {
+        let string = CStr::from_bytes_until_nul(self.from(image, offset)?);
+        string.map(CStr::to_bytes).map_err(|_| Problem::BadString { offset })
+    }
+
+    /// What is there from `offset` to the end of the table.
+    pub fn from<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Problem<'static>> {
         let left = self.size.checked_sub(offset).filter(|&left| left != 0);
-        let string = left.and_then(|left| image.c_string(self.start.checked_add(offset)?, left));
-        string.ok_or(Problem::BadString { offset })
+        let bytes = left.and_then(|left| image.bytes(self.start.checked_add(offset)?, left));
+        bytes.ok_or(Problem::BadString { offset })
+    }
+
+    /// Whether that is the string at `offset`.
+    pub fn is(&self, image: &impl Image, offset: u64, string: &[u8]) -> Result<bool, Problem<'static>> {
+        let size = from_usize(string.len()).saturating_add(1);
+        let fits = self.size.checked_sub(offset).is_some_and(|left| left >= size);
+        let bytes = self.start.checked_add(offset).filter(|_| fits).and_then(|vaddr| image.bytes(vaddr, size));
+        match bytes.and_then(<[u8]>::split_last) {
+            Some((&last, bytes)) => Ok(last == 0 && bytes == string),
+            // What is there is shorter, or has no end.
+            None => self.get(image, offset).map(|_| false),
+        }
     }
 
     /// Where the table is.
@@ -124,6 +144,12 @@ impl Symbols {
         self.0.checked_add(u64::from(index).checked_mul(from_usize(Sym::SIZE))?)
     }
 
+    /// The table from its start to the end of symbol `count - 1`.
+    pub fn bytes<'i>(&self, image: &'i impl Image, count: u32) -> Result<&'i [u8], Problem<'static>> {
+        let size = u64::from(count).wrapping_mul(from_usize(Sym::SIZE));
+        image.bytes(self.0, size).ok_or(Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 })
+    }
+
     /// Symbol `index`.
     pub fn get(&self, image: &impl Image, index: u32) -> Result<Sym, Problem<'static>> {
         let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
@@ -141,7 +167,7 @@ pub struct DynamicInfo {
     /// DT_SYMTAB.
     pub symbols: Symbols,
     /// DT_GNU_HASH.
-    pub gnu_hash: Option<Vaddr>,
+    pub gnu_hash: Option<GnuHash>,
     /// DT_HASH.
     pub hash: Option<Vaddr>,
     /// DT_RELA.
@@ -225,6 +251,7 @@ struct Seen {
     verneed: Parts,
     verdef: Parts,
     versym: Option<u64>,
+    gnu_hash: Option<u64>,
 }
 
 impl Seen {
@@ -253,6 +280,7 @@ impl Seen {
             consts::DT_VERDEF => &mut self.verdef.addr,
             consts::DT_VERDEFNUM => &mut self.verdef.size,
             consts::DT_VERSYM => &mut self.versym,
+            consts::DT_GNU_HASH => &mut self.gnu_hash,
             _ => return false,
         };
         *slot = Some(value);
@@ -308,7 +336,6 @@ impl DynamicInfo {
         let value = entry.d_val;
         let address = (value != 0).then_some(Vaddr(value));
         match entry.d_tag {
-            consts::DT_GNU_HASH => self.gnu_hash = address,
             consts::DT_HASH => self.hash = address,
             consts::DT_INIT => self.init = address,
             consts::DT_FINI => self.fini = address,
@@ -341,6 +368,8 @@ impl DynamicInfo {
         self.preinit_array = seen.preinit_array.table(image, Table::PreinitArray)?;
         self.fini_array = seen.fini_array.table(image, Table::FiniArray)?;
         self.versym = seen.versym.map(Vaddr);
+        let gnu_hash = seen.gnu_hash.filter(|&table| table != 0);
+        self.gnu_hash = gnu_hash.map(|table| GnuHash::decode(image, Vaddr(table))).transpose()?;
         self.verneed = seen.verneed.list(Table::Verneed)?;
         self.verdef = seen.verdef.list(Table::Verdef)?;
         Ok(())

@@ -132,6 +132,7 @@ pub struct Vernaux {
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
+    #[inline(always)]
     fn take<const N: usize>(&mut self) -> [u8; N] {
         let mut field = [0; N];
         // A structure shorter than its fields reads as zero; `size` and the tests rule that out.
@@ -181,6 +182,14 @@ impl Decode for u64 {
     const SIZE: usize = 8;
     fn decode(bytes: &[u8]) -> Self {
         Fields(bytes).xword()
+    }
+}
+
+impl Decode for [u32; 4] {
+    const SIZE: usize = 16;
+    fn decode(bytes: &[u8]) -> Self {
+        let mut f = Fields(bytes);
+        [f.word(), f.word(), f.word(), f.word()]
     }
 }
 

@@ -42,11 +42,11 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         }
         let scope = |from: Option<usize>| self.namespace.scope(from.unwrap_or(usize::MAX), &self.queue);
         let found = match place {
-            Where::In(_) => self.namespace.lookup(&mut self.queue.iter().copied(), name),
-            Where::Global | Where::As(_) => self.namespace.lookup(&mut scope(from), name),
+            Where::In(_) => self.namespace.lookup(&mut self.queue.iter().copied(), name, &mut 0),
+            Where::Global | Where::As(_) => self.namespace.lookup(&mut scope(from), name, &mut 0),
             Where::Behind(module) => {
                 let behind = scope(None).skip_while(|&index| index != module);
-                self.namespace.lookup(&mut behind.filter(|&index| index != module), name)
+                self.namespace.lookup(&mut behind.filter(|&index| index != module), name, &mut 0)
             }
         };
         let Some(found) = found? else { return Ok(None) };

@@ -66,12 +66,12 @@ pub fn order<'a>(
 mod tests {
     use super::order;
     use crate::arena::Arena;
-    use std::boxed::Box;
+
     use std::vec;
     use std::vec::Vec;
 
     fn sorted(needs: &[&[usize]]) -> Vec<usize> {
-        let arena = Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()));
+        let arena = Arena::new(crate::testing::leaking());
         let scope: Vec<_> = (0..needs.len()).collect();
         order(&arena, needs.len(), &scope, |_| false, |object, n| needs[object].get(n).copied()).unwrap().to_vec()
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_done_is_passed_over() {
-        let arena = Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()));
+        let arena = Arena::new(crate::testing::leaking());
         let needs: [&[usize]; 5] = [&[1], &[], &[3, 4], &[1], &[3]];
         let done = |object| object < 2;
         let order = order(&arena, 5, &[2, 3, 4, 1], done, |object, n| needs[object].get(n).copied());

@@ -23,9 +23,9 @@ use crate::namespace::{Namespace, Need, TlsPlace};
 use crate::native::needs::NativeNeeds;
 use crate::opened::{Flags, Group, Opened, Stage};
 use crate::plan::Protection;
-use crate::reloc::{Indirect, LoaderCode, Objects, Relocator};
+use crate::reloc::{Indirect, LoaderCode, Means, Objects, Relocator};
 use crate::report::{Category, Trace};
-use crate::resolve::Resolver;
+use crate::resolve::{Known, Resolver};
 use crate::seam::{AddressSpace, ImageMut};
 use crate::tls::TlsLayout;
 
@@ -159,6 +159,8 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let mut natives = NativeNeeds::new(arena);
         natives.inherited = self.start_has_natives;
         let only_known = flags.has(Flags::NOLOAD);
+        let scratch = arena.scratch();
+        let known = Known::of(&self.namespace, &scratch).of(name)?;
         let mut resolver = Resolver {
             sys,
             arena,
@@ -173,6 +175,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             fresh: List::new(arena),
             group: Some(group),
             only_known,
+            known,
         };
         let root = match resolver.need(caller, name)? {
             Need::Module(index) => index,
@@ -191,7 +194,8 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let objects = Objects { fresh: &fresh, local };
         // Nothing waits for its first call: there is nobody to replace the stubs.
         let code = LoaderCode { stubs: code.stubs.none(), ..code };
-        let mut relocator = Relocator::new(&mut self.namespace, &mut natives, code, arena, objects, trace);
+        let means = Means { arena, scratch: &scratch, code, trace };
+        let mut relocator = Relocator::new(&mut self.namespace, &mut natives, objects, means);
         relocator.run()?;
         let indirect = relocator.indirect;
         for slot in natives.slots.iter() {

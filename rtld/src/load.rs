@@ -9,15 +9,16 @@ use crate::arena::{Arena, List};
 use crate::dynamic::DynamicInfo;
 use crate::elf::{Decode, Phdr, consts, size};
 use crate::error::{Error, OfObject, Problem};
+use crate::hash::Key;
 use crate::headers::{Headers, MAX_PHDRS};
 use crate::init;
 use crate::namespace::{Module, Namespace, Need, TlsPlace};
 use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::note::abi_note;
 use crate::plan::{LoadPlan, Origin, Protection};
-use crate::reloc::{Indirect, LoaderCode, Objects, Relocator, Seen};
+use crate::reloc::{Indirect, LoaderCode, Means, Objects, Relocator, Seen};
 use crate::report::{Category, Trace};
-use crate::resolve::Resolver;
+use crate::resolve::{Known, Resolver};
 use crate::seam::{AddressSpace, FileInfo};
 use crate::tls::{self, TlsLayout};
 
@@ -49,6 +50,8 @@ pub struct Request<'a, I> {
     pub secure: bool,
     /// Size of a page.
     pub page: PageSize,
+    /// What tables by hash are keyed with.
+    pub key: Key,
     /// Where trace lines go.
     pub trace: Trace,
 }
@@ -166,8 +169,8 @@ pub fn load<'a, S: AddressSpace>(
     arena: &'a Arena,
     request: Request<'a, S::Image>,
 ) -> Result<Loaded<'a, S::Image>, Error<'a>> {
-    let Request { program, loader, library_path, program_path, secure, page, trace } = request;
-    let mut namespace = Namespace::new(arena);
+    let Request { program, loader, library_path, program_path, secure, page, key, trace } = request;
+    let mut namespace = Namespace::new(arena, key);
     let mut loader = present(loader)?;
     if let Some(offset) = loader.dynamic.soname {
         let soname = loader.dynamic.strings.get(&loader.image, offset).of(loader.path)?;
@@ -178,6 +181,8 @@ pub fn load<'a, S: AddressSpace>(
     let mut fresh = List::new(arena);
     fresh.push(program).of(program_name)?;
     let mut natives = NativeNeeds::new(arena);
+    let scratch = arena.scratch();
+    let known = Known::of(&namespace, &scratch).of(program_name)?;
     let mut resolver = Resolver {
         sys,
         arena,
@@ -192,6 +197,7 @@ pub fn load<'a, S: AddressSpace>(
         fresh,
         group: None,
         only_known: false,
+        known,
     };
     resolver.needs_of_fresh()?;
     let fresh = resolver.fresh;
@@ -226,7 +232,9 @@ impl<'a, I: crate::seam::ImageMut> Loaded<'a, I> {
     pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace, fresh } = self;
         let objects = Objects { fresh: &fresh, local: &[] };
-        let mut relocator = Relocator::new(&mut namespace, &mut natives, code, arena, objects, trace);
+        let scratch = arena.scratch();
+        let means = Means { arena, scratch: &scratch, code, trace };
+        let mut relocator = Relocator::new(&mut namespace, &mut natives, objects, means);
         relocator.run()?;
         let Relocator { seen, indirect, .. } = relocator;
         let mut loaded = namespace.loaded();

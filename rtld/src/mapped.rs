@@ -69,6 +69,7 @@ impl Image for MappedImage {
         LoadBias::new(RuntimeAddr::of(self.start.as_ptr()), self.plan.span.start)
     }
 
+    #[inline(always)]
     fn bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {
         let pointer = self.pointer(vaddr, len, false)?;
         // SAFETY: a readable segment holds `len` bytes from there, by `adopt`.

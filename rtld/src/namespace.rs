@@ -7,11 +7,12 @@
 
 use rt0::AbiNote;
 
-use crate::addr::{RuntimeAddr, Vaddr};
+use crate::addr::{RuntimeAddr, Vaddr, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::DynamicInfo;
-use crate::elf::{Sym, consts, st_bind};
+use crate::elf::{Sym, consts, gnu_hash, st_bind};
 use crate::error::{Error, OfObject};
+use crate::hash::{Key, Numbers};
 use crate::opened::{Opened, Stage};
 use crate::plan::LoadPlan;
 use crate::seam::{FileInfo, Image};
@@ -99,7 +100,6 @@ pub struct Definition {
 #[derive(Clone, Copy, Debug)]
 struct Unique<'a> {
     name: &'a [u8],
-    hash: u32,
     definition: Definition,
 }
 
@@ -119,20 +119,30 @@ pub struct Namespace<'a, I> {
     /// Modules opened with RTLD_GLOBAL, in that order.
     global: List<'a, usize>,
     unique: List<'a, Unique<'a>>,
+    unique_numbers: Numbers<'a>,
+    key: Key,
 }
 
 impl<'a, I: Image> Namespace<'a, I> {
     /// Without any object.
     #[must_use]
-    pub fn new(arena: &'a Arena) -> Self {
+    pub fn new(arena: &'a Arena, key: Key) -> Self {
         let (own, global, unique) = (List::new(arena), List::new(arena), List::new(arena));
-        Self { arena, first: &[], own, vacant: 0, loader: None, global, unique }
+        let unique_numbers = Numbers::default();
+        Self { arena, first: &[], own, vacant: 0, loader: None, global, unique, unique_numbers, key }
+    }
+
+    /// What tables by hash are keyed with.
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        self.key
     }
 
     /// With the objects of `start`, to which others come. Their tables are in `arena`.
     pub fn after(start: &'a Self, arena: &'a Arena) -> Result<Self, OutOfMemory> {
-        let mut namespace = Self::new(arena);
+        let mut namespace = Self::new(arena, start.key);
         namespace.unique.extend(&start.unique)?;
+        namespace.number_unique()?;
         Ok(Self { first: &start.own, loader: start.loader, ..namespace })
     }
 
@@ -167,7 +177,12 @@ impl<'a, I: Image> Namespace<'a, I> {
         let module = place.take();
         self.vacant = self.vacant.saturating_add(usize::from(module.is_some()));
         self.global.retain(|&other| other != index);
+        let unique = self.unique.len();
         self.unique.retain(|unique| unique.definition.module != index);
+        if self.unique.len() != unique {
+            // There is room: it is less than before.
+            let _ = self.number_unique();
+        }
         module
     }
 
@@ -242,25 +257,45 @@ impl<'a, I: Image> Namespace<'a, I> {
     /// what was opened with RTLD_GLOBAL, then the objects that came with the module. What is being closed is only in the
     /// scope of what is being closed with it: nobody else could keep it.
     pub fn scope<'s>(&'s self, from: usize, local: &'s [usize]) -> impl Iterator<Item = usize> + 's {
+        let symbolic = self.is_symbolic(from).then_some(from);
+        symbolic.into_iter().chain(self.shared_scope(from, local))
+    }
+
+    /// Whether the references of a module are looked up in itself first.
+    #[must_use]
+    pub fn is_symbolic(&self, index: usize) -> bool {
+        self.get(index).is_some_and(|module| module.dynamic.symbolic)
+    }
+
+    /// The scope of module `from`, and of all that came with it, but for what is in it because of DF_SYMBOLIC.
+    pub fn shared_scope<'s>(
+        &'s self,
+        from: usize,
+        local: &'s [usize],
+    ) -> impl Iterator<Item = usize> + Clone + 's {
         let module = self.get(from);
-        let symbolic = module.is_some_and(|module| module.dynamic.symbolic).then_some(from);
         let deep = module.and_then(|module| module.opened.as_ref()).is_some_and(|opened| opened.deep);
         let (before, behind) = if deep { (local, &[][..]) } else { (&[][..], local) };
         let global = (0..self.first_count()).chain(self.global.iter().copied());
-        let all = symbolic.into_iter().chain(before.iter().copied()).chain(global).chain(behind.iter().copied());
+        let all = before.iter().copied().chain(global).chain(behind.iter().copied());
         let closing = module.is_some_and(|module| !module.is_available());
         all.filter(move |&index| closing || self.get(index).is_some_and(Module::is_available))
     }
 
     /// The first definition of `name` among `scope`.
+    ///
+    /// For one name; it costs the more the more objects there are. `work` grows by how much there was to look at.
     pub fn lookup(
         &self,
         scope: &mut dyn Iterator<Item = usize>,
         name: &Name<'_>,
+        work: &mut u64,
     ) -> Result<Option<Definition>, Error<'a>> {
+        let hash = gnu_hash(name.bytes);
         for index in scope {
             let Some(module) = self.get(index) else { continue };
-            if let Some(sym) = lookup(&module.image, &module.dynamic, name).of(module.path)? {
+            let found = lookup(&module.image, &module.dynamic, name, hash, work);
+            if let Some(sym) = found.of(module.path)? {
                 return Ok(Some(Definition { module: index, sym }));
             }
         }
@@ -272,8 +307,16 @@ impl<'a, I: Image> Namespace<'a, I> {
         if from == on || self.is_first(on) {
             return Ok(());
         }
+        let opened = self.get(from).and_then(|module| module.opened.as_ref());
+        if opened.is_some_and(|opened| opened.uses.contains(&on)) { Ok(()) } else { self.refer(from, on) }
+    }
+
+    /// The same, of modules of which that was not said yet.
+    pub fn refer(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
+        if from == on || self.is_first(on) {
+            return Ok(());
+        }
         match self.get_mut(from).and_then(|module| module.opened.as_mut()) {
-            Some(opened) if opened.uses.contains(&on) => Ok(()),
             Some(opened) => opened.uses.push(on),
             // What was there at the start stays for good.
             None => {
@@ -290,13 +333,26 @@ impl<'a, I: Image> Namespace<'a, I> {
         }
     }
 
+    fn number_unique(&mut self) -> Result<(), OutOfMemory> {
+        let Self { arena, unique, unique_numbers, key, .. } = self;
+        unique_numbers.clear();
+        for (number, unique) in (0u32..).zip(unique.iter()) {
+            unique_numbers.insert(arena, key.hash(unique.name).fold(), number)?;
+        }
+        Ok(())
+    }
+
     /// What is bound to in place of a definition that was found: of a unique symbol the first one that ever was.
     pub fn only(&mut self, name: &Name<'_>, found: Definition) -> Result<Definition, OutOfMemory> {
         if st_bind(&found.sym) != consts::STB_GNU_UNIQUE {
             return Ok(found);
         }
-        let mut known = self.unique.iter();
-        if let Some(first) = known.find(|known| known.hash == name.hash && known.name == name.bytes) {
+        let hash = self.key.hash(name.bytes).fold();
+        let unique = &self.unique;
+        let known = |number: u32| unique.get(to_usize(number.into()));
+        let first =
+            self.unique_numbers.find(hash, |number| known(number).is_some_and(|known| known.name == name.bytes));
+        if let Some(first) = first.and_then(known) {
             return Ok(first.definition);
         }
         // It is too late to keep what is being closed.
@@ -304,7 +360,9 @@ impl<'a, I: Image> Namespace<'a, I> {
             return Ok(found);
         }
         let bytes = self.arena.copy(name.bytes)?;
-        self.unique.push(Unique { name: bytes, hash: name.hash, definition: found })?;
+        let number = u32::try_from(self.unique.len()).map_err(|_| OutOfMemory(usize::MAX))?;
+        self.unique.push(Unique { name: bytes, definition: found })?;
+        self.unique_numbers.insert(self.arena, hash, number)?;
         self.pin(found.module);
         Ok(found)
     }

@@ -106,10 +106,9 @@ impl Segment {
     /// Whether the segment's memory holds all of `[vaddr, vaddr + len)`.
     #[must_use]
     pub const fn contains(&self, vaddr: Vaddr, len: u64) -> bool {
-        match vaddr.0.checked_add(len) {
-            Some(end) => vaddr.0 >= self.mem_start.0 && end <= self.mem_end.0,
-            None => false,
-        }
+        let (into, size) = (vaddr.0.wrapping_sub(self.mem_start.0), self.mem_end.0.wrapping_sub(self.mem_start.0));
+        // `mem_start` is at most `mem_end`.
+        into <= size && len <= size.wrapping_sub(into)
     }
 }
 

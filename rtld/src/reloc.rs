@@ -5,28 +5,32 @@
 #![forbid(unsafe_code)]
 
 mod copies;
+mod finder;
+mod versions;
 
 use self::copies::CopyLater;
+use self::finder::{Among, Finder};
 use crate::addr::{RuntimeAddr, Vaddr};
 use crate::arena::{Arena, List};
 use crate::calls::require_code;
+use crate::definitions::STACK_CHK_FAIL;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
 use crate::error::{Error, Escaped, OfObject, Problem};
 use crate::machine::{Machine, Native, RelocKind};
-use crate::namespace::{Definition, Module, Namespace, TlsPlace};
+use crate::namespace::{Definition, Namespace, TlsPlace};
 use crate::native::needs::{NativeNeeds, Slot};
 use crate::report::{Category, Trace};
 use crate::seam::ImageMut;
 pub use crate::stubs::{Described, LoaderCode, StubLayout, Stubs};
 use crate::symbol::{Name, is_exported};
-use crate::version::{VersionRef, defines, for_each_needed, needed_version};
+use crate::version::NeededVersions;
 
 /// What a reference means.
 enum Target {
     /// Defined in this world.
     Defined(Definition),
-    /// To be bound by the system's ld.so: the number of the import.
-    Native(u32),
+    /// To be bound by the system's ld.so: the number of the import, and the reference.
+    Native(u32, Sym),
     /// Weak, and nobody defines it.
     Zero,
 }
@@ -40,14 +44,33 @@ pub struct Objects<'r> {
     pub local: &'r [usize],
 }
 
+/// What relocating needs besides objects.
+#[derive(Clone, Copy)]
+pub struct Means<'r, 'a> {
+    /// Memory for what stays.
+    pub arena: &'a Arena,
+    /// Memory for what does not.
+    pub scratch: &'r Arena,
+    /// Code of the loader that words refer to.
+    pub code: LoaderCode,
+    /// Where trace lines go.
+    pub trace: Trace,
+}
+
 /// Relocates modules of a namespace.
 pub struct Relocator<'r, 'a, I> {
     namespace: &'r mut Namespace<'a, I>,
     natives: &'r mut NativeNeeds<'a>,
     code: LoaderCode,
     arena: &'a Arena,
+    scratch: &'r Arena,
     objects: Objects<'r>,
     trace: Trace,
+    finder: Finder<'r>,
+    /// Versions that the module at hand needs.
+    versions: NeededVersions<'r>,
+    /// Modules that the one at hand refers to already, if it was opened at run time.
+    used: List<'r, bool>,
     copies: List<'a, CopyLater>,
     /// Whether the last thread-local symbol's value was a [`Described`]'s address.
     is_described: bool,
@@ -90,19 +113,22 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     pub fn new(
         namespace: &'r mut Namespace<'a, I>,
         natives: &'r mut NativeNeeds<'a>,
-        code: LoaderCode,
-        arena: &'a Arena,
         objects: Objects<'r>,
-        trace: Trace,
+        means: Means<'r, 'a>,
     ) -> Self {
+        let Means { arena, scratch, code, trace } = means;
         let (copies, indirect) = (List::new(arena), List::new(arena));
         Self {
             namespace,
             natives,
             code,
             arena,
+            scratch,
             objects,
             trace,
+            finder: Finder::new(scratch),
+            versions: NeededVersions::new(scratch),
+            used: List::new(scratch),
             copies,
             is_described: false,
             seen: Seen::default(),
@@ -112,7 +138,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
 
     /// Relocates all of them.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
-        self.check_versions()?;
+        versions::check(self.namespace, self.objects.fresh, self.arena, self.scratch)?;
         // The last first, as glibc does it: of several errors the same one is said, of several unique symbols the same
         // one is the first.
         for &index in self.objects.fresh.iter().rev() {
@@ -128,6 +154,9 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                     dynamic.jmprel.len()
                 ),
             );
+            self.versions.read(&module.image, dynamic).of(path)?;
+            self.used.truncate(0);
+            self.finder.turn_to(self.namespace, &self.versions, index).of(path)?;
             self.relative(index).of(path)?;
             let dynamic = self.namespace.module(index).dynamic;
             for table in [dynamic.rela, dynamic.jmprel] {
@@ -143,26 +172,6 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         }
         let copies = core::mem::replace(&mut self.copies, List::new(self.arena));
         copies.iter().try_for_each(|copy| self.copy(copy))
-    }
-
-    /// Each version that some module needs of another has to be there, whether or not a symbol asks for it.
-    fn check_versions(&self) -> Result<(), Error<'a>> {
-        for &index in self.objects.fresh {
-            let module = self.namespace.module(index);
-            let visit = |needed: VersionRef<'_>, optional: bool| {
-                let mut all = self.namespace.all().map(|(_, definer)| definer);
-                // Files of the other world are libc's to check.
-                let named = |definer: &&Module<'a, I>| definer.soname == needed.file && definer.is_available();
-                let Some(definer) = all.find(named) else { return Ok(()) };
-                if optional || defines(&definer.image, &definer.dynamic, needed.version)? {
-                    return Ok(());
-                }
-                let version = self.arena.copy(needed.version)?;
-                Err(Problem::VersionNotFound { file: definer.soname, version })
-            };
-            for_each_needed(&module.image, &module.dynamic, visit).of(module.path)?;
-        }
-        Ok(())
     }
 
     fn write(&mut self, index: usize, rela: &Rela, value: u64) -> Result<(), Problem<'a>> {
@@ -242,20 +251,19 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         if r_sym(rela) == 0 {
             return self.thread_local(kind, index, 0, addend).unwrap_or(Ok(addend)).of(path);
         }
-        let module = self.namespace.module(index);
-        let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
-        match self.resolve(index, path, r_sym(rela), &sym, kind)? {
+        let number = r_sym(rela);
+        match self.resolve(index, path, number, kind)? {
             Target::Defined(definition) if is_thread_local(kind) => {
                 let Definition { module, sym } = definition;
                 self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
             }
-            Target::Native(_) if is_thread_local(kind) && self.namespace.module(index).opened.is_some() => {
+            Target::Native(..) if is_thread_local(kind) && self.namespace.module(index).opened.is_some() => {
                 let why = "is thread-local in a native library, which what is opened at run time can not use";
-                Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, number).of(path)?, why }).of(path)
             }
             // The natives of the start have their thread-local storage at fixed distances from the thread pointer: the
             // distance, which ld.so fills in, is the offset in a module that ends there.
-            Target::Native(_) if kind == RelocKind::DtpModule => Ok(AT_THREAD_POINTER),
+            Target::Native(..) if kind == RelocKind::DtpModule => Ok(AT_THREAD_POINTER),
             Target::Defined(definition) if st_type(&definition.sym) == consts::STT_GNU_IFUNC => {
                 let resolver = self.namespace.module(definition.module).address(&definition.sym);
                 let resolver = self.resolver(resolver, definition.module).of(path)?;
@@ -265,13 +273,13 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             }
             Target::Defined(definition) if st_type(&definition.sym) == consts::STT_TLS => {
                 let why = "is thread-local, but not used so";
-                Err(Problem::SymbolKind { symbol: self.copy_name(index, &sym).of(path)?, why }).of(path)
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, number).of(path)?, why }).of(path)
             }
             Target::Defined(definition) => {
                 let address = self.namespace.module(definition.module).address(&definition.sym);
                 Ok(address.0.wrapping_add(addend))
             }
-            Target::Native(import) => {
+            Target::Native(import, sym) => {
                 let slot = Slot {
                     module: index,
                     vaddr: Vaddr(rela.r_offset),
@@ -291,12 +299,14 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     /// A resolver, if it is code. It is named by module `definer`.
     fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Problem<'static>> {
         let vaddr = self.namespace.module(definer).image.bias().vaddr(address);
-        let code = self.namespace.is_code(address);
+        // Other objects have no resolvers of this one.
+        let code = self.namespace.module(definer).is_code(vaddr);
         if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }) }
     }
 
-    fn copy_name(&self, index: usize, sym: &Sym) -> Result<&'a [u8], Problem<'a>> {
+    fn copy_name(&self, index: usize, number: u32) -> Result<&'a [u8], Problem<'a>> {
         let module = self.namespace.module(index);
+        let sym = module.dynamic.symbols.get(&module.image, number)?;
         let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name))?;
         Ok(self.arena.copy(name)?)
     }
@@ -306,10 +316,13 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         index: usize,
         path: &'a [u8],
         number: u32,
-        sym: &Sym,
         kind: RelocKind,
     ) -> Result<Target, Error<'a>> {
+        if let Some(found) = self.finder.known(number) {
+            return self.bind(index, path, number, found).map(Target::Defined);
+        }
         let module = self.namespace.module(index);
+        let sym = &module.dynamic.symbols.get(&module.image, number).of(path)?;
         let local = st_bind(sym) == consts::STB_LOCAL;
         let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
         // A protected definition is the object's own for itself, whoever else defines the name (gABI, Symbol Visibility).
@@ -318,23 +331,21 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             return Ok(Target::Defined(Definition { module: index, sym: *sym }));
         }
         let bytes = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
-        self.seen.canary |= bytes == b"__stack_chk_fail";
+        self.seen.canary |= bytes == STACK_CHK_FAIL;
         self.seen.opens |= bytes.starts_with(b"slul_dl");
         self.seen.lists |= bytes == b"dl_iterate_phdr";
         // What one of them finds may ask for libc.
         self.seen.libc_wanted |= bytes == b"slul_load_libc" || self.seen.opens;
-        let version = needed_version(&module.image, &module.dynamic, number).of(path)?;
+        let version = self.versions.of(&module.image, &module.dynamic, number).of(path)?;
         // Linked with a libc at hand it is a reference to ld.so's; but DTPMOD64 has our numbers of modules.
         let version = version.filter(|_| bytes != b"__tls_get_addr");
         let native_file = version.is_some_and(|version| self.natives.libraries.contains(&version.file));
         let plt = kind == RelocKind::JumpSlot || is_thread_local(kind);
         let name = Name::versioned(bytes, version.map(|version| version.version)).canonical(!plt);
         if !native_file {
-            let mut scope = self.namespace.scope(index, self.objects.local);
-            let found = self.namespace.lookup(&mut scope, &name)?;
-            drop(scope);
+            let found = self.finder.find(self.namespace, &self.objects, index, &name, Among::All)?;
             if let Some(found) = found {
-                return self.bind(index, path, sym, found).map(Target::Defined);
+                return self.bind(index, path, number, found).map(Target::Defined);
             }
         }
         if self.natives.any() {
@@ -342,12 +353,13 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                 .line(Category::Bindings, format_args!("{}: {} is left to libc", Escaped(path), Escaped(bytes)));
             // ld.so asserts that a version's file is among those that it was told to load.
             let version = version.filter(|_| native_file);
-            return self.natives.import(bytes, version, sym, index).of(path).map(Target::Native);
+            let import = self.natives.import(bytes, version, sym, index).of(path)?;
+            return Ok(Target::Native(import, *sym));
         }
         if st_bind(sym) == consts::STB_WEAK {
             return Ok(Target::Zero);
         }
-        Err(Problem::UndefinedSymbol(self.copy_name(index, sym).of(path)?)).of(path)
+        Err(Problem::UndefinedSymbol(self.copy_name(index, number).of(path)?)).of(path)
     }
 
     /// Module `index` refers to what was found, or to what stands for it: the definer stays as long as it does.
@@ -355,21 +367,28 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         &mut self,
         index: usize,
         path: &'a [u8],
-        sym: &Sym,
+        number: u32,
         found: Definition,
     ) -> Result<Definition, Error<'a>> {
         let mut found = found;
         if st_bind(&found.sym) == consts::STB_GNU_UNIQUE {
-            let name = self.copy_name(index, sym).of(path)?;
+            let name = self.copy_name(index, number).of(path)?;
             found = self.namespace.only(&Name::new(name), found).of(path)?;
         }
         if self.trace.wants(Category::Bindings) {
             let (symbol, definer) =
-                (self.copy_name(index, sym).of(path)?, self.namespace.module(found.module).path);
+                (self.copy_name(index, number).of(path)?, self.namespace.module(found.module).path);
             let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
             self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
         }
-        self.namespace.depend(index, found.module).of(path)?;
+        let opened = self.namespace.module(index).opened.is_some() || !self.namespace.is_first(found.module);
+        if opened && !self.used.get(found.module).copied().unwrap_or(false) {
+            self.used.resize(self.used.len().max(found.module.saturating_add(1)), false).of(path)?;
+            if let Some(used) = self.used.get_mut(found.module) {
+                *used = true;
+            }
+            self.namespace.refer(index, found.module).of(path)?;
+        }
         Ok(found)
     }
 

@@ -6,18 +6,19 @@
 
 use libc_template::Libc;
 
-use crate::addr::PageSize;
-use crate::arena::{Arena, List};
+use crate::addr::{PageSize, to_usize};
+use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::DynamicInfo;
 use crate::elf::consts;
 use crate::error::{Error, Escaped, OfObject, OpenError, Problem};
+use crate::hash::{Key, Numbers};
 use crate::load::{Mapped, map_object};
 use crate::namespace::{Module, Namespace, Need};
 use crate::native::needs::NativeNeeds;
 use crate::note::abi_note;
 use crate::opened::{Group, Opened};
 use crate::report::{Category, Trace};
-use crate::seam::{AddressSpace, Image};
+use crate::seam::{AddressSpace, FileInfo, Image};
 use crate::search::{DIRECTORIES, directory, entries, expand, is_path};
 
 /// What resolving needs to know; borrowed from [`crate::load::load`].
@@ -38,6 +39,61 @@ pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
     pub(crate) group: Option<&'a Group<'a>>,
     /// Whether to leave files alone that are not mapped yet.
     pub(crate) only_known: bool,
+    /// What is there already.
+    pub(crate) known: Known<'r>,
+}
+
+/// Libraries that a name or a file may turn out to be, by soname and by file.
+pub(crate) struct Known<'s> {
+    arena: &'s Arena,
+    sonames: Numbers<'s>,
+    files: Numbers<'s>,
+}
+
+impl<'s> Known<'s> {
+    /// Those of a namespace, in `arena`.
+    pub(crate) fn of<I: Image>(namespace: &Namespace<'_, I>, arena: &'s Arena) -> Result<Self, OutOfMemory> {
+        let mut known = Self { arena, sonames: Numbers::default(), files: Numbers::default() };
+        namespace.all().try_for_each(|(index, _)| known.add(namespace, index))?;
+        Ok(known)
+    }
+
+    /// One that is new.
+    fn add<I: Image>(&mut self, namespace: &Namespace<'_, I>, index: usize) -> Result<(), OutOfMemory> {
+        let Some(module) = namespace.get(index).filter(|module| module.is_available()) else { return Ok(()) };
+        let number = u32::try_from(index).map_err(|_| OutOfMemory(usize::MAX))?;
+        // Nobody needs the program, whatever it calls itself.
+        if index != 0 && self.named(namespace, module.soname).is_none() {
+            self.sonames.insert(self.arena, namespace.key().hash(module.soname).fold(), number)?;
+        }
+        if let Some(info) = &module.info {
+            self.files.insert(self.arena, file_hash(namespace.key(), info), number)?;
+        }
+        Ok(())
+    }
+
+    fn named<I: Image>(&self, namespace: &Namespace<'_, I>, soname: &[u8]) -> Option<usize> {
+        let is = |number: u32| module(namespace, number).is_some_and(|module| module.soname == soname);
+        let number = self.sonames.find(namespace.key().hash(soname).fold(), is)?;
+        Some(to_usize(number.into()))
+    }
+
+    fn file<I: Image>(&self, namespace: &Namespace<'_, I>, info: &FileInfo) -> Option<usize> {
+        let same = |number: u32| {
+            let known = module(namespace, number).and_then(|module| module.info.as_ref());
+            known.is_some_and(|known| known.same_file(info))
+        };
+        Some(to_usize(self.files.find(file_hash(namespace.key(), info), same)?.into()))
+    }
+}
+
+fn module<'n, 'a, I: Image>(namespace: &'n Namespace<'a, I>, number: u32) -> Option<&'n Module<'a, I>> {
+    namespace.get(to_usize(number.into()))
+}
+
+fn file_hash(key: Key, info: &FileInfo) -> u32 {
+    let FileInfo { dev, ino, .. } = info;
+    key.pair(*dev, *ino).fold()
 }
 
 /// What a file turned out to be.
@@ -96,12 +152,9 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         if name == self.loader_soname || Libc::named_by(name).is_some() {
             return Ok(Need::Outside);
         }
-        let mut all = self.namespace.loaded();
-        let known = all.find(|(index, module)| *index != 0 && module.soname == name && module.is_available());
-        if let Some((index, _)) = known {
+        if let Some(index) = self.known.named(self.namespace, name) {
             return Ok(Need::Module(index));
         }
-        drop(all);
         self.trace.line(Category::Libs, format_args!("{}: searched for", Escaped(name)));
         let found = if is_path(name) { self.by_path(needer, name)? } else { self.by_name(needer, name)? };
         match found {
@@ -195,10 +248,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        let same = |module: &Module<'a, S::Image>| {
-            module.info.is_some_and(|known| known.same_file(&info)) && module.is_available()
-        };
-        if let Some((index, _)) = self.namespace.all().find(|(_, module)| same(module)) {
+        if let Some(index) = self.known.file(self.namespace, &info) {
             return Ok(Ok(Judged::Library(index)));
         }
         if self.only_known {
@@ -240,6 +290,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         };
         let index = self.namespace.add(self.arena, module).of(path)?;
         self.fresh.push(index).of(path)?;
+        self.known.add(self.namespace, index).of(path)?;
         Ok(Ok(Judged::Library(index)))
     }
 

@@ -98,12 +98,11 @@ pub fn expand<'a>(
 mod tests {
     use super::{directory, entries, expand, mentions_origin};
     use crate::arena::Arena;
-    use std::boxed::Box;
+
     use std::string::String;
-    use std::vec;
 
     fn expanded(entry: &str, origin: Option<&str>, secure: bool) -> Option<String> {
-        let arena = Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()));
+        let arena = Arena::new(crate::testing::leaking());
         let path = expand(&arena, entry.as_bytes(), origin.map(str::as_bytes), secure).unwrap()?;
         Some(String::from_utf8(path.to_vec()).unwrap())
     }

@@ -1,20 +1,21 @@
 //! Looking a name up in one object: DT_GNU_HASH, or DT_HASH where there is no other.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use crate::addr::Vaddr;
 use crate::dynamic::DynamicInfo;
-use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type, st_visibility, sysv_hash};
+use crate::elf::{Sym, consts, st_bind, st_type, st_visibility, sysv_hash};
 use crate::error::{Problem, Table};
+use crate::gnu_hash::GnuHash;
 use crate::seam::Image;
-use crate::version::{self, Acceptance};
+use crate::version::{Acceptance, Wanted};
 
-/// A name with its hash, so that a lookup in many objects hashes once, and the version that is asked for.
+/// A name, and the version that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Name<'n> {
     /// The name.
     pub bytes: &'n [u8],
-    /// Its DT_GNU_HASH hash.
-    pub hash: u32,
     /// The version of the reference, if it has one.
     pub version: Option<&'n [u8]>,
     /// Whether the PLT slot that a program has for a function counts as its definition, so that all have one address
@@ -35,7 +36,7 @@ impl<'n> Name<'n> {
     /// A name with the version that is asked for, if any.
     #[must_use]
     pub fn versioned(bytes: &'n [u8], version: Option<&'n [u8]>) -> Self {
-        Self { bytes, hash: gnu_hash(bytes), version, canonical: false, newest: false }
+        Self { bytes, version, canonical: false, newest: false }
     }
 
     /// As dlsym(3) looks a name up.
@@ -51,20 +52,17 @@ impl<'n> Name<'n> {
     }
 }
 
-/// What one object has under a name: one definition for each version.
-#[derive(Default)]
-struct Found {
-    /// The definition that the reference is bound to without further question.
-    exact: Option<Sym>,
-    /// Definitions of some later version, which a reference without a version is bound to if there is but one.
-    later: Option<Sym>,
-    later_count: u32,
-}
-
-impl Found {
-    fn answer(self) -> Option<Sym> {
-        self.exact.or(self.later.filter(|_| self.later_count == 1))
-    }
+/// A lookup in one object.
+struct Lookup<'l, 'n, I> {
+    image: &'l I,
+    dynamic: &'l DynamicInfo,
+    name: &'l Name<'n>,
+    /// What the version that is asked for is here; found out when something has the name.
+    wanted: Option<Wanted>,
+    /// The first definition of a later version, for a reference without one.
+    otherwise: Option<Sym>,
+    /// How much there was to look at.
+    work: &'l mut u64,
 }
 
 /// Whether other objects may bind to the symbol.
@@ -95,172 +93,133 @@ pub const fn is_absolute(sym: &Sym) -> bool {
 /// exported.
 pub fn count(image: &impl Image, dynamic: &DynamicInfo) -> Result<u32, Problem<'static>> {
     if let Some(table) = dynamic.gnu_hash {
-        return GnuHash::open(image, table)?.count(image);
+        return table.count(image);
     }
     let Some(table) = dynamic.hash else { return Ok(0) };
     let outside = Problem::OutsideImage { table: Table::Hash, vaddr: table };
     table.checked_add(4).and_then(|vaddr| image.get(vaddr)).ok_or(outside)
 }
 
-/// Looks `name` up among what the object exports.
-pub fn lookup(
-    image: &impl Image,
+/// Numbers of the symbols that its hash table lists, as far as that tells.
+pub fn listed(image: &impl Image, dynamic: &DynamicInfo) -> Result<Range<u32>, Problem<'static>> {
+    let first = dynamic.gnu_hash.map_or(1, |table| table.first());
+    let count = count(image, dynamic)?;
+    let outside =
+        Problem::OutsideImage { table: Table::Symbols, vaddr: dynamic.symbols.vaddr(0).unwrap_or_default() };
+    let last = count.checked_sub(1).filter(|&last| last >= first);
+    // What is not there at all need not be counted with.
+    last.map_or(Ok(()), |last| dynamic.symbols.get(image, last).map(drop).map_err(|_| outside))?;
+    Ok(first..count)
+}
+
+/// Looks `name`, whose DT_GNU_HASH hash is `hash`, up among what the object exports. `work` grows by the number of
+/// things that were looked at for that.
+pub fn lookup<I: Image>(
+    image: &I,
     dynamic: &DynamicInfo,
     name: &Name<'_>,
+    hash: u32,
+    work: &mut u64,
 ) -> Result<Option<Sym>, Problem<'static>> {
-    if let Some(table) = dynamic.gnu_hash {
-        return GnuHash::open(image, table)?.lookup(image, dynamic, name);
-    }
-    match dynamic.hash {
-        Some(table) => lookup_sysv(image, dynamic, table, name),
-        None => Ok(None),
-    }
+    *work = work.saturating_add(1);
+    let mut lookup = Lookup { image, dynamic, name, wanted: None, otherwise: None, work };
+    let found = match (dynamic.gnu_hash, dynamic.hash) {
+        (Some(table), _) => lookup_gnu(&mut lookup, &table, hash)?,
+        (None, Some(table)) => lookup_sysv(&mut lookup, table)?,
+        (None, None) => None,
+    };
+    Ok(found.or(lookup.otherwise))
 }
 
-/// Takes the symbol at `index` into account. `true` once the search is over.
-fn consider(
-    image: &impl Image,
-    dynamic: &DynamicInfo,
-    index: u32,
-    name: &Name<'_>,
-    found: &mut Found,
-) -> Result<bool, Problem<'static>> {
-    let sym = dynamic.symbols.get(image, index)?;
-    let counts = is_exported(&sym) || (name.canonical && is_canonical_plt(&sym));
-    if !counts || dynamic.strings.get(image, u64::from(sym.st_name))? != name.bytes {
-        return Ok(false);
-    }
-    match version::accepts(image, dynamic, index, name.version, name.newest)? {
-        Acceptance::Bind => found.exact = Some(sym),
-        Acceptance::IfOnly => {
-            found.later = Some(sym);
-            found.later_count = found.later_count.saturating_add(1);
-        }
-        Acceptance::Refuse => {}
-    }
-    Ok(found.exact.is_some())
-}
-
-/// Header of DT_GNU_HASH.
-struct GnuHash {
-    bloom: Vaddr,
-    bloom_words: u32,
-    bloom_shift: u32,
-    buckets: Vaddr,
-    bucket_count: u32,
-    chains: Vaddr,
-    first: u32,
-    /// The end of what the file gives to the segment that the table is in.
-    end: Vaddr,
-}
-
-impl GnuHash {
-    fn open(image: &impl Image, table: Vaddr) -> Result<Self, Problem<'static>> {
-        let outside = Problem::OutsideImage { table: Table::GnuHash, vaddr: table };
-        let word = |index: u64| {
-            let vaddr = table.checked_add(index.wrapping_mul(4)).ok_or(outside)?;
-            image.get::<u32>(vaddr).ok_or(outside)
-        };
-        let (bucket_count, first, bloom_words, bloom_shift) = (word(0)?, word(1)?, word(2)?, word(3)?);
-        if bloom_words == 0 || !bloom_words.is_power_of_two() {
-            return Err(Problem::TableSize { table: Table::GnuHash, size: u64::from(bloom_words) });
-        }
-        let bloom = table.checked_add(16).ok_or(outside)?;
-        let buckets = bloom.checked_add(u64::from(bloom_words).wrapping_mul(8)).ok_or(outside)?;
-        let chains = buckets.checked_add(u64::from(bucket_count).wrapping_mul(4)).ok_or(outside)?;
-        let end = table.checked_add(image.file_backed(table)).ok_or(outside)?;
-        Ok(Self { bloom, bloom_words, bloom_shift, buckets, bucket_count, chains, first, end })
-    }
-
-    /// Word `index` of one of its parts.
-    fn word(&self, image: &impl Image, part: Vaddr, index: u32) -> Result<u32, Problem<'static>> {
-        let outside = |vaddr| Problem::OutsideImage { table: Table::GnuHash, vaddr };
-        let at = part.checked_add(u64::from(index).wrapping_mul(4)).ok_or(outside(part))?;
-        image.get::<u32>(at).filter(|_| at < self.end).ok_or(outside(at))
-    }
-
-    /// One more than the last symbol of the last chain.
-    fn count(&self, image: &impl Image) -> Result<u32, Problem<'static>> {
-        let outside = |vaddr| Problem::OutsideImage { table: Table::GnuHash, vaddr };
-        let mut last = 0;
-        for bucket in 0..self.bucket_count {
-            last = last.max(self.word(image, self.buckets, bucket)?);
-        }
-        if last < self.first {
-            return Ok(self.first);
-        }
-        while self.word(image, self.chains, last.wrapping_sub(self.first))? & 1 == 0 {
-            last = last.checked_add(1).ok_or(outside(self.chains))?;
-        }
-        last.checked_add(1).ok_or(outside(self.chains))
-    }
-
-    fn lookup(
-        &self,
-        image: &impl Image,
-        dynamic: &DynamicInfo,
-        name: &Name<'_>,
-    ) -> Result<Option<Sym>, Problem<'static>> {
-        let outside = |vaddr| Problem::OutsideImage { table: Table::GnuHash, vaddr };
-        let word = (name.hash >> 6) & self.bloom_words.wrapping_sub(1);
-        let at = self.bloom.checked_add(u64::from(word).wrapping_mul(8)).ok_or(outside(self.bloom))?;
-        let filter = image.get::<u64>(at).ok_or(outside(at))?;
-        let bits = (1u64 << (name.hash & 63)) | (1u64 << (name.hash.wrapping_shr(self.bloom_shift) & 63));
-        let Some(bucket) = name.hash.checked_rem(self.bucket_count) else { return Ok(None) };
-        if filter & bits != bits {
+impl<I: Image> Lookup<'_, '_, I> {
+    /// Symbol `index`, if it is the one.
+    fn consider(&mut self, index: u32) -> Result<Option<Sym>, Problem<'static>> {
+        let Self { image, dynamic, name, .. } = *self;
+        let sym = dynamic.symbols.get(image, index)?;
+        let canonical = name.canonical && is_canonical_plt(&sym);
+        if !(canonical || is_exported(&sym)) || !dynamic.strings.is(image, u64::from(sym.st_name), name.bytes)? {
             return Ok(None);
         }
-        let mut index = self.word(image, self.buckets, bucket)?;
-        if index < self.first {
-            return Ok(None);
+        if canonical {
+            return Ok(Some(sym));
         }
-        let mut found = Found::default();
-        // Ends at the chain's last entry or, in a broken table, at the end of what the file gives.
-        loop {
-            let hash = self.word(image, self.chains, index.wrapping_sub(self.first))?;
-            let same = hash | 1 == name.hash | 1;
-            if (same && consider(image, dynamic, index, name, &mut found)?) || hash & 1 != 0 {
-                return Ok(found.answer());
+        let wanted = match self.wanted {
+            Some(wanted) => wanted,
+            None => {
+                let versions = dynamic.verdef.filter(|_| name.version.is_some()).map_or(0, |(_, count)| count);
+                *self.work = self.work.saturating_add(versions);
+                Wanted::of(image, dynamic, name.version, name.newest)?
             }
-            index = index.checked_add(1).ok_or(outside(self.chains))?;
-        }
+        };
+        self.wanted = Some(wanted);
+        Ok(match wanted.accepts(image, dynamic, index)? {
+            Acceptance::Bind => Some(sym),
+            Acceptance::Otherwise => {
+                self.otherwise = self.otherwise.or(Some(sym));
+                None
+            }
+            Acceptance::Refuse => None,
+        })
     }
 }
 
-fn lookup_sysv(
-    image: &impl Image,
-    dynamic: &DynamicInfo,
-    table: Vaddr,
-    name: &Name<'_>,
+fn lookup_gnu<I: Image>(
+    lookup: &mut Lookup<'_, '_, I>,
+    table: &GnuHash,
+    hash: u32,
 ) -> Result<Option<Sym>, Problem<'static>> {
+    let image = lookup.image;
+    let Some(mut index) = table.bucket(image, hash)? else { return Ok(None) };
+    // Ends at the chain's last entry or, in a broken table, at the end of what the file gives.
+    loop {
+        *lookup.work = lookup.work.saturating_add(1);
+        let entry = table.chain(image, index)?;
+        let same = entry | 1 == hash | 1;
+        let found = if same { lookup.consider(index)? } else { None };
+        if found.is_some() || entry & 1 != 0 {
+            return Ok(found);
+        }
+        index = table.after(index)?;
+    }
+}
+
+fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result<Option<Sym>, Problem<'static>> {
+    let image = lookup.image;
     let outside = Problem::OutsideImage { table: Table::Hash, vaddr: table };
     let word = |index: u64| {
         let vaddr = table.checked_add(index.wrapping_mul(4)).ok_or(outside)?;
         image.get::<u32>(vaddr).ok_or(outside)
     };
     let (bucket_count, chain_count) = (u64::from(word(0)?), u64::from(word(1)?));
-    let Some(bucket) = u64::from(sysv_hash(name.bytes)).checked_rem(bucket_count) else { return Ok(None) };
+    let Some(bucket) = u64::from(sysv_hash(lookup.name.bytes)).checked_rem(bucket_count) else { return Ok(None) };
     let mut index = word(bucket.wrapping_add(2))?;
     let words = bucket_count.saturating_add(chain_count).saturating_add(2);
     if image.file_backed(table) < words.saturating_mul(4) {
         return Err(outside);
     }
-    let mut found = Found::default();
     // A chain visits each symbol at most once; one that goes on is a loop.
     for _ in 0..chain_count {
-        if index == 0 || consider(image, dynamic, index, name, &mut found)? {
-            return Ok(found.answer());
+        *lookup.work = lookup.work.saturating_add(1);
+        let found = if index == 0 { None } else { lookup.consider(index)? };
+        if index == 0 || found.is_some() {
+            return Ok(found);
         }
         index = word(bucket_count.wrapping_add(2).wrapping_add(u64::from(index)))?;
     }
-    if index == 0 { Ok(found.answer()) } else { Err(Problem::TableSize { table: Table::Hash, size: chain_count }) }
+    if index == 0 { Ok(None) } else { Err(Problem::TableSize { table: Table::Hash, size: chain_count }) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, lookup};
+    use super::Name;
+    use crate::dynamic::DynamicInfo;
+    use crate::elf::{Sym, gnu_hash};
     use crate::error::Problem;
     use crate::testing::{Bytes, Symbolic};
+
+    fn lookup(image: &Bytes, dynamic: &DynamicInfo, name: &[u8]) -> Result<Option<Sym>, Problem<'static>> {
+        super::lookup(image, dynamic, &Name::new(name), gnu_hash(name), &mut 0)
+    }
 
     #[test]
     fn both_tables_find_every_name_and_no_other() {
@@ -268,11 +227,11 @@ mod tests {
             for gnu in [true, false] {
                 let object = Symbolic::new(names, gnu);
                 for (index, name) in names.iter().enumerate() {
-                    let found = lookup(&object.image, &object.dynamic, &Name::new(name.as_bytes())).unwrap();
+                    let found = lookup(&object.image, &object.dynamic, name.as_bytes()).unwrap();
                     assert_eq!(found.unwrap().st_value, 0x100 + index as u64, "{name} gnu={gnu}");
                 }
                 assert_eq!(super::count(&object.image, &object.dynamic).unwrap(), names.len() as u32 + 1);
-                let absent = lookup(&object.image, &object.dynamic, &Name::new(b"omega")).unwrap();
+                let absent = lookup(&object.image, &object.dynamic, b"omega").unwrap();
                 assert!(absent.is_none());
             }
         }
@@ -287,19 +246,7 @@ mod tests {
         bytes[chain + 4..chain + 8].copy_from_slice(&1u32.to_le_bytes());
         bytes[chain + 8..chain + 12].copy_from_slice(&1u32.to_le_bytes());
         object.image = Bytes::new(bytes);
-        let result = lookup(&object.image, &object.dynamic, &Name::new(b"zz"));
+        let result = lookup(&object.image, &object.dynamic, b"zz");
         assert!(matches!(result, Err(Problem::TableSize { .. })), "{result:?}");
-    }
-
-    #[test]
-    fn broken_gnu_headers_are_refused() {
-        let object = Symbolic::new(&["a"], true);
-        for (word, value) in [(2usize, 0u32), (2, 3), (2, 1 << 30), (0, u32::MAX)] {
-            let mut bytes = object.image.bytes.clone();
-            let at = object.hash_at + word * 4;
-            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-            let result = lookup(&Bytes::new(bytes), &object.dynamic, &Name::new(b"a"));
-            assert!(result.is_err(), "word {word} = {value}: {result:?}");
-        }
     }
 }

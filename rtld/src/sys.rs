@@ -14,9 +14,11 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags};
 use rustix::fs::{accessat, fstat, ftruncate, memfd_create, open, readlinkat_raw, stat};
 use rustix::io::{pread, try_close};
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{madvise, mmap, mmap_anonymous, mprotect, munmap};
 
 use crate::addr::{FileOffset, PageRange, from_usize, to_usize};
+use crate::arena::Source;
 use crate::error::{Errno, OpenError};
 use crate::mapped::MappedImage;
 use crate::plan::{LoadPlan, Protection, Segment};
@@ -61,8 +63,18 @@ impl Drop for File {
 const PATH_MAX: usize = 4096;
 
 fn with_path<T>(path: &[u8], then: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
-    let mut buffer = [0u8; PATH_MAX];
-    let room = buffer.get_mut(..path.len()).filter(|_| path.len() < PATH_MAX);
+    // Most are short, and a page to be cleared for each is noticed.
+    const SHORT: usize = 256;
+    if path.len() < SHORT { with_path_in::<SHORT, T>(path, then) } else { with_path_in::<PATH_MAX, T>(path, then) }
+}
+
+#[inline(never)]
+fn with_path_in<const ROOM: usize, T>(
+    path: &[u8],
+    then: impl FnOnce(&CStr) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let mut buffer = [0u8; ROOM];
+    let room = buffer.get_mut(..path.len()).filter(|_| path.len() < ROOM);
     room.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(path);
     let terminated = buffer.get(..=path.len()).unwrap_or_default();
     then(CStr::from_bytes_with_nul(terminated).map_err(|_| Errno::ENOENT)?)
@@ -119,8 +131,20 @@ pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
+    if size >= HUGE {
+        // It is read all over. Where that is not to be had, it is only slower.
+        // SAFETY: the mapping just made; what is in it stays as it is.
+        let _ = unsafe { madvise(start, size, Advice::LinuxHugepage) };
+    }
     Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
 }
+
+/// From this size on it pays to ask for huge pages, in bytes.
+const HUGE: usize = 4 << 20;
+
+/// The same, and [`give_back`].
+// SAFETY: mappings of the kernel's choice, whole and zeroed, until they are unmapped.
+pub const MEMORY: Source = unsafe { Source::new(anonymous, give_back) };
 
 /// Fresh memory, as near to an address as the kernel finds it.
 #[must_use]

@@ -10,11 +10,16 @@ use std::cell::Cell;
 use std::vec::Vec;
 
 use crate::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
-use crate::arena::Arena;
+use crate::arena::{Arena, Source};
 use crate::dynamic::DynamicInfo;
 use crate::elf::{consts, gnu_hash};
 use crate::plan::Place;
 use crate::seam::{Image, ImageMut};
+
+/// Memory that is never given back.
+pub(crate) fn leaking() -> Source {
+    Source::keeping(|bytes| Some(Box::leak(std::vec![0u8; bytes].into_boxed_slice()).into()))
+}
 
 /// All of it readable and writable.
 #[derive(Clone, Debug)]
@@ -175,7 +180,7 @@ impl OneChunk {
     }
 
     pub(crate) fn arena(&self) -> &'static Arena {
-        Box::leak(Box::new(Arena::new(one_chunk)))
+        Box::leak(Box::new(Arena::new(Source::keeping(one_chunk))))
     }
 
     /// What the arena holds now.

@@ -2,9 +2,10 @@
 //! it has, by DT_VERDEF. What binds to what follows glibc's `check_match`.
 #![forbid(unsafe_code)]
 
-use crate::addr::Vaddr;
+use crate::addr::{Vaddr, from_usize};
+use crate::arena::{Arena, List};
 use crate::dynamic::DynamicInfo;
-use crate::elf::{Verdef, Vernaux, Verneed, consts};
+use crate::elf::{Decode, Verdef, Vernaux, Verneed, consts};
 use crate::error::{Problem, Table};
 use crate::seam::Image;
 
@@ -17,22 +18,55 @@ pub struct VersionRef<'i> {
     pub version: &'i [u8],
 }
 
-/// The version that symbol `index` is referred to with, if any.
-pub fn needed_version<'i>(
-    image: &'i impl Image,
-    dynamic: &DynamicInfo,
-    index: u32,
-) -> Result<Option<VersionRef<'i>>, Problem<'static>> {
-    let (Some(versym), Some(_)) = (dynamic.versym, dynamic.verneed) else { return Ok(None) };
-    let wanted = versym_entry(image, versym, index)? & consts::VERSYM_VERSION;
-    if wanted <= consts::VER_NDX_GLOBAL {
-        return Ok(None);
+/// What an object has in DT_VERNEED, by the numbers that DT_VERSYM refers to.
+pub struct NeededVersions<'a>(List<'a, Option<(Verneed, Vernaux)>>);
+
+impl<'a> NeededVersions<'a> {
+    /// Of no object yet.
+    #[must_use]
+    pub const fn new(arena: &'a Arena) -> Self {
+        Self(List::new(arena))
     }
-    let asked = |_: &Verneed, aux: &Vernaux| Ok(aux.vna_other & consts::VERSYM_VERSION == wanted);
-    match find_needed(image, dynamic, asked)? {
-        Some((file, aux)) => version_ref(image, dynamic, &file, &aux).map(Some),
-        // A version that the object defines itself.
-        None => Ok(None),
+
+    /// Makes it that object's.
+    pub fn read(&mut self, image: &impl Image, dynamic: &DynamicInfo) -> Result<(), Problem<'static>> {
+        self.0.truncate(0);
+        if dynamic.versym.is_none() {
+            return Ok(());
+        }
+        find_needed(image, dynamic, |file, aux| {
+            let number = usize::from(aux.vna_other & consts::VERSYM_VERSION);
+            self.0.resize(self.0.len().max(number.saturating_add(1)), None)?;
+            if let Some(place @ None) = self.0.get_mut(number) {
+                *place = Some((*file, *aux));
+            }
+            Ok(false)
+        })
+        .map(drop)
+    }
+
+    /// Whether the object needs none, whatever the symbol.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The version that the object's symbol `index` is referred to with, if any.
+    pub fn of<'i>(
+        &self,
+        image: &'i impl Image,
+        dynamic: &DynamicInfo,
+        index: u32,
+    ) -> Result<Option<VersionRef<'i>>, Problem<'static>> {
+        let Some(versym) = dynamic.versym.filter(|_| !self.0.is_empty()) else { return Ok(None) };
+        let number = versym_entry(image, versym, index)? & consts::VERSYM_VERSION;
+        // What is not there is a version that the object defines itself.
+        match self.0.get(usize::from(number)) {
+            Some(Some((file, aux))) if number > consts::VER_NDX_GLOBAL => {
+                version_ref(image, dynamic, file, aux).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -56,11 +90,14 @@ fn find_needed<'p>(
 ) -> Result<Option<(Verneed, Vernaux)>, Problem<'p>> {
     let Some((mut at, files)) = dynamic.verneed else { return Ok(None) };
     let outside = |vaddr| Problem::OutsideImage { table: Table::Verneed, vaddr };
+    let mut left = image.file_backed(at).checked_div(from_usize(Vernaux::SIZE)).unwrap_or(0);
     // Both loops end by the counts that the tables state; offsets of zero end them sooner.
     for _ in 0..files {
         let file: Verneed = image.get(at).ok_or(outside(at))?;
         let mut aux_at = at.checked_add(u64::from(file.vn_aux)).ok_or(outside(at))?;
         for _ in 0..file.vn_cnt {
+            // Entries that share memory could be read for ever.
+            left = left.checked_sub(1).ok_or(Problem::TableSize { table: Table::Verneed, size: files })?;
             let aux: Vernaux = image.get(aux_at).ok_or(outside(aux_at))?;
             if wanted(&file, &aux)? {
                 return Ok(Some((file, aux)));
@@ -83,42 +120,88 @@ fn find_needed<'p>(
 pub enum Acceptance {
     /// It is the one.
     Bind,
-    /// It is, unless the object has another one like it.
-    IfOnly,
+    /// It is, if the object has no other.
+    Otherwise,
     /// It is not.
     Refuse,
 }
 
 /// Largest index of what a reference without a version binds to at once: global, and the object's first version.
-const FIRST_VERSION: u16 = 2;
+pub const FIRST_VERSION: u16 = 2;
 
-/// Whether symbol `index` of an object serves a reference with that version, or with none: with none, the object's
-/// first version, or the `newest`, which is the one that is not hidden.
-pub fn accepts(
+/// What a reference asks for, in terms of one object's versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The object has no versions, and serves every reference.
+    Any,
+    /// No version: the definition of the largest number up to this, or else the one that is not hidden.
+    UpTo(u16),
+    /// A version that the object has a number for. Definitions without a version serve as well.
+    Number(u16),
+    /// A version that it does not have.
+    Unknown,
+}
+
+impl Wanted {
+    /// What a reference with that version, or with none, asks of the object: with none, its first version, or the
+    /// `newest`, which is the one that is not hidden.
+    pub fn of(
+        image: &impl Image,
+        dynamic: &DynamicInfo,
+        version: Option<&[u8]>,
+        newest: bool,
+    ) -> Result<Self, Problem<'static>> {
+        if dynamic.versym.is_none() {
+            return Ok(Self::Any);
+        }
+        let Some(version) = version else {
+            return Ok(Self::UpTo(if newest { consts::VER_NDX_GLOBAL } else { FIRST_VERSION }));
+        };
+        let number = defined(image, dynamic, |_, name| dynamic.strings.is(image, u64::from(name), version))?;
+        Ok(number.map_or(Self::Unknown, |(number, _)| Self::Number(number)))
+    }
+
+    /// Whether symbol `index` of that object serves the reference.
+    pub fn accepts(
+        self,
+        image: &impl Image,
+        dynamic: &DynamicInfo,
+        index: u32,
+    ) -> Result<Acceptance, Problem<'static>> {
+        let Some(entry) = symbol_version(image, dynamic, index)? else { return Ok(Acceptance::Bind) };
+        Ok(match self {
+            Self::Any => Acceptance::Bind,
+            Self::UpTo(first) if entry.number <= first => Acceptance::Bind,
+            Self::UpTo(_) if !entry.hidden => Acceptance::Otherwise,
+            Self::Number(number) if entry.number == number => Acceptance::Bind,
+            // A definition without a version in an object that has some.
+            Self::Number(_) | Self::Unknown if entry.number <= consts::VER_NDX_GLOBAL && !entry.hidden => {
+                Acceptance::Bind
+            }
+            _ => Acceptance::Refuse,
+        })
+    }
+}
+
+/// What DT_VERSYM has for a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SymbolVersion {
+    /// Number of its version.
+    pub number: u16,
+    /// Whether only references with that version mean it.
+    pub hidden: bool,
+}
+
+/// The version of symbol `index`; `None` in an object without versions.
+pub fn symbol_version(
     image: &impl Image,
     dynamic: &DynamicInfo,
     index: u32,
-    version: Option<&[u8]>,
-    newest: bool,
-) -> Result<Acceptance, Problem<'static>> {
-    // An object without versions serves every reference.
-    let Some(versym) = dynamic.versym else { return Ok(Acceptance::Bind) };
+) -> Result<Option<SymbolVersion>, Problem<'static>> {
+    let Some(versym) = dynamic.versym else { return Ok(None) };
     let entry = versym_entry(image, versym, index)?;
-    let (number, hidden) = (entry & consts::VERSYM_VERSION, entry & !consts::VERSYM_VERSION != 0);
-    let Some(version) = version else {
-        let first = if newest { consts::VER_NDX_GLOBAL } else { FIRST_VERSION };
-        return Ok(match (number <= first, hidden) {
-            (true, _) => Acceptance::Bind,
-            (false, false) => Acceptance::IfOnly,
-            (false, true) => Acceptance::Refuse,
-        });
-    };
-    let serves = match definition(image, dynamic, |found, _| found == number)? {
-        Some(name) => dynamic.strings.get(image, u64::from(name))? == version,
-        // A definition without a version in an object that has some.
-        None => !hidden,
-    };
-    Ok(if serves { Acceptance::Bind } else { Acceptance::Refuse })
+    let hidden = entry & !consts::VERSYM_VERSION != 0;
+    Ok(Some(SymbolVersion { number: entry & consts::VERSYM_VERSION, hidden }))
 }
 
 fn versym_entry(image: &impl Image, versym: Vaddr, index: u32) -> Result<u16, Problem<'static>> {
@@ -127,13 +210,13 @@ fn versym_entry(image: &impl Image, versym: Vaddr, index: u32) -> Result<u16, Pr
     entry.and_then(|vaddr| image.get::<u16>(vaddr)).ok_or(outside)
 }
 
-/// The name, in the string table, of the first version that the object defines and `wanted` says yes to, given
-/// its index and name. The base version, which names the file, is none.
-fn definition(
+/// The first version that the object defines and `wanted` says yes to, given its number and its name in the string table.
+/// The base version, which names the file, is none.
+pub fn defined<'p>(
     image: &impl Image,
     dynamic: &DynamicInfo,
-    wanted: impl Fn(u16, u32) -> bool,
-) -> Result<Option<u32>, Problem<'static>> {
+    mut wanted: impl FnMut(u16, u32) -> Result<bool, Problem<'p>>,
+) -> Result<Option<(u16, u32)>, Problem<'p>> {
     let Some((mut at, count)) = dynamic.verdef else { return Ok(None) };
     let outside = |vaddr| Problem::OutsideImage { table: Table::Verdef, vaddr };
     for _ in 0..count {
@@ -141,8 +224,9 @@ fn definition(
         let aux = at.checked_add(u64::from(entry.vd_aux)).ok_or(outside(at))?;
         // The first Verdaux names the version itself, the others those that it builds on.
         let name = image.get::<u32>(aux).ok_or(outside(aux))?;
-        if entry.vd_flags & consts::VER_FLG_BASE == 0 && wanted(entry.vd_ndx & consts::VERSYM_VERSION, name) {
-            return Ok(Some(name));
+        let number = entry.vd_ndx & consts::VERSYM_VERSION;
+        if entry.vd_flags & consts::VER_FLG_BASE == 0 && wanted(number, name)? {
+            return Ok(Some((number, name)));
         }
         if entry.vd_next == 0 {
             break;
@@ -150,16 +234,6 @@ fn definition(
         at = at.checked_add(u64::from(entry.vd_next)).ok_or(outside(at))?;
     }
     Ok(None)
-}
-
-/// Whether the object defines a version of that name. One that defines no versions at all is taken to, as by musl: the
-/// reference was linked when it had some. glibc warns, and then ends the process at the first lookup in it.
-pub fn defines(image: &impl Image, dynamic: &DynamicInfo, version: &[u8]) -> Result<bool, Problem<'static>> {
-    if dynamic.verdef.is_none() {
-        return Ok(true);
-    }
-    let named = |name: u32| dynamic.strings.get(image, u64::from(name)) == Ok(version);
-    definition(image, dynamic, |_, name| named(name)).map(|found| found.is_some())
 }
 
 /// Calls `visit` for each version that the object needs, with whether it can do without.
@@ -177,12 +251,14 @@ pub fn for_each_needed<'i, 'p>(
 
 #[cfg(test)]
 mod tests {
-    use super::{VersionRef, needed_version};
+    use super::{NeededVersions, Problem, VersionRef};
     use crate::addr::Vaddr;
+    use crate::arena::Arena;
     use crate::dynamic::DynamicInfo;
     use crate::elf::consts;
     use crate::plan::Place;
     use crate::testing::Bytes;
+    use crate::testing::leaking;
     use std::vec::Vec;
 
     /// Three symbols with versions 1 (global), 2 and 3, of one file each.
@@ -223,17 +299,36 @@ mod tests {
     #[test]
     fn file_and_version_of_a_reference() {
         let (image, dynamic) = image();
-        assert_eq!(needed_version(&image, &dynamic, 0), Ok(None));
+        let arena = Arena::new(leaking());
+        let mut needed = NeededVersions::new(&arena);
+        needed.read(&image, &dynamic).unwrap();
+        assert_eq!(needed.of(&image, &dynamic, 0), Ok(None));
         let one = VersionRef { file: b"one.so", version: b"V1" };
-        assert_eq!(needed_version(&image, &dynamic, 1), Ok(Some(one)));
+        assert_eq!(needed.of(&image, &dynamic, 1), Ok(Some(one)));
         let two = VersionRef { file: b"two.so", version: b"V2" };
-        assert_eq!(needed_version(&image, &dynamic, 2), Ok(Some(two)));
+        assert_eq!(needed.of(&image, &dynamic, 2), Ok(Some(two)));
+        needed.read(&image, &DynamicInfo::default()).unwrap();
+        assert_eq!(needed.of(&image, &dynamic, 1), Ok(None), "another object's");
     }
 
     #[test]
     fn a_chain_out_of_the_image_is_an_error() {
         let (mut image, dynamic) = image();
         image.bytes[0x14c..0x150].copy_from_slice(&0xffff_fff0u32.to_le_bytes());
-        assert!(needed_version(&image, &dynamic, 2).is_err());
+        let arena = Arena::new(leaking());
+        assert!(NeededVersions::new(&arena).read(&image, &dynamic).is_err());
+    }
+
+    #[test]
+    fn entries_that_share_memory_end() {
+        let (mut image, dynamic) = image();
+        // So many versions of the first file, each one byte after the one before.
+        image.bytes[0x142..0x144].copy_from_slice(&u16::MAX.to_le_bytes());
+        image.bytes[0x15c..0x160].copy_from_slice(&0u32.to_le_bytes());
+        image.bytes.resize(0x4000, 1);
+        image.bytes[0x15c] = 1;
+        let arena = Arena::new(leaking());
+        let result = NeededVersions::new(&arena).read(&image, &dynamic);
+        assert!(matches!(result, Err(Problem::TableSize { .. } | Problem::OutsideImage { .. })), "{result:?}");
     }
 }

@@ -288,16 +288,15 @@ mod tests {
     use crate::elf::Sym;
     use crate::machine::RelocKind;
     use crate::version::VersionRef;
-    use std::boxed::Box;
+
     use std::format;
-    use std::vec;
 
     fn sym(bind: u8, kind: u8) -> Sym {
         Sym { st_name: 0, st_info: bind << 4 | kind, st_other: 0, st_shndx: 0, st_value: 0, st_size: 0 }
     }
 
     fn arena() -> Arena {
-        Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()))
+        Arena::new(crate::testing::leaking())
     }
 
     #[test]

@@ -369,12 +369,12 @@ mod tests {
     use crate::addr::{LoadBias, RuntimeAddr, Vaddr};
     use crate::arena::Arena;
     use crate::dynamic::DynamicInfo;
-    use crate::elf::{Decode, Phdr, consts, r_sym, r_type};
+    use crate::elf::{Decode, Phdr, consts, gnu_hash, r_sym, r_type};
     use crate::native::needs::Import;
     use crate::plan::Place;
     use crate::symbol::{Name, lookup};
-    use crate::testing::{OneChunk, Span};
-    use crate::version::{VersionRef, needed_version};
+    use crate::testing::{OneChunk, Span, leaking};
+    use crate::version::{NeededVersions, VersionRef};
     use std::string::String;
     use std::vec::Vec;
 
@@ -451,12 +451,15 @@ mod tests {
             import(b"plain", None),
         ];
         let (image, _, info) = open(&parts(&imports, &[]));
+        let arena = Arena::new(leaking());
+        let mut needed = NeededVersions::new(&arena);
+        needed.read(&image, &info).unwrap();
         for (index, import) in imports.iter().enumerate() {
             let number = u32::try_from(index).unwrap() + 1;
             let sym = info.symbols.get(&image, number).unwrap();
             assert_eq!(info.strings.get(&image, sym.st_name.into()).unwrap(), import.name);
             assert_eq!(crate::elf::st_bind(&sym), consts::STB_WEAK, "what is missing is ours to report");
-            assert_eq!(needed_version(&image, &info, number).unwrap(), import.version);
+            assert_eq!(needed.of(&image, &info, number).unwrap(), import.version);
         }
         assert_eq!(info.verneed.unwrap().1, 2, "one entry a file");
     }
@@ -481,7 +484,9 @@ mod tests {
         let exports: Vec<_> =
             names.iter().enumerate().map(|(index, name)| export(*name, 0x5000 + index as u64)).collect();
         let (image, _, info) = open(&parts(&[import(b"a", None), import(b"b", None)], &exports));
-        let find = |name: &[u8]| lookup(&image, &info, &Name::new(name)).unwrap().map(|sym| sym.st_value);
+        let find = |name: &[u8]| {
+            lookup(&image, &info, &Name::new(name), gnu_hash(name), &mut 0).unwrap().map(|sym| sym.st_value)
+        };
         assert_eq!(find(b"malloc"), Some(0x4000), "a vaddr: address minus bias");
         assert_eq!(find(b"free"), Some(0x4001), "the first in scope order");
         assert_eq!(find(b"x"), Some(0x4005));

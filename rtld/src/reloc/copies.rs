@@ -2,14 +2,13 @@
 //! everybody, with what the library had in it.
 #![forbid(unsafe_code)]
 
-use super::{Indirect, Relocator};
+use super::{Among, Indirect, Relocator};
 use crate::addr::Vaddr;
 use crate::elf::{Rela, consts, r_sym, r_type, st_bind};
 use crate::error::{Error, OfObject, Problem, Table};
 use crate::native::needs::NativeCopy;
 use crate::seam::ImageMut;
 use crate::symbol::Name;
-use crate::version::needed_version;
 
 /// Bytes to be copied once every word has its value.
 #[derive(Clone, Copy)]
@@ -53,10 +52,9 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let module = self.namespace.module(index);
         let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
         let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
-        let version = needed_version(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
+        let version = self.versions.of(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
         let name = Name::versioned(name, version.map(|version| version.version));
-        let mut scope = self.namespace.scope(index, self.objects.local).filter(|&other| other != index);
-        let found = self.namespace.lookup(&mut scope, &name)?;
+        let found = self.finder.find(self.namespace, &self.objects, index, &name, Among::Others)?;
         let problem = match found {
             Some(found) => {
                 let to = (index, Vaddr(rela.r_offset));
@@ -78,7 +76,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                 return Ok(None);
             }
             None if st_bind(&sym) == consts::STB_WEAK => return Ok(None),
-            None => Problem::UndefinedSymbol(self.copy_name(index, &sym).of(path)?),
+            None => Problem::UndefinedSymbol(self.copy_name(index, r_sym(rela)).of(path)?),
         };
         Err(problem).of(path)
     }

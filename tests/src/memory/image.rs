@@ -32,7 +32,18 @@ pub struct MemImage {
     alive: &'static Cell<usize>,
 }
 
+thread_local! {
+    /// How often memory of some image was read.
+    static READS: Cell<u64> = const { Cell::new(0) };
+}
+
 impl MemImage {
+    /// How often this thread has read memory of images.
+    #[must_use]
+    pub fn reads() -> u64 {
+        READS.get()
+    }
+
     /// A reservation at `bias`, inaccessible.
     pub(crate) fn reserve(
         plan: &LoadPlan,
@@ -188,6 +199,7 @@ impl Image for MemImage {
     }
 
     fn bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {
+        READS.set(READS.get() + 1);
         self.memory.get(self.access(vaddr, len, |page| page.read)?)
     }
 

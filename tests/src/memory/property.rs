@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use rtld::addr::{Vaddr, to_usize};
 use rtld::arena::Arena;
-use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
+use rtld::elf::{Decode, Rela, Sym, consts, gnu_hash, r_sym, r_type, size};
 use rtld::error::{Error, Problem};
 use rtld::load::{Mapped, Sealed};
 use rtld::namespace::Module;
@@ -13,7 +13,7 @@ use rtld::note::abi_note;
 use rtld::plan::{LoadPlan, Place};
 use rtld::resolve::needs_libc;
 use rtld::symbol::{self, Name};
-use rtld::version;
+use rtld::version::{self, NeededVersions, Wanted};
 
 use super::image::{MemImage, PAGE};
 use super::os::MemOs;
@@ -149,7 +149,7 @@ pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
     match map(&os, PATH) {
         Ok(mapped) => {
             is_within(&mapped.plan, bytes.len());
-            read_all(&mapped, &said);
+            read_all(&mapped, arena, &said);
             assert!(mapped.image.changed_only_in(std::iter::empty()), "reading has written");
             true
         }
@@ -185,7 +185,7 @@ fn is_within(plan: &LoadPlan, size: usize) {
 }
 
 /// Reads whatever the loader may come to read.
-fn read_all(mapped: &Mapped<MemImage>, said: &dyn Fn(Problem<'_>)) {
+fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Problem<'_>)) {
     /// A symbol table says nowhere how long it is; this many are looked at.
     const MOST: u32 = 1000;
     let Mapped { plan, dynamic, image, .. } = mapped;
@@ -200,20 +200,24 @@ fn read_all(mapped: &Mapped<MemImage>, said: &dyn Fn(Problem<'_>)) {
     for name in ["x", "data", "local", "chosen", "", "memcpy", "inflate", "_start"] {
         for wanted in [None, Some("X_1"), Some("Y_1")] {
             let name = Name::versioned(name.as_bytes(), wanted.map(str::as_bytes));
-            let _ = symbol::lookup(image, dynamic, &name).map_err(said);
+            let _ = symbol::lookup(image, dynamic, &name, gnu_hash(name.bytes), &mut 0).map_err(said);
         }
     }
-    let _ = version::defines(image, dynamic, b"X_1").map_err(said);
-    let _ = version::for_each_needed(image, dynamic, |needed, _| {
-        version::defines(image, dynamic, needed.version).map(drop)
-    })
-    .map_err(said);
+    let has = |version: &[u8]| {
+        version::defined(image, dynamic, |_, name| dynamic.strings.is(image, name.into(), version)).map(drop)
+    };
+    let _ = has(b"X_1").map_err(said);
+    let _ = version::for_each_needed(image, dynamic, |needed, _| has(needed.version)).map_err(said);
+    let scratch = scratch.scratch();
+    let mut versions = NeededVersions::new(&scratch);
+    let _ = versions.read(image, dynamic).map_err(said);
+    let wanted = Wanted::of(image, dynamic, Some(b"X_1"), false).map_err(said).unwrap_or(Wanted::Unknown);
     let count = symbol::count(image, dynamic).map_err(said).unwrap_or(MOST);
     for index in 0..count.min(MOST) {
         let Ok(sym) = dynamic.symbols.get(image, index).map_err(said) else { break };
         let _ = dynamic.strings.get(image, u64::from(sym.st_name)).map_err(said);
-        let _ = version::needed_version(image, dynamic, index).map_err(said);
-        let _ = version::accepts(image, dynamic, index, Some(b"X_1"), false).map_err(said);
+        let _ = versions.of(image, dynamic, index).map_err(said);
+        let _ = wanted.accepts(image, dynamic, index).map_err(said);
     }
     for array in [dynamic.init_array, dynamic.fini_array] {
         let read = (0..array.len()).filter(|&index| array.get(image, index).is_some()).count();

@@ -3,8 +3,9 @@
 use std::ptr::NonNull;
 
 use rtld::addr::RuntimeAddr;
-use rtld::arena::Arena;
+use rtld::arena::{Arena, Source};
 use rtld::error::{Error, Problem};
+use rtld::hash::Key;
 use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object};
 use rtld::reloc::{LoaderCode, StubLayout, Stubs};
 use rtld::report::Trace;
@@ -39,7 +40,7 @@ fn leak(bytes: usize) -> Option<NonNull<[u8]>> {
 /// An arena for a start. What tests allocate they keep until they end, as a starting process does.
 #[must_use]
 pub fn arena() -> &'static Arena {
-    Box::leak(Box::new(Arena::new(leak)))
+    Box::leak(Box::new(Arena::new(Source::keeping(leak))))
 }
 
 /// Everything that decides how a start goes.
@@ -173,6 +174,7 @@ impl Start {
             program_path: self.program_path.map(str::as_bytes),
             secure: self.secure,
             page: PAGE,
+            key: Key::new([1, 2]),
             trace: Trace::OFF,
         };
         load(sys, arena, request)

@@ -113,6 +113,12 @@ impl Symbol {
         Self { visibility: consts::STV_HIDDEN, ..self }
     }
 
+    /// Gives it a value: a reference with one has a PLT slot there that counts as the function's address.
+    #[must_use]
+    pub fn value(self, value: u64) -> Self {
+        Self { value, ..self }
+    }
+
     /// Gives it another type.
     #[must_use]
     pub fn kind(self, kind: u8) -> Self {
@@ -138,7 +144,7 @@ impl Symbol {
     }
 
     fn is_findable(&self) -> bool {
-        self.section != 0 && self.bind != consts::STB_LOCAL
+        (self.section != 0 || self.value != 0) && self.bind != consts::STB_LOCAL
     }
 }
 

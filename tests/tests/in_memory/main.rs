@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 
 mod builder;
+mod definitions;
 mod modules;
 mod mutants;
 mod open;

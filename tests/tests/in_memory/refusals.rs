@@ -1,7 +1,7 @@
 //! Files that are refused, each for its reason.
 
 use rtld::addr::{FileOffset, Vaddr};
-use rtld::arena::{Arena, OutOfMemory};
+use rtld::arena::{Arena, OutOfMemory, Source};
 use rtld::elf::consts;
 use rtld::error::{Problem, SegmentFault, Table};
 use tests::memory::file::{BSS_END, DATA, E_MACHINE, E_PHNUM, GOT, TABLES, TEXT, phdr};
@@ -278,6 +278,7 @@ fn a_chain_without_end_is_noticed_soon() {
 
 #[test]
 fn no_memory_for_tables() {
-    let scene = Scene { arena: Box::leak(Box::new(Arena::new(|_| None))), ..Scene::new(&whole()) };
+    let scene =
+        Scene { arena: Box::leak(Box::new(Arena::new(Source::keeping(|_| None)))), ..Scene::new(&whole()) };
     assert!(matches!(refused(scene.load()).1, Problem::OutOfMemory(OutOfMemory(_))));
 }

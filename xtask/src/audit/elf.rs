@@ -8,7 +8,7 @@ use crate::repo::LOADER;
 
 /// The most a stripped loader may take: what it takes now and a little slack, so that growth is noticed. The goal
 /// is 64 KiB; what stands in its way is listed in `DESIGN.md`.
-const SIZE_LIMIT: u64 = 200 * 1024;
+const SIZE_LIMIT: u64 = 228 * 1024;
 
 /// All checks of the file's structure.
 pub(crate) fn check(image: &Image) -> Vec<Row> {

@@ -27,7 +27,7 @@ use rtld::opened::Flags;
 use rtld::plan::Protection;
 use rtld::seam::Image;
 use rtld::symbol::Name;
-use rtld::sys::{self, Linux};
+use rtld::sys::Linux;
 
 use super::code::{self, Question};
 use super::dlfcn::PhdrInfo;
@@ -66,8 +66,8 @@ pub(crate) fn runtime() -> Option<&'static Runtime> {
 /// # Safety
 /// Nothing that it has handed out is used any more.
 pub(crate) unsafe fn release(arena: &'static Arena) {
-    // SAFETY: by the caller; its memory is `sys::anonymous`'s.
-    unsafe { arena.release(sys::give_back) };
+    // SAFETY: by the caller.
+    unsafe { arena.release() };
 }
 
 /// Makes it possible to open libraries and to list objects, before anything of the program runs.

@@ -14,6 +14,7 @@ use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, List, OutOfMemory};
 use rtld::command_line::Until;
 use rtld::error::{Error, OWN, OfObject, Problem};
+use rtld::hash::Key;
 use rtld::invocation::Settings;
 use rtld::load::{Present, Request, Sealed, load};
 use rtld::mapped::MappedImage;
@@ -84,12 +85,31 @@ pub(crate) fn clock(trace: Trace) -> u64 {
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
 }
 
+/// Sixteen random bytes: AT_RANDOM's, or the kernel's own.
+fn random(block: &Block) -> Option<[u64; 2]> {
+    if let Some(random) = block.random() {
+        // SAFETY: AT_RANDOM's sixteen bytes.
+        return Some(unsafe { random.as_ptr().read_unaligned() });
+    }
+    let mut random = [0u64; 2];
+    let number = linux_raw_sys::general::__NR_getrandom;
+    let place = (&raw mut random).expose_provenance();
+    // SAFETY: sixteen bytes of our own.
+    let got = unsafe { start::system_call(number, [place, 16, 0, 0]) };
+    (got == 16).then_some(random)
+}
+
+/// What tables by hash are keyed with. Without random bytes, what nobody else knows are our addresses.
+fn key(block: &Block, path: &[u8]) -> Key {
+    Key::new(random(block).unwrap_or([block.address(), RuntimeAddr::of(path.as_ptr()).0]))
+}
+
 /// An arena of its own.
 pub(crate) fn new_arena() -> Result<&'static Arena, Problem<'static>> {
     const FIRST: usize = 64 << 10;
     let memory = sys::anonymous(FIRST).ok_or(OutOfMemory(FIRST))?;
     // SAFETY: fresh memory of our own, as the source gives it.
-    let arena = unsafe { Arena::in_memory(memory, sys::anonymous) };
+    let arena = unsafe { Arena::in_memory(memory, sys::MEMORY) };
     arena.ok_or(Problem::OutOfMemory(OutOfMemory(FIRST)))
 }
 
@@ -117,13 +137,7 @@ impl Process {
         let page = block.auxiliary().page_size();
         let Direct { program, path: program_path, library_path, loader, until } = match direct {
             Some(direct) => direct,
-            None => Direct {
-                program: present_program(&block).of(path)?,
-                path: program_path(arena, path, secure).of(path)?,
-                library_path: None,
-                loader: None,
-                until: if settings.list { Until::Loaded } else { Until::Ended },
-            },
+            None => kernels(&block, arena, secure, &settings).of(path)?,
         };
         let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
         let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
@@ -135,6 +149,7 @@ impl Process {
             program_path,
             secure,
             page,
+            key: key(&block, own_path),
             trace,
         };
         if settings.show_auxv {
@@ -240,22 +255,12 @@ impl Process {
     /// frames that are alive when libc comes stay right.
     fn canary(&self) -> Result<u64, Problem<'static>> {
         const MASK: u64 = !0xffff;
-        if let Some(random) = self.block.random() {
-            let words = random.as_ptr();
-            // SAFETY: AT_RANDOM's sixteen bytes, which nobody has read yet.
-            let [first, second] = unsafe { words.read_unaligned() };
-            if self.gap.is_some() {
-                // SAFETY: as above; the kernel put them on our stack.
-                unsafe { words.write_unaligned([first & MASK, second]) };
-            }
-            return Ok(first & MASK);
+        let [first, second] = random(&self.block).ok_or(Problem::NoRandom)?;
+        if let Some(random) = self.block.random().filter(|_| self.gap.is_some()) {
+            // SAFETY: AT_RANDOM's sixteen bytes, which the kernel put on our stack, and only the loader has read.
+            unsafe { random.as_ptr().write_unaligned([first & MASK, second]) };
         }
-        let mut random = 0u64;
-        let number = linux_raw_sys::general::__NR_getrandom;
-        let place = (&raw mut random).expose_provenance();
-        // SAFETY: eight bytes of our own.
-        let got = unsafe { start::system_call(number, [place, 8, 0, 0]) };
-        if got == 8 { Ok(random & MASK) } else { Err(Problem::NoRandom) }
+        Ok(first & MASK)
     }
 
     /// Runs the program, on its own stack.
@@ -418,6 +423,22 @@ fn entry(block: &Block, program: &Module<'static, MappedImage>) -> Result<Runtim
     let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
     let vaddr = program.image.bias().vaddr(entry);
     if program.is_code(vaddr) { Ok(entry) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
+}
+
+/// What is to be done with a program that the kernel has mapped.
+fn kernels(
+    block: &Block,
+    arena: &'static Arena,
+    secure: bool,
+    settings: &Settings,
+) -> Result<Direct, Problem<'static>> {
+    Ok(Direct {
+        program: present_program(block)?,
+        path: program_path(arena, block.exec_path(), secure)?,
+        library_path: None,
+        loader: None,
+        until: if settings.list { Until::Loaded } else { Until::Ended },
+    })
 }
 
 /// The program as the kernel mapped it; refused if its file ends before what is mapped of it.

@@ -1,0 +1,136 @@
+//! What the names of references mean: object by object while there are few, by a table of all once that pays.
+#![forbid(unsafe_code)]
+
+use super::Objects;
+use crate::addr::{from_usize, to_usize};
+use crate::arena::{Arena, List};
+use crate::definitions::Definitions;
+use crate::error::{Error, OfObject, Problem};
+use crate::namespace::{Definition, Namespace};
+use crate::seam::Image;
+use crate::symbol::{self, Name};
+use crate::version::NeededVersions;
+
+/// What may be looked at, object by object, before it is asked whether a table pays.
+const FREE: u64 = 2048;
+
+/// Looks up the references of some objects.
+pub(super) struct Finder<'s> {
+    arena: &'s Arena,
+    /// How much was looked at without a table, and how much may be.
+    work: u64,
+    limit: u64,
+    /// What the scope that all objects share defines.
+    shared: Option<Definitions<'s>>,
+    /// What an object itself defines (DF_SYMBOLIC), and what all but one object define (COPY).
+    own: Option<(usize, Definitions<'s>)>,
+    others: Option<(usize, Definitions<'s>)>,
+    /// What is known of the symbols of the object at hand.
+    answers: List<'s, Option<Definition>>,
+}
+
+/// What a reference can mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// All of its scope.
+    All,
+    /// The same, without the object itself.
+    Others,
+}
+
+impl<'s> Finder<'s> {
+    pub(super) fn new(arena: &'s Arena) -> Self {
+        Self { arena, work: 0, limit: FREE, shared: None, own: None, others: None, answers: List::new(arena) }
+    }
+
+    /// Turns to the references of module `from`.
+    pub(super) fn turn_to<I: Image>(
+        &mut self,
+        namespace: &Namespace<'_, I>,
+        versions: &NeededVersions<'_>,
+        from: usize,
+    ) -> Result<(), Problem<'static>> {
+        self.answers.truncate(0);
+        let module = namespace.module(from);
+        if let Some(shared) = self.shared.as_ref().filter(|_| !namespace.is_symbolic(from)) {
+            let end = symbol::listed(&module.image, &module.dynamic)?.start;
+            shared.find_all(module, versions, end, &mut self.answers)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a symbol of that module without a search.
+    pub(super) fn known(&self, symbol: u32) -> Option<Definition> {
+        *self.answers.get(to_usize(symbol.into()))?
+    }
+
+    /// What `name` means to module `from`, one of the objects.
+    pub(super) fn find<'a, I: Image>(
+        &mut self,
+        namespace: &Namespace<'a, I>,
+        objects: &Objects<'_>,
+        from: usize,
+        name: &Name<'_>,
+        among: Among,
+    ) -> Result<Option<Definition>, Error<'a>> {
+        let scope = || {
+            let shared = namespace.shared_scope(from, objects.local);
+            shared.filter(move |&index| among == Among::All || index != from)
+        };
+        let symbolic = among == Among::All && namespace.is_symbolic(from);
+        if !self.table_pays(namespace, scope())? {
+            let mut scope = symbolic.then_some(from).into_iter().chain(scope());
+            return namespace.lookup(&mut scope, name, &mut self.work);
+        }
+        if symbolic {
+            let own = table(&mut self.own, namespace, from, [from].into_iter(), self.arena)?;
+            if let Some(found) = own.find(name) {
+                return Ok(Some(found));
+            }
+        }
+        let definitions = match (among, &mut self.shared) {
+            (Among::Others, _) => table(&mut self.others, namespace, from, scope(), self.arena)?,
+            (Among::All, Some(shared)) => shared,
+            (Among::All, shared) => shared.insert(Definitions::of(namespace, scope(), self.arena)?),
+        };
+        Ok(definitions.find(name))
+    }
+
+    /// Whether so much was looked at that to read all that the scope defines would have cost no more.
+    fn table_pays<'a, I: Image>(
+        &mut self,
+        namespace: &Namespace<'a, I>,
+        scope: impl Iterator<Item = usize>,
+    ) -> Result<bool, Error<'a>> {
+        if self.work <= self.limit {
+            return Ok(false);
+        }
+        if self.limit == FREE {
+            let mut symbols = 0u64;
+            for module in scope.filter_map(|index| namespace.get(index)) {
+                let listed = symbol::listed(&module.image, &module.dynamic).of(module.path)?;
+                symbols = symbols.saturating_add(from_usize(listed.len()));
+            }
+            // To read a symbol into the table costs about as much as three looks (measured): it pays soon.
+            self.limit = symbols.max(FREE.saturating_add(1));
+        }
+        Ok(self.work > self.limit)
+    }
+}
+
+/// The table that is for module `of`.
+fn table<'t, 'a, 's, I: Image>(
+    known: &'t mut Option<(usize, Definitions<'s>)>,
+    namespace: &Namespace<'a, I>,
+    of: usize,
+    scope: impl Iterator<Item = usize> + Clone,
+    arena: &'s Arena,
+) -> Result<&'t Definitions<'s>, Error<'a>> {
+    if known.as_ref().is_none_or(|(known, _)| *known != of) {
+        *known = None;
+    }
+    match known {
+        Some((_, definitions)) => Ok(definitions),
+        None => Ok(&known.insert((of, Definitions::of(namespace, scope, arena)?)).1),
+    }
+}

@@ -1,0 +1,184 @@
+//! The table of what a scope defines answers as the objects themselves do, and costs the same whatever they contain.
+
+use std::collections::HashSet;
+
+use rtld::arena::Arena;
+use rtld::definitions::Definitions;
+use rtld::namespace::Namespace;
+use rtld::symbol::Name;
+use tests::memory::file::{DATA, GOT, TEXT};
+use tests::memory::mutation::Xorshift;
+use tests::memory::{ElfBuilder, Hash, MemImage, Scene, Symbol};
+
+use crate::program_needing;
+
+const NAMES: [&str; 5] = ["x", "seven77", "eight888", "something_longer", "absent"];
+const VERSIONS: [&str; 3] = ["V_1", "V_2", "V_3"];
+
+fn number(value: usize) -> u64 {
+    u64::try_from(value).unwrap()
+}
+
+/// Stands for the default version among those that an object has.
+const DEFAULT: usize = usize::MAX;
+
+/// A definition of some kind, of a name and a version of its own: `taken` are those that the object has. Which of two
+/// like ones is found is up to the order of a chain; no linker makes them.
+fn definition(random: &mut Xorshift, taken: &mut HashSet<(usize, usize)>) -> Option<Symbol> {
+    let mut pick = |count: usize| random.below(count);
+    let (name, version) = (pick(4), pick(8));
+    // One version at most is the default.
+    let version = if version < 3 && !taken.insert((name, DEFAULT)) { version + 3 } else { version };
+    let its_number = if version < 6 { 1 + version % 3 } else { 0 };
+    let alike = |&(other, its): &(usize, usize)| {
+        other == name && its != DEFAULT && (its == its_number || its == 0 || its_number == 0)
+    };
+    if taken.iter().any(alike) {
+        return None;
+    }
+    taken.insert((name, its_number));
+    let name = NAMES[name];
+    let symbol = match pick(8) {
+        0 => Symbol::function(name, TEXT).kind(10),
+        1 => Symbol::absolute(name, 0x1000 + number(pick(100))),
+        2 => Symbol::tls(name, number(pick(8))),
+        3 => Symbol::object(name, 0),
+        _ => Symbol::object(name, DATA + number(pick(200))),
+    };
+    let symbol = match pick(10) {
+        0 => symbol.local(),
+        1 => symbol.hidden(),
+        2 => symbol.weak(),
+        3 => symbol.unique(),
+        _ => symbol,
+    };
+    Some(match version {
+        0..3 => symbol.of_version(VERSIONS[version]),
+        3..6 => symbol.of_version(VERSIONS[version - 3]).old(),
+        _ => symbol,
+    })
+}
+
+/// What the objects say, one by one.
+fn one_by_one(namespace: &Namespace<'_, MemImage>, scope: &[usize], name: &Name<'_>) -> Option<(usize, u64)> {
+    let found = namespace.lookup(&mut scope.iter().copied(), name, &mut 0).unwrap();
+    found.map(|found| (found.module, found.sym.st_value))
+}
+
+#[test]
+fn it_answers_as_the_objects_do() {
+    let mut random = Xorshift::new(0x5eed);
+    let mut found = 0;
+    for _ in 0..400 {
+        let count = 1 + random.below(4);
+        let names: Vec<String> = (0..count).map(|number| format!("lib{number}.so")).collect();
+        let needed: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut program = program_needing(&needed);
+        if random.below(3) == 0 {
+            // The program's PLT slot for a function.
+            program = program.symbol(Symbol::undefined(NAMES[random.below(4)]).kind(2).value(TEXT));
+        }
+        let mut scene = Scene::new(&program);
+        for name in &names {
+            let hash = if random.below(4) == 0 { Hash::SysV } else { Hash::Gnu };
+            let symbols = random.below(8);
+            let mut taken = HashSet::new();
+            let library = (0..symbols)
+                .filter_map(|_| definition(&mut random, &mut taken))
+                .fold(ElfBuilder::library(name).hash(hash), ElfBuilder::symbol);
+            scene = scene.file(&format!("/lib/slul/{name}"), &library);
+        }
+        let loaded = scene.load().unwrap();
+        let namespace = loaded.namespace();
+        let mut scope: Vec<usize> = (0..namespace.bound()).collect();
+        for _ in 0..2 {
+            let definitions = Definitions::of(namespace, scope.iter().copied(), scene.arena).unwrap();
+            for name in NAMES {
+                for version in [None, Some("V_1"), Some("V_2"), Some("V_3"), Some("V_4")] {
+                    for canonical in [false, true] {
+                        let name =
+                            Name::versioned(name.as_bytes(), version.map(str::as_bytes)).canonical(canonical);
+                        let expected = one_by_one(namespace, &scope, &name);
+                        let answer = definitions.find(&name).map(|found| (found.module, found.sym.st_value));
+                        assert_eq!(answer, expected, "{name:?} in {scope:?}");
+                        found += usize::from(answer.is_some());
+                    }
+                }
+            }
+            scope.reverse();
+        }
+    }
+    assert!(found > 10_000, "{found}");
+}
+
+/// Names of one hash, as DT_GNU_HASH has it: of each pair of letters there are two that hash the same.
+fn colliding(count: usize) -> Vec<String> {
+    let digits = |number: usize| (0..16).map(move |bit| if number >> bit & 1 == 0 { "Ez" } else { "FY" });
+    (0..count).map(|number| digits(number).collect()).collect()
+}
+
+/// How often the memory of objects is read for a program that refers to so many symbols of a library, whose names all
+/// have one hash.
+fn reads_for(count: usize, library: impl Fn(ElfBuilder) -> ElfBuilder) -> u64 {
+    let names = colliding(count);
+    let add =
+        |elf: ElfBuilder, symbol: fn(&str) -> Symbol| names.iter().fold(elf, |elf, name| elf.symbol(symbol(name)));
+    let library = library(add(ElfBuilder::library("a"), |name| Symbol::object(name, DATA)));
+    let program = add(program_needing(&["a"]), Symbol::undefined);
+    let program = names.iter().fold(program, |program, name| program.rela(GOT, 6, name, 0));
+    let scene = Scene::new(&program).libraries([("a", library)]);
+    let before = MemImage::reads();
+    scene.seal().unwrap();
+    MemImage::reads() - before
+}
+
+#[test]
+fn colliding_names_cost_no_more_than_others() {
+    for hash in [Hash::Gnu, Hash::SysV] {
+        let cost = |count| reads_for(count, |library| library.hash(hash));
+        let (some, more) = (cost(1000), cost(4000));
+        assert!(more < some * 5, "{some} reads for 1000 names, {more} for 4000");
+    }
+}
+
+#[test]
+fn an_object_that_is_its_own_scope_costs_no_more() {
+    let names = colliding(4000);
+    let cost = |count: usize| {
+        reads_for(count, |library| {
+            let library = library.entry(16, 0);
+            names.iter().take(count).fold(library, |library, name| library.rela(GOT, 6, name, 0))
+        })
+    };
+    let (some, more) = (cost(1000), cost(4000));
+    assert!(more < some * 5, "{some} reads for 1000 names, {more} for 4000");
+}
+
+#[test]
+fn versions_cost_no_more_than_symbols() {
+    let cost = |count: u64| {
+        let numbers = || (0..count).map(|number| (format!("symbol{number}"), format!("V_{number}")));
+        let library = numbers().fold(ElfBuilder::library("a"), |library, (name, version)| {
+            library.symbol(Symbol::object(&name, DATA).of_version(&version))
+        });
+        let program = numbers().fold(program_needing(&["a"]), |program, (name, version)| {
+            program.symbol(Symbol::undefined(&name).version("a", &version)).rela(GOT, 6, &name, 0)
+        });
+        let scene = Scene::new(&program).libraries([("a", library)]);
+        let before = MemImage::reads();
+        scene.seal().unwrap();
+        MemImage::reads() - before
+    };
+    let (some, more) = (cost(500), cost(2000));
+    assert!(more < some * 5, "{some} reads for 500 versions, {more} for 2000");
+}
+
+#[test]
+fn the_table_is_the_same_in_any_arena() {
+    // A scope without objects defines nothing.
+    let scene = Scene::new(&ElfBuilder::new());
+    let loaded = scene.load().unwrap();
+    let scratch: &Arena = &scene.arena.scratch();
+    let none = Definitions::of(loaded.namespace(), std::iter::empty(), scratch).unwrap();
+    assert!(none.find(&Name::new(b"x")).is_none());
+}
