@@ -48,6 +48,7 @@ pub mod find;
 pub mod handoff;
 pub mod headers;
 pub mod init;
+pub mod installed;
 pub mod invocation;
 pub mod libraries;
 pub mod load;

@@ -11,6 +11,7 @@ use crate::link_stub;
 use crate::loader::{self, Profile};
 use crate::repo::{ARCH, LOADER, Repo};
 use crate::run::{run, step};
+use crate::template;
 
 /// What has been staged.
 pub(crate) struct Stage {
@@ -49,6 +50,7 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
     tree.link("usr/bin/runslul", &format!("../../lib/{LOADER}"))?;
     let stub = format!("{library_dir}/libslulrtld.so");
     tree.file(&stub, 0o644, |temporary| link_stub::build(repo, &unstripped, temporary))?;
+    tree.file(&libc_template::FILE[1..], 0o755, |temporary| template::build(repo, temporary))?;
     let header = repo.root().join("rt0/include/slul.h");
     tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;
     let pkgconfig = format!("{library_dir}/pkgconfig/slul.pc");

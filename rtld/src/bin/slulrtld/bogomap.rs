@@ -42,6 +42,7 @@ use rtld::seam::Image;
 use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
+use super::notice::Notice;
 use super::process::{Process, clock, finalise};
 use super::{binding, code, debugger, kernel, libc, libraries, natives, start, sync, template, unwind};
 
@@ -340,8 +341,9 @@ impl Escaped {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
-        process.leave_notice();
-        libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot()));
+        let notice = Notice::show(process);
+        process.leave_notice(notice.frame);
+        libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot(), &notice));
         let trace = process.trace;
         if trace.wants(Category::Timings) {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));
