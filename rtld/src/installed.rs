@@ -22,12 +22,7 @@ pub fn prefix(loader: &[u8], secure: bool) -> &[u8] {
 }
 
 /// The path of a file of that installation, NUL-terminated; `path` is where it is installed, absolute.
-pub fn installed<'a>(
-    arena: &'a Arena,
-    loader: &[u8],
-    secure: bool,
-    path: &str,
-) -> Result<&'a [u8], OutOfMemory> {
+pub fn installed<'a>(arena: &'a Arena, loader: &[u8], secure: bool, path: &str) -> Result<&'a [u8], OutOfMemory> {
     arena.concat(&[prefix(loader, secure), path.as_bytes(), b"\0"])
 }
 

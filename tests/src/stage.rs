@@ -29,7 +29,9 @@ impl Stage {
                 let root = env::var_os(variable)
                     .with_context(|| format!("{variable} is not set; run the tests with: cargo xtask test"))?;
                 let stage = Self { profile, root: root.into() };
-                for file in [stage.loader(), stage.include().join("slul.h"), stage.stub(), stage.root.join(TEMPLATE)] {
+                for file in
+                    [stage.loader(), stage.include().join("slul.h"), stage.stub(), stage.root.join(TEMPLATE)]
+                {
                     ensure!(
                         file.is_file(),
                         "{variable}: {} is missing; stage it with: cargo xtask test",

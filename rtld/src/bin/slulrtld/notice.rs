@@ -60,9 +60,7 @@ impl Notice {
 }
 
 /// The template's file; its path ends in a NUL.
-fn map_file(
-    process: &'static Process,
-) -> Result<(&'static [u8], notice::Notice<MappedImage>), Error<'static>> {
+fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<MappedImage>), Error<'static>> {
     let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
     let terminated = installed(process.arena, loader, process.secure, FILE).of(loader)?;
     let path = terminated.strip_suffix(b"\0").unwrap_or(terminated);
