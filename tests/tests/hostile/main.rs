@@ -74,6 +74,7 @@ const CASES: &[Entry] = &[
     ("faults/full_start", Need::Nothing, faults::full_start),
     ("faults/direct_start", Need::Nothing, faults::direct_start),
     ("faults/first_native_call", Need::Nothing, faults::first_native_call),
+    ("faults/first_native_call_installed", Need::Nothing, faults::first_native_call_installed),
     ("faults/first_native_call_musl", Need::Musl, faults::first_native_call_musl),
     ("faults/first_native_call_secure", Need::Root, faults::first_native_call_secure),
     ("faults/eager_libc", Need::Nothing, faults::eager_libc),
