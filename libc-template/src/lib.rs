@@ -138,6 +138,14 @@ pub fn is_masked_variable(variable: &[u8]) -> bool {
     help || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
 
+/// Begins the variable by which glibc's ld.so is told what else it might do.
+pub const TUNABLES: &[u8] = b"GLIBC_TUNABLES=";
+
+/// How much room there is to be for initial-exec thread-local storage of libraries that come by dlopen(3): in every
+/// thread, in bytes. glibc, since 2.32, leaves 512 if it is not told otherwise, which is too little for OpenGL's drivers
+/// and for allocators. Threads with the least stack that POSIX allows, 16 KiB, still have half of it.
+pub const STATIC_TLS_TUNABLE: &[u8] = b"glibc.rtld.optional_static_tls=4608";
+
 /// Whether glibc's ld.so removes a `NAME=value` string from the environment of a set-id process (its
 /// `UNSECURE_ENVVARS`). It closes the hole and leaves auxv where it was, so that a scan past envp's NULL no longer
 /// finds it; what is gone already it need not remove.

@@ -12,3 +12,4 @@ pub mod needs;
 pub mod notice;
 mod tables;
 pub mod template;
+pub mod tunables;
