@@ -4,7 +4,7 @@
 use libc_template::NOTICE_FRAME;
 
 use crate::addr::{PageSize, RuntimeAddr, Vaddr};
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Errno, Error, OfObject, Problem};
 use crate::load::{Mapped, map_object};
 use crate::seam::{AddressSpace, Image};
 use crate::symbol::{Name, lookup};
@@ -25,8 +25,13 @@ pub fn map_notice<'a, S: AddressSpace>(
     path: &'a [u8],
     page: PageSize,
 ) -> Result<Notice<S::Image>, Error<'a>> {
+    /// Bytes of address space that it may take. It takes two pages.
+    const MOST: u64 = 64 << 10;
     let (file, info) = sys.open(path).of(path)?;
     let Mapped { plan, dynamic, image, .. } = map_object(sys, &file, &info, page).of(path)?;
+    if plan.span.len() > MOST {
+        return Err(Problem::Map(Errno::ENOMEM)).of(path);
+    }
     let sym = lookup(&image, &dynamic, &Name::new(NOTICE_FRAME.as_bytes())).of(path)?;
     let frame = sym.and_then(|sym| Vaddr(sym.st_value).checked_add(1));
     let is_code = |&vaddr: &Vaddr| plan.segment_of(vaddr, 1).is_some_and(|segment| segment.protection.execute);
