@@ -143,7 +143,7 @@ pub const TUNABLES: &[u8] = b"GLIBC_TUNABLES=";
 
 /// How much room there is to be for initial-exec thread-local storage of libraries that come by dlopen(3): in every
 /// thread, in bytes. glibc, since 2.32, leaves 512 if it is not told otherwise, which is too little for OpenGL's drivers
-/// and for allocators. Threads with the least stack that POSIX allows, 16 KiB, still have half of it.
+/// and for allocators. It is taken from the stacks of threads: those that ask for PTHREAD_STACK_MIN, 16 KiB, still start.
 pub const STATIC_TLS_TUNABLE: &[u8] = b"glibc.rtld.optional_static_tls=4608";
 
 /// Whether glibc's ld.so removes a `NAME=value` string from the environment of a set-id process (its
