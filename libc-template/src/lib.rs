@@ -3,9 +3,12 @@
 //! The *template* is the executable that the system's ld.so believes it is starting. It is synthesised in
 //! memory for each program (`rtld::native::template`); here is what does not depend on the program: which
 //! libcs there are and how they are told apart, what the template imports for the loader's own use, and
-//! what may never pass between the two worlds.
+//! what may never pass between the two worlds. `executable` has the source of the file that is installed, which
+//! tells debuggers of it.
 #![no_std]
 #![forbid(unsafe_code)]
+
+use core::ffi::CStr;
 
 /// A libc that can be brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,17 @@ const GNU_SONAMES: [&[u8]; 11] = [
     b"ld-linux-x86-64.so.2",
 ];
 
+/// The template as a file, where it is installed.
+#[cfg(target_arch = "x86_64")]
+pub const FILE: &str = "/usr/libexec/slul/libc-bogomapping-template-executable-x86_64";
+
+/// What lists of mappings, core files and debuggers show once libc is there, so that whoever looks at a fault knows that
+/// it was brought in by somebody else than the kernel. The soname of [`FILE`], too.
+pub const NOTICE: &CStr = c"__notice_libc_bogomapped_by_slul.so";
+
+/// The function that backtraces end in then: of [`FILE`], or else of the loader.
+pub const NOTICE_FRAME: &str = "__notice__libc_bogomapped_by_slul";
+
 /// In DT_NEEDED it stands for whichever libc the machine and the other natives use.
 pub const LIBC_SONAME: &[u8] = b"libc.so.6";
 
@@ -123,6 +137,14 @@ pub fn is_masked_variable(variable: &[u8]) -> bool {
         .is_some_and(|list| list.split(|byte| matches!(byte, b',' | b':' | b' ')).any(|word| word == b"help"));
     help || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
+
+/// Begins the variable by which glibc's ld.so is told what else it might do.
+pub const TUNABLES: &[u8] = b"GLIBC_TUNABLES=";
+
+/// How much room there is to be for initial-exec thread-local storage of libraries that come by dlopen(3): in every
+/// thread, in bytes. glibc, since 2.32, leaves 512 if it is not told otherwise, which is too little for OpenGL's drivers
+/// and for allocators. It is taken from the stacks of threads: those that ask for PTHREAD_STACK_MIN, 16 KiB, still start.
+pub const STATIC_TLS_TUNABLE: &[u8] = b"glibc.rtld.optional_static_tls=4608";
 
 /// Whether glibc's ld.so removes a `NAME=value` string from the environment of a set-id process (its
 /// `UNSECURE_ENVVARS`). It closes the hole and leaves auxv where it was, so that a scan past envp's NULL no longer

@@ -51,6 +51,7 @@ pub mod handoff;
 pub mod hash;
 pub mod headers;
 pub mod init;
+pub mod installed;
 pub mod invocation;
 pub mod libraries;
 pub mod load;

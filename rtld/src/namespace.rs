@@ -171,6 +171,12 @@ impl<'a, I: Image> Namespace<'a, I> {
         Ok(())
     }
 
+    /// The loader itself.
+    #[must_use]
+    pub fn loader(&self) -> Option<&Module<'a, I>> {
+        self.get(self.loader?)
+    }
+
     /// Takes a module out that was opened at run time. Nothing refers to it by its number any more.
     pub fn remove(&mut self, index: usize) -> Option<&'a mut Module<'a, I>> {
         let place = self.own.get_mut(index.checked_sub(self.first.len())?)?;

@@ -9,5 +9,7 @@
 pub mod choose;
 pub mod describe;
 pub mod needs;
+pub mod notice;
 mod tables;
 pub mod template;
+pub mod tunables;

@@ -40,6 +40,7 @@ const LINK: [&str; 4] = ["-Wl,--no-as-needed", "-Wl,--enable-new-dtags", "-Wl,-z
 pub struct Build {
     workdir: Workdir,
     program: PathBuf,
+    loader: PathBuf,
     stage: Stage,
 }
 
@@ -49,8 +50,12 @@ impl Build {
         let workdir = Workdir::new()?;
         let stem = recipe.source.file_stem().context("a fixture without a name")?;
         let program = workdir.path().join(stem);
-        let build = Self { workdir, program, stage: stage.clone() };
-        install(&stage.loader(), &build.dir().join(LOADER))?;
+        let loader = workdir.path().join(if recipe.installed.is_some() { "lib" } else { "" }).join(LOADER);
+        let build = Self { workdir, program, loader, stage: stage.clone() };
+        build.install(&stage.loader(), &build.loader)?;
+        for path in recipe.installed.iter().flatten() {
+            build.install(&stage.root.join(path), &build.dir().join(path))?;
+        }
         if recipe.needs == Some(Need::Musl) {
             build.copy_musl()?;
         }
@@ -89,6 +94,12 @@ impl Build {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.program
+    }
+
+    /// Copies a file into the work directory.
+    fn install(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::create_dir_all(to.parent().context("a file in no directory")?)?;
+        install(from, to)
     }
 
     /// Fills in the placeholders of a directive's value.
@@ -138,7 +149,7 @@ impl Build {
 
     /// Builds the program.
     fn program(&self, recipe: &Recipe) -> Result<()> {
-        let interpreter = format!("-Wl,--dynamic-linker={}", self.dir().join(LOADER).display());
+        let interpreter = format!("-Wl,--dynamic-linker={}", self.loader.display());
         let linked = recipe.parts.iter().filter(|part| !part.indirect && !part.late);
         let mut link = self.search(recipe);
         link.extend(["-nostdlib".to_owned(), "-nostartfiles".to_owned(), interpreter]);

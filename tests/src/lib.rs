@@ -12,7 +12,7 @@
 //! | `hostile` | whole processes in hostile surroundings: failing system calls, limits, files that change |
 //! | `mutants` | broken files: real mapper against memory, and for real |
 //! | `in_memory` | the loader's library over files in memory |
-//! | `gdb` | what a debugger sees |
+//! | `gdb` | what a debugger sees, in a process and in a core file, and what a profiler |
 //! | `tidy` | rules that the sources keep |
 //!
 //! | module | what it does |

@@ -10,6 +10,7 @@
 //! | `flags: ...`, `program: ...` | compiler flags of program and libraries, of the program alone |
 //! | `link: ...` | what follows the libraries on the program's command line |
 //! | `rpath: PATH` | instead of the work directory, in program and libraries; `none` for none |
+//! | `installed: PATH...` | the loader is in `{dir}/lib`, as of an installation in `{dir}` that has these files of the staged tree besides |
 //! | `damage: NAME FAULT` | breaks a file after it is built ([`crate::damage`]) |
 //! | `args: ...`, `env: K=V` | of the program; its environment holds nothing else |
 //! | `rlimit-stack: BYTES` | both limits |
@@ -83,6 +84,8 @@ pub struct Recipe {
     pub link: Vec<String>,
     /// Where the libraries are looked for.
     pub rpath: Option<String>,
+    /// Paths of files of the staged tree that the work directory is to have too, if it is to be an installation.
+    pub installed: Option<Vec<String>>,
     /// Files to break.
     pub damages: Vec<(String, Damage)>,
     /// Arguments of the program.
@@ -125,6 +128,7 @@ impl Recipe {
             program_flags: Vec::new(),
             link: Vec::new(),
             rpath: Some("{dir}".to_owned()),
+            installed: None,
             damages: Vec::new(),
             args: Vec::new(),
             env: Vec::new(),
@@ -160,6 +164,7 @@ impl Recipe {
             "program" => self.program_flags.extend(words()),
             "link" => self.link.extend(words()),
             "rpath" => self.rpath = (value != "none").then(|| value.to_owned()),
+            "installed" => self.installed.get_or_insert_default().extend(words()),
             "damage" => {
                 let (name, fault) = pair(value, ' ')?;
                 self.damages.push((name, fault.parse()?));
@@ -199,7 +204,9 @@ impl Recipe {
             ensure!(!part.late || part.kind != PartKind::Stub, "{}: a stub can not be late", part.name);
         }
         for (name, _) in &self.damages {
-            let known = name == "{prog}" || self.parts.iter().any(|part| part.name == *name);
+            let known = name == "{prog}"
+                || self.installed.iter().flatten().any(|path| path == name)
+                || self.parts.iter().any(|part| part.name == *name);
             ensure!(known, "{name} is to be damaged but not built");
         }
         Ok(())

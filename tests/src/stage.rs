@@ -8,6 +8,9 @@ use anyhow::{Context, Result, ensure};
 /// File name of the loader.
 pub const LOADER: &str = "slulrtld-x86_64.so.1";
 
+/// Path of the template's file in a tree.
+pub const TEMPLATE: &str = "usr/libexec/slul/libc-bogomapping-template-executable-x86_64";
+
 /// A staged tree with a loader of one profile.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -26,7 +29,9 @@ impl Stage {
                 let root = env::var_os(variable)
                     .with_context(|| format!("{variable} is not set; run the tests with: cargo xtask test"))?;
                 let stage = Self { profile, root: root.into() };
-                for file in [stage.loader(), stage.include().join("slul.h"), stage.stub()] {
+                for file in
+                    [stage.loader(), stage.include().join("slul.h"), stage.stub(), stage.root.join(TEMPLATE)]
+                {
                     ensure!(
                         file.is_file(),
                         "{variable}: {} is missing; stage it with: cargo xtask test",

@@ -6,6 +6,7 @@
 //! | `run` | running other programs, and saying so |
 //! | `packages` | Debian packages that are needed, and what is left out without them |
 //! | `loader` | builds the loader |
+//! | `template` | builds the file that marks processes with a libc |
 //! | `stage` | lays out the installed files |
 //! | `musl` | a zlib for musl, since no system ships one |
 //! | `test` | everything that can fail |
@@ -28,6 +29,7 @@ mod packages;
 mod repo;
 mod run;
 mod stage;
+mod template;
 mod test;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use crate::link_stub;
 use crate::loader::{self, Profile};
 use crate::repo::{ARCH, LOADER, Repo};
 use crate::run::{run, step};
+use crate::template;
 
 /// What has been staged.
 pub(crate) struct Stage {
@@ -20,6 +21,8 @@ pub(crate) struct Stage {
     pub(crate) loader: PathBuf,
     /// The loader as linked, with its symbols.
     pub(crate) unstripped: PathBuf,
+    /// The template's file.
+    pub(crate) template: PathBuf,
 }
 
 /// Where a profile goes unless told otherwise.
@@ -49,13 +52,15 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
     tree.link("usr/bin/runslul", &format!("../../lib/{LOADER}"))?;
     let stub = format!("{library_dir}/libslulrtld.so");
     tree.file(&stub, 0o644, |temporary| link_stub::build(repo, &unstripped, temporary))?;
+    let template = libc_template::FILE.trim_start_matches('/');
+    let template = tree.file(template, 0o755, |temporary| template::build(repo, temporary))?;
     let header = repo.root().join("rt0/include/slul.h");
     tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;
     let pkgconfig = format!("{library_dir}/pkgconfig/slul.pc");
     tree.file(&pkgconfig, 0o644, |temporary| {
         fs::write(temporary, pkgconfig_text(repo.version())).context("write slul.pc")
     })?;
-    Ok(Stage { root, loader, unstripped })
+    Ok(Stage { root, loader, unstripped, template })
 }
 
 /// The debug loader keeps its symbols, for debuggers.

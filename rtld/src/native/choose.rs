@@ -5,7 +5,7 @@ use libc_template::Libc;
 
 use crate::addr::PageSize;
 use crate::arena::Arena;
-use crate::error::{Error, Escaped, OWN, OfObject, OpenError, Problem};
+use crate::error::{Errno, Error, Escaped, OWN, OfObject, OpenError, Problem};
 use crate::load::map_object;
 use crate::report::{Category, Trace};
 use crate::resolve::needs_libc;
@@ -43,19 +43,28 @@ pub fn choose<'a, S: AddressSpace>(
 ) -> Result<Option<Chosen<S::File>>, Error<'a>> {
     // Only what is not there is not there: another failure would bring in the wrong libc.
     let open = |libc: Libc| match sys.open(libc.interpreter().as_bytes()) {
-        Ok(opened) => Ok(Some(opened)),
-        Err(error) if error.is_absence() => Ok(None),
+        Ok(opened) => Ok(Ok(opened)),
+        Err(error) if error.is_absence() => Ok(Err(error)),
         Err(error) => Err(error).of(libc.interpreter().as_bytes()),
     };
     let [gnu, musl] = Libc::ALL.map(open);
     Ok(match (gnu?, musl?) {
-        (Some(gnu), Some(musl)) => Some(match named(sys, arena, libraries, places, page, trace)? {
+        (Ok(gnu), Ok(musl)) => Some(match named(sys, arena, libraries, places, page, trace)? {
             Some(Libc::Musl) => (Libc::Musl, musl),
             Some(Libc::Gnu) | None => (Libc::Gnu, gnu),
         }),
-        (Some(gnu), None) => Some((Libc::Gnu, gnu)),
-        (None, Some(musl)) => Some((Libc::Musl, musl)),
-        (None, None) => None,
+        (Ok(gnu), Err(_)) => Some((Libc::Gnu, gnu)),
+        (Err(_), Ok(musl)) => Some((Libc::Musl, musl)),
+        (Err(gnu), Err(musl)) => {
+            // If there is one that may not be used, that is what is wrong.
+            let forbidden = [(Libc::Gnu, gnu), (Libc::Musl, musl)]
+                .into_iter()
+                .find(|(_, error)| *error != OpenError::Errno(Errno::ENOENT));
+            match forbidden {
+                Some((libc, error)) => return Err(error).of(libc.interpreter().as_bytes()),
+                None => None,
+            }
+        }
     })
 }
 

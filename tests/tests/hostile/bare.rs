@@ -30,6 +30,20 @@ fn tree(case: Case<'_>, program: &str) -> Result<Workdir> {
     Ok(workdir)
 }
 
+/// The same, with libc's own files and zlib.
+pub(crate) fn tree_with_libc(case: Case<'_>, program: &str) -> Result<Workdir> {
+    let tree = tree(case, program)?;
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let libc =
+        maps.lines().find_map(|line| line.split_whitespace().nth(5).filter(|path| path.ends_with("/libc.so.6")));
+    let libc = Path::new(libc.context("these tests do not run on glibc")?);
+    for path in [Path::new("/lib64/ld-linux-x86-64.so.2"), libc, &libc.with_file_name("libz.so.1")] {
+        put(tree.path(), path)?;
+    }
+    tree.open_to_all()?;
+    Ok(tree)
+}
+
 /// What runs without libc runs there.
 pub(crate) fn programs(case: Case<'_>) -> Result<()> {
     for (name, output) in [("report/plain", ""), ("report/full", ""), ("whole/sound", "library\nprogram\n")] {
@@ -63,17 +77,9 @@ pub(crate) fn no_libc(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// With libc's own files, and still nothing else, it succeeds.
+/// With these, and still nothing else, it succeeds.
 pub(crate) fn libc_alone(case: Case<'_>) -> Result<()> {
-    let tree = tree(case, "native/gnu")?;
-    let maps = fs::read_to_string("/proc/self/maps")?;
-    let libc =
-        maps.lines().find_map(|line| line.split_whitespace().nth(5).filter(|path| path.ends_with("/libc.so.6")));
-    let libc = Path::new(libc.context("these tests do not run on glibc")?);
-    for path in [Path::new("/lib64/ld-linux-x86-64.so.2"), libc, &libc.with_file_name("libz.so.1")] {
-        put(tree.path(), path)?;
-    }
-    tree.open_to_all()?;
+    let tree = tree_with_libc(case, "native/gnu")?;
     runs(&case.start("native/gnu")?.chroot(tree.path()).run()?, "before\nafter\n")
 }
 

@@ -104,12 +104,14 @@ fn each_judged(start: &Start, judge: impl Fn(&Call, u16, &Outcome) -> Result<Ver
 /// The same, with silence otherwise. `output` is the program's when it runs, `before` what may be there of it when it
 /// is refused.
 fn each(start: &Start, output: &str, before: &[&str]) -> Result<Tally> {
-    each_judged(start, |call, errno, outcome| {
-        if could_not_say(call, outcome) || left_to_libc(call, errno, outcome, before) {
-            return Ok(Verdict::Refused(outcome.stderr.clone()));
-        }
-        judge(outcome, output, before)
-    })
+    each_judged(start, |call, errno, outcome| judge_call(call, errno, outcome, output, before))
+}
+
+fn judge_call(call: &Call, errno: u16, outcome: &Outcome, output: &str, before: &[&str]) -> Result<Verdict> {
+    if could_not_say(call, outcome) || left_to_libc(call, errno, outcome, before) {
+        return Ok(Verdict::Refused(outcome.stderr.clone()));
+    }
+    judge(outcome, output, before)
 }
 
 /// A start with a library, thread-local storage and initialisers.
@@ -157,6 +159,19 @@ fn native_call(start: &Start) -> Result<()> {
 /// The first native call brings in glibc.
 pub(crate) fn first_native_call(case: Case<'_>) -> Result<()> {
     native_call(&case.start("native/gnu")?)
+}
+
+/// The same, with the template's file: whatever goes wrong with that is no reason to refuse.
+pub(crate) fn first_native_call_installed(case: Case<'_>) -> Result<()> {
+    let (with, without) = (case.start("native/installed")?, case.start("native/gnu")?);
+    let with = each_judged(&with, |call, errno, outcome| {
+        ensure!(!outcome.stderr.contains("/usr/libexec/"), "{outcome:?}");
+        judge_call(call, errno, outcome, CALLED, &["", "before\n"])
+    })?;
+    let without = each(&without, CALLED, &["", "before\n"])?;
+    ensure!(with.refused == without.refused, "{} refused, without the file {}", with.refused, without.refused);
+    ensure!(with.ran > without.ran, "{} ran, without the file {}", with.ran, without.ran);
+    Ok(())
 }
 
 /// The first native call brings in musl.

@@ -6,6 +6,7 @@
 //! | [`descriptors`] | standard input, output and error are closed |
 //! | [`limits`] | there is hardly any memory, stack, or descriptor |
 //! | [`bare`] | there is no /proc, /dev or /etc; files may not be executed where they are |
+//! | [`absent`] | libc's ld.so is missing, damaged, or may not be read |
 //! | [`block`] | the kernel's block lacks entries, or has absurd ones |
 //! | [`persona`] | the address space is laid out in another way |
 //! | [`signals`] | signals are blocked and ignored: they stay so |
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 
+mod absent;
 mod bare;
 mod block;
 mod descriptors;
@@ -74,6 +76,7 @@ const CASES: &[Entry] = &[
     ("faults/full_start", Need::Nothing, faults::full_start),
     ("faults/direct_start", Need::Nothing, faults::direct_start),
     ("faults/first_native_call", Need::Nothing, faults::first_native_call),
+    ("faults/first_native_call_installed", Need::Nothing, faults::first_native_call_installed),
     ("faults/first_native_call_musl", Need::Musl, faults::first_native_call_musl),
     ("faults/first_native_call_secure", Need::Root, faults::first_native_call_secure),
     ("faults/eager_libc", Need::Nothing, faults::eager_libc),
@@ -101,6 +104,8 @@ const CASES: &[Entry] = &[
     ("bare/libc_alone", Need::Chroot, bare::libc_alone),
     ("bare/noexec_library", Need::Chroot, bare::noexec_library),
     ("bare/noexec_program", Need::Chroot, bare::noexec_program),
+    ("absent/first_call", Need::Chroot, absent::first_call),
+    ("absent/asked_for", Need::Chroot, absent::asked_for),
     ("block/without_needless_entries", Need::Nothing, block::without_needless_entries),
     ("block/without_needed_entries", Need::Nothing, block::without_needed_entries),
     ("block/without_needless_entries_musl", Need::Musl, block::without_needless_entries_musl),

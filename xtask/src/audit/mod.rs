@@ -1,4 +1,4 @@
-//! What must hold of the built loader. Every check can fail, and has a test in which it does.
+//! What must hold of the built loader, and of the template's file. Every check can fail, and has a test in which it does.
 
 mod code;
 mod counters;
@@ -6,6 +6,7 @@ mod elf;
 mod exports;
 mod image;
 mod table;
+mod template;
 pub(crate) mod trace;
 
 use anyhow::Result;
@@ -14,7 +15,7 @@ use self::image::Image;
 use self::table::Table;
 use crate::loader::Profile;
 use crate::packages;
-use crate::repo::Repo;
+use crate::repo::{LOADER, Repo};
 use crate::stage::{Stage, stage_default};
 
 /// Stages both loaders and checks them.
@@ -32,7 +33,7 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
 
     let golden = repo.root().join("rtld/exports.golden");
     let installed = Image::read(&release.loader)?;
-    let mut rows = elf::check(&installed);
+    let mut rows = elf::check(&installed, LOADER);
     rows.push(elf::size(&installed));
     rows.extend(exports::check(&installed, &golden)?);
     // Only the release build promises these: what it inlines, the debug build calls.
@@ -41,8 +42,10 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     table.print("audit of the release loader", &rows);
 
     let with_symbols = Image::read(&debug.loader)?;
-    let mut rows = elf::check(&with_symbols);
+    let mut rows = elf::check(&with_symbols, LOADER);
     rows.extend(exports::check(&with_symbols, &golden)?);
     table.print("audit of the debug loader", &rows);
+
+    table.print("audit of the template's file", &template::check(repo, &release.template)?);
     table.finish()
 }

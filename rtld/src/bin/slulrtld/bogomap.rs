@@ -36,12 +36,14 @@ use rtld::load::map_object;
 use rtld::mapped::MappedImage;
 use rtld::native::choose::{Places, choose};
 use rtld::native::template::Template;
+use rtld::native::tunables::roomy;
 use rtld::plan::Protection;
 use rtld::report::Category;
 use rtld::seam::Image;
 use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
+use super::notice::Notice;
 use super::process::{Process, clock, finalise};
 use super::{binding, code, debugger, kernel, libc, libraries, natives, start, sync, template, unwind};
 
@@ -213,6 +215,10 @@ impl Prepared {
         let entering = process.arena.put(entering).of(program.path)?;
         let environment = process.block.layout().environment(process.block.words()).len();
         let masked = process.arena.slice(environment, (0usize, 0u64)).of(program.path)?;
+        let roomy = match process.sealed.seen.opens && !process.secure {
+            true => roomy(process.arena, process.block.environment()).of(program.path)?,
+            false => None,
+        };
         binding::protect_slots(process, false, Protection::READ_WRITE)
             .inspect_err(|_| binding::seal_again(process, false))?;
         if let Some(gap) = process.gap {
@@ -230,7 +236,7 @@ impl Prepared {
         let values = libc_values(phdr, phnum, base, template_entry);
         // SAFETY: we bring libc in; without a gap, and so a copy of the block, a process has no native needs.
         entering.masked = unsafe {
-            process.block.give_away(|words, layout| make_libcs(process, words, layout, masked, &values))
+            process.block.give_away(|words, layout| make_libcs(process, words, layout, masked, roomy, &values))
         };
         if let (Some(live), Some(snapshot)) = (process.thread_local, snapshot) {
             // SAFETY: the thread-local block of this thread, and a buffer of the same size.
@@ -244,12 +250,14 @@ impl Prepared {
 }
 
 /// Makes of the kernel's block what ld.so is to see: its own auxv; of a set-id process, none of the variables that it
-/// would remove; otherwise, masked, those that it must not act on. Answers the latter, to be restored.
+/// would remove; otherwise, masked, those that it must not act on, and in the place of one of them what is `roomy`.
+/// Answers what was there, to be restored.
 fn make_libcs(
     process: &Process,
     words: &mut [u64],
     mut layout: Layout,
     masked: &'static mut [(usize, u64)],
+    roomy: Option<(usize, &'static [u8])>,
     values: &[(u32, u64)],
 ) -> &'static [(usize, u64)] {
     static EMPTY: [u8; 2] = *b"=\0";
@@ -260,11 +268,16 @@ fn make_libcs(
     } else {
         let variables = layout.envp..layout.auxv.saturating_sub(1);
         for (index, word) in words.iter_mut().enumerate().filter(|(index, _)| variables.contains(index)) {
-            if kernel::is_variable(*word, is_masked_variable)
-                && let Some(place) = masked.get_mut(count)
-            {
+            let instead = match roomy {
+                Some((number, text)) if layout.envp.saturating_add(number) == index => {
+                    RuntimeAddr::of(text.as_ptr()).0
+                }
+                _ if kernel::is_variable(*word, is_masked_variable) => empty,
+                _ => continue,
+            };
+            if let Some(place) = masked.get_mut(count) {
                 *place = (index, *word);
-                *word = empty;
+                *word = instead;
                 count = count.saturating_add(1);
             }
         }
@@ -340,8 +353,9 @@ impl Escaped {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
-        process.leave_notice();
-        libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot()));
+        let notice = Notice::show(process);
+        process.leave_notice(notice.frame);
+        libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot(), &notice));
         let trace = process.trace;
         if trace.wants(Category::Timings) {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));

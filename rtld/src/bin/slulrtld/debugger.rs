@@ -17,8 +17,8 @@ use rtld::arena::{Arena, OutOfMemory};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
 use rtld::seam::Image;
-use rtld::sys;
 
+use super::notice::{Listed, Notice};
 use super::process::Process;
 
 /// `struct r_debug` of <link.h>, version 2.
@@ -110,13 +110,16 @@ pub(crate) fn announce_own(process: &Process) {
     end_change();
 }
 
-/// Lists what libc's ld.so knows, and ours behind it. `slot` is the DT_DEBUG that ld.so has filled.
-pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr) {
+/// Lists what libc's ld.so knows, and ours behind it, with the `notice`. `slot` is the DT_DEBUG that ld.so has filled.
+pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr, notice: &Notice) {
     begin_change(RT_ADD);
     if FIRST.load(Ordering::Relaxed) == 0 {
         let _ = list_own(process);
     }
-    add_notice(process.arena);
+    for &Listed { bias, name, dynamic } in notice.listed.iter().flatten() {
+        // Without memory it is not shown.
+        let _ = append(process.arena, bias, name, dynamic);
+    }
     let own = FIRST.load(Ordering::Relaxed);
     let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));
     // SAFETY: the value of DT_DEBUG in the template's dynamic section, which ld.so has written.
@@ -149,18 +152,6 @@ fn entry(address: usize) -> Option<&'static LinkMap> {
     let entry: *const LinkMap = ptr::with_exposed_provenance(address);
     // SAFETY: null, or an entry that `add` made and `remove` did not take out.
     unsafe { entry.as_ref() }
-}
-
-/// What lists of mappings, core files and debuggers show once libc is there, so that whoever looks at a fault knows that
-/// it was brought in by somebody else than the kernel.
-const NOTICE: &core::ffi::CStr = c"__notice_libc_bogomapped_by_slul.so";
-
-/// Shows it. Without memory for it nothing is shown.
-fn add_notice(arena: &'static Arena) {
-    if let Some(page) = sys::named_page(NOTICE) {
-        let bias = page.as_ptr().expose_provenance();
-        let _ = append(arena, bias, NOTICE.as_ptr().expose_provenance(), 0);
-    }
 }
 
 /// Adds an object at the end of the list, between [`begin_change`] and [`end_change`]; answers the entry's address.

@@ -95,7 +95,7 @@ impl Block {
     }
 
     /// The strings of the environment.
-    pub(crate) fn environment(&self) -> impl Iterator<Item = &'static [u8]> {
+    pub(crate) fn environment(&self) -> impl Iterator<Item = &'static [u8]> + Clone {
         // SAFETY: strings of the block.
         self.layout.environment(self.words()).iter().map(|&address| unsafe { string(address) })
     }

@@ -30,6 +30,7 @@ mod libc;
 mod libraries;
 mod mem;
 mod natives;
+mod notice;
 mod plain;
 mod process;
 mod refusal;

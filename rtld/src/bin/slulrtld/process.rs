@@ -347,10 +347,10 @@ impl Process {
     }
 
     /// Lets backtraces end in a notice, where the frames of the loader below the program's are still there.
-    pub(crate) fn leave_notice(&self) {
+    pub(crate) fn leave_notice(&self, frame: RuntimeAddr) {
         if self.gap.is_some() && self.calls_entry() {
             // SAFETY: the program runs within `run`, which never returns.
-            unsafe { start::leave_notice(self.program_block) };
+            unsafe { start::leave_notice(self.program_block, to_usize(frame.0)) };
         }
     }
 

@@ -1,7 +1,8 @@
 // A program that calls the system's zlib once, from the middle of its life; it has blocked a signal before that.
-//# variants: gnu musl secure
+//# variants: gnu musl secure installed
+//# installed[installed]: usr/libexec/slul/libc-bogomapping-template-executable-x86_64
 //# link: -l:libz.so.1
-//# rpath[gnu]: $ORIGIN
+//# rpath[gnu installed]: $ORIGIN
 //# needs[musl]: musl
 //# rpath[musl]: {musl}
 //# needs[secure]: root

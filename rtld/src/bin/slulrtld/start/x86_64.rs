@@ -171,21 +171,19 @@ pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !
 /// whoever looks at a fault knows who has brought libc in.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn __notice__libc_bogomapped_by_slul() -> ! {
+pub(crate) unsafe extern "C" fn __notice__libc_bogomapped_by_slul() -> ! {
     // Nobody has called it: backtraces end here.
     naked_asm!(".cfi_startproc", ".cfi_undefined rip", "nop", "ud2", ".cfi_endproc")
 }
 
-/// Makes that the end of backtraces.
+/// Lets backtraces end in `frame`, an address after the first instruction of a function like that.
 ///
 /// # Safety
 /// [`switch_stack`] went to the stack at `sp`, and what it went on in has not returned.
-pub(crate) unsafe fn leave_notice(sp: u64) {
-    // After the first instruction, as if that were the call.
-    let notice = __notice__libc_bogomapped_by_slul as *const () as usize;
+pub(crate) unsafe fn leave_notice(sp: u64, frame: usize) {
     let place: *mut usize = core::ptr::with_exposed_provenance_mut(rtld::addr::to_usize(sp.wrapping_sub(8)));
     // SAFETY: the return address that `switch_stack` has pushed, to which nothing returns.
-    unsafe { place.write(notice.wrapping_add(1)) };
+    unsafe { place.write(frame) };
 }
 
 /// Calls `function` with `argument` on another stack, and comes back to this one.

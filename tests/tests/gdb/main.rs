@@ -1,8 +1,13 @@
 //! What gdb sees: breakpoints that were set before the start are hit in libraries of the start, in those that are opened
-//! later and in native ones; backtraces are complete; the list of libraries has what is there, and nothing else.
+//! later and in native ones; backtraces are complete; the list of libraries has what is there, and nothing else. And what
+//! there is to see afterwards: core files ([`core`]) and the samples of a profiler ([`perf`]).
 //!
-//! Without gdb these tests are listed as ignored, and counted at the end.
+//! What there is no tool for is listed as ignored, and counted at the end.
 
+mod core;
+mod perf;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -12,10 +17,20 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tests::build::Build;
 use tests::directive::Fixture;
 use tests::recipe::Recipe;
-use tests::stage::{self, Stage};
+use tests::stage::{self, LOADER, Stage, TEMPLATE};
 
 /// The program that is looked at.
 const FIXTURE: &str = "open/backtrace.c";
+
+/// The one whose stack is looked at later.
+const WALKED: &str = "native/walked.c";
+
+/// Its functions, the innermost first; others are between them.
+const FUNCTIONS: [&str; 4] = ["in_program", "in_library", "_start", NOTICE_FRAME];
+
+/// The name of the page, and that of the last function.
+const NOTICE: &str = "__notice_libc_bogomapped_by_slul.so";
+const NOTICE_FRAME: &str = "__notice__libc_bogomapped_by_slul";
 
 /// What gdb is told before the start. The file of the fixture names the functions.
 const PRELUDE: [&str; 11] = [
@@ -75,37 +90,59 @@ const NATIVE: [Expected; 5] = [
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
     let missing = Command::new("gdb").arg("--version").stdout(Stdio::null()).status().is_err();
-    let fixture = Fixture::read(stage::fixtures(), &stage::fixtures().join(FIXTURE))?;
+    let gdb_lacks = missing.then_some("there is no gdb");
     let mut trials = Vec::new();
-    for recipe in Recipe::all(&fixture)? {
+    let mut reasons = BTreeSet::new();
+    let mut add = |name: String, lacks: Option<&'static str>, run: Box<dyn FnOnce() -> Result<()> + Send>| {
+        reasons.extend(lacks);
+        let trial = Trial::test(name, move || run().map_err(|error| Failed::from(format!("{error:#}"))));
+        trials.push(trial.with_ignored_flag(lacks.is_some()));
+    };
+    for recipe in recipes(FIXTURE)? {
         for stage in Stage::all()? {
             let recipe = recipe.clone();
-            let trial = Trial::test(format!("gdb/{}/{}", recipe.name, stage.profile), move || {
-                run(&recipe, &stage).map_err(|error| Failed::from(format!("{error:#}")))
-            });
-            trials.push(trial.with_kind("needs gdb").with_ignored_flag(missing));
+            let name = format!("gdb/{}/{}", recipe.name, stage.profile);
+            add(name, gdb_lacks, Box::new(move || run(&recipe, &stage)));
+        }
+    }
+    for recipe in recipes(WALKED)? {
+        for stage in Stage::all()? {
+            let (recipe, profile) = (recipe.clone(), stage.profile);
+            if recipe.name.ends_with("/crash") {
+                let lacks = gdb_lacks.or_else(core::lacks);
+                add(format!("gdb/core/{profile}"), lacks, Box::new(move || core::run(&recipe, &stage)));
+            } else {
+                add(format!("gdb/perf/{profile}"), perf::lacks(), Box::new(move || perf::run(&recipe, &stage)));
+            }
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.num_ignored > 0 {
-        println!("{} tests left out: there is no gdb", conclusion.num_ignored);
+        let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
+        println!("{} tests left out: {reasons}", conclusion.num_ignored);
     }
     Ok(conclusion.exit_code())
+}
+
+/// The variants of a fixture.
+fn recipes(fixture: &str) -> Result<Vec<Recipe>> {
+    Recipe::all(&Fixture::read(stage::fixtures(), &stage::fixtures().join(fixture))?)
 }
 
 /// Builds a variant, and runs it under gdb.
 fn run(recipe: &Recipe, stage: &Stage) -> Result<()> {
     let build = Build::new(recipe, stage)?;
-    let expected: Vec<&Expected> = match recipe.name.ends_with("/native") {
-        false => CALLS.iter().chain([&CLOSED]).collect(),
-        true => CALLS.iter().chain(&NATIVE).collect(),
+    let expected: Vec<&Expected> = match recipe.name.ends_with("/libraries") {
+        true => CALLS.iter().chain([&CLOSED]).collect(),
+        false => CALLS.iter().chain(&NATIVE).collect(),
     };
+    let notice_in = if recipe.installed.is_some() { TEMPLATE } else { LOADER };
     let printed = gdb(build.path(), expected.len())?;
     let check = || -> Result<()> {
         let mut stops = printed.split(STOP).skip(1);
         for (number, expected) in expected.iter().enumerate() {
             let stop = stops.next().with_context(|| format!("there is no stop {number}"))?;
-            look(stop, expected).with_context(|| format!("at stop {number}"))?;
+            look(stop, expected, notice_in).with_context(|| format!("at stop {number}"))?;
         }
         // 17 in octal, which is gdb's way.
         ensure!(printed.contains("exited with code 021"), "the program did not end as it is to end");
@@ -133,15 +170,17 @@ fn gdb(program: &Path, stops: usize) -> Result<String> {
     Ok(printed)
 }
 
-/// Checks what was answered at a stop.
-fn look(answers: &str, expected: &Expected) -> Result<()> {
+/// Checks what was answered at a stop. Once libc is there, the backtrace ends in the file of that name.
+fn look(answers: &str, expected: &Expected, notice_in: &str) -> Result<()> {
     let frames = || answers.lines().filter(|line| line.starts_with('#'));
     let functions: Vec<&str> = frames().filter_map(function).take(expected.functions.len()).collect();
     ensure!(functions == expected.functions, "the backtrace has {functions:?}, not {:?}", expected.functions);
     // Who has called the program, and, once libc is there, who has brought it in.
-    let last = frames().filter_map(function).next_back();
-    let told = last == Some("__notice__libc_bogomapped_by_slul");
+    let last = frames().next_back().context("no backtrace")?;
+    let told = function(last) == Some(NOTICE_FRAME) && last.ends_with(notice_in);
     ensure!(told == expected.opened.contains(&LIBC), "the backtrace ends in {last:?}");
+    let listed_notice = answers.lines().any(|line| line.ends_with(NOTICE));
+    ensure!(listed_notice == told, "{NOTICE} is {}listed", if told { "not " } else { "" });
 
     let listed: Vec<(u64, u64, &str)> = answers.lines().filter_map(library).collect();
     let known = [PLUGIN, LIBZ, LIBC];

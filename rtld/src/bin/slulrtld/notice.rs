@@ -1,0 +1,68 @@
+//! The notice: what shows in the list of mappings, in core files and to debuggers that libc was brought in by us. A page
+//! with a name to say so, and the template's file where it is installed and sound.
+
+use core::mem::ManuallyDrop;
+
+use libc_template::{FILE, NOTICE};
+use rtld::addr::{RuntimeAddr, to_usize};
+use rtld::error::{Error, OfObject};
+use rtld::installed::installed;
+use rtld::mapped::MappedImage;
+use rtld::native::notice::{self, map_notice};
+use rtld::report::Category;
+use rtld::seam::Image;
+use rtld::sys::{self, Linux};
+
+use super::process::Process;
+use super::start;
+
+/// What is shown, for good.
+pub(crate) struct Notice {
+    /// For debuggers.
+    pub(crate) listed: [Option<Listed>; 2],
+    /// What backtraces are to end in.
+    pub(crate) frame: RuntimeAddr,
+}
+
+/// What a debugger is told of an object.
+pub(crate) struct Listed {
+    /// Its load bias.
+    pub(crate) bias: usize,
+    /// The address of its name.
+    pub(crate) name: usize,
+    /// The address of its dynamic section.
+    pub(crate) dynamic: usize,
+}
+
+impl Notice {
+    /// Maps what there is to show. Nothing that is wrong with it concerns the program.
+    pub(crate) fn show(process: &'static Process) -> Self {
+        let page = sys::named_page(NOTICE).map(|page| {
+            let bias = page.as_ptr().expose_provenance();
+            Listed { bias, name: NOTICE.as_ptr().expose_provenance(), dynamic: 0 }
+        });
+        match map_file(process) {
+            Ok((path, notice)) => {
+                let (bias, name) = (to_usize(notice.image.bias().0), path.as_ptr().expose_provenance());
+                // It stays.
+                let _ = ManuallyDrop::new(notice.image);
+                let file = Listed { bias, name, dynamic: to_usize(notice.dynamic.0) };
+                Self { listed: [page, Some(file)], frame: notice.frame }
+            }
+            Err(error) => {
+                process.trace.line(Category::Libc, format_args!("without the template's file: {error}"));
+                let built_in = RuntimeAddr::of(start::__notice__libc_bogomapped_by_slul as *const ());
+                // After its first instruction.
+                Self { listed: [page, None], frame: RuntimeAddr(built_in.0.wrapping_add(1)) }
+            }
+        }
+    }
+}
+
+/// The template's file; its path ends in a NUL.
+fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<MappedImage>), Error<'static>> {
+    let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
+    let terminated = installed(process.arena, loader, process.secure, FILE).of(loader)?;
+    let path = terminated.strip_suffix(b"\0").unwrap_or(terminated);
+    Ok((terminated, map_notice(&Linux, path, process.page)?))
+}

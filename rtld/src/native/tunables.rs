@@ -1,0 +1,74 @@
+//! What glibc's ld.so is told by a variable, while it starts.
+#![forbid(unsafe_code)]
+
+use libc_template::{STATIC_TLS_TUNABLE, TUNABLES, is_unsecure_variable};
+
+use crate::arena::{Arena, OutOfMemory};
+
+/// A variable that has ld.so leave room for thread-local storage of libraries that are opened later, NUL-terminated, and
+/// the number of the one in whose place it is to be shown: GLIBC_TUNABLES, which it then contains, or one that ld.so takes
+/// no notice of. `None` if somebody has asked for a certain room, or there is no place.
+pub fn roomy<'a, 'v>(
+    arena: &'a Arena,
+    mut variables: impl Iterator<Item = &'v [u8]> + Clone,
+) -> Result<Option<(usize, &'a [u8])>, OutOfMemory> {
+    let name = STATIC_TLS_TUNABLE.split_inclusive(|&byte| byte == b'=').next().unwrap_or_default();
+    let tunables = |variable: &'v [u8]| variable.strip_prefix(TUNABLES);
+    let asks = |text: &[u8]| text.split(|&byte| byte == b':').any(|one| one.starts_with(name));
+    if variables.clone().filter_map(tunables).any(asks) {
+        return Ok(None);
+    }
+    let set = variables.clone().position(|variable| tunables(variable).is_some());
+    let Some(place) = set.or_else(|| variables.clone().position(|variable| !is_unsecure_variable(variable)))
+    else {
+        return Ok(None);
+    };
+    let others = variables.nth(place).and_then(tunables).unwrap_or_default();
+    let separator: &[u8] = if others.is_empty() { b"" } else { b":" };
+    let variable = arena.concat(&[TUNABLES, STATIC_TLS_TUNABLE, separator, others, b"\0"])?;
+    Ok(Some((place, variable)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::roomy;
+    use crate::arena::Arena;
+    use std::boxed::Box;
+    use std::string::String;
+    use std::vec;
+
+    const ROOM: &str = "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4608";
+
+    fn shown(variables: &[&str]) -> Option<(usize, String)> {
+        let arena = Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()));
+        let (place, text) = roomy(&arena, variables.iter().map(|variable| variable.as_bytes())).unwrap()?;
+        Some((place, String::from_utf8(text.strip_suffix(b"\0").unwrap().to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn in_the_place_of_one_that_does_not_matter() {
+        assert_eq!(shown(&["LD_BIND_NOW=1", "MALLOC_CHECK_=3", "A=b", "C=d"]), Some((2, ROOM.into())));
+        assert_eq!(shown(&["LD_BIND_NOW=1"]), None);
+        assert_eq!(shown(&[]), None);
+    }
+
+    #[test]
+    fn beside_other_tunables() {
+        let all = [ROOM, ":glibc.malloc.check=1"].concat();
+        assert_eq!(shown(&["A=b", "GLIBC_TUNABLES=glibc.malloc.check=1"]), Some((1, all)));
+        assert_eq!(shown(&["A=b", "GLIBC_TUNABLES="]), Some((1, ROOM.into())));
+    }
+
+    #[test]
+    fn not_where_somebody_has_asked() {
+        for asked in [
+            "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=9",
+            "GLIBC_TUNABLES=a=b:glibc.rtld.optional_static_tls=9",
+        ] {
+            assert_eq!(shown(&["A=b", asked]), None);
+            assert_eq!(shown(&["A=b", "GLIBC_TUNABLES=x=y", asked]), None);
+        }
+        let other = "GLIBC_TUNABLES=glibc.rtld.optional_static_tls_of_mine=9";
+        assert_eq!(shown(&["A=b", other]).map(|(place, _)| place), Some(1));
+    }
+}

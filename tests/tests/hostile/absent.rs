@@ -1,0 +1,96 @@
+//! libc is there, and its ld.so is not, or is not what it should be. Who asks for libc is told, and may ask again. (What the
+//! program itself may put in the way is in `worlds/absent.rs`.)
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use tests::damage::{Damage, install};
+use tests::launch::User;
+use tests::workdir::Workdir;
+
+use crate::bare;
+use crate::verdict::{Complaints, Verdict, judge, runs};
+use crate::world::Case;
+
+/// Where the psABI has it.
+const LD_SO: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// Where it is here, besides, sound.
+const SOUND: &str = "/sound";
+
+const EACCES: i32 = 13;
+const ENOENT: i32 = 2;
+const ENOEXEC: i32 = 8;
+
+/// What may be in its place: a name, what is wrong, and the error number that tells it best.
+const DAMAGED: [(&str, Damage, i32); 6] = [
+    ("/text", Damage::Text, ENOEXEC),
+    ("/empty", Damage::Empty, ENOEXEC),
+    ("/directory", Damage::Directory, ENOEXEC),
+    ("/aarch64", Damage::Machine(183), ENOEXEC),
+    ("/class", Damage::Class(1), ENOEXEC),
+    ("/cut", Damage::CutSegment, ENOEXEC),
+];
+
+/// A tree with a program and all that libc is, but for the link to ld.so; and what that may lead to, each with its error.
+fn tree(case: Case<'_>, program: &str) -> Result<(Workdir, Vec<(&'static str, i32)>)> {
+    let tree = bare::tree_with_libc(case, program)?;
+    let path = |name: &str| tree.path().join(name.trim_start_matches('/'));
+    fs::rename(path(LD_SO), path(SOUND))?;
+    let mut targets = vec![("/nowhere", ENOENT)];
+    for (name, damage, errno) in DAMAGED {
+        install(&path(SOUND), &path(name))?;
+        damage.apply(&path(name))?;
+        targets.push((name, errno));
+    }
+    tree.open_to_all()?;
+    if case.user != User::Root {
+        // Root reads that as well.
+        install(&path(SOUND), &path("/unreadable"))?;
+        fs::set_permissions(path("/unreadable"), Permissions::from_mode(0o000))?;
+        targets.push(("/unreadable", EACCES));
+    }
+    let directory = path(LD_SO);
+    fs::set_permissions(directory.parent().context("no directory")?, Permissions::from_mode(0o777))?;
+    Ok((tree, targets))
+}
+
+/// The first native call is refused, in one line.
+pub(crate) fn first_call(case: Case<'_>) -> Result<()> {
+    let (tree, targets) = tree(case, "native/gnu")?;
+    let link = tree.path().join(LD_SO.trim_start_matches('/'));
+    let start = case.start("native/gnu")?.chroot(tree.path());
+    let mut complaints = Complaints::default();
+    for (target, _) in targets {
+        lead(&link, target)?;
+        for (start, before) in [(start.clone(), "before\n"), (start.clone().env("LD_SLUL_EAGER_LOAD_LIBC=1"), "")]
+        {
+            let verdict = complaints.note(target, start.run().and_then(|outcome| judge(&outcome, "", &[before])));
+            if let Some(Verdict::Ran) = verdict {
+                complaints.push(format!("{target}: it ran"));
+            }
+        }
+    }
+    complaints.verdict()?;
+    lead(&link, SOUND)?;
+    runs(&start.run()?, "before\nafter\n")
+}
+
+fn lead(link: &Path, target: &str) -> Result<()> {
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(link)?;
+    }
+    Ok(symlink(target, link)?)
+}
+
+/// Who asks for libc gets an error, again and again, and libc when it is there.
+pub(crate) fn asked_for(case: Case<'_>) -> Result<()> {
+    let (tree, targets) = tree(case, "retry")?;
+    let start = case.start("retry")?.chroot(tree.path()).arg(LD_SO);
+    let start = targets.iter().fold(start, |start, (target, errno)| start.arg(*target).arg(errno.to_string()));
+    let output = "without\n".repeat(targets.len()) + "with\n";
+    ensure!(targets.len() > DAMAGED.len(), "nothing is missing");
+    runs(&start.arg(SOUND).run()?, &output)
+}

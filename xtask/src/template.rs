@@ -1,0 +1,30 @@
+//! The template as a file: what marks a process, for debuggers, that the loader has brought libc into.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::repo::{ARCH, Repo};
+use crate::run::run;
+
+/// Assembles and links it. It has no relocations, so it is the same wherever it is built.
+pub(crate) fn build(repo: &Repo, to: &Path) -> Result<()> {
+    let source = repo.root().join(format!("libc-template/executable/{ARCH}.S"));
+    let soname = libc_template::NOTICE.to_string_lossy();
+    run(Command::new("gcc")
+        .args([
+            "-shared",
+            "-nostdlib",
+            "-g0",
+            "-s",
+            "-Wl,-e,_start",
+            "-Wl,--hash-style=gnu",
+            "-Wl,--build-id=sha1",
+        ])
+        // One segment, of one page: it is mapped only to be looked at.
+        .args(["-Wl,-z,noseparate-code", "-Wl,-z,noexecstack", "-Wl,-z,norelro"])
+        .arg(format!("-Wl,-soname,{soname}"))
+        .arg("-o")
+        .args([to, &source]))
+}
