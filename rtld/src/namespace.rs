@@ -16,7 +16,7 @@ use crate::hash::{Key, Numbers};
 use crate::opened::{Opened, Stage};
 use crate::plan::LoadPlan;
 use crate::seam::{FileInfo, Image};
-use crate::symbol::{Name, is_absolute, lookup};
+use crate::symbol::{Name, is_absolute, lookup_hashed};
 
 /// What a DT_NEEDED turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,7 +300,7 @@ impl<'a, I: Image> Namespace<'a, I> {
         let hash = gnu_hash(name.bytes);
         for index in scope {
             let Some(module) = self.get(index) else { continue };
-            let found = lookup(&module.image, &module.dynamic, name, hash, work);
+            let found = lookup_hashed(&module.image, &module.dynamic, name, hash, work);
             if let Some(sym) = found.of(module.path)? {
                 return Ok(Some(Definition { module: index, sym }));
             }

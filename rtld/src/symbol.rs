@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::addr::Vaddr;
 use crate::dynamic::DynamicInfo;
-use crate::elf::{Sym, consts, st_bind, st_type, st_visibility, sysv_hash};
+use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type, st_visibility, sysv_hash};
 use crate::error::{Problem, Table};
 use crate::gnu_hash::GnuHash;
 use crate::seam::Image;
@@ -112,9 +112,17 @@ pub fn listed(image: &impl Image, dynamic: &DynamicInfo) -> Result<Range<u32>, P
     Ok(first..count)
 }
 
-/// Looks `name`, whose DT_GNU_HASH hash is `hash`, up among what the object exports. `work` grows by the number of
-/// things that were looked at for that.
-pub fn lookup<I: Image>(
+/// Looks `name` up among what the object exports.
+pub fn lookup(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    name: &Name<'_>,
+) -> Result<Option<Sym>, Problem<'static>> {
+    lookup_hashed(image, dynamic, name, gnu_hash(name.bytes), &mut 0)
+}
+
+/// The same of a name whose DT_GNU_HASH hash is `hash`. `work` grows by the number of things that were looked at for it.
+pub(crate) fn lookup_hashed<I: Image>(
     image: &I,
     dynamic: &DynamicInfo,
     name: &Name<'_>,
@@ -213,12 +221,12 @@ fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result
 mod tests {
     use super::Name;
     use crate::dynamic::DynamicInfo;
-    use crate::elf::{Sym, gnu_hash};
+    use crate::elf::Sym;
     use crate::error::Problem;
     use crate::testing::{Bytes, Symbolic};
 
     fn lookup(image: &Bytes, dynamic: &DynamicInfo, name: &[u8]) -> Result<Option<Sym>, Problem<'static>> {
-        super::lookup(image, dynamic, &Name::new(name), gnu_hash(name), &mut 0)
+        super::lookup(image, dynamic, &Name::new(name))
     }
 
     #[test]

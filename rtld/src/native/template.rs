@@ -369,7 +369,7 @@ mod tests {
     use crate::addr::{LoadBias, RuntimeAddr, Vaddr};
     use crate::arena::Arena;
     use crate::dynamic::DynamicInfo;
-    use crate::elf::{Decode, Phdr, consts, gnu_hash, r_sym, r_type};
+    use crate::elf::{Decode, Phdr, consts, r_sym, r_type};
     use crate::native::needs::Import;
     use crate::plan::Place;
     use crate::symbol::{Name, lookup};
@@ -484,9 +484,7 @@ mod tests {
         let exports: Vec<_> =
             names.iter().enumerate().map(|(index, name)| export(*name, 0x5000 + index as u64)).collect();
         let (image, _, info) = open(&parts(&[import(b"a", None), import(b"b", None)], &exports));
-        let find = |name: &[u8]| {
-            lookup(&image, &info, &Name::new(name), gnu_hash(name), &mut 0).unwrap().map(|sym| sym.st_value)
-        };
+        let find = |name: &[u8]| lookup(&image, &info, &Name::new(name)).unwrap().map(|sym| sym.st_value);
         assert_eq!(find(b"malloc"), Some(0x4000), "a vaddr: address minus bias");
         assert_eq!(find(b"free"), Some(0x4001), "the first in scope order");
         assert_eq!(find(b"x"), Some(0x4005));

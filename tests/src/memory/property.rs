@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use rtld::addr::{Vaddr, to_usize};
 use rtld::arena::Arena;
-use rtld::elf::{Decode, Rela, Sym, consts, gnu_hash, r_sym, r_type, size};
+use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
 use rtld::error::{Error, Problem};
 use rtld::load::{Mapped, Sealed};
 use rtld::namespace::Module;
@@ -200,7 +200,7 @@ fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Problem<'_
     for name in ["x", "data", "local", "chosen", "", "memcpy", "inflate", "_start"] {
         for wanted in [None, Some("X_1"), Some("Y_1")] {
             let name = Name::versioned(name.as_bytes(), wanted.map(str::as_bytes));
-            let _ = symbol::lookup(image, dynamic, &name, gnu_hash(name.bytes), &mut 0).map_err(said);
+            let _ = symbol::lookup(image, dynamic, &name).map_err(said);
         }
     }
     let has = |version: &[u8]| {

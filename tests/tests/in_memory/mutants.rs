@@ -4,7 +4,6 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use rtld::elf::gnu_hash;
 use rtld::error::Error;
 use rtld::resolve::needs_libc;
 use rtld::symbol::{Name, lookup};
@@ -105,14 +104,7 @@ fn libraries_of_this_machine() {
         let soname = mapped.dynamic.soname.unwrap();
         assert_eq!(mapped.dynamic.strings.get(&mapped.image, soname), Ok(file.as_bytes()));
         if let Some(symbol) = symbol {
-            let found = lookup(
-                &mapped.image,
-                &mapped.dynamic,
-                &Name::new(symbol.as_bytes()),
-                gnu_hash(symbol.as_bytes()),
-                &mut 0,
-            )
-            .unwrap();
+            let found = lookup(&mapped.image, &mapped.dynamic, &Name::new(symbol.as_bytes())).unwrap();
             assert!(found.is_some_and(|sym| mapped.plan.segment_of(rtld::addr::Vaddr(sym.st_value), 1).is_some()));
         }
         assert!(needs_libc(&mapped.image, &mapped.dynamic).unwrap().is_some(), "{file} names a libc");
