@@ -33,14 +33,13 @@ pub fn roomy<'a, 'v>(
 mod tests {
     use super::roomy;
     use crate::arena::Arena;
-    use std::boxed::Box;
+
     use std::string::String;
-    use std::vec;
 
     const ROOM: &str = "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4608";
 
     fn shown(variables: &[&str]) -> Option<(usize, String)> {
-        let arena = Arena::new(|bytes| Some(Box::leak(vec![0u8; bytes].into_boxed_slice()).into()));
+        let arena = Arena::new(crate::testing::leaking());
         let (place, text) = roomy(&arena, variables.iter().map(|variable| variable.as_bytes())).unwrap()?;
         Some((place, String::from_utf8(text.strip_suffix(b"\0").unwrap().to_vec()).unwrap()))
     }
