@@ -232,7 +232,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         if index == root && flags_1 & DF_1_NOOPEN != 0 {
             return Err(Problem::Unsupported("opening it at run time (DF_1_NOOPEN)")).of(module.path);
         }
-        if let Some(segment) = &module.plan.tls {
+        if let Some(segment) = &module.image.plan().tls {
             if self.tls_modules == TLS_MODULES {
                 return Err(Problem::TooManyTlsModules { limit: TLS_MODULES }).of(module.path);
             }

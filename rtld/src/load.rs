@@ -19,7 +19,7 @@ use crate::plan::{LoadPlan, Origin, Protection};
 use crate::reloc::{Indirect, LoaderCode, Means, Objects, Relocator, Seen};
 use crate::report::{Category, Trace};
 use crate::resolve::{Known, Resolver};
-use crate::seam::{AddressSpace, FileInfo};
+use crate::seam::{AddressSpace, FileInfo, Image};
 use crate::tls::{self, TlsLayout};
 
 /// An object that is in memory already: the program, or the loader.
@@ -29,8 +29,6 @@ pub struct Present<'a, I> {
     pub path: &'a [u8],
     /// Its memory.
     pub image: I,
-    /// What is where in it.
-    pub plan: LoadPlan,
     /// Where its program headers are, and how many.
     pub phdrs: Option<(crate::addr::Vaddr, u16)>,
 }
@@ -58,8 +56,6 @@ pub struct Request<'a, I> {
 
 /// An object's file, mapped and judged sane, not yet part of anything.
 pub struct Mapped<I> {
-    /// What is mapped where.
-    pub plan: LoadPlan,
     /// Its tables.
     pub dynamic: DynamicInfo,
     /// Its memory.
@@ -128,7 +124,7 @@ fn map_file<S: AddressSpace>(
         None if program => DynamicInfo::default(),
         None => return Err(Problem::NoDynamic),
     };
-    Ok(Mapped { plan, dynamic, image, entry, headers })
+    Ok(Mapped { dynamic, image, entry, headers })
 }
 
 /// Says where a module's thread-local block is.
@@ -152,15 +148,15 @@ pub struct Loaded<'a, I> {
 }
 
 fn present<'a, I: crate::seam::ImageMut>(object: Present<'a, I>) -> Result<Module<'a, I>, Error<'a>> {
-    let Present { path, image, plan, phdrs } = object;
-    let dynamic = match plan.dynamic {
+    let Present { path, image, phdrs } = object;
+    let dynamic = match image.plan().dynamic {
         Some(place) => DynamicInfo::decode(&image, place).of(path)?,
         None => DynamicInfo::default(),
     };
     dynamic.require_supported(&image).of(path)?;
-    let note = abi_note(&image, &plan).of(path)?;
+    let note = abi_note(&image).of(path)?;
     let (info, needer, tls, opened, needed) = (None, None, None, None, &[][..]);
-    Ok(Module { path, soname: path, info, needer, plan, dynamic, image, phdrs, needed, tls, note, opened })
+    Ok(Module { path, soname: path, info, needer, dynamic, image, phdrs, needed, tls, note, opened })
 }
 
 /// Maps what the program needs, breadth first.
@@ -204,7 +200,7 @@ pub fn load<'a, S: AddressSpace>(
     let mut layout = TlsLayout::default();
     for &index in fresh.iter() {
         let module = namespace.module_mut(index);
-        if let Some(tls) = &module.plan.tls {
+        if let Some(tls) = &module.image.plan().tls {
             let offset = layout.place(tls).of(module.path)?;
             module.tls = Some(TlsPlace { offset, id: from_usize(index).saturating_add(1), late: None });
             trace_tls(trace, module.path, tls, offset);
@@ -319,7 +315,7 @@ pub fn protect_relro<'a, S: AddressSpace>(
     module: &Module<'a, S::Image>,
     protection: Protection,
 ) -> Result<(), Error<'a>> {
-    match module.plan.relro {
+    match module.image.plan().relro {
         Some(range) => sys.protect(&module.image, range, protection).map_err(Problem::Protect).of(module.path),
         None => Ok(()),
     }
@@ -345,7 +341,9 @@ impl<'a, I: crate::seam::ImageMut> Sealed<'a, I> {
     /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
     pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
         for (_, module) in self.namespace.loaded() {
-            let (Some(segment), Some(TlsPlace { offset, .. })) = (&module.plan.tls, module.tls) else { continue };
+            let (Some(segment), Some(TlsPlace { offset, .. })) = (&module.image.plan().tls, module.tls) else {
+                continue;
+            };
             let outside = Problem::OutsideImage { table: crate::error::Table::TlsImage, vaddr: segment.vaddr };
             // Without an image the segment may be anywhere.
             let image = match segment.file_size {

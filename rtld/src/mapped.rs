@@ -65,6 +65,10 @@ impl MappedImage {
 }
 
 impl Image for MappedImage {
+    fn plan(&self) -> &LoadPlan {
+        &self.plan
+    }
+
     fn bias(&self) -> LoadBias {
         LoadBias::new(RuntimeAddr::of(self.start.as_ptr()), self.plan.span.start)
     }

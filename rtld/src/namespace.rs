@@ -14,7 +14,6 @@ use crate::elf::{Sym, consts, gnu_hash, st_bind};
 use crate::error::{Error, OfObject};
 use crate::hash::{Key, Numbers};
 use crate::opened::{Opened, Stage};
-use crate::plan::LoadPlan;
 use crate::seam::{FileInfo, Image};
 use crate::symbol::{Name, is_absolute, lookup_hashed};
 
@@ -49,8 +48,6 @@ pub struct Module<'a, I> {
     pub info: Option<FileInfo>,
     /// The module that needed it first.
     pub needer: Option<usize>,
-    /// What is mapped where.
-    pub plan: LoadPlan,
     /// Its tables.
     pub dynamic: DynamicInfo,
     /// Its memory.
@@ -77,7 +74,7 @@ impl<I: Image> Module<'_, I> {
     /// Whether it has code there.
     #[must_use]
     pub fn is_code(&self, vaddr: Vaddr) -> bool {
-        self.plan.segment_of(vaddr, 1).is_some_and(|segment| segment.protection.execute)
+        self.image.plan().segment_of(vaddr, 1).is_some_and(|segment| segment.protection.execute)
     }
 
     /// Whether a DT_NEEDED or an open may still end at it.

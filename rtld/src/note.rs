@@ -4,7 +4,6 @@
 use rt0::{ABI_MAJOR, ABI_NOTE_DESC_SIZE, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI};
 
 use crate::error::{Problem, Table};
-use crate::plan::LoadPlan;
 use crate::seam::Image;
 
 /// Finds the note in a note segment of the given alignment of entries.
@@ -35,9 +34,9 @@ fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
 }
 
 /// The object's ABI note, if it has one that this loader can honour; an error if it can not.
-pub fn abi_note(image: &impl Image, plan: &LoadPlan) -> Result<Option<AbiNote>, Problem<'static>> {
+pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Problem<'static>> {
     // Notes that are not in memory at all are for other tools.
-    let places = || plan.notes.iter().flatten().filter(|place| image.readable(place.vaddr) != 0);
+    let places = || image.plan().notes.iter().flatten().filter(|place| image.readable(place.vaddr) != 0);
     if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
         return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr });
     }

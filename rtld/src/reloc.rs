@@ -413,7 +413,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         let place = module.tls.ok_or(missing);
         let value = value.wrapping_add(addend);
         // Running threads can not be given initial values but when they ask for the address.
-        let waits = module.opened.is_some() && module.plan.tls.is_some_and(|tls| tls.file_size != 0);
+        let waits = module.opened.is_some() && module.image.plan().tls.is_some_and(|tls| tls.file_size != 0);
         match kind {
             RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC))),
             RelocKind::TlsDescriptor if waits => Some(place.and_then(|place| self.described(place, value))),

@@ -261,8 +261,8 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             }
             Err(problem) => return Err(problem).of(path),
         };
-        let Mapped { plan, dynamic, image, headers, .. } = mapped;
-        let note = abi_note(&image, &plan).of(path)?;
+        let Mapped { dynamic, image, headers, .. } = mapped;
+        let note = abi_note(&image).of(path)?;
         if note.is_none() && needs_libc(&image, &dynamic).of(path)?.is_some() {
             self.trace.line(Category::Files, format_args!("{}: names a libc, so it is native", Escaped(path)));
             return Ok(Ok(Judged::Outside));
@@ -279,10 +279,9 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             soname,
             info: Some(info),
             needer: Some(needer),
-            plan,
+            phdrs: image.plan().vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum)),
             dynamic,
             image,
-            phdrs: plan.vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum)),
             needed: &[],
             tls: None,
             note,

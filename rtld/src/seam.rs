@@ -60,6 +60,9 @@ pub trait AddressSpace: Files {
 
 /// Reading an object's memory by the object's own addresses.
 pub trait Image {
+    /// What is mapped where, and what is where in it.
+    fn plan(&self) -> &LoadPlan;
+
     /// Run-time address minus link-time address.
     fn bias(&self) -> LoadBias;
 

@@ -13,7 +13,7 @@ use crate::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::arena::{Arena, Source};
 use crate::dynamic::DynamicInfo;
 use crate::elf::{consts, gnu_hash};
-use crate::plan::Place;
+use crate::plan::{LoadPlan, Place};
 use crate::seam::{Image, ImageMut};
 
 /// Memory that is never given back.
@@ -34,6 +34,10 @@ impl Bytes {
 }
 
 impl Image for Bytes {
+    fn plan(&self) -> &LoadPlan {
+        &LoadPlan::EMPTY
+    }
+
     fn bias(&self) -> LoadBias {
         LoadBias(0x7000_0000)
     }
@@ -137,6 +141,10 @@ pub(crate) struct Span {
 }
 
 impl Image for Span {
+    fn plan(&self) -> &LoadPlan {
+        &LoadPlan::EMPTY
+    }
+
     fn bias(&self) -> LoadBias {
         self.bias
     }

@@ -28,7 +28,8 @@ pub fn map_notice<'a, S: AddressSpace>(
     /// Bytes of address space that it may take. It takes two pages.
     const MOST: u64 = 64 << 10;
     let (file, info) = sys.open(path).of(path)?;
-    let Mapped { plan, dynamic, image, .. } = map_object(sys, &file, &info, page).of(path)?;
+    let Mapped { dynamic, image, .. } = map_object(sys, &file, &info, page).of(path)?;
+    let plan = image.plan();
     if plan.span.len() > MOST {
         return Err(Problem::Map(Errno::ENOMEM)).of(path);
     }

@@ -194,6 +194,10 @@ impl MemImage {
 }
 
 impl Image for MemImage {
+    fn plan(&self) -> &LoadPlan {
+        &self.plan
+    }
+
     fn bias(&self) -> LoadBias {
         self.bias
     }

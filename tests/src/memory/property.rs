@@ -12,6 +12,7 @@ use rtld::namespace::Module;
 use rtld::note::abi_note;
 use rtld::plan::{LoadPlan, Place};
 use rtld::resolve::needs_libc;
+use rtld::seam::Image;
 use rtld::symbol::{self, Name};
 use rtld::version::{self, NeededVersions, Wanted};
 
@@ -103,12 +104,12 @@ fn relocated(module: &Module<'_, MemImage>) -> Option<Vec<(Vaddr, Vaddr)>> {
     let range = |at: u64, size: u64| (Vaddr(at), Vaddr(at.saturating_add(size)));
     for table in [dynamic.rela, dynamic.jmprel] {
         for at in (0..table.len()).map_while(|index| table.vaddr(index)) {
-            let rela = Rela::decode(image.originally(constant(&module.plan, at, size::RELA)?, 24)?);
+            let rela = Rela::decode(image.originally(constant(module.image.plan(), at, size::RELA)?, 24)?);
             let size = match r_type(&rela) {
                 0 => continue,
                 5 => {
                     let at = dynamic.symbols.vaddr(r_sym(&rela))?;
-                    Sym::decode(image.originally(constant(&module.plan, at, size::SYM)?, 24)?).st_size
+                    Sym::decode(image.originally(constant(module.image.plan(), at, size::SYM)?, 24)?).st_size
                 }
                 36 => 16,
                 _ => 8,
@@ -118,7 +119,7 @@ fn relocated(module: &Module<'_, MemImage>) -> Option<Vec<(Vaddr, Vaddr)>> {
     }
     let mut next = 0u64;
     for at in (0..dynamic.relr.len()).map_while(|index| dynamic.relr.vaddr(index)) {
-        let word = u64::decode(image.originally(constant(&module.plan, at, 8)?, 8)?);
+        let word = u64::decode(image.originally(constant(module.image.plan(), at, 8)?, 8)?);
         if word & 1 == 0 {
             ranges.push(range(word, 8));
             next = word.wrapping_add(8);
@@ -148,7 +149,7 @@ pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
     os.file(PATH, bytes);
     match map(&os, PATH) {
         Ok(mapped) => {
-            is_within(&mapped.plan, bytes.len());
+            is_within(mapped.image.plan(), bytes.len());
             read_all(&mapped, arena, &said);
             assert!(mapped.image.changed_only_in(std::iter::empty()), "reading has written");
             true
@@ -188,8 +189,8 @@ fn is_within(plan: &LoadPlan, size: usize) {
 fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Problem<'_>)) {
     /// A symbol table says nowhere how long it is; this many are looked at.
     const MOST: u32 = 1000;
-    let Mapped { plan, dynamic, image, .. } = mapped;
-    let _ = abi_note(image, plan).map_err(said);
+    let Mapped { dynamic, image, .. } = mapped;
+    let _ = abi_note(image).map_err(said);
     let _ = dynamic.require_supported(image).map_err(said);
     let _ = needs_libc(image, dynamic).map_err(said);
     for tag in [consts::DT_NEEDED, consts::DT_SONAME, consts::DT_RPATH, consts::DT_RUNPATH] {

@@ -9,7 +9,7 @@ use rtld::hash::Key;
 use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object};
 use rtld::reloc::{LoaderCode, StubLayout, Stubs};
 use rtld::report::Trace;
-use rtld::seam::AddressSpace;
+use rtld::seam::{AddressSpace, Image};
 
 use super::elf::ElfBuilder;
 use super::file::Elf;
@@ -153,9 +153,9 @@ impl Start {
         path: &'static str,
     ) -> Result<Present<'static, S::Image>, Error<'static>> {
         match map(sys, path) {
-            Ok(Mapped { plan, image, headers, .. }) => {
-                let phdrs = plan.vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
-                Ok(Present { path: path.as_bytes(), image, plan, phdrs })
+            Ok(Mapped { image, headers, .. }) => {
+                let phdrs = image.plan().vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
+                Ok(Present { path: path.as_bytes(), image, phdrs })
             }
             Err(problem) => Err(Error { object: path.as_bytes(), problem }),
         }

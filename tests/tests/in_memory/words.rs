@@ -4,7 +4,7 @@ use rtld::addr::{PageRange, RuntimeAddr, Vaddr};
 use rtld::elf::consts::{DT_DEBUG, DT_FLAGS};
 use rtld::error::{Errno, Problem};
 use rtld::plan::Protection;
-use rtld::seam::ImageMut;
+use rtld::seam::{Image, ImageMut};
 use tests::memory::file::{BSS, BSS_END, DATA, DYNAMIC, FINI_ARRAY, GOT, INIT_ARRAY, TABLES, TEXT, phdr};
 use tests::memory::scene::PROGRAM;
 use tests::memory::{Call, ElfBuilder, Scene, Symbol};
@@ -82,7 +82,7 @@ fn relro_is_read_only_once_sealed_and_nothing_else_is() {
         Scene::new(&program_needing(&["a"])).libraries([("a", ElfBuilder::new().rela(GOT, RELATIVE, "", 1))]);
     let mut sealed = scene.seal().unwrap();
     let module = sealed.namespace.module_mut(1);
-    assert_eq!(module.plan.relro, Some(PageRange { start: Vaddr(0x2000), end: Vaddr(0x3000) }));
+    assert_eq!(module.image.plan().relro, Some(PageRange { start: Vaddr(0x2000), end: Vaddr(0x3000) }));
     for (vaddr, write) in [(GOT, false), (DYNAMIC, false), (0x2fff, false), (DATA, true), (BSS_END - 8, true)] {
         assert_eq!(module.image.protection(vaddr), Some(Protection { write, ..Protection::READ }), "{vaddr:#x}");
         let written = module.image.write_word(Vaddr(vaddr & !7), 1);

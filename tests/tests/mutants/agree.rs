@@ -244,17 +244,22 @@ fn same_module(
 ) -> Result<()> {
     const PAGE: usize = 4096;
     ensure!((real.path, real.soname) == (in_memory.path, in_memory.soname), "another name");
-    ensure!(real.plan == in_memory.plan, "{:x?}, in memory {:x?}", real.plan, in_memory.plan);
+    ensure!(
+        real.image.plan() == in_memory.image.plan(),
+        "{:x?}, in memory {:x?}",
+        real.image.plan(),
+        in_memory.image.plan()
+    );
     ensure!(real.dynamic == in_memory.dynamic, "{:x?}, in memory {:x?}", real.dynamic, in_memory.dynamic);
     let bias = real.image.bias();
     ensure!(bias == in_memory.image.bias(), "{bias:?}, in memory {:?}", in_memory.image.bias());
-    for segment in real.plan.segments().iter().filter(|segment| segment.protection.read) {
+    for segment in real.image.plan().segments().iter().filter(|segment| segment.protection.read) {
         let len = segment.mem_end.0 - segment.mem_start.0;
         let bytes = real.image.bytes(segment.mem_start, len);
         let same = bytes.is_some() && bytes == in_memory.image.bytes(segment.mem_start, len);
         ensure!(same, "other bytes in {segment:x?}");
     }
-    for vaddr in (real.plan.span.start.0..real.plan.span.end.0).step_by(PAGE) {
+    for vaddr in (real.image.plan().span.start.0..real.image.plan().span.end.0).step_by(PAGE) {
         let at = bias.0.wrapping_add(vaddr);
         let next = mappings.partition_point(|(_, end, _)| *end <= at);
         let mapped = mappings.get(next).filter(|(start, ..)| *start <= at).map(|(.., protection)| *protection);

@@ -94,7 +94,7 @@ pub(crate) fn protect_slots(
     protection: Protection,
 ) -> Result<(), Error<'static>> {
     for (index, module) in process.sealed.namespace.loaded() {
-        let Some(relro) = module.plan.relro else { continue };
+        let Some(relro) = module.image.plan().relro else { continue };
         let inside = |module: usize, vaddr: Vaddr| module == index && relro.start <= vaddr && vaddr < relro.end;
         let natives = &process.sealed.natives;
         let has_copies = !lazy && natives.copies.iter().any(|copy| inside(copy.module, copy.vaddr));

@@ -46,14 +46,14 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
     if until == Until::Ended {
         sys::may_execute(path).map_err(Problem::Execute).of(path)?;
     }
-    let Mapped { plan, dynamic, image, entry, headers } =
+    let Mapped { dynamic, image, entry, headers } =
         map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
     let soname = dynamic.soname.and_then(|offset| dynamic.strings.get(&image, offset).ok());
     if soname == Some(start::SONAME) && until == Until::Ended {
         return Err(Problem::LoaderItself).of(path);
     }
     let bias = image.bias();
-    let phdr = plan.vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
+    let phdr = image.plan().vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
     let mut buffer = [0u8; 4096];
     let absolute = match sys::file_path(&file, &mut buffer) {
         Some(absolute) => Some(arena.copy(absolute).of(path)?),
@@ -69,7 +69,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
         (auxvec::AT_BASE, RuntimeAddr::of(start::own_header().as_ptr()).0),
         (auxvec::AT_EXECFN, name),
     ]);
-    let program = Present { path, image, plan, phdrs: Some((phdr, headers.phnum)) };
+    let program = Present { path, image, phdrs: Some((phdr, headers.phnum)) };
     Ok(Direct { program, path: absolute, library_path, loader, until })
 }
 

@@ -164,7 +164,7 @@ pub(crate) fn add(
     let path = if is_program { b"" } else { module.path };
     let name = arena.concat(&[path, b"\0"])?;
     let bias = module.image.bias();
-    let dynamic = module.plan.dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
+    let dynamic = module.image.plan().dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
     append(arena, to_usize(bias.0), name.as_ptr().expose_provenance(), to_usize(dynamic.0))
 }
 

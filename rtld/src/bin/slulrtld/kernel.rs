@@ -185,7 +185,7 @@ impl Block {
         // SAFETY: the kernel mapped the program by these headers; nobody else has touched it.
         let image = unsafe { MappedImage::adopt(start, plan, false) };
         let phdrs = u16::try_from(count).ok().map(|count| (bias.vaddr(address), count));
-        Ok(Present { path: self.exec_path(), image, plan, phdrs })
+        Ok(Present { path: self.exec_path(), image, phdrs })
     }
 
     /// PT_INTERP of the program: the path of this loader, as far as the program's memory has it.
@@ -337,5 +337,5 @@ pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedIm
     // SAFETY: the kernel mapped the loader by these headers; it is only read through this image.
     let image = unsafe { MappedImage::adopt(header, plan, false) };
     let phdrs = Some((Vaddr(plan.span.start.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum));
-    Ok(Present { path, image, plan, phdrs })
+    Ok(Present { path, image, phdrs })
 }

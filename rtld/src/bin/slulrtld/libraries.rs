@@ -128,7 +128,7 @@ pub(crate) fn finalise() {
 fn object_at(namespace: &Namespace<'static, MappedImage>, address: usize) -> Option<usize> {
     let address = RuntimeAddr(from_usize(address));
     let holds = |module: &Module<'static, MappedImage>| {
-        module.plan.segment_of(module.image.bias().vaddr(address), 1).is_some()
+        module.image.plan().segment_of(module.image.bias().vaddr(address), 1).is_some()
     };
     namespace.all().find(|(_, module)| holds(module)).map(|(index, _)| index)
 }

@@ -35,6 +35,7 @@ mod plain;
 mod process;
 mod refusal;
 mod start;
+mod started;
 mod sync;
 mod template;
 mod thread;

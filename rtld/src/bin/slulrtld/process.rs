@@ -16,7 +16,7 @@ use rtld::command_line::Until;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::hash::Key;
 use rtld::invocation::Settings;
-use rtld::load::{Present, Request, Sealed, load};
+use rtld::load::{Request, Sealed, load};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
 use rtld::plan::Protection;
@@ -30,7 +30,7 @@ use super::command::{self, Direct};
 use super::cut::{self, Watch};
 use super::gap::Gap;
 use super::kernel::{self, Block, StackLimit};
-use super::{binding, bogomap, debugger, inspect, libraries, start, thread, trace};
+use super::{binding, bogomap, debugger, inspect, libraries, start, started, thread, trace};
 
 /// Thread-local storage of program and libraries.
 #[derive(Clone, Copy)]
@@ -137,7 +137,7 @@ impl Process {
         let page = block.auxiliary().page_size();
         let Direct { program, path: program_path, library_path, loader, until } = match direct {
             Some(direct) => direct,
-            None => kernels(&block, arena, secure, &settings).of(path)?,
+            None => started::direct(&block, arena, secure, &settings).of(path)?,
         };
         let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
         let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
@@ -167,7 +167,7 @@ impl Process {
         if until == Until::Relocated {
             inspect::verified(&sealed);
         }
-        let entry = entry(&block, sealed.namespace.module(0)).of(path)?;
+        let entry = started::entry(&block, sealed.namespace.module(0)).of(path)?;
         let process = Self {
             arena,
             trace,
@@ -389,7 +389,7 @@ impl Process {
     pub(crate) fn locate(&self, address: RuntimeAddr) -> Option<(&Module<'static, MappedImage>, Vaddr)> {
         self.sealed.namespace.loaded().find_map(|(_, module)| {
             let vaddr = module.image.bias().vaddr(address);
-            module.plan.segment_of(vaddr, 1).map(|_| (module, vaddr))
+            module.image.plan().segment_of(vaddr, 1).map(|_| (module, vaddr))
         })
     }
 }
@@ -415,53 +415,5 @@ pub(crate) extern "C" fn finalise() {
         let index = process.sealed.init_order.get(begun.wrapping_sub(1));
         let module = index.and_then(|&index| process.sealed.namespace.get(index));
         module.into_iter().for_each(|module| code::finalise(code::finalisers(module)));
-    }
-}
-
-/// The program's entry, which is code of its own.
-fn entry(block: &Block, program: &Module<'static, MappedImage>) -> Result<RuntimeAddr, Problem<'static>> {
-    let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
-    let vaddr = program.image.bias().vaddr(entry);
-    if program.is_code(vaddr) { Ok(entry) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
-}
-
-/// What is to be done with a program that the kernel has mapped.
-fn kernels(
-    block: &Block,
-    arena: &'static Arena,
-    secure: bool,
-    settings: &Settings,
-) -> Result<Direct, Problem<'static>> {
-    Ok(Direct {
-        program: present_program(block)?,
-        path: program_path(arena, block.exec_path(), secure)?,
-        library_path: None,
-        loader: None,
-        until: if settings.list { Until::Loaded } else { Until::Ended },
-    })
-}
-
-/// The program as the kernel mapped it; refused if its file ends before what is mapped of it.
-fn present_program(block: &Block) -> Result<Present<'static, MappedImage>, Problem<'static>> {
-    let program = block.program()?;
-    match sys::program_size() {
-        Some(size) => program.plan.require_file(size).map(|()| program),
-        None => Ok(program),
-    }
-}
-
-/// The program's absolute path, or the one that the kernel was given if /proc does not tell.
-fn program_path(
-    arena: &'static Arena,
-    given: &'static [u8],
-    secure: bool,
-) -> Result<Option<&'static [u8]>, OutOfMemory> {
-    if secure {
-        return Ok(None);
-    }
-    let mut buffer = [0u8; 4096];
-    match sys::program_path(&mut buffer) {
-        Some(path) => arena.copy(path).map(Some),
-        None => Ok(given.contains(&b'/').then_some(given)),
     }
 }

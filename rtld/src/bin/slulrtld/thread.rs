@@ -103,7 +103,7 @@ fn offset_of(id: usize) -> Option<&'static AtomicU64> {
 
 /// Makes the block of a library known that was opened at run time, before anything of it runs.
 pub(crate) fn admit(module: &Module<'static, MappedImage>) {
-    let (Some(place), Some(segment)) = (module.tls, module.plan.tls) else { return };
+    let (Some(place), Some(segment)) = (module.tls, module.image.plan().tls) else { return };
     let late = to_usize(place.id).checked_sub(FIRST_LATE.load(Ordering::Relaxed)).and_then(|late| LATE.get(late));
     if let (Some(late), Some(entry)) = (late, offset_of(to_usize(place.id))) {
         late.image.store(to_usize(module.image.bias().runtime(segment.vaddr).0), Ordering::Relaxed);

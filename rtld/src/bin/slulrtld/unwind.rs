@@ -88,7 +88,7 @@ fn add(
 fn copy(module: &Module<'static, MappedImage>, frame: &EhFrame, start: RuntimeAddr) -> Option<RuntimeAddr> {
     let records = module.image.bytes(frame.start, frame.size)?;
     // Near enough for distances of 32 bits.
-    let end = module.image.bias().runtime(module.plan.span.end);
+    let end = module.image.bias().runtime(module.image.plan().span.end);
     let memory = sys::anonymous_near(end, eh_frame::room(frame))?;
     let to = RuntimeAddr::of(memory.cast::<u8>().as_ptr());
     // SAFETY: fresh memory, zeroed, which nobody else knows of.
