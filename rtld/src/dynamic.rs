@@ -202,6 +202,8 @@ pub struct DynamicInfo {
     pub symbolic: bool,
     /// DT_FLAGS_1.
     pub flags_1: u64,
+    /// The first thing that this loader does not do, by its name.
+    unsupported: Option<&'static str>,
     /// Where the value of DT_DEBUG is to be written.
     pub debug: Option<Vaddr>,
 }
@@ -290,22 +292,8 @@ impl Seen {
 
 impl DynamicInfo {
     /// Refuses by name what this loader does not do, in an object that it is to run.
-    pub fn require_supported(&self, image: &impl Image) -> Result<(), Problem<'static>> {
-        for (tag, name) in REFUSED {
-            // A size of 0 and flags without these ask for nothing.
-            let asked = |value: u64| match tag {
-                consts::DT_FLAGS => value & DF_TEXTREL != 0,
-                consts::DT_FLAGS_1 if name == "DF_1_INITFIRST" => value & DF_1_INITFIRST != 0,
-                consts::DT_FLAGS_1 => value & DF_1_INTERPOSE != 0,
-                consts::DT_PLTREL => value != consts::DT_RELA,
-                consts::DT_RELSZ => value != 0,
-                _ => true,
-            };
-            if self.values(image, tag).any(asked) {
-                return Err(Problem::Unsupported(name));
-            }
-        }
-        Ok(())
+    pub fn require_supported(&self) -> Result<(), Problem<'static>> {
+        self.unsupported.map_or(Ok(()), |what| Err(Problem::Unsupported(what)))
     }
 
     /// Decodes the PT_DYNAMIC at `place`, of any object.
@@ -319,6 +307,7 @@ impl DynamicInfo {
             if entry.d_tag == consts::DT_NULL {
                 break;
             }
+            info.unsupported = info.unsupported.or(unsupported(&entry));
             if !seen.table_entry(entry.d_tag, entry.d_val) {
                 info.plain_entry(&entry, all.vaddr(count));
             }
@@ -401,17 +390,21 @@ pub const DF_1_NOOPEN: u64 = 0x40;
 /// The object is a program, though it can be mapped anywhere.
 pub const DF_1_PIE: u64 = 0x0800_0000;
 
-/// What is refused by name, rather than skipped.
-const REFUSED: [(u64, &str); 8] = [
-    (consts::DT_RELSZ, "DT_REL"),
-    (consts::DT_PLTREL, "DT_PLTREL of DT_REL"),
-    (consts::DT_TEXTREL, "DT_TEXTREL"),
-    (consts::DT_FLAGS, "DF_TEXTREL"),
-    (consts::DT_FILTER, "DT_FILTER"),
-    (consts::DT_AUXILIARY, "DT_AUXILIARY"),
-    (consts::DT_FLAGS_1, "DF_1_INITFIRST"),
-    (consts::DT_FLAGS_1, "DF_1_INTERPOSE"),
-];
+/// What an entry asks for that is refused by name, rather than skipped.
+const fn unsupported(entry: &Dyn) -> Option<&'static str> {
+    let value = entry.d_val;
+    match entry.d_tag {
+        consts::DT_RELSZ if value != 0 => Some("DT_REL"),
+        consts::DT_PLTREL if value != consts::DT_RELA => Some("DT_PLTREL of DT_REL"),
+        consts::DT_TEXTREL => Some("DT_TEXTREL"),
+        consts::DT_FLAGS if value & DF_TEXTREL != 0 => Some("DF_TEXTREL"),
+        consts::DT_FILTER => Some("DT_FILTER"),
+        consts::DT_AUXILIARY => Some("DT_AUXILIARY"),
+        consts::DT_FLAGS_1 if value & DF_1_INITFIRST != 0 => Some("DF_1_INITFIRST"),
+        consts::DT_FLAGS_1 if value & DF_1_INTERPOSE != 0 => Some("DF_1_INTERPOSE"),
+        _ => None,
+    }
+}
 
 /// A byte of DT_STRTAB.
 struct Byte;
@@ -441,7 +434,7 @@ mod tests {
         bytes.resize(0x400, 0);
         let image = Bytes::new(bytes);
         let info = DynamicInfo::decode(&image, Place { vaddr: Vaddr(0), size })?;
-        info.require_supported(&image).map(|()| info)
+        info.require_supported().map(|()| info)
     }
 
     #[test]

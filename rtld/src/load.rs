@@ -153,7 +153,7 @@ fn present<'a, I: crate::seam::ImageMut>(object: Present<'a, I>) -> Result<Modul
         Some(place) => DynamicInfo::decode(&image, place).of(path)?,
         None => DynamicInfo::default(),
     };
-    dynamic.require_supported(&image).of(path)?;
+    dynamic.require_supported().of(path)?;
     let note = abi_note(&image).of(path)?;
     let (info, needer, tls, opened, needed) = (None, None, None, None, &[][..]);
     Ok(Module { path, soname: path, info, needer, dynamic, image, phdrs, needed, tls, note, opened })

@@ -68,7 +68,7 @@ pub struct Relocator<'r, 'a, I> {
     trace: Trace,
     finder: Finder<'r>,
     /// Versions that the module at hand needs.
-    versions: NeededVersions<'r>,
+    versions: NeededVersions<'a>,
     /// Modules that the one at hand refers to already, if it was opened at run time.
     used: List<'r, bool>,
     copies: List<'a, CopyLater>,
@@ -127,7 +127,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             objects,
             trace,
             finder: Finder::new(scratch),
-            versions: NeededVersions::new(scratch),
+            versions: NeededVersions::new(arena),
             used: List::new(scratch),
             copies,
             is_described: false,

@@ -267,7 +267,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             self.trace.line(Category::Files, format_args!("{}: names a libc, so it is native", Escaped(path)));
             return Ok(Ok(Judged::Outside));
         }
-        dynamic.require_supported(&image).of(path)?;
+        dynamic.require_supported().of(path)?;
         let soname = match dynamic.soname {
             Some(offset) => self.arena.copy(dynamic.strings.get(&image, offset).of(path)?).of(path)?,
             None => name,

@@ -9,11 +9,14 @@ use crate::namespace::{Module, Namespace};
 use crate::seam::Image;
 use crate::version::{VersionRef, defined, for_each_needed};
 
+/// So many modules are looked through as fast as a table is made.
+const FEW: usize = 8;
+
 /// What objects define versions, and which.
 struct Versions<'r, 's, 'a, I> {
     namespace: &'r Namespace<'a, I>,
     scratch: &'s Arena,
-    /// Modules, by soname.
+    /// Modules, by soname; where they are few, nothing.
     sonames: Numbers<'s>,
     /// Modules whose versions are in the table.
     read: List<'s, bool>,
@@ -61,6 +64,9 @@ pub(super) fn check<'a, I: Image>(
 
 impl<'r, 'a, I: Image> Versions<'r, '_, 'a, I> {
     fn name_modules(&mut self) -> Result<(), OutOfMemory> {
+        if self.namespace.bound() <= FEW {
+            return Ok(());
+        }
         for (index, module) in self.namespace.all().filter(|(_, module)| module.is_available()) {
             if self.named(module.soname).is_none() {
                 let hash = self.namespace.key().hash(module.soname).fold();
@@ -68,11 +74,14 @@ impl<'r, 'a, I: Image> Versions<'r, '_, 'a, I> {
                 self.sonames.insert(self.scratch, hash, number)?;
             }
         }
-        self.read.resize(self.namespace.bound(), false)
+        Ok(())
     }
 
     /// The module of that soname.
     fn named(&self, soname: &[u8]) -> Option<(usize, &'r Module<'a, I>)> {
+        if self.namespace.bound() <= FEW {
+            return self.namespace.all().find(|(_, module)| module.soname == soname && module.is_available());
+        }
         let module = |number: u32| self.namespace.get(to_usize(number.into()));
         let is = |number: u32| module(number).is_some_and(|module| module.soname == soname);
         let number = self.sonames.find(self.namespace.key().hash(soname).fold(), is)?;
@@ -84,6 +93,7 @@ impl<'r, 'a, I: Image> Versions<'r, '_, 'a, I> {
         let Module { image, dynamic, .. } = module;
         let key = self.namespace.key();
         let hash = |version: &[u8]| key.extend(key.hash(module.path), 0, version).fold();
+        self.read.resize(self.namespace.bound(), false)?;
         if let Some(read @ false) = self.read.get_mut(index) {
             *read = true;
             defined(image, dynamic, |_, name| {
