@@ -5,6 +5,7 @@ mod counters;
 mod elf;
 mod exports;
 mod image;
+mod memory;
 mod table;
 pub(crate) mod trace;
 
@@ -36,7 +37,9 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     rows.push(elf::size(&installed));
     rows.extend(exports::check(&installed, &golden)?);
     // Only the release build promises these: what it inlines, the debug build calls.
-    rows.extend(code::check(&Image::read(&release.unstripped)?));
+    let unstripped = Image::read(&release.unstripped)?;
+    rows.extend(code::check(&unstripped));
+    rows.push(memory::check(&unstripped));
     rows.extend(counters);
     table.print("audit of the release loader", &rows);
 
