@@ -1,6 +1,9 @@
 //! What the loader's memory functions take.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
 
 use super::image::Image;
 use super::table::Row;
@@ -21,12 +24,17 @@ pub(crate) fn check(image: &Image) -> Row {
     }
 }
 
+/// The same, as a number, of a loader's file.
+pub(crate) fn text_of(unstripped: &Path) -> Result<u64> {
+    text(&Image::read(unstripped)?)
+}
+
 /// The bytes of machine code of all of them.
-pub(crate) fn text(image: &Image) -> anyhow::Result<u64> {
+fn text(image: &Image) -> Result<u64> {
     let mut sizes = BTreeMap::new();
     for name in FUNCTIONS {
         let function = image.function(name)?;
-        anyhow::ensure!(!function.code.is_empty(), "{name} has no code");
+        ensure!(!function.code.is_empty(), "{name} has no code");
         sizes.insert(function.address, function.code.len() as u64);
     }
     Ok(sizes.values().sum())

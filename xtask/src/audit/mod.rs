@@ -5,9 +5,8 @@ mod counters;
 mod elf;
 mod exports;
 mod image;
-mod memory;
+pub(crate) mod memory;
 mod table;
-pub(crate) mod trace;
 
 use anyhow::Result;
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::personality::{self, Persona};
@@ -10,6 +10,8 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use crate::pin::on_one_cpu;
 
 /// A program that goes on longer than this is not one we meant to count.
 const MOST_INSTRUCTIONS: u64 = 10_000_000;
@@ -26,19 +28,31 @@ pub(crate) struct Trace {
 }
 
 /// The traced side: asks to be traced and becomes the program, which stops at its first instruction.
-pub(crate) fn trace_me(program: &Path) -> Result<()> {
+pub(crate) fn trace_me(program: &Path, argument: Option<&str>) -> Result<()> {
     ptrace::traceme().context("PTRACE_TRACEME")?;
-    let error = Command::new(program).exec();
+    let error = Command::new(program).args(argument).exec();
     Err(error).with_context(|| format!("execute {}", program.display()))
 }
 
 /// Runs a program with that environment, step by step, from its first instruction to its exit.
 pub(crate) fn trace(program: &Path, environment: &[(&str, &str)]) -> Result<Trace> {
+    trace_with(program, None, environment)
+}
+
+/// The same, with an argument for the program.
+pub(crate) fn trace_with(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
+    // Two processes that wait for each other at each instruction.
+    on_one_cpu(|| trace_here(program, argument, environment))
+}
+
+fn trace_here(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
     let itself = std::env::current_exe().context("this program's own path")?;
     // A process that asks to be traced needs no code between fork and exec here.
     let child = Command::new(itself)
         .arg("trace-me")
         .arg(program)
+        .args(argument)
+        .stdout(Stdio::null())
         .env_clear()
         .envs(environment.iter().copied())
         .spawn()

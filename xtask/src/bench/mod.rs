@@ -1,0 +1,89 @@
+//! What the loader costs, measured beside its peers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `start`, `libc`, `mem`, `scale`, `size` | a bench each |
+//! | `workshop` | where the programs are made; their sources are in `bench/` |
+//! | `driver`, `processes` | whole processes, started by turns and counted |
+//! | `spread`, `report`, `machine` | medians; tables, JSON and documentation; what it was measured on |
+
+mod driver;
+mod libc;
+mod machine;
+mod mem;
+mod processes;
+mod report;
+mod spread;
+mod start;
+mod workshop;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use self::driver::Effort;
+use self::machine::Machine;
+use self::report::Report;
+use self::workshop::Workshop;
+use crate::loader::Profile;
+use crate::packages;
+use crate::repo::Repo;
+use crate::run::step;
+use crate::stage::{Stage, stage_default};
+
+/// A bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// What starting costs.
+    Start,
+    /// What bringing libc in costs, and calls after that.
+    Libc,
+    /// The memory functions.
+    Mem,
+}
+
+/// What is asked for beside names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// So few runs that the figures mean nothing.
+    pub(crate) quick: bool,
+    /// Put the tables into the documentation.
+    pub(crate) update_docs: bool,
+    /// Install nothing.
+    pub(crate) no_install: bool,
+}
+
+/// Runs the named benches, or all.
+pub(crate) fn bench(repo: &Repo, names: &[Name], options: Options) -> Result<()> {
+    let left_out = packages::ensure(&[&packages::GCC, &packages::BINUTILS, &packages::MUSL], options.no_install)?;
+    anyhow::ensure!(packages::MUSL.present(), "musl is what half of the figures are compared with");
+    left_out.print();
+    let stage = stage_default(repo, Profile::Release)?;
+    let machine = Machine::ask()?;
+    let names = if names.is_empty() { Name::value_variants() } else { names };
+    for &name in names {
+        let report = run(repo, &stage, name, options.quick)?;
+        let markdown = report.markdown(&machine);
+        println!("\n{markdown}");
+        let json = report.write_json(repo, &machine)?;
+        step(format!("written: {}", json.display()));
+        if options.update_docs {
+            report::update(&repo.root().join("docs/performance.md"), report.name, &markdown)?;
+        }
+    }
+    Ok(())
+}
+
+fn run(repo: &Repo, stage: &Stage, name: Name, quick: bool) -> Result<Report> {
+    let label = name.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    step(format!("bench {label}"));
+    let workshop = Workshop::new(repo, stage, &label)?;
+    let effort = |rounds, each| match quick {
+        true => Effort { rounds: 3, each: 3 },
+        false => Effort { rounds, each },
+    };
+    match name {
+        Name::Start => start::bench(&workshop, effort(100, 21)),
+        Name::Libc => libc::bench(&workshop, effort(100, 11), if quick { 3 } else { 31 }),
+        Name::Mem => mem::bench(&workshop, if quick { 1 } else { 31 }),
+    }
+}
