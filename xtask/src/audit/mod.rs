@@ -4,7 +4,8 @@ mod code;
 mod counters;
 mod elf;
 mod exports;
-mod image;
+pub(crate) mod image;
+mod loading;
 pub(crate) mod memory;
 mod table;
 
@@ -28,6 +29,7 @@ pub(crate) fn audit(repo: &Repo) -> Result<()> {
 /// Checks what has been staged.
 pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Result<()> {
     let counters = counters::check(repo, &release.loader)?;
+    let loading = loading::check(repo, release)?;
     let mut table = Table::default();
 
     let golden = repo.root().join("rtld/exports.golden");
@@ -40,6 +42,7 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     rows.extend(code::check(&unstripped));
     rows.push(memory::check(&unstripped));
     rows.extend(counters);
+    rows.extend(loading);
     table.print("audit of the release loader", &rows);
 
     let with_symbols = Image::read(&debug.loader)?;

@@ -13,9 +13,11 @@ mod machine;
 mod mem;
 mod processes;
 mod report;
+pub(crate) mod scale;
+mod size;
 mod spread;
-mod start;
-mod workshop;
+pub(crate) mod start;
+pub(crate) mod workshop;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -23,6 +25,7 @@ use clap::ValueEnum;
 use self::driver::Effort;
 use self::machine::Machine;
 use self::report::Report;
+use self::scale::Step;
 use self::workshop::Workshop;
 use crate::loader::Profile;
 use crate::packages;
@@ -39,6 +42,10 @@ pub(crate) enum Name {
     Libc,
     /// The memory functions.
     Mem,
+    /// Many libraries.
+    Scale,
+    /// What the loader takes.
+    Size,
 }
 
 /// What is asked for beside names.
@@ -54,7 +61,8 @@ pub(crate) struct Options {
 
 /// Runs the named benches, or all.
 pub(crate) fn bench(repo: &Repo, names: &[Name], options: Options) -> Result<()> {
-    let left_out = packages::ensure(&[&packages::GCC, &packages::BINUTILS, &packages::MUSL], options.no_install)?;
+    let wanted = [&packages::GCC, &packages::BINUTILS, &packages::MUSL, &packages::VALGRIND];
+    let left_out = packages::ensure(&wanted, options.no_install)?;
     anyhow::ensure!(packages::MUSL.present(), "musl is what half of the figures are compared with");
     left_out.print();
     let stage = stage_default(repo, Profile::Release)?;
@@ -85,5 +93,16 @@ fn run(repo: &Repo, stage: &Stage, name: Name, quick: bool) -> Result<Report> {
         Name::Start => start::bench(&workshop, effort(100, 21)),
         Name::Libc => libc::bench(&workshop, effort(100, 11), if quick { 3 } else { 31 }),
         Name::Mem => mem::bench(&workshop, if quick { 1 } else { 31 }),
+        Name::Scale => scale::bench(&workshop, &steps(quick)),
+        Name::Size => size::bench(&workshop),
+    }
+}
+
+/// Numbers of libraries, with fewer runs where each takes longer.
+fn steps(quick: bool) -> Vec<Step> {
+    let step = |libraries, rounds, each| Step { libraries, effort: Effort { rounds, each } };
+    match quick {
+        true => vec![step(5, 2, 1), step(10, 2, 1)],
+        false => vec![step(10, 60, 5), step(50, 40, 3), step(200, 20, 1), step(800, 10, 1)],
     }
 }

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::ENVIRONMENT;
 use crate::pin::on_one_cpu;
 
 /// A program that goes on longer than this is not one we meant to count.
@@ -45,7 +46,31 @@ pub(crate) fn trace_with(program: &Path, argument: Option<&str>, environment: &[
     on_one_cpu(|| trace_here(program, argument, environment))
 }
 
+/// How many system calls a program makes between the kernel's exec and its exit, with these variables and those of
+/// [`ENVIRONMENT`].
+pub(crate) fn system_calls(program: &Path, variables: &[(&str, &str)]) -> Result<u64> {
+    let environment = [ENVIRONMENT.as_slice(), variables].concat();
+    on_one_cpu(|| {
+        let pid = stopped_at_exec(program, None, &environment)?;
+        let mut stops = 0_u64;
+        loop {
+            ptrace::syscall(pid, None)?;
+            match waitpid(pid, None)? {
+                WaitStatus::PtraceSyscall(_) => stops += 1,
+                // Each but the last stops at its end, too.
+                WaitStatus::Exited(..) => return Ok(stops.div_ceil(2)),
+                other => bail!("{}: after {stops} stops: {other:?}", program.display()),
+            }
+        }
+    })
+}
+
 fn trace_here(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
+    let pid = stopped_at_exec(program, argument, environment)?;
+    step_to_exit(pid).with_context(|| format!("step through {}", program.display()))
+}
+
+fn stopped_at_exec(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Pid> {
     let itself = std::env::current_exe().context("this program's own path")?;
     // A process that asks to be traced needs no code between fork and exec here.
     let child = Command::new(itself)
@@ -62,8 +87,8 @@ fn trace_here(program: &Path, argument: Option<&str>, environment: &[(&str, &str
         WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
         other => bail!("{}: not stopped at exec: {other:?}", program.display()),
     }
-    ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
-    step_to_exit(pid).with_context(|| format!("step through {}", program.display()))
+    ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD)?;
+    Ok(pid)
 }
 
 fn step_to_exit(pid: Pid) -> Result<Trace> {
