@@ -66,9 +66,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Profile::Release)]
         profile: Profile,
     },
-    /// Run every test with both loaders, then the audit. Installs missing Debian packages.
+    /// Run every test with both loaders, then the audit, and each bench for a moment. Installs missing Debian packages.
     Test {
-        /// Only tests whose name contains this; the audit is left to a full run.
+        /// Only tests whose name contains this; audit and benches are left to a full run.
         filter: Option<String>,
         /// Install nothing; leave out what needs a missing package, and say so.
         #[arg(long)]

@@ -19,8 +19,12 @@ mod spread;
 pub(crate) mod start;
 pub(crate) mod workshop;
 
-use anyhow::Result;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use serde_json::Value;
 
 use self::driver::Effort;
 use self::machine::Machine;
@@ -63,7 +67,7 @@ pub(crate) struct Options {
 pub(crate) fn bench(repo: &Repo, names: &[Name], options: Options) -> Result<()> {
     let wanted = [&packages::GCC, &packages::BINUTILS, &packages::MUSL, &packages::VALGRIND];
     let left_out = packages::ensure(&wanted, options.no_install)?;
-    anyhow::ensure!(packages::MUSL.present(), "musl is what half of the figures are compared with");
+    ensure!(packages::MUSL.present(), "musl is what half of the figures are compared with");
     left_out.print();
     let stage = stage_default(repo, Profile::Release)?;
     let machine = Machine::ask()?;
@@ -72,7 +76,7 @@ pub(crate) fn bench(repo: &Repo, names: &[Name], options: Options) -> Result<()>
         let report = run(repo, &stage, name, options.quick)?;
         let markdown = report.markdown(&machine);
         println!("\n{markdown}");
-        let json = report.write_json(repo, &machine)?;
+        let json = report.write_json(&json_directory(repo, options.quick), &machine)?;
         step(format!("written: {}", json.display()));
         if options.update_docs {
             report::update(&repo.root().join("docs/performance.md"), report.name, &markdown)?;
@@ -81,8 +85,37 @@ pub(crate) fn bench(repo: &Repo, names: &[Name], options: Options) -> Result<()>
     Ok(())
 }
 
+/// Where the JSON goes; figures that mean nothing do not replace others.
+fn json_directory(repo: &Repo, quick: bool) -> PathBuf {
+    repo.target().join(if quick { "bench/quick" } else { "bench" })
+}
+
+/// Runs all benches as fast as they can be run, and checks that what they write can be read.
+pub(crate) fn try_all(repo: &Repo) -> Result<()> {
+    bench(repo, &[], Options { quick: true, update_docs: false, no_install: true })?;
+    for name in Name::value_variants() {
+        let path = json_directory(repo, true).join(format!("{}.json", name.label()));
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let value: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let list =
+            |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let tables = list(&value, "tables");
+        ensure!(!tables.is_empty(), "{}: no table", path.display());
+        let full = tables.iter().all(|table| !list(table, "rows").is_empty());
+        ensure!(full, "{}: a table without rows", path.display());
+    }
+    Ok(())
+}
+
+impl Name {
+    /// As on the command line.
+    fn label(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
 fn run(repo: &Repo, stage: &Stage, name: Name, quick: bool) -> Result<Report> {
-    let label = name.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let label = name.label();
     step(format!("bench {label}"));
     let workshop = Workshop::new(repo, stage, &label)?;
     let effort = |rounds, each| match quick {
@@ -93,7 +126,7 @@ fn run(repo: &Repo, stage: &Stage, name: Name, quick: bool) -> Result<Report> {
         Name::Start => start::bench(&workshop, effort(100, 21)),
         Name::Libc => libc::bench(&workshop, effort(100, 11), if quick { 3 } else { 31 }),
         Name::Mem => mem::bench(&workshop, if quick { 1 } else { 31 }),
-        Name::Scale => scale::bench(&workshop, &steps(quick)),
+        Name::Scale => scale::bench(&workshop, &steps(quick), !quick),
         Name::Size => size::bench(&workshop),
     }
 }

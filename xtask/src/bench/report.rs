@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::machine::Machine;
 use super::spread::Spread;
-use crate::repo::Repo;
 
 /// One field of a table.
 #[derive(Clone, Debug)]
@@ -144,9 +143,10 @@ impl Report {
         text
     }
 
-    /// Writes `target/bench/<name>.json`.
-    pub(crate) fn write_json(&self, repo: &Repo, machine: &Machine) -> Result<PathBuf> {
-        let path = repo.target().join("bench").join(format!("{}.json", self.name));
+    /// Writes `<name>.json` in a directory.
+    pub(crate) fn write_json(&self, directory: &Path, machine: &Machine) -> Result<PathBuf> {
+        fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+        let path = directory.join(format!("{}.json", self.name));
         let value = json!({
             "bench": self.name,
             "machine": machine.json(),

@@ -16,8 +16,7 @@ use crate::audit::image::Image;
 const KIB: f64 = 1024.0;
 
 /// Loaders, by the path that PT_INTERP names.
-const OTHERS: [(&str, &str); 2] =
-    [("glibc", "/lib64/ld-linux-x86-64.so.2"), ("musl", "/lib/ld-musl-x86_64.so.1")];
+const OTHERS: [(&str, &str); 2] = [("glibc", "/lib64/ld-linux-x86-64.so.2"), ("musl", "/lib/ld-musl-x86_64.so.1")];
 
 /// Numbers of libraries.
 const LIBRARIES: [u64; 3] = [0, 1, 10];

@@ -1,4 +1,4 @@
-//! Executes a program one instruction at a time.
+//! Executes a program one instruction at a time, or from system call to system call.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -40,34 +40,26 @@ pub(crate) fn trace(program: &Path, environment: &[(&str, &str)]) -> Result<Trac
     trace_with(program, None, environment)
 }
 
-/// The same, with an argument for the program.
+/// The same, with an argument for the program. It is run twice: once from system call to system call, once step by step.
 pub(crate) fn trace_with(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
     // Two processes that wait for each other at each instruction.
-    on_one_cpu(|| trace_here(program, argument, environment))
+    on_one_cpu(|| {
+        let pid = stopped_at_exec(program, argument, environment)?;
+        let (system_calls, status) = follow(pid).with_context(|| format!("follow {}", program.display()))?;
+        let pid = stopped_at_exec(program, argument, environment)?;
+        let instructions = step_to_exit(pid).with_context(|| format!("step through {}", program.display()))?;
+        Ok(Trace { instructions, system_calls, status })
+    })
 }
 
-/// How many system calls a program makes between the kernel's exec and its exit, with these variables and those of
-/// [`ENVIRONMENT`].
+/// How many system calls a program makes, with these variables and those of [`ENVIRONMENT`].
 pub(crate) fn system_calls(program: &Path, variables: &[(&str, &str)]) -> Result<u64> {
     let environment = [ENVIRONMENT.as_slice(), variables].concat();
     on_one_cpu(|| {
         let pid = stopped_at_exec(program, None, &environment)?;
-        let mut stops = 0_u64;
-        loop {
-            ptrace::syscall(pid, None)?;
-            match waitpid(pid, None)? {
-                WaitStatus::PtraceSyscall(_) => stops += 1,
-                // Each but the last stops at its end, too.
-                WaitStatus::Exited(..) => return Ok(stops.div_ceil(2)),
-                other => bail!("{}: after {stops} stops: {other:?}", program.display()),
-            }
-        }
+        let (system_calls, _) = follow(pid).with_context(|| format!("follow {}", program.display()))?;
+        Ok(system_calls.len() as u64)
     })
-}
-
-fn trace_here(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
-    let pid = stopped_at_exec(program, argument, environment)?;
-    step_to_exit(pid).with_context(|| format!("step through {}", program.display()))
 }
 
 fn stopped_at_exec(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Pid> {
@@ -91,48 +83,37 @@ fn stopped_at_exec(program: &Path, argument: Option<&str>, environment: &[(&str,
     Ok(pid)
 }
 
-fn step_to_exit(pid: Pid) -> Result<Trace> {
-    let mut trace = Trace::default();
-    while trace.instructions < MOST_INSTRUCTIONS {
-        let registers = ptrace::getregs(pid)?;
-        // Where nothing can be read, the step itself will say what is wrong.
-        if code_at(pid, registers.rip).is_ok_and(is_system_call) {
-            trace.system_calls.push(registers.rax);
+/// The numbers of its system calls, and its exit status.
+fn follow(pid: Pid) -> Result<(Vec<u64>, i32)> {
+    let mut system_calls = Vec::new();
+    let mut inside = false;
+    loop {
+        ptrace::syscall(pid, None)?;
+        match waitpid(pid, None)? {
+            // It stops where a call begins, and where it ends.
+            WaitStatus::PtraceSyscall(_) => {
+                inside = !inside;
+                if inside {
+                    system_calls.push(ptrace::getregs(pid)?.orig_rax);
+                }
+            }
+            WaitStatus::Exited(_, status) => return Ok((system_calls, status)),
+            other => bail!("after {} system calls: {other:?}", system_calls.len()),
         }
-        trace.instructions += 1;
+    }
+}
+
+/// The number of its instructions.
+fn step_to_exit(pid: Pid) -> Result<u64> {
+    for instructions in 1..=MOST_INSTRUCTIONS {
         ptrace::step(pid, None)?;
         match waitpid(pid, None)? {
             WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
-            WaitStatus::Exited(_, status) => {
-                trace.status = status;
-                return Ok(trace);
-            }
-            other => bail!("after {} instructions: {other:?}", trace.instructions),
+            WaitStatus::Exited(..) => return Ok(instructions),
+            other => bail!("after {instructions} instructions: {other:?}"),
         }
     }
     bail!("no end after {MOST_INSTRUCTIONS} instructions");
-}
-
-/// The two bytes at an address, low byte first.
-fn code_at(pid: Pid, address: u64) -> Result<u16> {
-    // Aligned words, so that none reaches over the end of a mapping.
-    let word = |at: u64| -> Result<u64> {
-        let pointer = usize::try_from(at)? as ptrace::AddressType;
-        Ok(ptrace::read(pid, pointer)?.cast_unsigned())
-    };
-    let aligned = address & !7;
-    let shift = (address & 7) * 8;
-    let mut bytes = word(aligned)? >> shift;
-    if shift == 56 {
-        // The second byte is in the next word; where there is none, no two-byte instruction is either.
-        bytes |= word(aligned + 8).unwrap_or(0) << 8;
-    }
-    Ok(u16::try_from(bytes & 0xffff)?)
-}
-
-/// `syscall`, `sysenter` or `int 0x80`.
-fn is_system_call(code: u16) -> bool {
-    matches!(code.to_le_bytes(), [0x0f, 0x05 | 0x34] | [0xcd, 0x80])
 }
 
 /// Runs `action` with the address space of new processes not randomised, where that may be asked for;
@@ -145,17 +126,4 @@ pub(crate) fn without_randomisation<T>(action: impl FnOnce() -> Result<T>) -> Re
         personality::set(before).context("restore the personality")?;
     }
     Ok((result?, fixed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_way_into_the_kernel_is_recognised() {
-        for code in [[0x0f, 0x05], [0x0f, 0x34], [0xcd, 0x80]] {
-            assert!(is_system_call(u16::from_le_bytes(code)));
-        }
-        assert!(!is_system_call(u16::from_le_bytes([0x05, 0x0f])));
-    }
 }

@@ -1,6 +1,7 @@
 //! Many libraries: how loading grows with their number.
 
 pub(crate) mod libraries;
+mod peer;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +42,7 @@ struct Found {
     ours_without_imports: Sample,
     glibc: Sample,
     musl: Sample,
+    elf_loader: Option<Sample>,
     instructions: [Option<u64>; 2],
     system_calls: [u64; 2],
 }
@@ -52,8 +54,10 @@ impl Found {
 }
 
 /// Measures it.
-pub(crate) fn bench(workshop: &Workshop<'_>, steps: &[Step]) -> Result<Report> {
-    let found = steps.iter().map(|step| measure(workshop, step)).collect::<Result<Vec<_>>>()?;
+pub(crate) fn bench(workshop: &Workshop<'_>, steps: &[Step], with_crates: bool) -> Result<Report> {
+    let elf_loader = with_crates.then(|| peer::elf_loader(workshop)).transpose()?;
+    let measured = steps.iter().map(|step| measure(workshop, step, elf_loader.as_deref()));
+    let found = measured.collect::<Result<Vec<_>>>()?;
     let rounds: Vec<_> = steps.iter().map(|step| step.effort.rounds.to_string()).collect();
     Ok(Report {
         name: "scale",
@@ -71,13 +75,16 @@ pub(crate) fn bench(workshop: &Workshop<'_>, steps: &[Step]) -> Result<Report> {
              divided by the number of imports, is the time of a relocation."
                 .to_owned(),
             "Before anything is timed, the program reads back every word that names a function of another library; the count \
-             and the checksum are the same under all three loaders."
+             and the checksum are the same under slulrtld, glibc and musl."
+                .to_owned(),
+            "elf_loader is the crate of that name (`bench/elf_loader`), without lazy binding, in an ordinary program that loads a \
+             library which needs all the others; that program's own start is in the time."
                 .to_owned(),
         ],
     })
 }
 
-fn measure(workshop: &Workshop<'_>, step: &Step) -> Result<Found> {
+fn measure(workshop: &Workshop<'_>, step: &Step, elf_loader: Option<&Path>) -> Result<Found> {
     let libraries = step.libraries;
     let build = |imports| Libraries::build(workshop.repo, Shape { libraries, imports });
     let (whole, bare) = (build(IMPORTS)?, build(0)?);
@@ -90,25 +97,28 @@ fn measure(workshop: &Workshop<'_>, step: &Step) -> Result<Found> {
     let glibc = program("glibc", GLIBC, &whole)?;
     let musl = program("musl", MUSL, &whole)?;
     same_results(&[&ours, &glibc, &musl])?;
-    let jobs = [
+    let mut jobs = vec![
         Job::new(&ours, 0)?,
         Job::new(&without, 0)?,
         Job::new(&glibc, 0)?.variable(BIND_NOW.0, BIND_NOW.1),
         Job::new(&musl, 0)?,
     ];
-    let samples = driver::measure(workshop, step.effort, &jobs)?;
-    let samples: [Sample; 4] = samples.try_into().ok().context("a sample for each job")?;
-    let [ours_sample, ours_without_imports, glibc_sample, musl_sample] = samples;
+    if let Some(peer) = elf_loader {
+        jobs.push(Job::new(peer, 0)?.argument(text(&peer::needer(workshop, &whole.files)?)?));
+    }
+    let mut samples = driver::measure(workshop, step.effort, &jobs)?.into_iter();
+    let mut next = || samples.next().context("a sample for each job");
     let count = |program: &Path, variables: &[(&str, &str)]| {
         let wanted = COUNTED.contains(&libraries) && packages::VALGRIND.present();
         wanted.then(|| callgrind::instructions(program, variables, 0)).transpose()
     };
     Ok(Found {
         libraries,
-        ours: ours_sample,
-        ours_without_imports,
-        glibc: glibc_sample,
-        musl: musl_sample,
+        ours: next()?,
+        ours_without_imports: next()?,
+        glibc: next()?,
+        musl: next()?,
+        elf_loader: elf_loader.map(|_| next()).transpose()?,
         instructions: [count(&ours, &[])?, count(&glibc, &[BIND_NOW])?],
         system_calls: [trace::system_calls(&ours, &[])?, trace::system_calls(&glibc, &[BIND_NOW])?],
     })
@@ -169,6 +179,7 @@ fn times(found: &[Found]) -> Table {
         "ns a relocation",
         "glibc, ms",
         "musl, ms",
+        "elf_loader, ms",
         "glibc to slulrtld (p10 to p90)",
         "page faults",
     ];
@@ -182,6 +193,7 @@ fn times(found: &[Found]) -> Table {
             Cell::Figure(nanoseconds_a_relocation(found), 1),
             milliseconds(&found.glibc),
             milliseconds(&found.musl),
+            found.elf_loader.as_ref().map_or(Cell::None, milliseconds),
             Cell::Ratio(Spread::of_ratios(&found.glibc.times, &found.ours.times)),
             Cell::Figure(median(&found.ours.faults), 0),
         ]);
