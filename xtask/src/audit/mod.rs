@@ -20,7 +20,7 @@ use crate::stage::{Stage, stage_default};
 
 /// Stages both loaders and checks them.
 pub(crate) fn audit(repo: &Repo) -> Result<()> {
-    packages::ensure(&[&packages::GCC, &packages::BINUTILS], true)?;
+    packages::ensure(&[&packages::GCC, &packages::BINUTILS, &packages::VALGRIND], true)?.print();
     let release = stage_default(repo, Profile::Release)?;
     let debug = stage_default(repo, Profile::Debug)?;
     audit_staged(repo, &release, &debug)

@@ -59,6 +59,8 @@ pub(crate) fn bench(workshop: &Workshop<'_>, effort: Effort, call_rounds: usize)
              maps a helper executable, compiled for this libc beforehand, and its ld.so, and leaves the helper's main by a \
              longjmp. It has one TCB after another, no exit of its own world, and nothing bound."
                 .to_owned(),
+            "A call once bound runs the same instructions in both; a cycle or two more or less come from where they lie."
+                .to_owned(),
             "musl's programs name a library built for musl as well, by which the loader knows which libc to bring in."
                 .to_owned(),
         ],
