@@ -5,4 +5,9 @@ _start:
     mov     $17, %edi
     syscall
 
+#ifdef INTERPRETER                      /* no linker makes one for what names no library and is not PIE */
+    .section .interp, "a", @progbits
+    .asciz  INTERPRETER
+#endif
+
     .section .note.GNU-stack, "", @progbits

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `repo` | where things are, and what cargo says about them |
 //! | `run` | running other programs, and saying so |
+//! | `pin` | keeping to one CPU |
 //! | `packages` | Debian packages that are needed, and what is left out without them |
 //! | `loader` | builds the loader |
 //! | `template` | builds the file that marks processes with a libc |
@@ -11,6 +12,9 @@
 //! | `musl` | a zlib for musl, since no system ships one |
 //! | `test` | everything that can fail |
 //! | `demo` | the main job, shown |
+//! | `bench` | what the loader costs, beside its peers |
+//! | `count` | figures that repeat exactly |
+//! | `least` | the least programs and the least interpreter |
 //! | `fuzz` | the library, fuzzed, and broken files run for real |
 //! | `audit` | what must hold of the built loader |
 #![forbid(unsafe_code)]
@@ -20,12 +24,16 @@
 )]
 
 mod audit;
+mod bench;
+mod count;
 mod demo;
 mod fuzz;
+mod least;
 mod link_stub;
 mod loader;
 mod musl;
 mod packages;
+mod pin;
 mod repo;
 mod run;
 mod stage;
@@ -60,9 +68,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Profile::Release)]
         profile: Profile,
     },
-    /// Run every test with both loaders, then the audit. Installs missing Debian packages.
+    /// Run every test with both loaders, then the audit, and each bench for a moment. Installs missing Debian packages.
     Test {
-        /// Only tests whose name contains this; the audit is left to a full run.
+        /// Only tests whose name contains this; audit and benches are left to a full run.
         filter: Option<String>,
         /// Install nothing; leave out what needs a missing package, and say so.
         #[arg(long)]
@@ -78,6 +86,21 @@ enum Command {
     },
     /// Check the built loaders: their ELF properties, exports and early code, and the plain start's counters.
     Audit,
+    /// Measure, beside its peers, what the loader costs. Installs missing Debian packages.
+    Bench {
+        /// Only these [default: all].
+        #[arg(value_enum)]
+        names: Vec<bench::Name>,
+        /// So few runs that the figures mean nothing; for tests of the benches themselves.
+        #[arg(long)]
+        quick: bool,
+        /// Put the tables into docs/performance.md.
+        #[arg(long)]
+        update_docs: bool,
+        /// Install nothing.
+        #[arg(long)]
+        no_install: bool,
+    },
     /// Fuzz the library, by coverage where there is a nightly toolchain. A finding is an error.
     Fuzz {
         /// For how long, in all.
@@ -92,6 +115,8 @@ enum Command {
     TraceMe {
         /// The program.
         program: PathBuf,
+        /// Its argument.
+        argument: Option<String>,
     },
 }
 
@@ -107,7 +132,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     match command {
-        Command::TraceMe { program } => audit::trace::trace_me(&program),
+        Command::TraceMe { program, argument } => count::trace::trace_me(&program, argument.as_deref()),
         Command::Stage { destdir, profile } => {
             let repo = Repo::find()?;
             let destdir = destdir.unwrap_or_else(|| stage::default_dir(&repo, profile));
@@ -117,6 +142,9 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Demo { file, no_install } => demo::demo(&Repo::find()?, file.as_deref(), no_install),
         Command::Fuzz { mutants: true, .. } => fuzz::run_mutants(&Repo::find()?),
         Command::Fuzz { seconds, mutants: false } => fuzz::fuzz(&Repo::find()?, seconds),
+        Command::Bench { names, quick, update_docs, no_install } => {
+            bench::bench(&Repo::find()?, &names, bench::Options { quick, update_docs, no_install })
+        }
         Command::Audit => audit::audit(&Repo::find()?),
     }
 }

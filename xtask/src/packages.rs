@@ -66,6 +66,13 @@ pub(crate) const GXX: Package = Package {
     present: || which("g++").is_some(),
 };
 
+/// Counts the instructions of programs that are too long to be stepped through.
+pub(crate) const VALGRIND: Package = Package {
+    name: "valgrind",
+    leaves_out: Some("counts of the instructions that many libraries take"),
+    present: || which("valgrind").is_some(),
+};
+
 /// An allocator that replaces libc's.
 pub(crate) const JEMALLOC: Package = Package {
     name: "libjemalloc2",

@@ -1,4 +1,4 @@
-//! Everything that can fail: the tests of all packages with both loaders, then the audit.
+//! Everything that can fail: the tests of all packages with both loaders, then the audit, then the benches' own running.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::audit;
+use crate::bench;
 use crate::loader::Profile;
 use crate::musl;
 use crate::packages;
@@ -14,7 +15,7 @@ use crate::repo::Repo;
 use crate::run::{cargo, line, step};
 use crate::stage::{Stage, stage_default};
 
-/// Runs the tests whose name contains `filter`, or all of them and the audit.
+/// Runs the tests whose name contains `filter`, or all of them, the audit and the benches.
 pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Result<()> {
     let mut left_out = packages::ensure(
         &[
@@ -30,6 +31,7 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
             &packages::GXX,
             &packages::JEMALLOC,
             &packages::SQLITE,
+            &packages::VALGRIND,
         ],
         no_install,
     )?;
@@ -52,14 +54,27 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
         }
     };
 
+    let benches = match filter {
+        None if packages::MUSL.present() => Some(bench::try_all(repo)),
+        None => None,
+        Some(_) => {
+            left_out.push("the benches: only the named tests were asked for".to_owned());
+            None
+        }
+    };
+
     step("summary");
     println!("tests: {tests}");
     if let Some(result) = &audit {
         println!("audit: {}", if result.is_ok() { "ok" } else { "FAILED" });
     }
+    if let Some(result) = &benches {
+        println!("benches: {}", if result.is_ok() { "they run" } else { "FAILED" });
+    }
     left_out.print();
     tests.verdict()?;
-    audit.unwrap_or(Ok(()))
+    audit.unwrap_or(Ok(()))?;
+    benches.unwrap_or(Ok(()))
 }
 
 /// Runs cargo's tests, showing what they print and adding up their results.

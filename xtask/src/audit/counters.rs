@@ -1,16 +1,16 @@
 //! What the plain start costs, in counters that repeat exactly, against an interpreter that only jumps.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use nix::sys::resource::{UsageWho, getrusage};
+use anyhow::Result;
 
 use super::table::Row;
-use super::trace::{self, Trace};
+use crate::count::ENVIRONMENT;
+use crate::count::faults::faults;
+use crate::count::trace::{self, Trace};
+use crate::least::{Least, Link, STATUS};
 use crate::repo::Repo;
-use crate::run::{run, step};
+use crate::run::step;
 
 /// Instructions the plain start may take beyond the trivial interpreter's. Both walk the block to AT_ENTRY; the
 /// loader compares the start of each variable's name, finds AT_SECURE and reads the program's program headers and
@@ -23,24 +23,6 @@ const INSTRUCTION_BUDGET: u64 = 950;
 /// whose headers share a segment with its text has the first of them anyway.)
 const FAULT_BUDGET: i64 = 2;
 
-/// What the program under test exits with.
-const STATUS: i32 = 17;
-
-/// Page faults vary with what else the machine does, upwards; the least of this many runs is the figure.
-const RUNS: usize = 20;
-
-/// What a small environment looks like.
-const ENVIRONMENT: [(&str, &str); 8] = [
-    ("HOME", "/home/user"),
-    ("LANG", "en_US.UTF-8"),
-    ("LD_LIBRARY_PATH", "/opt/lib"),
-    ("LOGNAME", "user"),
-    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ("PWD", "/home/user"),
-    ("SHELL", "/bin/sh"),
-    ("TERM", "xterm-256color"),
-];
-
 /// What one start cost.
 #[derive(Clone, Debug)]
 struct Cost {
@@ -51,11 +33,10 @@ struct Cost {
 /// Measures the trivial program under the trivial interpreter and under the loader, and compares.
 pub(crate) fn check(repo: &Repo, loader: &Path) -> Result<Vec<Row>> {
     step("count what the plain start does");
-    let sources = repo.root().join("xtask/audit");
-    let directory = repo.fresh_dir("audit")?;
-    let interpreter = trivial_interpreter(&sources, &directory)?;
-    let under_trivial = program(&sources, &directory.join("under-trivial"), &interpreter)?;
-    let under_loader = program(&sources, &directory.join("under-loader"), loader)?;
+    let least = Least::new(repo, repo.fresh_dir("audit")?);
+    let interpreter = least.interpreter()?;
+    let under_trivial = least.program("under-trivial", Link::Pie(&interpreter))?;
+    let under_loader = least.program("under-loader", Link::Pie(loader))?;
     let measured = trace::without_randomisation(|| {
         // What the loader does wrong is a figure of the table; what goes wrong without it is not.
         Ok((cost(&under_trivial)?, cost(&under_loader)))
@@ -71,54 +52,8 @@ fn broken(error: &anyhow::Error) -> Row {
     Row::new("plain start", "-").require(false, || format!("{error:#}"))
 }
 
-/// One executable segment and nothing to write, as no linker makes it unasked.
-fn trivial_interpreter(sources: &Path, directory: &Path) -> Result<PathBuf> {
-    let made = directory.join("trivial-interpreter.so");
-    let mut script = std::ffi::OsString::from("-Wl,-T,");
-    script.push(sources.join("one-segment.ld"));
-    run(Command::new("gcc")
-        .args(["-nostdlib", "-nostartfiles", "-static-pie"])
-        .args(["-Wl,--no-dynamic-linker", "-Wl,--build-id=none"])
-        .arg(script)
-        .arg("-o")
-        .args([made.clone(), sources.join("trivial-interpreter.S")]))?;
-    Ok(made)
-}
-
-fn program(sources: &Path, made: &Path, interpreter: &Path) -> Result<PathBuf> {
-    let interpreter = fs::canonicalize(interpreter).context("the interpreter's path")?;
-    let mut option = std::ffi::OsString::from("-Wl,--dynamic-linker=");
-    option.push(interpreter);
-    run(Command::new("gcc")
-        .args(["-nostdlib", "-nostartfiles", "-fPIE", "-pie"])
-        .arg(option)
-        .arg("-o")
-        .args([made, &sources.join("exit17.S")]))?;
-    Ok(made.to_owned())
-}
-
 fn cost(program: &Path) -> Result<Cost> {
-    let trace = trace::trace(program, &ENVIRONMENT)?;
-    let mut faults = i64::MAX;
-    for _ in 0..RUNS {
-        faults = faults.min(faults_of_a_run(program)?);
-    }
-    Ok(Cost { trace, faults })
-}
-
-/// Minor page faults from the new process's first moment to its end.
-fn faults_of_a_run(program: &Path) -> Result<i64> {
-    let before = getrusage(UsageWho::RUSAGE_CHILDREN)?.minor_page_faults();
-    let status = Command::new(program)
-        .env_clear()
-        .envs(ENVIRONMENT)
-        .status()
-        .with_context(|| program.display().to_string())?;
-    if status.code() != Some(STATUS) {
-        bail!("{}: {status}, not {STATUS}", program.display());
-    }
-    let after = getrusage(UsageWho::RUSAGE_CHILDREN)?.minor_page_faults();
-    Ok(after - before)
+    Ok(Cost { trace: trace::trace(program, &ENVIRONMENT)?, faults: faults(program, STATUS)? })
 }
 
 fn gate(trivial: &Cost, ours: &Cost) -> Vec<Row> {

@@ -80,7 +80,7 @@ fn stack(image: &Image) -> Row {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::image::{Export, Segment};
     use super::*;
     use crate::repo::LOADER;
@@ -89,7 +89,7 @@ mod tests {
         Segment { kind, writable, executable }
     }
 
-    fn good() -> Image {
+    pub(crate) fn good() -> Image {
         Image {
             file_type: elf::ET_DYN,
             size: SIZE_LIMIT,

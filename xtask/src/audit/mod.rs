@@ -4,10 +4,11 @@ mod code;
 mod counters;
 mod elf;
 mod exports;
-mod image;
+pub(crate) mod image;
+mod loading;
+pub(crate) mod memory;
 mod table;
 mod template;
-pub(crate) mod trace;
 
 use anyhow::Result;
 
@@ -20,7 +21,7 @@ use crate::stage::{Stage, stage_default};
 
 /// Stages both loaders and checks them.
 pub(crate) fn audit(repo: &Repo) -> Result<()> {
-    packages::ensure(&[&packages::GCC, &packages::BINUTILS], true)?;
+    packages::ensure(&[&packages::GCC, &packages::BINUTILS, &packages::VALGRIND], true)?.print();
     let release = stage_default(repo, Profile::Release)?;
     let debug = stage_default(repo, Profile::Debug)?;
     audit_staged(repo, &release, &debug)
@@ -29,6 +30,7 @@ pub(crate) fn audit(repo: &Repo) -> Result<()> {
 /// Checks what has been staged.
 pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Result<()> {
     let counters = counters::check(repo, &release.loader)?;
+    let loading = loading::check(repo, release)?;
     let mut table = Table::default();
 
     let golden = repo.root().join("rtld/exports.golden");
@@ -37,8 +39,11 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     rows.push(elf::size(&installed));
     rows.extend(exports::check(&installed, &golden)?);
     // Only the release build promises these: what it inlines, the debug build calls.
-    rows.extend(code::check(&Image::read(&release.unstripped)?));
+    let unstripped = Image::read(&release.unstripped)?;
+    rows.extend(code::check(&unstripped));
+    rows.push(memory::check(&unstripped));
     rows.extend(counters);
+    rows.extend(loading);
     table.print("audit of the release loader", &rows);
 
     let with_symbols = Image::read(&debug.loader)?;

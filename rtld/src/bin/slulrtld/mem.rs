@@ -1,101 +1,22 @@
-//! The memory functions that the compiler takes for granted. Programs may import them as well.
+//! The memory functions that the compiler takes for granted: `memcpy`, `memmove`, `memset`, `memcmp`, `bcmp` and
+//! `strlen`. Programs may import them as well.
 //!
 //! # Safety
-//! This file exists because these functions are defined by their effect on raw memory. Each rests on its
-//! caller's promise in the C standard. None may call another through a slice method: the compiler would
-//! turn that into a call of itself.
+//! This file exists because these functions are defined by their effect on raw memory. Each rests on its caller's promise
+//! in the C standard, and on what the psABI promises of every call: the direction flag is clear, and rcx, rdx, rsi, rdi,
+//! r8 to r11 and all vector registers are free. They are assembly, because a compiler may turn any of them, written out,
+//! into a call of itself; they use no stack and no variable, so that they work before the loader has relocated itself.
+//!
+//! They know nothing of the processor but SSE2, which all have: asking it (CPUID) traps in virtual machines, for longer
+//! than most programs copy. Short sizes are two loads or more that may overlap, one from each end. From 2 KiB
+//! on, copying and filling is left to the processor's own string instructions: below that their beginning costs more than
+//! they gain (measured by `cargo xtask bench mem`; glibc's threshold for vectors of 16 bytes is the same).
 #![allow(unsafe_code)]
 
-use core::arch::asm;
+mod compare;
+mod copy;
+mod fill;
+mod length;
 
-/// Copies `size` bytes that do not overlap.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
-    // SAFETY: by the caller; the direction flag is clear at every call (psABI).
-    unsafe {
-        asm!("rep movsb", inout("rcx") size => _, inout("rdi") to => _, inout("rsi") from => _,
-            options(nostack, preserves_flags));
-    }
-    to
-}
-
-/// Copies `size` bytes that may overlap.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
-    if to.addr().wrapping_sub(from.addr()) >= size {
-        // SAFETY: a copy upwards reads every byte before it overwrites it.
-        return unsafe { memcpy(to, from, size) };
-    }
-    // SAFETY: the last byte of either; size is not 0 here. The direction flag is put back.
-    unsafe {
-        asm!("std", "rep movsb", "cld", inout("rcx") size => _,
-            inout("rdi") to.wrapping_add(size).wrapping_sub(1) => _,
-            inout("rsi") from.wrapping_add(size).wrapping_sub(1) => _, options(nostack));
-    }
-    to
-}
-
-/// Fills `size` bytes.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn memset(to: *mut u8, byte: i32, size: usize) -> *mut u8 {
-    let [byte, ..] = byte.to_le_bytes();
-    // SAFETY: by the caller.
-    unsafe {
-        asm!("rep stosb", inout("rcx") size => _, inout("rdi") to => _, in("al") byte,
-            options(nostack, preserves_flags));
-    }
-    to
-}
-
-/// Compares `size` bytes as unsigned numbers.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, size: usize) -> i32 {
-    let mut index = 0;
-    while index < size {
-        // SAFETY: by the caller, `size` bytes can be read.
-        let a = unsafe { left.wrapping_add(index).read() };
-        // SAFETY: as above.
-        let b = unsafe { right.wrapping_add(index).read() };
-        if a != b {
-            return i32::from(a).wrapping_sub(i32::from(b));
-        }
-        index = index.wrapping_add(1);
-    }
-    0
-}
-
-/// Whether `size` bytes differ: 0 if not.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, size: usize) -> i32 {
-    // SAFETY: the same promise.
-    unsafe { memcmp(left, right, size) }
-}
-
-/// Number of bytes before the NUL.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn strlen(string: *const u8) -> usize {
-    let mut size = 0;
-    // SAFETY: by the caller there is a NUL, and no byte before it ends the string.
-    while unsafe { string.wrapping_add(size).read_volatile() } != 0 {
-        size = size.wrapping_add(1);
-    }
-    size
-}
+/// The size from which on `rep movsb` and `rep stosb` are used.
+const STRING_INSTRUCTIONS: usize = 2048;

@@ -1,0 +1,7 @@
+/* What others start: an ordinary program that writes a line. */
+#include <stdio.h>
+
+int main(void)
+{
+    return puts("hello") < 0;
+}

@@ -1,0 +1,15 @@
+/* The same for the system's own ld.so: without start-up code, so that nothing is counted but ld.so, libc's initialisers,
+ * `puts` and `exit`. It is the least that a first native call can cost. */
+int puts(const char *);
+_Noreturn void exit(int);
+
+__attribute__((used)) static _Noreturn void begin(void)
+{
+    exit(puts("hello") < 0);
+}
+
+__asm__(".globl _start\n"
+        "_start: xor %ebp, %ebp\n"
+        "and $-16, %rsp\n"
+        "call begin\n"
+        "ud2\n");

@@ -1,0 +1,140 @@
+//! What loading costs where the plain start is not enough, in counters that repeat exactly.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::table::Row;
+use crate::bench::scale::libraries::{Libraries, Shape};
+use crate::bench::workshop::Workshop;
+use crate::bench::{scale, start};
+use crate::count::trace::{self, Trace};
+use crate::count::{ENVIRONMENT, callgrind};
+use crate::least::STATUS;
+use crate::packages;
+use crate::repo::Repo;
+use crate::run::step;
+use crate::stage::Stage;
+
+/// What a program may take, the loader and itself together.
+struct Limit {
+    /// The rows' titles.
+    instructions_title: &'static str,
+    calls_title: &'static str,
+    instructions: u64,
+    system_calls: u64,
+}
+
+/// What was measured and some 5 %, which is more than the lengths of paths make out. Whoever makes it less lowers them.
+const UNUSED: Limit = Limit {
+    instructions_title: "libc named and not used: instructions",
+    calls_title: "libc named and not used: system calls",
+    instructions: 90_000,
+    system_calls: 11,
+};
+const ONE_LIBRARY: Limit = Limit {
+    instructions_title: "one library: instructions",
+    calls_title: "one library: system calls",
+    instructions: 125_000,
+    system_calls: 21,
+};
+const MANY_LIBRARIES: Limit = Limit {
+    instructions_title: "50 libraries: instructions",
+    calls_title: "50 libraries: system calls",
+    instructions: 150_000_000,
+    system_calls: 513,
+};
+
+/// As in `cargo xtask bench scale`.
+const MANY: Shape = Shape { libraries: 50, imports: 200 };
+
+/// What was counted.
+struct Counts {
+    /// Not where there is no valgrind.
+    instructions: Option<u64>,
+    system_calls: u64,
+}
+
+impl From<&Trace> for Counts {
+    fn from(trace: &Trace) -> Self {
+        Self { instructions: Some(trace.instructions), system_calls: trace.system_calls.len() as u64 }
+    }
+}
+
+/// Counts with the staged loader.
+pub(crate) fn check(repo: &Repo, release: &Stage) -> Result<Vec<Row>> {
+    step("count what loading does");
+    let workshop = Workshop::new(repo, release, "audit")?;
+    let unused = start::unused(&workshop)?;
+    let library = start::one_library(&workshop)?;
+    let many = Libraries::build(repo, MANY)?;
+    let loader = crate::bench::workshop::text(&release.loader)?;
+    let many = scale::program(&workshop, "many", loader, "scale.c", &many.files)?;
+    let (rows, _) = trace::without_randomisation(|| {
+        let mut rows = counted(&UNUSED, traced(&unused, 0));
+        rows.extend(counted(&ONE_LIBRARY, traced(&library, STATUS)));
+        rows.extend(counted(&MANY_LIBRARIES, by_valgrind(&many)));
+        Ok(rows)
+    })?;
+    Ok(rows)
+}
+
+fn traced(program: &Path, status: i32) -> Result<Counts> {
+    let trace = trace::trace(program, &ENVIRONMENT)?;
+    anyhow::ensure!(trace.status == status, "exit status {}, not {status}", trace.status);
+    Ok(Counts::from(&trace))
+}
+
+fn by_valgrind(program: &Path) -> Result<Counts> {
+    let wanted = packages::VALGRIND.present();
+    let instructions = wanted.then(|| callgrind::instructions(program, &[], 0)).transpose()?;
+    Ok(Counts { instructions, system_calls: trace::system_calls(program, &[])? })
+}
+
+/// What the loader does wrong is a figure of the table.
+fn counted(limit: &Limit, counts: Result<Counts>) -> Vec<Row> {
+    match counts {
+        Ok(counts) => gate(limit, &counts),
+        Err(error) => vec![Row::new(limit.instructions_title, "-").require(false, || format!("{error:#}"))],
+    }
+}
+
+fn gate(limit: &Limit, counts: &Counts) -> Vec<Row> {
+    let (calls, most_calls) = (counts.system_calls, limit.system_calls);
+    let instructions = counts.instructions.map_or_else(
+        || Row::new(limit.instructions_title, "not counted: no valgrind"),
+        |instructions| {
+            let most = limit.instructions;
+            Row::new(limit.instructions_title, format!("{instructions} of {most}"))
+                .require(instructions <= most, || format!("{} too many", instructions - most))
+        },
+    );
+    let calls = Row::new(limit.calls_title, format!("{calls} of {most_calls}"))
+        .require(calls <= most_calls, || format!("{} too many", calls - most_calls));
+    vec![instructions, calls]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failing(instructions: Option<u64>, system_calls: u64) -> Vec<&'static str> {
+        let rows = gate(&ONE_LIBRARY, &Counts { instructions, system_calls });
+        rows.iter().filter(|row| row.failure.is_some()).map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn what_stays_within_the_limits_passes() {
+        assert!(failing(Some(ONE_LIBRARY.instructions), ONE_LIBRARY.system_calls).is_empty());
+        assert!(failing(None, ONE_LIBRARY.system_calls).is_empty());
+    }
+
+    #[test]
+    fn each_excess_fails() {
+        let within = ONE_LIBRARY.system_calls;
+        assert_eq!(failing(Some(ONE_LIBRARY.instructions + 1), within), [ONE_LIBRARY.instructions_title]);
+        assert_eq!(failing(None, within + 1), [ONE_LIBRARY.calls_title]);
+        let broken = counted(&ONE_LIBRARY, Err(anyhow::anyhow!("it died")));
+        assert!(broken.iter().any(|row| row.failure.is_some()));
+    }
+}

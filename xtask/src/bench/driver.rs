@@ -1,0 +1,107 @@
+//! Starting programs by turns, and timing them: the Rust side of `bench/driver.c`.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::workshop::Workshop;
+use crate::pin;
+use crate::run::output;
+
+/// How often things are run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// A ratio is taken in each.
+    pub(crate) rounds: usize,
+    /// Runs of each program in a round, of which the median counts.
+    pub(crate) each: usize,
+}
+
+impl Effort {
+    /// As a sentence says it.
+    pub(crate) fn method(self, what: &str) -> String {
+        let Self { rounds, each } = self;
+        format!("{rounds} rounds, in each of which {what} is run {each} times by turns, pinned to one CPU")
+    }
+}
+
+/// A program to start.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    status: i32,
+    words: Vec<String>,
+}
+
+impl Job {
+    /// A program that ends with that status.
+    pub(crate) fn new(program: &Path, status: i32) -> Result<Self> {
+        let program = program.to_str().context("a path is not UTF-8")?.to_owned();
+        Ok(Self { status, words: vec![program] })
+    }
+
+    /// With one more variable in its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.words.insert(0, format!("{name}={value}"));
+        self
+    }
+
+    /// With one more argument.
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.words.push(argument.to_owned());
+        self
+    }
+}
+
+/// What was measured of a job.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sample {
+    /// Nanoseconds, one figure for each round.
+    pub(crate) times: Vec<f64>,
+    /// Minor page faults of a run.
+    pub(crate) faults: Vec<f64>,
+}
+
+/// Runs all of them by turns.
+pub(crate) fn measure(workshop: &Workshop<'_>, effort: Effort, jobs: &[Job]) -> Result<Vec<Sample>> {
+    let driver = workshop.host("driver", "driver.c")?;
+    let mut command = Command::new(driver);
+    command.args([pin::cpu()?, effort.rounds, effort.each].map(|number| number.to_string()));
+    for (number, job) in jobs.iter().enumerate() {
+        if number > 0 {
+            command.arg("--");
+        }
+        command.arg(job.status.to_string()).args(&job.words);
+    }
+    parse(&output(&mut command)?, jobs.len()).context("the driver's output")
+}
+
+fn parse(text: &str, jobs: usize) -> Result<Vec<Sample>> {
+    let mut samples = vec![Sample::default(); jobs];
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let &[job, _round, time, faults] = fields.as_slice() else {
+            anyhow::bail!("not four fields: {line}");
+        };
+        let sample = samples.get_mut(job.parse::<usize>()?).with_context(|| format!("no job {job}"))?;
+        sample.times.push(time.parse()?);
+        sample.faults.push(faults.parse()?);
+    }
+    anyhow::ensure!(samples.iter().all(|sample| !sample.times.is_empty()), "nothing was measured of some job");
+    Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_sorted_by_job() {
+        let samples = parse("0 0 100 2.50\n1 0 300 4.00\n0 1 110 2.00\n", 2).unwrap();
+        assert_eq!(samples[0].times, [100.0, 110.0]);
+        assert_eq!(samples[1].faults, [4.0]);
+        assert!(parse("0 0 100 2.5\n", 2).is_err());
+        assert!(parse("2 0 100 2.5\n", 2).is_err());
+        assert!(parse("0 0 100\n", 1).is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! What the loader costs, measured beside its peers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `start`, `libc`, `mem`, `scale`, `size` | a bench each |
+//! | `workshop` | where the programs are made; their sources are in `bench/` |
+//! | `driver`, `processes` | whole processes, started by turns and counted |
+//! | `spread`, `report`, `machine` | medians; tables, JSON and documentation; what it was measured on |
+
+mod driver;
+mod libc;
+mod machine;
+mod mem;
+mod processes;
+mod report;
+pub(crate) mod scale;
+mod size;
+mod spread;
+pub(crate) mod start;
+pub(crate) mod workshop;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use self::driver::Effort;
+use self::machine::Machine;
+use self::report::Report;
+use self::scale::Step;
+use self::workshop::Workshop;
+use crate::loader::Profile;
+use crate::packages;
+use crate::repo::Repo;
+use crate::run::step;
+use crate::stage::{Stage, stage_default};
+
+/// A bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// What starting costs.
+    Start,
+    /// What bringing libc in costs, and calls after that.
+    Libc,
+    /// The memory functions.
+    Mem,
+    /// Many libraries.
+    Scale,
+    /// What the loader takes.
+    Size,
+}
+
+/// What is asked for beside names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// So few runs that the figures mean nothing.
+    pub(crate) quick: bool,
+    /// Put the tables into the documentation.
+    pub(crate) update_docs: bool,
+    /// Install nothing.
+    pub(crate) no_install: bool,
+}
+
+/// Runs the named benches, or all.
+pub(crate) fn bench(repo: &Repo, names: &[Name], options: Options) -> Result<()> {
+    let wanted = [&packages::GCC, &packages::BINUTILS, &packages::MUSL, &packages::VALGRIND];
+    let left_out = packages::ensure(&wanted, options.no_install)?;
+    ensure!(packages::MUSL.present(), "musl is what half of the figures are compared with");
+    left_out.print();
+    let stage = stage_default(repo, Profile::Release)?;
+    let machine = Machine::ask()?;
+    let names = if names.is_empty() { Name::value_variants() } else { names };
+    for &name in names {
+        let report = run(repo, &stage, name, options.quick)?;
+        let markdown = report.markdown(&machine);
+        println!("\n{markdown}");
+        let json = report.write_json(&json_directory(repo, options.quick), &machine)?;
+        step(format!("written: {}", json.display()));
+        if options.update_docs {
+            report::update(&repo.root().join("docs/performance.md"), report.name, &markdown)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the JSON goes; figures that mean nothing do not replace others.
+fn json_directory(repo: &Repo, quick: bool) -> PathBuf {
+    repo.target().join(if quick { "bench/quick" } else { "bench" })
+}
+
+/// Runs all benches as fast as they can be run, and checks that what they write can be read.
+pub(crate) fn try_all(repo: &Repo) -> Result<()> {
+    bench(repo, &[], Options { quick: true, update_docs: false, no_install: true })?;
+    for name in Name::value_variants() {
+        let path = json_directory(repo, true).join(format!("{}.json", name.label()));
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let value: Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let list =
+            |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+        let tables = list(&value, "tables");
+        ensure!(!tables.is_empty(), "{}: no table", path.display());
+        let full = tables.iter().all(|table| !list(table, "rows").is_empty());
+        ensure!(full, "{}: a table without rows", path.display());
+    }
+    Ok(())
+}
+
+impl Name {
+    /// As on the command line.
+    fn label(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+fn run(repo: &Repo, stage: &Stage, name: Name, quick: bool) -> Result<Report> {
+    let label = name.label();
+    step(format!("bench {label}"));
+    let workshop = Workshop::new(repo, stage, &label)?;
+    let effort = |rounds, each| match quick {
+        true => Effort { rounds: 3, each: 3 },
+        false => Effort { rounds, each },
+    };
+    match name {
+        Name::Start => start::bench(&workshop, effort(100, 21)),
+        Name::Libc => libc::bench(&workshop, effort(100, 11), if quick { 3 } else { 31 }),
+        Name::Mem => mem::bench(&workshop, if quick { 1 } else { 101 }),
+        Name::Scale => scale::bench(&workshop, &steps(quick), !quick),
+        Name::Size => size::bench(&workshop),
+    }
+}
+
+/// Numbers of libraries, with fewer runs where each takes longer.
+fn steps(quick: bool) -> Vec<Step> {
+    let step = |libraries, rounds, each| Step { libraries, effort: Effort { rounds, each } };
+    match quick {
+        true => vec![step(5, 2, 1), step(10, 2, 1)],
+        false => vec![step(10, 60, 5), step(50, 40, 3), step(200, 20, 1), step(800, 10, 1)],
+    }
+}

@@ -1,0 +1,260 @@
+//! Many libraries: how loading grows with their number.
+
+pub(crate) mod libraries;
+mod peer;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use self::libraries::{EXPORTS, Libraries, Shape};
+use super::driver::{self, Effort, Job, Sample};
+use super::report::{Cell, Report, Table};
+use super::spread::Spread;
+use super::workshop::{Workshop, text};
+use crate::count::{callgrind, trace};
+use crate::packages;
+use crate::run::output;
+
+/// Functions that each library imports.
+const IMPORTS: u64 = 200;
+
+const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
+const MUSL: &str = "/lib/ld-musl-x86_64.so.1";
+
+/// Makes glibc bind everything at once, as the others do.
+const BIND_NOW: (&str, &str) = ("LD_BIND_NOW", "1");
+
+/// Numbers of libraries whose loading is counted by valgrind, too.
+const COUNTED: std::ops::RangeInclusive<u64> = 0..=200;
+
+/// One number of libraries, and how often each program is run with it.
+pub(crate) struct Step {
+    pub(crate) libraries: u64,
+    pub(crate) effort: Effort,
+}
+
+/// What was found for one number of libraries.
+struct Found {
+    libraries: u64,
+    ours: Sample,
+    ours_without_imports: Sample,
+    glibc: Sample,
+    musl: Sample,
+    elf_loader: Option<Sample>,
+    instructions: [Option<u64>; 2],
+    system_calls: [u64; 2],
+}
+
+impl Found {
+    fn relocations(&self) -> f64 {
+        number(self.libraries * IMPORTS)
+    }
+}
+
+/// Measures it.
+pub(crate) fn bench(workshop: &Workshop<'_>, steps: &[Step], with_crates: bool) -> Result<Report> {
+    let elf_loader = with_crates.then(|| peer::elf_loader(workshop)).transpose()?;
+    let measured = steps.iter().map(|step| measure(workshop, step, elf_loader.as_deref()));
+    let found = measured.collect::<Result<Vec<_>>>()?;
+    let rounds: Vec<_> = steps.iter().map(|step| step.effort.rounds.to_string()).collect();
+    Ok(Report {
+        name: "scale",
+        method: format!(
+            "{EXPORTS} exports and {IMPORTS} imports a library; {} rounds, in each of which every program is run by turns, \
+             pinned to one CPU",
+            rounds.join(", ")
+        ),
+        tables: vec![times(&found), counters(&found), goals(&found)],
+        notes: vec![
+            "The same libraries for all, made by GNU as and ld; half of the imports go through the PLT. Their program exits at \
+             once, by a system call. glibc runs with LD_BIND_NOW=1."
+                .to_owned(),
+            "\"without imports\" are libraries with the same exports that import nothing: the time for mapping alone. The rest, \
+             divided by the number of imports, is the time of a relocation."
+                .to_owned(),
+            "Before anything is timed, the program reads back every word that names a function of another library; the count \
+             and the checksum are the same under slulrtld, glibc and musl."
+                .to_owned(),
+            "elf_loader is the crate of that name (`bench/elf_loader`), without lazy binding, in an ordinary program that loads a \
+             library which needs all the others; that program's own start is in the time."
+                .to_owned(),
+        ],
+    })
+}
+
+fn measure(workshop: &Workshop<'_>, step: &Step, elf_loader: Option<&Path>) -> Result<Found> {
+    let libraries = step.libraries;
+    let build = |imports| Libraries::build(workshop.repo, Shape { libraries, imports });
+    let (whole, bare) = (build(IMPORTS)?, build(0)?);
+    let loader = text(&workshop.stage.loader)?;
+    let program = |name: &str, interpreter, libraries: &Libraries| {
+        program(workshop, &format!("{name}-{}", step.libraries), interpreter, "scale.c", &libraries.files)
+    };
+    let ours = program("slulrtld", loader, &whole)?;
+    let without = program("slulrtld-without-imports", loader, &bare)?;
+    let glibc = program("glibc", GLIBC, &whole)?;
+    let musl = program("musl", MUSL, &whole)?;
+    same_results(&[&ours, &glibc, &musl])?;
+    let mut jobs = vec![
+        Job::new(&ours, 0)?,
+        Job::new(&without, 0)?,
+        Job::new(&glibc, 0)?.variable(BIND_NOW.0, BIND_NOW.1),
+        Job::new(&musl, 0)?,
+    ];
+    if let Some(peer) = elf_loader {
+        jobs.push(Job::new(peer, 0)?.argument(text(&peer::needer(workshop, &whole.files)?)?));
+    }
+    let mut samples = driver::measure(workshop, step.effort, &jobs)?.into_iter();
+    let mut next = || samples.next().context("a sample for each job");
+    let count = |program: &Path, variables: &[(&str, &str)]| {
+        let wanted = COUNTED.contains(&libraries) && packages::VALGRIND.present();
+        wanted.then(|| callgrind::instructions(program, variables, 0)).transpose()
+    };
+    Ok(Found {
+        libraries,
+        ours: next()?,
+        ours_without_imports: next()?,
+        glibc: next()?,
+        musl: next()?,
+        elf_loader: elf_loader.map(|_| next()).transpose()?,
+        instructions: [count(&ours, &[])?, count(&glibc, &[BIND_NOW])?],
+        system_calls: [trace::system_calls(&ours, &[])?, trace::system_calls(&glibc, &[BIND_NOW])?],
+    })
+}
+
+/// A program with all of the libraries, started by that interpreter.
+pub(crate) fn program(
+    workshop: &Workshop<'_>,
+    name: &str,
+    interpreter: &str,
+    source: &str,
+    libraries: &[PathBuf],
+) -> Result<PathBuf> {
+    let interpreter = format!("-Wl,--dynamic-linker={interpreter}");
+    let mut options = vec!["-nostdlib", "-nostartfiles", "-fPIE", "-pie", "-fno-builtin", "-fno-stack-protector"];
+    options.extend([interpreter.as_str(), "-Wl,--no-as-needed", "-Wl,--allow-shlib-undefined"]);
+    let directory = libraries.first().and_then(|library| library.parent());
+    let rpath = directory.map(|directory| Ok::<_, anyhow::Error>(format!("-Wl,-rpath,{}", text(directory)?)));
+    let rpath = rpath.transpose()?;
+    options.extend(rpath.as_deref());
+    for library in libraries {
+        options.push(text(library)?);
+    }
+    workshop.compile("gcc", name, source, &options)
+}
+
+/// Checks that all bind every import to the same function.
+fn same_results(programs: &[&Path]) -> Result<()> {
+    let said = |program: &Path| output(Command::new(program).arg("check").env(BIND_NOW.0, BIND_NOW.1));
+    let (first, others) = programs.split_first().context("no program")?;
+    let expected = said(first)?;
+    for program in others {
+        let said = said(program)?;
+        ensure!(said == expected, "{} says {expected}, {} says {said}", first.display(), program.display());
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some hundred thousand")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn median(times: &[f64]) -> f64 {
+    Spread::of(times.iter().copied()).median
+}
+
+/// By which power of the number of libraries the time grows between two of them.
+fn exponent(less: (u64, f64), more: (u64, f64)) -> f64 {
+    (more.1 / less.1).ln() / (number(more.0) / number(less.0)).ln()
+}
+
+fn times(found: &[Found]) -> Table {
+    let header = [
+        "libraries",
+        "slulrtld, ms",
+        "without imports, ms",
+        "ns a relocation",
+        "glibc, ms",
+        "musl, ms",
+        "elf_loader, ms",
+        "glibc to slulrtld (p10 to p90)",
+        "page faults",
+    ];
+    let mut table = Table::new("From vfork to the end of the process", &header);
+    for found in found {
+        let milliseconds = |sample: &Sample| Cell::Figure(median(&sample.times) / 1e6, 2);
+        table.push(vec![
+            Cell::Count(found.libraries),
+            milliseconds(&found.ours),
+            milliseconds(&found.ours_without_imports),
+            Cell::Figure(nanoseconds_a_relocation(found), 1),
+            milliseconds(&found.glibc),
+            milliseconds(&found.musl),
+            found.elf_loader.as_ref().map_or(Cell::None, milliseconds),
+            Cell::Ratio(Spread::of_ratios(&found.glibc.times, &found.ours.times)),
+            Cell::Figure(median(&found.ours.faults), 0),
+        ]);
+    }
+    table
+}
+
+fn nanoseconds_a_relocation(found: &Found) -> f64 {
+    let pairs = found.ours.times.iter().zip(&found.ours_without_imports.times);
+    Spread::of(pairs.map(|(with, without)| with - without)).median / found.relocations()
+}
+
+fn counters(found: &[Found]) -> Table {
+    let header = [
+        "libraries",
+        "slulrtld, instructions",
+        "glibc, instructions",
+        "slulrtld, system calls",
+        "glibc, system calls",
+    ];
+    let mut table = Table::new("Whole runs, counted (instructions by valgrind's callgrind)", &header);
+    for found in found {
+        let [ours, glibc] = found.instructions.map(Cell::count);
+        let [our_calls, glibc_calls] = found.system_calls.map(Cell::Count);
+        table.push(vec![Cell::Count(found.libraries), ours, glibc, our_calls, glibc_calls]);
+    }
+    table
+}
+
+fn goals(found: &[Found]) -> Table {
+    let mut table = Table::new("Goals", &["what", "figure", "goal"]);
+    let [.., less, more] = found else { return table };
+    let point = |found: &Found| (found.libraries, median(&found.ours.times));
+    let grows = exponent(point(less), point(more));
+    table.push(vec![
+        Cell::text(format!("exponent from {} to {} libraries", less.libraries, more.libraries)),
+        Cell::Figure(grows, 2),
+        Cell::AtMost(grows, 1.2),
+    ]);
+    let faster = Spread::of_ratios(&more.glibc.times, &more.ours.times).median;
+    table.push(vec![
+        Cell::text(format!("times as fast as glibc, {} libraries", more.libraries)),
+        Cell::Figure(faster, 2),
+        Cell::AtLeast(faster, 10.0),
+    ]);
+    let each = nanoseconds_a_relocation(more);
+    table.push(vec![
+        Cell::text(format!("ns a relocation, {} libraries", more.libraries)),
+        Cell::Figure(each, 1),
+        Cell::AtMost(each, 60.0),
+    ]);
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents() {
+        assert!((exponent((200, 1.0), (800, 16.0)) - 2.0).abs() < 1e-9);
+        assert!((exponent((10, 5.0), (1000, 500.0)) - 1.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,93 @@
+//! What starting costs: from vfork to the end of a process that does next to nothing.
+
+use anyhow::Result;
+
+use super::driver::Effort;
+use super::processes::{Comparison, Contender, Goals};
+use super::report::Report;
+use super::workshop::Workshop;
+use crate::least::{Least, Link, STATUS};
+
+const STATIC: &str = "static";
+const TRIVIAL_PIE: &str = "PIE under the trivial interpreter";
+const TRIVIAL_EXEC: &str = "ET_EXEC under the trivial interpreter";
+const PLAIN_PIE: &str = "PIE under slulrtld";
+const PLAIN_EXEC: &str = "ET_EXEC under slulrtld";
+const UNUSED: &str = "slulrtld, libc named and not used";
+const LIBRARY: &str = "slulrtld, one library";
+const MUSL_DYNAMIC: &str = "musl, dynamic hello";
+const GLIBC_DYNAMIC: &str = "glibc, dynamic hello";
+
+/// Measures it.
+pub(crate) fn bench(workshop: &Workshop<'_>, effort: Effort) -> Result<Report> {
+    let comparison = Comparison::run(workshop, effort, contenders(workshop)?)?;
+    let times = |label| comparison.times(label);
+    let mut goals = Goals::new();
+    let plain = times(PLAIN_PIE)?;
+    goals.at_most("plain start, PIE, to the trivial interpreter", plain, times(TRIVIAL_PIE)?, 1.05);
+    goals.at_most(
+        "plain start, ET_EXEC, to the trivial interpreter",
+        times(PLAIN_EXEC)?,
+        times(TRIVIAL_EXEC)?,
+        1.05,
+    );
+    goals.at_most("plain start to musl's dynamic hello", plain, times(MUSL_DYNAMIC)?, 0.5);
+    goals.at_most("plain start to glibc's dynamic hello", plain, times(GLIBC_DYNAMIC)?, 0.25);
+    goals.at_most("libc named and not used, to the plain start", times(UNUSED)?, plain, 1.25);
+    Ok(Report {
+        name: "start",
+        method: effort.method("each program"),
+        tables: vec![comparison.table("From vfork to the end of the process", STATIC)?, goals.table()],
+        notes: vec![
+            "The programs without libc exit at once; the hellos write a line to /dev/null. The trivial interpreter has one \
+             segment and does nothing but look for AT_ENTRY and jump there."
+                .to_owned(),
+            "System calls and instructions are those of one run, executed step by step, without what the kernel does in \
+             execve; page faults are the means of the timed runs, in which execve's are counted too."
+                .to_owned(),
+        ],
+    })
+}
+
+fn contenders(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
+    let least = Least::new(workshop.repo, workshop.directory().to_owned());
+    let trivial = least.interpreter()?;
+    let loader = &workshop.stage.loader;
+    let bare =
+        |label, name, link| Ok::<_, anyhow::Error>(Contender::new(label, least.program(name, link)?, STATUS));
+    Ok(vec![
+        bare(STATIC, "static", Link::Static)?,
+        bare("static PIE", "static-pie", Link::StaticPie)?,
+        bare(TRIVIAL_EXEC, "trivial-exec", Link::Exec(&trivial))?,
+        bare(TRIVIAL_PIE, "trivial-pie", Link::Pie(&trivial))?,
+        bare(PLAIN_EXEC, "plain-exec", Link::Exec(loader))?,
+        bare(PLAIN_PIE, "plain-pie", Link::Pie(loader))?,
+        Contender::new(UNUSED, unused(workshop)?, 0),
+        Contender::new(LIBRARY, one_library(workshop)?, STATUS),
+        Contender::new(
+            "musl, static hello",
+            workshop.compile("musl-gcc", "musl-static", "hello.c", &["-static"])?,
+            0,
+        ),
+        Contender::new(MUSL_DYNAMIC, workshop.compile("musl-gcc", "musl-dynamic", "hello.c", &[])?, 0),
+        Contender::new(
+            "glibc, static hello",
+            workshop.compile("gcc", "glibc-static", "hello.c", &["-static"])?,
+            0,
+        ),
+        Contender::new(GLIBC_DYNAMIC, workshop.compile("gcc", "glibc-dynamic", "hello.c", &[])?, 0),
+    ])
+}
+
+/// A program that names libc and, without an argument, does not use it.
+pub(crate) fn unused(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
+    workshop.libc_free("first-call", "first_call.c", &["-lc"])
+}
+
+/// A program with one library.
+pub(crate) fn one_library(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
+    let library = ["-DLIBRARY", "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libone.so"];
+    workshop.compile("gcc", "libone.so", "one_library.c", &library)?;
+    let origin = format!("-Wl,-rpath,{}", super::workshop::text(workshop.directory())?);
+    workshop.libc_free("one-library", "one_library.c", &["-lone", &origin])
+}

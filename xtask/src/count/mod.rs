@@ -1,0 +1,17 @@
+//! Figures that repeat exactly: instructions, system calls, page faults.
+
+pub(crate) mod callgrind;
+pub(crate) mod faults;
+pub(crate) mod trace;
+
+/// What a small environment looks like. Both the kernel's block and what loaders do with it depend on it.
+pub(crate) const ENVIRONMENT: [(&str, &str); 8] = [
+    ("HOME", "/home/user"),
+    ("LANG", "en_US.UTF-8"),
+    ("LD_LIBRARY_PATH", "/opt/lib"),
+    ("LOGNAME", "user"),
+    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ("PWD", "/home/user"),
+    ("SHELL", "/bin/sh"),
+    ("TERM", "xterm-256color"),
+];

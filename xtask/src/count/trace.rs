@@ -1,0 +1,129 @@
+//! Executes a program one instruction at a time, or from system call to system call.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::personality::{self, Persona};
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::ENVIRONMENT;
+use crate::pin::on_one_cpu;
+
+/// A program that goes on longer than this is not one we meant to count.
+const MOST_INSTRUCTIONS: u64 = 10_000_000;
+
+/// What a program did between the kernel's exec and its exit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// Instructions executed in user mode (each turn of a `rep` is one).
+    pub(crate) instructions: u64,
+    /// The numbers of its system calls, in order.
+    pub(crate) system_calls: Vec<u64>,
+    /// Its exit status.
+    pub(crate) status: i32,
+}
+
+/// The traced side: asks to be traced and becomes the program, which stops at its first instruction.
+pub(crate) fn trace_me(program: &Path, argument: Option<&str>) -> Result<()> {
+    ptrace::traceme().context("PTRACE_TRACEME")?;
+    let error = Command::new(program).args(argument).exec();
+    Err(error).with_context(|| format!("execute {}", program.display()))
+}
+
+/// Runs a program with that environment, step by step, from its first instruction to its exit.
+pub(crate) fn trace(program: &Path, environment: &[(&str, &str)]) -> Result<Trace> {
+    trace_with(program, None, environment)
+}
+
+/// The same, with an argument for the program. It is run twice: once from system call to system call, once step by step.
+pub(crate) fn trace_with(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
+    // Two processes that wait for each other at each instruction.
+    on_one_cpu(|| {
+        let pid = stopped_at_exec(program, argument, environment)?;
+        let (system_calls, status) = follow(pid).with_context(|| format!("follow {}", program.display()))?;
+        let pid = stopped_at_exec(program, argument, environment)?;
+        let instructions = step_to_exit(pid).with_context(|| format!("step through {}", program.display()))?;
+        Ok(Trace { instructions, system_calls, status })
+    })
+}
+
+/// How many system calls a program makes, with these variables and those of [`ENVIRONMENT`].
+pub(crate) fn system_calls(program: &Path, variables: &[(&str, &str)]) -> Result<u64> {
+    let environment = [ENVIRONMENT.as_slice(), variables].concat();
+    on_one_cpu(|| {
+        let pid = stopped_at_exec(program, None, &environment)?;
+        let (system_calls, _) = follow(pid).with_context(|| format!("follow {}", program.display()))?;
+        Ok(system_calls.len() as u64)
+    })
+}
+
+fn stopped_at_exec(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Pid> {
+    let itself = std::env::current_exe().context("this program's own path")?;
+    // A process that asks to be traced needs no code between fork and exec here.
+    let child = Command::new(itself)
+        .arg("trace-me")
+        .arg(program)
+        .args(argument)
+        .stdout(Stdio::null())
+        .env_clear()
+        .envs(environment.iter().copied())
+        .spawn()
+        .context("start the traced process")?;
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    match waitpid(pid, None)? {
+        WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
+        other => bail!("{}: not stopped at exec: {other:?}", program.display()),
+    }
+    ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD)?;
+    Ok(pid)
+}
+
+/// The numbers of its system calls, and its exit status.
+fn follow(pid: Pid) -> Result<(Vec<u64>, i32)> {
+    let mut system_calls = Vec::new();
+    let mut inside = false;
+    loop {
+        ptrace::syscall(pid, None)?;
+        match waitpid(pid, None)? {
+            // It stops where a call begins, and where it ends.
+            WaitStatus::PtraceSyscall(_) => {
+                inside = !inside;
+                if inside {
+                    system_calls.push(ptrace::getregs(pid)?.orig_rax);
+                }
+            }
+            WaitStatus::Exited(_, status) => return Ok((system_calls, status)),
+            other => bail!("after {} system calls: {other:?}", system_calls.len()),
+        }
+    }
+}
+
+/// The number of its instructions.
+fn step_to_exit(pid: Pid) -> Result<u64> {
+    for instructions in 1..=MOST_INSTRUCTIONS {
+        ptrace::step(pid, None)?;
+        match waitpid(pid, None)? {
+            WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
+            WaitStatus::Exited(..) => return Ok(instructions),
+            other => bail!("after {instructions} instructions: {other:?}"),
+        }
+    }
+    bail!("no end after {MOST_INSTRUCTIONS} instructions");
+}
+
+/// Runs `action` with the address space of new processes not randomised, where that may be asked for;
+/// says whether it was.
+pub(crate) fn without_randomisation<T>(action: impl FnOnce() -> Result<T>) -> Result<(T, bool)> {
+    let before = personality::get().context("personality")?;
+    let fixed = personality::set(before | Persona::ADDR_NO_RANDOMIZE).is_ok();
+    let result = action();
+    if fixed {
+        personality::set(before).context("restore the personality")?;
+    }
+    Ok((result?, fixed))
+}
