@@ -160,6 +160,8 @@ fn present<'a, I: crate::seam::ImageMut>(object: Present<'a, I>) -> Result<Modul
 }
 
 /// Maps what the program needs, breadth first.
+// Large values pass through it: they are to be gone from the stack when the next phase begins.
+#[inline(never)]
 pub fn load<'a, S: AddressSpace>(
     sys: &S,
     arena: &'a Arena,

@@ -47,8 +47,15 @@ pub fn choose<'a, S: AddressSpace>(
         Err(error) if error.is_absence() => Ok(Err(error)),
         Err(error) => Err(error).of(libc.interpreter().as_bytes()),
     };
-    let [gnu, musl] = Libc::ALL.map(open);
-    Ok(match (gnu?, musl?) {
+    let gnu = open(Libc::Gnu)?;
+    let tells = |name: &&[u8]| is_path(name) || Libc::named_by(name) == Some(Libc::Musl);
+    let is_told = places.library_path.is_some() || places.runpath.is_some() || libraries.iter().any(tells);
+    let gnu = match gnu {
+        // Nobody could say otherwise.
+        Ok(gnu) if !is_told => return Ok(Some((Libc::Gnu, gnu))),
+        gnu => gnu,
+    };
+    Ok(match (gnu, open(Libc::Musl)?) {
         (Ok(gnu), Ok(musl)) => Some(match named(sys, arena, libraries, places, page, trace)? {
             Some(Libc::Musl) => (Libc::Musl, musl),
             Some(Libc::Gnu) | None => (Libc::Gnu, gnu),

@@ -28,6 +28,7 @@ pub(crate) struct Direct {
 }
 
 /// Does what the command line asks for. Returns only if that is to run a program.
+#[inline(never)]
 pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, Error<'static>> {
     let run = match parse(block.arguments()) {
         Ok(Request::Run(run)) => run,

@@ -325,6 +325,7 @@ pub(crate) fn stack_limit() -> StackLimit {
 }
 
 /// The loader itself, as the kernel mapped it; `path` is what the program calls it.
+#[inline(never)]
 pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Problem<'static>> {
     let header = start::own_header();
     let address = RuntimeAddr::of(header.as_ptr());

@@ -26,6 +26,7 @@ pub(crate) fn entry(
 }
 
 /// What is to be done with a program that the kernel has mapped.
+#[inline(never)]
 pub(crate) fn direct(
     block: &Block,
     arena: &'static Arena,
