@@ -99,7 +99,9 @@ impl<'s> Definitions<'s> {
         let mut count = 0usize;
         for module in scope.clone().filter_map(|index| namespace.get(index)) {
             let listed = symbol::listed(&module.image, &module.dynamic).of(module.path)?;
-            count = count.saturating_add(listed.len());
+            // A definition with a version may serve references with it and without.
+            let each = if module.dynamic.versym.is_some() { 2 } else { 1 };
+            count = count.saturating_add(listed.len().saturating_mul(each));
         }
         let path = namespace.module(0).path;
         definitions.numbers.reserve(arena, count).of(path)?;
