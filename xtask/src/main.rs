@@ -6,6 +6,7 @@
 //! | `run` | running other programs, and saying so |
 //! | `packages` | Debian packages that are needed, and what is left out without them |
 //! | `loader` | builds the loader |
+//! | `rt0` | assembles the stubs for programs without PT_INTERP |
 //! | `stage` | lays out the installed files |
 //! | `musl` | a zlib for musl, since no system ships one |
 //! | `test` | everything that can fail |
@@ -26,6 +27,7 @@ mod loader;
 mod musl;
 mod packages;
 mod repo;
+mod rt0;
 mod run;
 mod stage;
 mod test;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::link_stub;
 use crate::loader::{self, Profile};
 use crate::repo::{ARCH, LOADER, Repo};
+use crate::rt0;
 use crate::run::{run, step};
 
 /// What has been staged.
@@ -49,6 +50,10 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
     tree.link("usr/bin/runslul", &format!("../../lib/{LOADER}"))?;
     let stub = format!("{library_dir}/libslulrtld.so");
     tree.file(&stub, 0o644, |temporary| link_stub::build(repo, &unstripped, temporary))?;
+    for kind in rt0::Kind::ALL {
+        let object = format!("{library_dir}/{}", kind.object());
+        tree.file(&object, 0o644, |temporary| rt0::build(repo, kind, &loader, temporary))?;
+    }
     let header = repo.root().join("rt0/include/slul.h");
     tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;
     let pkgconfig = format!("{library_dir}/pkgconfig/slul.pc");

@@ -54,6 +54,13 @@ use rtld::sys;
 use kernel::{Block, StackLimit};
 use process::Process;
 
+/// Which loader this is, for whoever looks at its file.
+#[allow(unsafe_code)]
+// SAFETY: the linker makes a PT_NOTE of it.
+#[unsafe(link_section = ".note.slul")]
+#[used]
+static NOTE: rt0::stub::LoaderNote = rt0::stub::LoaderNote::new();
+
 /// Exit status of every refusal.
 const REFUSED: i32 = 127;
 

@@ -18,6 +18,7 @@ use rtld::invocation::Settings;
 use rtld::load::{Present, Request, Sealed, load};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
+use rtld::note;
 use rtld::plan::Protection;
 use rtld::reloc::Seen;
 use rtld::report::{Category, Trace};
@@ -416,8 +417,9 @@ pub(crate) extern "C" fn finalise() {
 /// The program's entry, which is code of its own.
 fn entry(block: &Block, program: &Module<'static, MappedImage>) -> Result<RuntimeAddr, Problem<'static>> {
     let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
-    let vaddr = program.image.bias().vaddr(entry);
-    if program.is_code(vaddr) { Ok(entry) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
+    let bias = program.image.bias();
+    let vaddr = note::entry_behind_stub(&program.image, &program.plan).unwrap_or_else(|| bias.vaddr(entry));
+    if program.is_code(vaddr) { Ok(bias.runtime(vaddr)) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
 }
 
 /// The program as the kernel mapped it; refused if its file ends before what is mapped of it.
