@@ -54,13 +54,13 @@ impl Default for LoaderNote {
 const MARK: u8 = b'@';
 
 /// How many digits follow. With its NUL the marker is a word, so that a stub writes it and the pointer to it at once.
-const DIGITS: usize = 6;
+const DIGITS: u32 = 6;
 
 /// The descriptor that a marker tells; `None` if the argument is none.
 #[must_use]
 pub fn descriptor_of_marker(argument: &[u8]) -> Option<u32> {
     let [MARK, digits @ ..] = argument else { return None };
-    if digits.len() != DIGITS {
+    if digits.len() != DIGITS as usize {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);
@@ -78,7 +78,7 @@ pub const DEFINES: [(&str, u32); 5] = [
     ("SLUL_NT_LOADER", NT_SLUL_LOADER),
     ("SLUL_LOADER_VERSION", LOADER_VERSION),
     ("SLUL_MARK", MARK as u32),
-    ("SLUL_MARK_DIGITS", DIGITS as u32),
+    ("SLUL_MARK_DIGITS", DIGITS),
 ];
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn not_as_in_memory(image: &Image) -> Vec<String> {
     let first_written = loads().find(|s| s.writable).map_or(u64::MAX, |s| s.address);
     let wrong = |s: &&Segment| {
         let moved = s.offset != s.address || s.file_size != s.memory_size;
-        let shares_page = s.writable && s.address % PAGE != 0;
+        let shares_page = s.writable && !s.address.is_multiple_of(PAGE);
         moved || shares_page || !s.writable && s.address >= first_written
     };
     loads().filter(wrong).map(|s| format!("PT_LOAD at {:#x}", s.address)).collect()

@@ -1,0 +1,70 @@
+//! Every way in: the same program sees the same, and what must go wrong does so in one line.
+//!
+//! | file | what |
+//! |---|---|
+//! | `root` | a root directory with the staged files installed, in namespaces of its own |
+//! | `programs` | what is run, linked for each way |
+//! | `table` | the table of `docs/ways-in.md` |
+//! | `same` | the same program by every way in |
+#![allow(clippy::indexing_slicing, reason = "a test that fails")]
+
+mod programs;
+mod root;
+mod same;
+mod table;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::stage::Stage;
+
+use crate::programs::Programs;
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let mut trials = Trials { trials: Vec::new(), lacks: BTreeSet::new() };
+    for stage in Stage::all()? {
+        trials.of(&Arc::new(stage))?;
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials.trials);
+    if conclusion.num_ignored > 0 {
+        let lacks = trials.lacks.into_iter().collect::<Vec<_>>().join("; ");
+        println!("{} tests left out: {lacks}", conclusion.num_ignored);
+    }
+    Ok(conclusion.exit_code())
+}
+
+/// The tests, and what keeps some of them from being run.
+struct Trials {
+    trials: Vec<Trial>,
+    lacks: BTreeSet<String>,
+}
+
+impl Trials {
+    fn push(&mut self, name: String, lack: Option<String>, check: impl FnOnce() -> Result<()> + Send + 'static) {
+        let run = move || check().map_err(|error| Failed::from(format!("{error:#}")));
+        self.trials.push(Trial::test(name, run).with_ignored_flag(lack.is_some()));
+        self.lacks.extend(lack);
+    }
+
+    fn of(&mut self, stage: &Arc<Stage>) -> Result<()> {
+        let programs = Arc::new(Programs::new(stage)?);
+        let table = Arc::new(table::read()?);
+        let named = |name: &String| same::WAYS.iter().any(|way| way.name == name);
+        ensure!(table.keys().all(named), "docs/ways-in.md has a way in that nothing tests");
+        let no_namespaces = root::refusal();
+        for way in &same::WAYS {
+            let row = table.get(way.name).with_context(|| format!("docs/ways-in.md: no row `{}`", way.name))?;
+            for (native, kind) in [(false, "plain"), (true, "native")] {
+                let lack = no_namespaces.clone().or_else(|| root::binfmt_refusal().filter(|_| way.binfmt));
+                let (row, programs, stage) = (row.clone(), Arc::clone(&programs), Arc::clone(stage));
+                let name = format!("same/{}/{kind}/{}", way.name, stage.profile);
+                self.push(name, lack, move || same::check(way, native, &row, &programs, &stage));
+            }
+        }
+        Ok(())
+    }
+}
