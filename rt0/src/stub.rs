@@ -42,6 +42,16 @@ impl LoaderNote {
             version: LOADER_VERSION,
         }
     }
+
+    /// As it stands in the loader's file.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let words = [self.name_size, self.desc_size, self.kind].map(u32::to_ne_bytes);
+        let parts = words.as_flattened().iter().chain(&self.name).copied().chain(self.version.to_ne_bytes());
+        bytes.iter_mut().zip(parts).for_each(|(place, byte)| *place = byte);
+        bytes
+    }
 }
 
 impl Default for LoaderNote {

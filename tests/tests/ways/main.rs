@@ -6,11 +6,13 @@
 //! | `programs` | what is run, linked for each way |
 //! | `table` | the table of `docs/ways-in.md` |
 //! | `same` | the same program by every way in |
+//! | `stubs` | rt0 where it is not easy for it, and what it refuses |
 #![allow(clippy::indexing_slicing, reason = "a test that fails")]
 
 mod programs;
 mod root;
 mod same;
+mod stubs;
 mod table;
 
 use std::collections::BTreeSet;
@@ -19,9 +21,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
-use tests::stage::Stage;
+use tests::launch::User;
+use tests::stage::{self, Stage};
 
 use crate::programs::Programs;
+use crate::stubs::Libc;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
@@ -65,6 +69,27 @@ impl Trials {
                 self.push(name, lack, move || same::check(way, native, &row, &programs, &stage));
             }
         }
+        self.stubs(stage, &programs, &no_namespaces)
+    }
+
+    fn stubs(&mut self, stage: &Arc<Stage>, programs: &Arc<Programs>, lack: &Option<String>) -> Result<()> {
+        let ordinary = User::all()? == [User::Oneself];
+        let not_root = || ordinary.then(|| "only root becomes somebody else".to_owned());
+        for scenario in &stubs::SCENARIOS {
+            let lack = if scenario.as_nobody { not_root() } else { lack.clone() };
+            let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+            let name = format!("{}/{}", scenario.name, stage.profile);
+            self.push(name, lack, move || scenario.check(&programs, &stage));
+        }
+        let no_musl = stage::musl().is_none().then(|| "no zlib for musl".to_owned());
+        for (libc, name, other) in [(Libc::Gnu, "glibc", None), (Libc::Musl, "musl", no_musl)] {
+            let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+            let name = format!("embed/alone-with-{name}/{}", stage.profile);
+            self.push(name, lack.clone().or(other), move || stubs::check_embedded(libc, &programs, &stage));
+        }
+        let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+        let name = format!("embed/choice/{}", stage.profile);
+        self.push(name, lack.clone(), move || stubs::check_choice(&programs, &stage));
         Ok(())
     }
 }
