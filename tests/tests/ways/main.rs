@@ -5,17 +5,20 @@
 //! | `root` | a root directory with the staged files installed, in namespaces of its own |
 //! | `programs` | what is run, linked for each way |
 //! | `table` | the table of `docs/ways-in.md` |
+//! | `readme` | the README's link lines, as they stand there |
 //! | `same` | the same program by every way in |
 //! | `stubs` | rt0 where it is not easy for it, and what it refuses |
 #![allow(clippy::indexing_slicing, reason = "a test that fails")]
 
 mod programs;
+mod readme;
 mod root;
 mod same;
 mod stubs;
 mod table;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -69,7 +72,8 @@ impl Trials {
                 self.push(name, lack, move || same::check(way, native, &row, &programs, &stage));
             }
         }
-        self.stubs(stage, &programs, &no_namespaces)
+        self.stubs(stage, &programs, &no_namespaces)?;
+        self.readme(stage, &programs, &no_namespaces)
     }
 
     fn stubs(&mut self, stage: &Arc<Stage>, programs: &Arc<Programs>, lack: &Option<String>) -> Result<()> {
@@ -90,6 +94,15 @@ impl Trials {
         let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
         let name = format!("embed/choice/{}", stage.profile);
         self.push(name, lack.clone(), move || stubs::check_choice(&programs, &stage));
+        Ok(())
+    }
+
+    fn readme(&mut self, stage: &Arc<Stage>, programs: &Arc<Programs>, lack: &Option<String>) -> Result<()> {
+        let no_zlib = !Path::new("/usr/include/zlib.h").exists();
+        let lack = lack.clone().or_else(|| no_zlib.then(|| "no zlib to link with".to_owned()));
+        let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+        let name = format!("readme/{}", stage.profile);
+        self.push(name, lack, move || readme::check(&programs, &stage));
         Ok(())
     }
 }
