@@ -7,13 +7,20 @@
 //! | `table` | the table of `docs/ways-in.md` |
 //! | `readme` | the README's link lines, as they stand there |
 //! | `same` | the same program by every way in |
+//! | `secure` | privileges: who keeps them, and who is not run with them |
 //! | `stubs` | rt0 where it is not easy for it, and what it refuses |
-#![allow(clippy::indexing_slicing, reason = "a test that fails")]
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "runs on the host, over files of its own: what is out of range is a panic, and that a failed test"
+)]
 
 mod programs;
 mod readme;
 mod root;
 mod same;
+mod secure;
 mod stubs;
 mod table;
 
@@ -73,7 +80,16 @@ impl Trials {
             }
         }
         self.stubs(stage, &programs, &no_namespaces)?;
-        self.readme(stage, &programs, &no_namespaces)
+        self.readme(stage, &programs, &no_namespaces)?;
+        for case in &secure::CASES {
+            let (programs, stage) = (Arc::clone(&programs), Arc::clone(stage));
+            let name = format!("secure/{}/{}", case.name, stage.profile);
+            let ordinary = User::all()? == [User::Oneself];
+            let lack = ordinary.then(|| "only root gives privileges".to_owned());
+            let lack = lack.or_else(|| root::binfmt_refusal().filter(|_| case.needs_binfmt()));
+            self.push(name, lack, move || case.check(&programs, &stage));
+        }
+        Ok(())
     }
 
     fn stubs(&mut self, stage: &Arc<Stage>, programs: &Arc<Programs>, lack: &Option<String>) -> Result<()> {

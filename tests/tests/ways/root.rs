@@ -24,6 +24,17 @@ pub(crate) struct Holds {
     pub(crate) binfmt: bool,
 }
 
+/// As whom a process is in a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Namespaces {
+    /// As the root of a user namespace that anybody can make. It has no other ids.
+    OneId,
+    /// As the real root.
+    Real,
+    /// As the root of a user namespace that only the real root can make. It has all ids.
+    AllIds,
+}
+
 impl Holds {
     /// A system with slulrtld.
     pub(crate) const ALL: Self = Self { installed: true, libraries: true, proc: true, binfmt: false };
@@ -71,33 +82,22 @@ impl Root {
 
     /// Runs the launcher in it.
     pub(crate) fn launch(&self, words: &[&str]) -> Result<Outcome> {
-        self.run("-Urm", &[&["/work/launch"], words].concat())
+        self.launch_as(Namespaces::OneId, &[], words)
     }
 
-    /// The same with the ids of the real root, who has more than one.
-    pub(crate) fn launch_as_root(&self, words: &[&str]) -> Result<Outcome> {
-        self.run("-m", &[&["/work/launch"], words].concat())
-    }
-
-    /// Runs a program in it. `namespaces` are options of unshare(1).
-    pub(crate) fn run(&self, namespaces: &str, words: &[&str]) -> Result<Outcome> {
-        let Holds { libraries, proc, binfmt, .. } = self.holds;
-        let mut script = format!("set -e\ncd {}\n", self.path().display());
-        if libraries {
-            script += &format!("mount --rbind /{LIBRARIES} {LIBRARIES}\nmount --rbind /lib64 lib64\n");
-        }
-        if proc {
-            script += "mount --rbind /proc proc\n";
-        }
-        if binfmt {
-            script += "mount -t binfmt_misc none binfmt\n\
-                chroot . /usr/bin/runslul-binfmt --binfmt-misc /binfmt register\n";
-        }
-        script += "exec chroot . \"$@\"\n";
-        let mut args = [namespaces, "sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+    /// The same as somebody, with options for `runslul-binfmt register`.
+    pub(crate) fn launch_as(&self, namespaces: Namespaces, register: &[&str], words: &[&str]) -> Result<Outcome> {
+        let before = match namespaces {
+            Namespaces::OneId => "exec unshare -Urm",
+            Namespaces::Real => "exec unshare -m",
+            Namespaces::AllIds => ALL_IDS,
+        };
+        let script = self.script(&register.join(" "));
+        let outer = format!("set -e\n{before} sh -ec '{script}' sh \"$@\"");
+        let mut args = ["-c", &outer, "sh", "/work/launch"].map(str::to_owned).to_vec();
         args.extend(words.iter().map(ToString::to_string));
         let launch = Launch {
-            program: "/usr/bin/unshare".into(),
+            program: "/bin/sh".into(),
             args,
             env: vec![("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned())],
             rlimit_stack: None,
@@ -105,7 +105,32 @@ impl Root {
         };
         launch.run(TIMEOUT)
     }
+
+    /// What makes the root and executes a program in it.
+    fn script(&self, register: &str) -> String {
+        let Holds { libraries, proc, binfmt, .. } = self.holds;
+        let mut script = format!("cd {}\n", self.path().display());
+        if libraries {
+            script += &format!("mount --rbind /{LIBRARIES} {LIBRARIES}\nmount --rbind /lib64 lib64\n");
+        }
+        if proc {
+            script += "mount --rbind /proc proc\n";
+        }
+        if binfmt {
+            script += "mount -t binfmt_misc none binfmt\n";
+            script += &format!("chroot . /usr/bin/runslul-binfmt --binfmt-misc /binfmt register {register}\n");
+        }
+        script + "exec chroot . \"$@\""
+    }
 }
+
+/// Makes a user namespace whose ids are those of the machine, and enters it.
+const ALL_IDS: &str = "unshare -U sleep 60 </dev/null >/dev/null 2>&1 & pid=$!
+trap 'kill $pid' EXIT
+while [ $(readlink /proc/$pid/ns/user) = $(readlink /proc/self/ns/user) ]; do :; done
+echo 0 0 65536 >/proc/$pid/uid_map
+echo 0 0 65536 >/proc/$pid/gid_map
+nsenter -U -S 0 -G 0 -t $pid unshare -m";
 
 /// Why no process can be put into such a root, if so.
 pub(crate) fn refusal() -> Option<String> {

@@ -10,7 +10,7 @@ use tests::recipe::SUCCESS;
 use tests::stage::{self, Stage};
 
 use crate::programs::{Link, Programs};
-use crate::root::{Holds, Root};
+use crate::root::{Holds, Namespaces, Root};
 
 /// What is not as usual.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,8 @@ impl Scenario {
         words.extend(self.words);
         words.extend(self.as_nobody.then_some("id=65534"));
         words.extend(["--", "report", "report"]);
-        let outcome = if self.as_nobody { root.launch_as_root(&words)? } else { root.launch(&words)? };
+        let namespaces = if self.as_nobody { Namespaces::Real } else { Namespaces::OneId };
+        let outcome = root.launch_as(namespaces, &[], &words)?;
         let as_it_should = match self.says {
             Says::Line("") => outcome.ending == Ending::Exit(SUCCESS),
             Says::Line(line) => {
@@ -170,8 +171,7 @@ pub(crate) fn check_choice(programs: &Programs, stage: &Stage) -> Result<()> {
     };
     // An installed loader whose code is a trap tells by its signal that it was taken.
     let mut trap = loader.clone();
-    let entry = usize::try_from(u64::from_le_bytes(loader[24..32].try_into()?))?;
-    trap[entry..entry + 2].copy_from_slice(&[0x0f, 0x0b]);
+    self::trap(&mut trap)?;
     let taken = |bytes: &[u8]| Ok::<_, anyhow::Error>(run(bytes)?.ending != Ending::Exit(SUCCESS));
     ensure!(taken(&trap)?, "the same version, installed, was not taken");
     trap[version] = 2;
@@ -184,6 +184,13 @@ pub(crate) fn check_choice(programs: &Programs, stage: &Stage) -> Result<()> {
     for cut in [0, 1, 63, 4095] {
         ensure!(!taken(&trap[..cut])?, "{cut} bytes of one were taken");
     }
+    Ok(())
+}
+
+/// Makes a loader trap where it is entered.
+pub(crate) fn trap(loader: &mut [u8]) -> Result<()> {
+    let entry = usize::try_from(u64::from_le_bytes(loader[24..32].try_into()?))?;
+    loader[entry..entry + 2].copy_from_slice(&[0x0f, 0x0b]);
     Ok(())
 }
 

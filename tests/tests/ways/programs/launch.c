@@ -32,6 +32,20 @@ static int copy_to_memory(const char *path)
     return (int)to;
 }
 
+/* Gives a file CAP_NET_BIND_SERVICE, permitted and effective. */
+static void give_capability(const char *path)
+{
+    static const unsigned capabilities[] = {0x02000001, 1 << 10, 0, 0, 0};
+    register word flags asm("r8") = 0;
+    register word size asm("r10") = sizeof capabilities;
+    long result;
+    asm volatile("syscall"
+                 : "=a"(result)
+                 : "a"(188 /* setxattr */), "D"(path), "S"("security.capability"), "d"(capabilities), "r"(size), "r"(flags)
+                 : "rcx", "r11", "memory");
+    CHECK(result == 0);
+}
+
 KERNEL_PROGRAM(start)
 {
     char **argv = (char **)(sp + 1), *text, digits[2] = {0};
@@ -57,6 +71,8 @@ KERNEL_PROGRAM(start)
             by_descriptor = copy_to_memory(text);
         } else if ((text = value(*argv, "unlink="))) {
             CHECK(system_call(SYS_unlink, (word)text, 0, 0, 0) == 0);
+        } else if ((text = value(*argv, "capability="))) {
+            give_capability(text);
         } else if ((text = value(*argv, "id="))) {
             id = (long)parse(text);
         } else {
