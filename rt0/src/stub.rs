@@ -61,10 +61,10 @@ impl Default for LoaderNote {
 }
 
 /// What a marker begins with. The descriptor follows, in hexadecimal digits.
-const MARK: u8 = b'@';
+pub const MARK: u8 = b'@';
 
 /// How many digits follow. With its NUL the marker is a word, so that a stub writes it and the pointer to it at once.
-const DIGITS: u32 = 6;
+pub const DIGITS: u32 = 6;
 
 /// The descriptor that a marker tells; `None` if the argument is none.
 #[must_use]

@@ -6,6 +6,7 @@
 //! ```text
 //! _start            start/<cpu>.rs
 //!   plain?          plain.rs       -> the program, at once
+//!   plain, by rt0?  handed.rs      -> maps the program, and enters it at once
 //!   bootstrap       bootstrap.rs   the loader's own addresses become right
 //!   slul_main       here           handoff, secure, settings; load, relocate, seal
 //!   begin           process.rs     block and gap, thread pointer, initialisers -> the program
@@ -24,6 +25,7 @@ mod debugger;
 mod dlfcn;
 mod exports;
 mod gap;
+mod handed;
 mod inspect;
 mod kernel;
 mod libc;

@@ -22,12 +22,12 @@ use super::start::{load, store};
 #[repr(C)]
 pub(crate) struct PlainStart {
     /// Where to go; 0 if the start is not plain.
-    entry: usize,
+    pub(crate) entry: usize,
     /// Address of auxv if the entry is a C function (`CALL_ENTRY`), 0 if it is entered as by the kernel.
-    auxv: usize,
+    pub(crate) auxv: usize,
 }
 
-const NOT_PLAIN: PlainStart = PlainStart { entry: 0, auxv: 0 };
+pub(crate) const NOT_PLAIN: PlainStart = PlainStart { entry: 0, auxv: 0 };
 
 const AT_PHDR: usize = 3;
 const AT_PHENT: usize = 4;
@@ -61,7 +61,7 @@ const SLUL: u32 = u32::from_ne_bytes(*b"SLUL");
 /// Whether the variable at `address` may be one that the loader acts on even where there is nothing to load: it begins
 /// with `LD_S` (`LD_SLUL_*`, `LD_SHOW_AUXV`) or `LD_T` (`LD_TRACE_LOADED_OBJECTS`).
 #[inline(always)]
-unsafe fn is_ours(address: usize) -> bool {
+pub(crate) unsafe fn is_ours(address: usize) -> bool {
     let mut rest = u32::from_le_bytes(*b"LD_\0");
     let mut at = address;
     while rest != 0 {
@@ -125,11 +125,12 @@ unsafe fn has_work(address: usize, size: usize) -> bool {
 }
 
 /// How the program is entered.
-struct Entry {
+#[repr(C)]
+pub(crate) struct Entry {
     /// Where; 0 if the full start has to look at it.
-    address: usize,
+    pub(crate) address: usize,
     /// Whether it is a C function (`CALL_ENTRY`).
-    called: bool,
+    pub(crate) called: bool,
 }
 
 /// Looks for our notes in the `size` bytes at `address`, and answers how the program is entered that, without them, is
@@ -250,14 +251,18 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
         return NOT_PLAIN;
     }
     // SAFETY: the kernel's values.
-    let entry = unsafe { judge_program(phdrs, count, entry) };
+    let entry = unsafe { slul_plain_program(phdrs, count, entry) };
     // Nobody is told of auxv where there is nowhere to go.
     PlainStart { entry: entry.address, auxv: if entry.called { auxv } else { 0 } }
 }
 
-/// Looks at the program's headers.
-#[inline(always)]
-unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Entry {
+/// Looks at the headers of a program that is mapped.
+///
+/// # Safety
+/// There are `count` program headers at `phdrs`, by which the program is mapped; `entry` is where its `e_entry` is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, entry: usize) -> Entry {
     let mut answer = Entry { address: entry, called: false };
     let mut phdr = phdrs;
     let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
