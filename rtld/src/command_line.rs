@@ -10,7 +10,7 @@ Runs a program that carries no libc, as if its PT_INTERP named this loader.
   --verify             load and relocate the program, or library, and say how that went; run nothing
   --library-path PATH  search libc-free libraries there instead of in LD_LIBRARY_PATH
   --argv0 STRING       what the program sees as its argv[0]
-  --exec-fd N          the program is open as descriptor N, which is closed; its path is only what it is called
+  --exec-fd N          the program is open as descriptor N; it is closed
   --help               this text
   --version            version of the loader
   --                   what follows is the program

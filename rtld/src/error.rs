@@ -275,9 +275,7 @@ impl Problem<'_> {
             Self::OtherLoader(path) => {
                 write!(f, "is for another loader, {}: execute it directly", Escaped(path))
             }
-            Self::ExecutedSecurely => {
-                f.write_str("not run with privileges that the loader was given and the program was not")
-            }
+            Self::ExecutedSecurely => f.write_str("not run with privileges that are not its own"),
             _ => Err(fmt::Error),
         }
     }

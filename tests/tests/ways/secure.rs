@@ -68,7 +68,7 @@ const CAPABLE: Case = Case { program: 0o755, capability: true, ..SET_ID };
 /// A mistake of whoever installed the loader.
 const SET_ID_LOADER: Case = Case { program: 0o755, loader: 0o4755, expected: Refused(PRIVILEGES), ..SET_ID };
 
-const PRIVILEGES: &str = "not run with privileges that the loader was given and the program was not\n";
+const PRIVILEGES: &str = "not run with privileges that are not its own\n";
 const LOST: &str = "slulrtld: file capabilities would be lost: use rt0-map.o\n";
 const PLAIN: Way = Way::Binfmt { credentials: false };
 const WITH_CREDENTIALS: Way = Way::Binfmt { credentials: true };

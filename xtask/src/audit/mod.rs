@@ -5,6 +5,7 @@ mod counters;
 mod elf;
 mod exports;
 mod image;
+mod stub;
 mod table;
 pub(crate) mod trace;
 
@@ -14,7 +15,7 @@ use self::image::Image;
 use self::table::Table;
 use crate::loader::Profile;
 use crate::packages;
-use crate::repo::Repo;
+use crate::repo::{ARCH, Repo};
 use crate::stage::{Stage, stage_default};
 
 /// Stages both loaders and checks them.
@@ -38,6 +39,7 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     // Only the release build promises these: what it inlines, the debug build calls.
     rows.extend(code::check(&Image::read(&release.unstripped)?));
     rows.extend(counters);
+    rows.extend(stub::check(&release.root.join(format!("usr/lib/slul/{ARCH}/rt0.o")))?);
     table.print("audit of the release loader", &rows);
 
     let with_symbols = Image::read(&debug.loader)?;

@@ -86,7 +86,7 @@ unsafe fn map(file: usize, header: usize, count: usize, fixed: bool) -> (Mapped,
     // `origin` is the first address of the program, or 0 where the kernel finds room.
     let (mut size, mut base, mut origin) = (0usize, 0usize, 0usize);
     // Once to see how large it is, and once to map it.
-    let mut pass = 0;
+    let mut pass = 0u32;
     while pass < 2 {
         let mut at = 0usize;
         let mut phdr = table;
@@ -147,7 +147,7 @@ unsafe fn map(file: usize, header: usize, count: usize, fixed: bool) -> (Mapped,
             phdr = phdr.wrapping_add(PHDR);
         }
         size = at;
-        pass += 1;
+        pass = pass.wrapping_add(1);
         if size == 0 {
             return (0, 0);
         }
@@ -182,11 +182,11 @@ unsafe fn path_of(file: usize) -> usize {
         }
     }
     // SAFETY: words of `link`; so for the next two. The number has at most eight digits.
-    unsafe { store(link, u64::from_le_bytes(*b"/proc/se") as usize) };
+    unsafe { store(link, usize::from_le_bytes(*b"/proc/se")) };
     // SAFETY: as above.
     unsafe { store(link.wrapping_add(14), digits) };
     // SAFETY: as above; its last two bytes, which are the number's first, are written again.
-    let start = u64::from_le_bytes(*b"lf/fd/\0\0") as usize | (digits & 0xffff).wrapping_shl(48);
+    let start = usize::from_le_bytes(*b"lf/fd/\0\0") | (digits & 0xffff).wrapping_shl(48);
     // SAFETY: as above.
     unsafe { store(link.wrapping_add(8), start) };
     // SAFETY: as above; the NUL.
@@ -284,7 +284,7 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
     let header = (&raw mut buffer) as usize;
     // SAFETY: the buffer.
     let got = unsafe { call(SYS_PREAD, [file, header, EHDR + MOST * PHDR, 0, 0, 0]) };
-    if auxv == 0 || got >= ERRORS || got < EHDR {
+    if auxv == 0 || !(EHDR..ERRORS).contains(&got) {
         return NOT_PLAIN;
     }
     // SAFETY: the buffer has an ELF header; so for the next five.
