@@ -8,6 +8,7 @@
 //! | `readme` | the README's link lines, as they stand there |
 //! | `same` | the same program by every way in |
 //! | `secure` | privileges: who keeps them, and who is not run with them |
+//! | `tools` | the host tools: `runslul-binfmt`, `slulbin` |
 //! | `stubs` | rt0 where it is not easy for it, and what it refuses |
 #![forbid(unsafe_code)]
 #![allow(
@@ -23,6 +24,7 @@ mod same;
 mod secure;
 mod stubs;
 mod table;
+mod tools;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -81,6 +83,11 @@ impl Trials {
         }
         self.stubs(stage, &programs, &no_namespaces)?;
         self.readme(stage, &programs, &no_namespaces)?;
+        for (name, check, binfmt) in tools::CHECKS {
+            let (programs, stage) = (Arc::clone(&programs), Arc::clone(stage));
+            let lack = no_namespaces.clone().or_else(|| root::binfmt_refusal().filter(|_| binfmt));
+            self.push(format!("tools/{name}/{}", stage.profile), lack, move || check(&programs, &stage));
+        }
         for case in &secure::CASES {
             let (programs, stage) = (Arc::clone(&programs), Arc::clone(stage));
             let name = format!("secure/{}/{}", case.name, stage.profile);

@@ -82,17 +82,17 @@ impl Root {
 
     /// Runs the launcher in it.
     pub(crate) fn launch(&self, words: &[&str]) -> Result<Outcome> {
-        self.launch_as(Namespaces::OneId, &[], words)
+        self.launch_as(Namespaces::OneId, &["register"], words)
     }
 
-    /// The same as somebody, with options for `runslul-binfmt register`.
-    pub(crate) fn launch_as(&self, namespaces: Namespaces, register: &[&str], words: &[&str]) -> Result<Outcome> {
+    /// The same as somebody, after `runslul-binfmt` has been run with each of these arguments.
+    pub(crate) fn launch_as(&self, namespaces: Namespaces, binfmt: &[&str], words: &[&str]) -> Result<Outcome> {
         let before = match namespaces {
             Namespaces::OneId => "exec unshare -Urm",
             Namespaces::Real => "exec unshare -m",
             Namespaces::AllIds => ALL_IDS,
         };
-        let script = self.script(&register.join(" "));
+        let script = self.script(binfmt);
         let outer = format!("set -e\n{before} sh -ec '{script}' sh \"$@\"");
         let mut args = ["-c", &outer, "sh", "/work/launch"].map(str::to_owned).to_vec();
         args.extend(words.iter().map(ToString::to_string));
@@ -107,7 +107,7 @@ impl Root {
     }
 
     /// What makes the root and executes a program in it.
-    fn script(&self, register: &str) -> String {
+    fn script(&self, commands: &[&str]) -> String {
         let Holds { libraries, proc, binfmt, .. } = self.holds;
         let mut script = format!("cd {}\n", self.path().display());
         if libraries {
@@ -118,7 +118,9 @@ impl Root {
         }
         if binfmt {
             script += "mount -t binfmt_misc none binfmt\n";
-            script += &format!("chroot . /usr/bin/runslul-binfmt --binfmt-misc /binfmt register {register}\n");
+            for command in commands {
+                script += &format!("chroot . /usr/bin/runslul-binfmt --binfmt-misc /binfmt {command}\n");
+            }
         }
         script + "exec chroot . \"$@\""
     }

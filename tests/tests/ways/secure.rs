@@ -145,12 +145,12 @@ impl Case {
             }
             _ => words.extend(["/work/report", "report"]),
         }
-        let register: &[&str] = match self.way {
-            Way::Binfmt { credentials: true } => &["--credentials"],
-            _ => &[],
+        let register = match self.way {
+            Way::Binfmt { credentials: true } => "register --credentials",
+            _ => "register",
         };
         let namespaces = if self.needs_binfmt() { Namespaces::AllIds } else { Namespaces::Real };
-        let outcome = root.launch_as(namespaces, register, &words)?;
+        let outcome = root.launch_as(namespaces, &[register], &words)?;
         let ran = outcome.ending == Ending::Exit(SUCCESS) && outcome.stderr.is_empty();
         let says = |line: &str| outcome.stdout.lines().any(|found| found == line);
         let kept = outcome.stdout.contains("LD_LIBRARY_PATH");

@@ -261,6 +261,63 @@ unsafe fn auxv_of_plain(envp: usize, own_entry: usize) -> usize {
     if secure == 0 && entry == own_entry { auxv } else { 0 }
 }
 
+/// What the program's auxiliary vector differs in from the loader's.
+struct Entries {
+    phdrs: usize,
+    count: usize,
+    own_header: usize,
+    entry: usize,
+    path: usize,
+}
+
+/// Makes of the loader's block, with `argc` arguments and auxv at `auxv`, the program's: the marker goes.
+#[inline(always)]
+unsafe fn make_programs(sp: usize, argc: usize, auxv: usize, entries: Entries) {
+    // SAFETY: the block's first word.
+    unsafe { store(sp, argc.wrapping_sub(1)) };
+    let mut word = sp.wrapping_add(8);
+    while word != auxv.wrapping_sub(8) {
+        // SAFETY: words of argv and envp, with their NULLs.
+        let next = unsafe { load::<usize>(word.wrapping_add(8)) };
+        // SAFETY: as above.
+        unsafe { store(word, next) };
+        word = word.wrapping_add(8);
+    }
+    let mut pair = auxv;
+    loop {
+        // SAFETY: auxv ends with AT_NULL; entries are pairs.
+        let mut value = unsafe { load::<usize>(pair.wrapping_add(8)) };
+        // SAFETY: the entry; so for the next four.
+        value = unsafe { value_or(pair, AT_PHDR, entries.phdrs, value) };
+        // SAFETY: as above.
+        value = unsafe { value_or(pair, AT_PHNUM, entries.count, value) };
+        // SAFETY: as above.
+        value = unsafe { value_or(pair, AT_BASE, entries.own_header, value) };
+        // SAFETY: as above.
+        value = unsafe { value_or(pair, AT_ENTRY, entries.entry, value) };
+        // SAFETY: as above.
+        value = unsafe { value_or(pair, AT_EXECFN, entries.path, value) };
+        // SAFETY: the entry.
+        let key = unsafe { load::<usize>(pair) };
+        // SAFETY: a word before where it was, which was read.
+        unsafe { store(pair.wrapping_sub(8), key) };
+        // SAFETY: as above.
+        unsafe { store(pair, value) };
+        if key == 0 {
+            break;
+        }
+        pair = pair.wrapping_add(16);
+    }
+}
+
+/// `new` if the entry at `pair` has that key, else `value`. The key is read anew for each question, so that the compiler does
+/// not make a jump table of them.
+#[inline(always)]
+unsafe fn value_or(pair: usize, wanted: usize, new: usize, value: usize) -> usize {
+    // SAFETY: by the caller.
+    if unsafe { load::<usize>(pair) } == wanted { new } else { value }
+}
+
 /// Maps and enters, plainly, the program that rt0 hands over. `own_entry` is where this loader is entered as a program, and
 /// `own_header` its ELF header.
 ///
@@ -284,7 +341,8 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
     let header = (&raw mut buffer) as usize;
     // SAFETY: the buffer.
     let got = unsafe { call(SYS_PREAD, [file, header, EHDR + MOST * PHDR, 0, 0, 0]) };
-    if auxv == 0 || !(EHDR..ERRORS).contains(&got) {
+    let (failed, short) = (got >= ERRORS, got < EHDR);
+    if auxv == 0 || failed || short {
         return NOT_PLAIN;
     }
     // SAFETY: the buffer has an ELF header; so for the next five.
@@ -332,33 +390,8 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
     unsafe { set_name(path) };
     // SAFETY: nobody uses it any more.
     let _ = unsafe { call(SYS_CLOSE, [file, 0, 0, 0, 0, 0]) };
-    // SAFETY: the block's first word.
-    unsafe { store(sp, argc.wrapping_sub(1)) };
-    let mut word = sp.wrapping_add(8);
-    while word != auxv.wrapping_sub(8) {
-        // SAFETY: words of argv and envp, with their NULLs.
-        let next = unsafe { load::<usize>(word.wrapping_add(8)) };
-        // SAFETY: as above.
-        unsafe { store(word, next) };
-        word = word.wrapping_add(8);
-    }
-    let moved = auxv.wrapping_sub(8);
-    let mut pair = auxv;
-    loop {
-        // SAFETY: auxv ends with AT_NULL.
-        let key = unsafe { load::<usize>(pair) };
-        // SAFETY: entries are pairs.
-        let value = unsafe { load::<usize>(pair.wrapping_add(8)) };
-        let new = [(AT_PHDR, phdrs), (AT_PHNUM, count), (AT_BASE, own_header), (AT_ENTRY, at), (AT_EXECFN, path)];
-        let value = new.into_iter().fold(value, |value, (wanted, new)| if key == wanted { new } else { value });
-        // SAFETY: a word before where it was, which was read.
-        unsafe { store(pair.wrapping_sub(8), key) };
-        // SAFETY: as above.
-        unsafe { store(pair, value) };
-        if key == 0 {
-            break;
-        }
-        pair = pair.wrapping_add(16);
-    }
-    PlainStart { entry: address, auxv: if called { moved } else { 0 } }
+    let entries = Entries { phdrs, count, own_header, entry: at, path };
+    // SAFETY: the kernel's block.
+    unsafe { make_programs(sp, argc, auxv, entries) };
+    PlainStart { entry: address, auxv: if called { auxv.wrapping_sub(8) } else { 0 } }
 }

@@ -30,7 +30,8 @@ static word header_word(word offset)
 
 PROGRAM
 {
-    static char text[1 << 16];
+    // On the stack: without .bss a program that rt0 hands over is entered before the loader relocates itself.
+    char text[1 << 13];
     number("argc", (word)argc);
     for (int i = 0; i < argc; i++)
         line(i == 0 ? "argv[0]" : "argument", argv[i]);
