@@ -5,10 +5,10 @@
 //! | `slul` | ELF files of this machine with the marker in `e_flags` | `POF`; `POCF` by an administrator's choice |
 //! | `slulb` | names that end in `.slulb` | `PF` |
 //!
-//! `P`: the program's argv[0] is kept; the handler's name says so where the kernel (before Linux 5.12) does not. `F`: the
-//! handler is opened when it is registered, so that it is there in containers, too. `O`: the kernel opens the program, also where
-//! its user may not read it. `C`: a set-id program gets its privileges, under this loader. Never by extension: any set-id
-//! program could be given such a name by a link.
+//! `P`: the program's argv[0] is kept; the handler's name says so where the kernel (before Linux 5.12) does not. `F`:
+//! the handler is opened when it is registered, so that it is there in containers, too. `O`: the kernel opens the
+//! program, also where its user may not read it. `C`: a set-id program gets its privileges, under this loader. Never by
+//! extension: any set-id program could be given such a name by a link.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;

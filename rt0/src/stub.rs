@@ -1,20 +1,20 @@
-//! The contract between the stubs of `asm` and the loader. The stubs are assembled with [`DEFINES`], so that numbers stand
-//! here alone.
+//! The contract between the stubs of `asm` and the loader. The stubs are assembled with [`DEFINES`], so that numbers
+//! stand here alone.
 //!
-//! A stub is a program's `e_entry`, `slul_rt0`. It comes with a note, owner `SLUL`, type [`NT_SLUL_RT0`], whose descriptor of
-//! four bytes is the distance from the descriptor to the program's own entry, `_start`. The loader enters that whenever
-//! there is such a note, however it was started, and never `e_entry`: so no stub runs twice.
+//! A stub is a program's `e_entry`, `slul_rt0`. It comes with a note, owner `SLUL`, type [`NT_SLUL_RT0`], whose
+//! descriptor of four bytes is the distance from the descriptor to the program's own entry, `_start`. The loader enters
+//! that whenever there is such a note, however it was started, and never `e_entry`: so no stub runs twice.
 //!
 //! * **`rt0.o`** executes the installed loader. The loader's argv is a marker, then the program's argv, unchanged; its
-//!   environment is the program's. The marker (`@000003`) tells the descriptor that the program's file is open as, which the loader
-//!   closes. The stub opens `/proc/self/exe`, or, without /proc and without AT_SECURE, AT_EXECFN.
-//! * **`rt0-map.o`** maps the installed loader: the whole file, readable and executable, and then what its PT_LOADs with
-//!   PF_W hold, readable and writable. So in a loader every offset in the file is the address, and no PT_LOAD is larger in
-//!   memory than in the file. The stub writes the loader's address to AT_BASE and jumps to its `e_entry`, with everything else
-//!   as the kernel left it: to the loader, and to the program, that is a start by PT_INTERP.
-//! * **`rt0-embed.o`** is the same with a loader of its own, a copy of its file in the program's text. It takes the installed
-//!   one if that is for the same machine and not older: [`LoaderNote`] tells. Where AT_SECURE is set that must be root's, and
-//!   nobody else's to write.
+//!   environment is the program's. The marker (`@000003`) tells the descriptor that the program's file is open as,
+//!   which the loader closes. The stub opens `/proc/self/exe`, or, without /proc and without AT_SECURE, AT_EXECFN.
+//! * **`rt0-map.o`** maps the installed loader: the whole file, readable and executable, and then what its PT_LOADs
+//!   with PF_W hold, readable and writable. So in a loader every offset in the file is the address, and no PT_LOAD is
+//!   larger in memory than in the file. The stub writes the loader's address to AT_BASE and jumps to its `e_entry`,
+//!   with everything else as the kernel left it: to the loader, and to the program, that is a start by PT_INTERP.
+//! * **`rt0-embed.o`** is the same with a loader of its own, a copy of its file in the program's text. It takes the
+//!   installed one if that is for the same machine and not older: [`LoaderNote`] tells. Where AT_SECURE is set that
+//!   must be root's, and nobody else's to write.
 
 use crate::{LOADER_VERSION, NOTE_OWNER, NT_SLUL_LOADER, NT_SLUL_RT0};
 
@@ -81,8 +81,8 @@ pub fn descriptor_of_marker(argument: &[u8]) -> Option<u32> {
 /// program's path, and the program's argv. From Linux 5.12 on AT_FLAGS says so, too.
 pub const KEEPS_ARGV0: &[u8] = b"-binfmt-P";
 
-/// What the stubs are assembled with, beside the string `SLUL_LOADER`, the path of the loader, and, for `rt0-embed.o`, the
-/// string `SLUL_EMBED`, the file of the loader that it carries.
+/// What the stubs are assembled with, beside the string `SLUL_LOADER`, the path of the loader, and, for `rt0-embed.o`,
+/// the string `SLUL_EMBED`, the file of the loader that it carries.
 pub const DEFINES: [(&str, u32); 5] = [
     ("SLUL_NT_RT0", NT_SLUL_RT0),
     ("SLUL_NT_LOADER", NT_SLUL_LOADER),

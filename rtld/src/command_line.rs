@@ -98,8 +98,8 @@ pub enum Mistake<'c> {
     NoDescriptor(&'c [u8]),
 }
 
-/// Parses argv, of which the first is the loader's own name, or rt0's marker. Of a repeated option the last counts, as with
-/// glibc's.
+/// Parses argv, of which the first is the loader's own name, or rt0's marker. Of a repeated option the last counts, as
+/// with glibc's.
 pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Result<Request<'c>, Mistake<'c>> {
     let mut argv = argv.enumerate();
     let (_, name) = argv.next().unwrap_or_default();

@@ -28,8 +28,8 @@ enum Command {
         /// The loader; its name must end in -binfmt-P.
         #[arg(long, default_value = HANDLER)]
         handler: String,
-        /// Let marked set-id programs have their privileges. Whoever can write to the loader, or to what it loads for them, has
-        /// them too.
+        /// Let marked set-id programs have their privileges. Whoever can write to the loader, or to what it loads for
+        /// them, has them too.
         #[arg(long)]
         credentials: bool,
     },

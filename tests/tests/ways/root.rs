@@ -1,5 +1,5 @@
-//! A root directory with the staged files installed, and processes in it: in mount and user namespaces of their own, so that nothing
-//! of this machine is touched, and no privilege is needed.
+//! A root directory with the staged files installed, and processes in it: in mount and user namespaces of their own, so
+//! that nothing of this machine is touched, and no privilege is needed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tests::workdir::Workdir;
 pub(crate) struct Holds {
     /// The staged files.
     pub(crate) installed: bool,
-    /// The system's libraries for glibc.
+    /// The system's libraries for glibc, and /dev/null.
     pub(crate) libraries: bool,
     /// /proc.
     pub(crate) proc: bool,
@@ -64,6 +64,8 @@ impl Root {
             for name in ["lib64", LIBRARIES] {
                 fs::create_dir_all(path.join(name))?;
             }
+            fs::create_dir(path.join("dev"))?;
+            fs::write(path.join("dev/null"), "")?;
             std::os::unix::fs::symlink(format!("/{LIBRARIES}"), path.join("lib/x86_64-linux-gnu"))?;
         }
         dir.open_to_all()?;
@@ -112,6 +114,7 @@ impl Root {
         let mut script = format!("cd {}\n", self.path().display());
         if libraries {
             script += &format!("mount --rbind /{LIBRARIES} {LIBRARIES}\nmount --rbind /lib64 lib64\n");
+            script += "mount --bind /dev/null dev/null\n";
         }
         if proc {
             script += "mount --rbind /proc proc\n";

@@ -40,14 +40,16 @@ pub(crate) struct Case {
     loader: u32,
     /// Whether the program has a capability.
     capability: bool,
+    /// Whether it calls a library, of which there is a wrong one where its DT_RUNPATH, `$ORIGIN`, leads to.
+    native: bool,
     expected: Expected,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Expected {
-    /// AT_SECURE is set, and what the loader must not act on is gone.
+    /// AT_SECURE is set, what the loader must not act on is gone, and standard input, which was closed, is open.
     Secure,
-    /// It runs as anybody's program.
+    /// It runs as anybody's program: nothing of that.
     Ordinary,
     /// This is how the line ends.
     Refused(&'static str),
@@ -62,6 +64,7 @@ const SET_ID: Case = Case {
     program: 0o4755,
     loader: 0o755,
     capability: false,
+    native: false,
     expected: Secure,
 };
 const CAPABLE: Case = Case { program: 0o755, capability: true, ..SET_ID };
@@ -75,7 +78,7 @@ const WITH_CREDENTIALS: Way = Way::Binfmt { credentials: true };
 const RUNSLUL: Way = Way::Loader(&["runslul", "/work/report"]);
 
 /// All of them. Stubs in set-id programs are in `stubs`.
-pub(crate) const CASES: [Case; 20] = [
+pub(crate) const CASES: [Case; 24] = [
     Case { name: "setuid/interpreter", link: Link::Interpreter, ..SET_ID },
     Case { name: "setuid/binfmt-credentials", way: WITH_CREDENTIALS, ..SET_ID },
     Case { name: "setgid/binfmt-credentials", way: WITH_CREDENTIALS, program: 0o2755, ..SET_ID },
@@ -84,6 +87,10 @@ pub(crate) const CASES: [Case; 20] = [
     Case { name: "unreadable/binfmt", way: PLAIN, program: 0o711, expected: Ordinary, ..SET_ID },
     Case { name: "setuid/runslul", way: RUNSLUL, expected: Ordinary, ..SET_ID },
     Case { name: "setuid/line", way: Way::Line, expected: Ordinary, ..SET_ID },
+    Case { name: "setuid/interpreter-origin", link: Link::Interpreter, native: true, ..SET_ID },
+    Case { name: "setuid/rt0-origin", link: Link::Stub("rt0.o"), native: true, ..SET_ID },
+    Case { name: "setuid/embed-origin", link: Link::Stub("rt0-embed.o"), native: true, ..SET_ID },
+    Case { name: "setuid/binfmt-origin", way: WITH_CREDENTIALS, native: true, ..SET_ID },
     Case { name: "capability/interpreter", link: Link::Interpreter, ..CAPABLE },
     Case { name: "capability/rt0", link: Link::Stub("rt0.o"), expected: Refused(LOST), ..CAPABLE },
     Case { name: "capability/map", link: Link::Stub("rt0-map.o"), ..CAPABLE },
@@ -112,7 +119,11 @@ impl Case {
     pub(crate) fn check(&self, programs: &Programs, stage: &Stage) -> Result<()> {
         let root = Root::new(stage, Holds { binfmt: self.needs_binfmt(), ..Holds::ALL })?;
         install(&programs.launcher(), &root.work("launch"))?;
-        programs.report(self.link, false, &[], &root.work("linked"))?;
+        let libraries: &[&str] = if self.native { &["-rpath", "$ORIGIN", "-lz", "-lc"] } else { &[] };
+        programs.report(self.link, self.native, libraries, &root.work("linked"))?;
+        if self.native {
+            fs::write(root.work("libz.so.1"), "the wrong one")?;
+        }
         let subcommand = match self.way {
             Way::Binfmt { .. } => Some("mark"),
             Way::Line => Some("shebang"),
@@ -137,13 +148,13 @@ impl Case {
         }
         let mut words = vec!["cwd=/work"];
         words.extend(self.capability.then_some("capability=/work/report"));
-        words.extend(["id=65534", "open=/work/linked", "--"]);
+        words.extend(["id=65534", "open=/work/linked", "close=0", "--"]);
         match self.way {
             Way::Loader(arguments) => {
                 words.push("/usr/bin/runslul");
                 words.extend(arguments);
             }
-            _ => words.extend(["/work/report", "report"]),
+            _ => words.extend(["/work/report", "report", "last"]),
         }
         let register = match self.way {
             Way::Binfmt { credentials: true } => "register --credentials",
@@ -155,8 +166,8 @@ impl Case {
         let says = |line: &str| outcome.stdout.lines().any(|found| found == line);
         let kept = outcome.stdout.contains("LD_LIBRARY_PATH");
         let as_it_should = match self.expected {
-            Secure => ran && says("AT_SECURE: 1") && !kept,
-            Ordinary => ran && says("AT_SECURE: 0") && kept,
+            Secure => ran && says("AT_SECURE: 1") && !kept && says("descriptor: 0"),
+            Ordinary => ran && says("AT_SECURE: 0") && kept && !says("descriptor: 0"),
             Refused(text) => outcome.ending == Ending::Exit(127) && outcome.stderr.ends_with(text),
         };
         ensure!(as_it_should, "{:?}: {}", self.expected, outcome.shown(self.name));

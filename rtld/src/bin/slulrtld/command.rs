@@ -17,7 +17,7 @@ use super::{inspect, kernel, start};
 /// A program that was mapped here.
 pub(crate) struct Direct {
     pub(crate) program: Present<'static, MappedImage>,
-    /// Its absolute path, as far as /proc tells.
+    /// Its absolute path, as far as /proc tells; none where AT_SECURE is set.
     pub(crate) path: Option<&'static [u8]>,
     /// Value of `--library-path`.
     pub(crate) library_path: Option<&'static [u8]>,
@@ -28,7 +28,7 @@ pub(crate) struct Direct {
 }
 
 /// Does what the command line asks for. Returns only if that is to run a program.
-pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, Error<'static>> {
+pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Result<Direct, Error<'static>> {
     let run = match parse(block.arguments(), block.auxiliary().handler()) {
         Ok(Request::Run(run)) => run,
         Ok(Request::Help) => inspect::print(format_args!("{HELP}")),
@@ -37,7 +37,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
     };
     let Run { program: index, handed, dropped, library_path, argv0, until } = run;
     let path = block.arguments().nth(index).unwrap_or_default();
-    let (mut file, mut info) = open(block, path, handed).of(path)?;
+    let (mut file, mut info) = open(block, path, handed, secure).of(path)?;
     if until == Until::Ended && handed.is_none() {
         sys::may_execute(path).map_err(Problem::Execute).of(path)?;
     }
@@ -79,20 +79,19 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
         }
         sys::set_name(block.exec_path());
     }
-    let absolute = absolute.and_then(|path| path.strip_suffix(b"\0"));
+    let absolute =
+        absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
     let program = Present { path, image, plan, phdrs: Some((phdr, headers.phnum)) };
-    Ok(Direct {
-        program,
-        path: absolute.or_else(|| path.contains(&b'/').then_some(path)),
-        library_path,
-        loader: own,
-        until,
-    })
+    Ok(Direct { program, path: absolute.filter(|_| !secure), library_path, loader: own, until })
 }
 
 /// Opens the program, or takes it over, if it may be run with the privileges that the process has.
-fn open(block: &Block, path: &[u8], handed: Option<Handed>) -> Result<(File, FileInfo), Problem<'static>> {
-    let secure = block.auxiliary().is_secure();
+fn open(
+    block: &Block,
+    path: &[u8],
+    handed: Option<Handed>,
+    secure: bool,
+) -> Result<(File, FileInfo), Problem<'static>> {
     let (by_kernel, descriptor) = match handed {
         // Whoever may run the loader with such privileges would have them for any program of his choice.
         None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely),

@@ -1,12 +1,13 @@
 //! The plain start of a program that rt0 hands over: it is mapped and entered before the loader relocates itself.
 //!
-//! Here you have what `plain.rs` has, and system calls. In any doubt nothing has changed, and the full start does it all again, with
-//! all its checks. Besides what is plain there, the program must have nothing in memory that is not in its file, and no hole
-//! between its segments.
+//! Here you have what `plain.rs` has, and system calls. In any doubt nothing has changed, and the full start does it
+//! all again, with all its checks. Besides what is plain there, the program must have nothing in memory that is not in
+//! its file, and no hole between its segments.
 //!
 //! # Safety
-//! This file exists because the block and the program's headers are read and written before the loader can say what they
-//! are. The block is the kernel's; headers are read into this function's own frame, and mapped to where the kernel finds room.
+//! This file exists because the block and the program's headers are read and written before the loader can say what
+//! they are. The block is the kernel's; headers are read into this function's own frame, and mapped to where the kernel
+//! finds room.
 #![allow(unsafe_code)]
 
 use core::mem::MaybeUninit;
@@ -77,8 +78,8 @@ unsafe fn descriptor(argument: usize) -> Option<usize> {
     Some(value)
 }
 
-/// Maps the program whose ELF header, and `count` program headers, were read to `header`; if `fixed`, to where its addresses
-/// say. Answers where it begins, and its size.
+/// Maps the program whose ELF header, and `count` program headers, were read to `header`; if `fixed`, to where its
+/// addresses say. Answers where it begins, and its size.
 #[inline(always)]
 unsafe fn map(file: usize, header: usize, count: usize, fixed: bool) -> (Mapped, usize) {
     let table = header.wrapping_add(EHDR);
@@ -310,16 +311,16 @@ unsafe fn make_programs(sp: usize, argc: usize, auxv: usize, entries: Entries) {
     }
 }
 
-/// `new` if the entry at `pair` has that key, else `value`. The key is read anew for each question, so that the compiler does
-/// not make a jump table of them.
+/// `new` if the entry at `pair` has that key, else `value`. The key is read anew for each question, so that the
+/// compiler does not make a jump table of them.
 #[inline(always)]
 unsafe fn value_or(pair: usize, wanted: usize, new: usize, value: usize) -> usize {
     // SAFETY: by the caller.
     if unsafe { load::<usize>(pair) } == wanted { new } else { value }
 }
 
-/// Maps and enters, plainly, the program that rt0 hands over. `own_entry` is where this loader is entered as a program, and
-/// `own_header` its ELF header.
+/// Maps and enters, plainly, the program that rt0 hands over. `own_entry` is where this loader is entered as a program,
+/// and `own_header` its ELF header.
 ///
 /// # Safety
 /// `sp` is the stack pointer as the kernel left it.

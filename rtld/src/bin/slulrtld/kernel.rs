@@ -288,6 +288,23 @@ pub(crate) fn can_write(address: u64) -> bool {
     unsafe { start::system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
 }
 
+/// If `secure`, opens what is closed of standard input, output and error on /dev/null, lest a file that the program opens
+/// gets such a number.
+pub(crate) fn open_standard(secure: bool) -> Result<(), Problem<'static>> {
+    use linux_raw_sys::general::{__NR_fcntl, __NR_open, F_GETFD, O_RDWR};
+    let standard = if secure { 0..3 } else { 0..0 };
+    for number in standard {
+        // SAFETY: only asks.
+        let is_open = unsafe { start::system_call(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) } >= 0;
+        let path = c"/dev/null".as_ptr().expose_provenance();
+        // SAFETY: a string. The file gets the lowest number that is free, which is this one.
+        if !is_open && unsafe { start::system_call(__NR_open, [path, O_RDWR as usize, 0, 0]) } < 0 {
+            return Err(Problem::Open(Errno::ENOENT));
+        }
+    }
+    Ok(())
+}
+
 /// Whether the caller, with its effective ids, may execute an open file. Asked since Linux 5.8.
 pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
     const X_OK: usize = 1;

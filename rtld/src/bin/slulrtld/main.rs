@@ -49,7 +49,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::OutOfMemory;
-use rtld::error::{Error, Problem};
+use rtld::error::{Error, OfObject, Problem};
 use rtld::report::Line;
 use rtld::sys;
 
@@ -75,7 +75,9 @@ const REFUSED: i32 = 127;
 unsafe extern "C" fn slul_main(sp: usize) -> ! {
     // SAFETY: by the caller.
     let block = unsafe { Block::at(sp) };
-    load(block).unwrap_or_else(|error| refuse(&error)).begin()
+    let process = load(block).unwrap_or_else(|error| refuse(&error));
+    kernel::open_standard(process.secure).of(b"/dev/null").unwrap_or_else(|error| refuse(&error));
+    process.begin()
 }
 
 /// [`Process::load`], on a stack of the loader's own where RLIMIT_STACK may leave less than it takes.
