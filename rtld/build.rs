@@ -17,6 +17,8 @@ fn main() {
         format!("-Wl,-soname,slulrtld-{arch}.so.1"),
         // Headers, read-only data and text in one segment: a segment less for the kernel to map.
         "-Wl,--no-rosegment".to_owned(),
+        // Offsets in the file are addresses: rt0 maps the file whole, and one that is embedded runs where it is.
+        "-Wl,-z,separate-loadable-segments".to_owned(),
         "-Wl,-z,relro,-z,now,-z,noexecstack".to_owned(),
         "-Wl,-z,pack-relative-relocs".to_owned(),
         "-Wl,--hash-style=gnu".to_owned(),

@@ -1,16 +1,29 @@
 //! What a SLUL binary and its loader agree on.
 //!
-//! So far this is the ABI note ([`AbiNote`]); the entry stub that lets a static program re-exec the
-//! loader will live here as well. Everything in this crate may end up inside users' binaries, hence its
-//! licence (`0BSD OR MIT OR Apache-2.0`) and the absence of dependencies.
+//! | what | where |
+//! |---|---|
+//! | the ABI note of programs and libraries | [`AbiNote`] |
+//! | the stubs that bring the loader in where no PT_INTERP does: `rt0.o`, `rt0-map.o`, `rt0-embed.o` | [`stub`], `asm` |
+//! | the C interface | `include/slul.h` |
+//!
+//! Everything in this crate may end up inside users' binaries, hence its licence (`0BSD OR MIT OR Apache-2.0`) and the
+//! absence of dependencies.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod stub;
 
 /// Owner name of the note, terminating NUL included (`n_namesz` is 5).
 pub const NOTE_OWNER: &[u8; 5] = b"SLUL\0";
 
 /// `n_type` of the ABI note.
 pub const NT_SLUL_ABI: u32 = 1;
+
+/// `n_type` of the stubs' note, see [`stub`].
+pub const NT_SLUL_RT0: u32 = 2;
+
+/// `n_type` of the loader's note, see [`stub::LoaderNote`].
+pub const NT_SLUL_LOADER: u32 = 3;
 
 /// Size of the note's descriptor in bytes: four words of 32 bits.
 pub const ABI_NOTE_DESC_SIZE: usize = 16;

@@ -10,6 +10,7 @@ Runs a program that carries no libc, as if its PT_INTERP named this loader.
   --verify             load and relocate the program, or library, and say how that went; run nothing
   --library-path PATH  search libc-free libraries there instead of in LD_LIBRARY_PATH
   --argv0 STRING       what the program sees as its argv[0]
+  --exec-fd N          the program is open as descriptor N; it is closed
   --help               this text
   --version            version of the loader
   --                   what follows is the program
@@ -29,14 +30,48 @@ pub enum Request<'c> {
 /// A program to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run<'c> {
-    /// Its index in argv.
+    /// Index in argv of its path.
     pub program: usize,
+    /// The descriptor that it is open as.
+    pub handed: Option<Handed>,
+    /// How many arguments are the loader's.
+    pub dropped: usize,
     /// Value of `--library-path`.
     pub library_path: Option<&'c [u8]>,
-    /// Index in argv of the value of `--argv0`.
-    pub argv0: Option<usize>,
+    /// Index in argv of what the program sees as its first argument.
+    pub argv0: usize,
     /// How far to go with it.
     pub until: Until,
+}
+
+/// An open program, and who has handed it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// Whoever wrote the command line: `--exec-fd`.
+    ByUser(u32),
+    /// rt0, which is part of the program and executes the loader in its place.
+    ByProgram(u32),
+    /// The kernel, for binfmt_misc.
+    ByKernel(u32),
+}
+
+impl Handed {
+    /// The descriptor.
+    #[must_use]
+    pub const fn descriptor(self) -> u32 {
+        match self {
+            Self::ByUser(descriptor) | Self::ByProgram(descriptor) | Self::ByKernel(descriptor) => descriptor,
+        }
+    }
+}
+
+/// What the kernel says that has started the loader for a program, by binfmt_misc.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handler {
+    /// AT_EXECFD: the registration has the flag `O`.
+    pub descriptor: Option<u32>,
+    /// Bit 0 of AT_FLAGS: it has the flag `P`, and the kernel is Linux 5.12 or later.
+    pub keeps_argv0: bool,
 }
 
 /// How far to go with a program.
@@ -59,13 +94,29 @@ pub enum Mistake<'c> {
     Unknown(&'c [u8]),
     /// An option without the value that it takes.
     NoValue(&'c [u8]),
+    /// Something else where `--exec-fd` takes a descriptor.
+    NoDescriptor(&'c [u8]),
 }
 
-/// Parses argv, of which the first is the loader's own name. Of a repeated option the last counts, as with glibc's.
-pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>) -> Result<Request<'c>, Mistake<'c>> {
-    let mut argv = argv.enumerate().skip(1);
-    let mut run = Run { program: 0, library_path: None, argv0: None, until: Until::Ended };
+/// Parses argv, of which the first is the loader's own name, or rt0's marker. Of a repeated option the last counts, as
+/// with glibc's.
+pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Result<Request<'c>, Mistake<'c>> {
+    let mut argv = argv.enumerate();
+    let (_, name) = argv.next().unwrap_or_default();
+    let mut run = Run { program: 1, handed: None, dropped: 1, library_path: None, argv0: 1, until: Until::Ended };
+    if let Some(descriptor) = rt0::stub::descriptor_of_marker(name) {
+        return Ok(Request::Run(Run { handed: Some(Handed::ByProgram(descriptor)), ..run }));
+    }
+    // Before Linux 5.12 only the name that is registered tells of the flag `P`: handler, path, argv[0].
+    let keeps_argv0 = handler.keeps_argv0 || name.ends_with(rt0::stub::KEEPS_ARGV0);
+    if keeps_argv0 || handler.descriptor.is_some() {
+        let first = if keeps_argv0 { 2 } else { 1 };
+        let handed = handler.descriptor.map(Handed::ByKernel);
+        return Ok(Request::Run(Run { handed, dropped: first, argv0: first, ..run }));
+    }
+    let mut argv0 = None;
     while let Some((index, argument)) = argv.next() {
+        let of_program = |index| Run { program: index, dropped: index, argv0: argv0.unwrap_or(index), ..run };
         match argument {
             b"--help" => return Ok(Request::Help),
             b"--version" => return Ok(Request::Version),
@@ -77,35 +128,51 @@ pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>) -> Result<Request<'c>, Mi
             }
             b"--argv0" => {
                 let (value, _) = argv.next().ok_or(Mistake::NoValue(argument))?;
-                run.argv0 = Some(value);
+                argv0 = Some(value);
+            }
+            b"--exec-fd" => {
+                let (_, value) = argv.next().ok_or(Mistake::NoValue(argument))?;
+                run.handed = Some(Handed::ByUser(decimal(value).ok_or(Mistake::NoDescriptor(value))?));
             }
             b"--" => {
                 let (program, _) = argv.next().ok_or(Mistake::NoProgram)?;
-                return Ok(Request::Run(Run { program, ..run }));
+                return Ok(Request::Run(of_program(program)));
             }
             _ if argument.starts_with(b"--") => return Err(Mistake::Unknown(argument)),
-            _ => return Ok(Request::Run(Run { program: index, ..run })),
+            _ => return Ok(Request::Run(of_program(index))),
         }
     }
     Err(Mistake::NoProgram)
 }
 
+/// A number, of decimal digits alone.
+fn decimal(digits: &[u8]) -> Option<u32> {
+    let add = |value: u32, &byte: &u8| value.checked_mul(10)?.checked_add(char::from(byte).to_digit(10)?);
+    digits.iter().try_fold(0, add).filter(|_| !digits.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Until;
-    use super::{Mistake, Request, Run, parse};
+    use super::{Handed, Handler, Mistake, Request, Run, Until, parse};
+
+    const RUN: Run<'static> =
+        Run { program: 1, handed: None, dropped: 1, library_path: None, argv0: 1, until: Until::Ended };
+
+    fn handled<'c>(argv: &[&'c str], handler: Handler) -> Result<Request<'c>, Mistake<'c>> {
+        parse(argv.iter().map(|argument| argument.as_bytes()), handler)
+    }
 
     fn parsed<'c>(argv: &[&'c str]) -> Result<Request<'c>, Mistake<'c>> {
-        parse(argv.iter().map(|argument| argument.as_bytes()))
+        handled(argv, Handler::default())
     }
 
     #[test]
     fn options_end_at_the_program() {
-        let run = Run { program: 1, library_path: None, argv0: None, until: Until::Ended };
-        assert_eq!(parsed(&["ld", "prog", "--help"]), Ok(Request::Run(run)));
-        assert_eq!(parsed(&["ld", "--", "--help"]), Ok(Request::Run(Run { program: 2, ..run })));
-        assert_eq!(parsed(&["ld", "-x"]), Ok(Request::Run(run)), "a program may be called that");
-        let run = Run { program: 5, library_path: Some(b"/a"), argv0: Some(4), until: Until::Ended };
+        assert_eq!(parsed(&["ld", "prog", "--help"]), Ok(Request::Run(RUN)));
+        let run = Run { program: 2, dropped: 2, argv0: 2, ..RUN };
+        assert_eq!(parsed(&["ld", "--", "--help"]), Ok(Request::Run(run)));
+        assert_eq!(parsed(&["ld", "-x"]), Ok(Request::Run(RUN)), "a program may be called that");
+        let run = Run { program: 5, dropped: 5, library_path: Some(b"/a"), argv0: 4, ..RUN };
         assert_eq!(parsed(&["ld", "--library-path", "/a", "--argv0", "me", "prog"]), Ok(Request::Run(run)));
         assert_eq!(parsed(&["ld", "--argv0", "x", "--version"]), Ok(Request::Version));
     }
@@ -116,6 +183,24 @@ mod tests {
         assert_eq!(parsed(&["ld"]), Err(Mistake::NoProgram));
         assert_eq!(parsed(&["ld", "--"]), Err(Mistake::NoProgram));
         assert_eq!(parsed(&["ld", "--argv0"]), Err(Mistake::NoValue(b"--argv0")));
+        assert_eq!(parsed(&["ld", "--exec-fd", "x", "prog"]), Err(Mistake::NoDescriptor(b"x")));
+        assert_eq!(parsed(&["ld", "--exec-fd", "-1", "prog"]), Err(Mistake::NoDescriptor(b"-1")));
         assert_eq!(parsed(&["ld", "--nonsense", "prog"]), Err(Mistake::Unknown(b"--nonsense")));
+    }
+    #[test]
+    fn programs_that_are_handed_over() {
+        let run = Run { program: 3, dropped: 3, argv0: 3, handed: Some(Handed::ByUser(7)), ..RUN };
+        assert_eq!(parsed(&["ld", "--exec-fd", "7", "prog", "x"]), Ok(Request::Run(run)));
+        let run = Run { handed: Some(Handed::ByProgram(0x1f)), ..RUN };
+        assert_eq!(parsed(&["@00001f", "--help"]), Ok(Request::Run(run)));
+        let by_kernel = Handler { descriptor: Some(5), keeps_argv0: false };
+        let run = Run { handed: Some(Handed::ByKernel(5)), ..RUN };
+        assert_eq!(handled(&["handler", "/prog", "--help"], by_kernel), Ok(Request::Run(run)));
+        let run = Run { dropped: 2, argv0: 2, ..run };
+        let keeping = Handler { keeps_argv0: true, ..by_kernel };
+        assert_eq!(handled(&["handler", "/prog", "me", "x"], keeping), Ok(Request::Run(run)));
+        assert_eq!(handled(&["/slulrtld-binfmt-P", "/prog", "me"], by_kernel), Ok(Request::Run(run)));
+        let run = Run { handed: None, ..run };
+        assert_eq!(parsed(&["/slulrtld-binfmt-P", "/prog", "me"]), Ok(Request::Run(run)));
     }
 }

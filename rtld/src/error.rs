@@ -199,6 +199,8 @@ pub enum Problem<'a> {
     ThreadPointer,
     /// The program may not be executed.
     Execute(Errno),
+    /// The program's PT_INTERP names another loader.
+    OtherLoader(&'a [u8]),
     /// The loader was executed as a program, with privileges that its user does not have.
     ExecutedSecurely,
     /// A DT_NEEDED with `$ORIGIN` in it, and nothing tells where its object is.
@@ -270,7 +272,10 @@ impl Problem<'_> {
             Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
             Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
             Self::Execute(errno) => write!(f, "can not be executed: {errno}"),
-            Self::ExecutedSecurely => f.write_str("not run by a loader that is set-id itself"),
+            Self::OtherLoader(path) => {
+                write!(f, "is for another loader, {}: execute it directly", Escaped(path))
+            }
+            Self::ExecutedSecurely => f.write_str("not run with privileges that are not its own"),
             _ => Err(fmt::Error),
         }
     }

@@ -7,6 +7,7 @@
 pub(crate) use linux_raw_sys::auxvec;
 
 use crate::addr::{PageSize, RuntimeAddr, to_usize};
+use crate::command_line::Handler;
 
 /// Where the parts of the block are, as indices of words. argv begins at word 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,19 @@ impl Layout {
         };
     }
 
+    /// Removes an entry of the auxiliary vector.
+    pub fn remove_entry(&mut self, words: &mut [u64], key: u32) {
+        let mut entry = self.auxv;
+        while entry < self.end && words.get(entry) != Some(&u64::from(key)) {
+            entry = entry.saturating_add(2);
+        }
+        let next = entry.saturating_add(2);
+        if next < self.end && self.end <= words.len() {
+            words.copy_within(next..self.end, entry);
+            self.end = self.end.saturating_sub(2);
+        }
+    }
+
     /// Replaces values of the auxiliary vector. Those that are not in it stay absent.
     pub fn patch(&self, words: &mut [u64], values: &[(u32, u64)]) {
         let Some(auxv) = words.get_mut(self.auxv..self.end) else { return };
@@ -131,6 +145,23 @@ impl Auxiliary<'_> {
                 let same = |real, effective| self.get(real).is_some() && self.get(real) == self.get(effective);
                 !(same(auxvec::AT_UID, auxvec::AT_EUID) && same(auxvec::AT_GID, auxvec::AT_EGID))
             }
+        }
+    }
+
+    /// Real and effective id of user and group; `None` where the kernel does not pass them.
+    #[must_use]
+    pub fn ids(&self) -> Option<((u64, u64), (u64, u64))> {
+        let user = (self.get(auxvec::AT_UID)?, self.get(auxvec::AT_EUID)?);
+        Some((user, (self.get(auxvec::AT_GID)?, self.get(auxvec::AT_EGID)?)))
+    }
+
+    /// What binfmt_misc passes to a handler.
+    #[must_use]
+    pub fn handler(&self) -> Handler {
+        const PRESERVE_ARGV0: u64 = 1;
+        Handler {
+            descriptor: self.get(auxvec::AT_EXECFD).and_then(|descriptor| u32::try_from(descriptor).ok()),
+            keeps_argv0: self.get(auxvec::AT_FLAGS).is_some_and(|flags| flags & PRESERVE_ARGV0 != 0),
         }
     }
 
@@ -253,6 +284,18 @@ mod tests {
         layout.remove_variables(&mut words, |variable| variable == 2);
         assert_eq!(layout, Layout::scan(|index| words[index]));
         assert_eq!(layout.environment(&words), [1, 3]);
+        assert_eq!(layout.auxiliary(&words).get(auxvec::AT_UID), Some(9));
+    }
+
+    #[test]
+    fn entries_go() {
+        let (mut words, mut layout) = block(&[1], &[(auxvec::AT_EXECFD, 3), (auxvec::AT_UID, 9)]);
+        let before = layout;
+        layout.remove_entry(&mut words, auxvec::AT_GID);
+        assert_eq!(layout, before, "what is not there");
+        layout.remove_entry(&mut words, auxvec::AT_EXECFD);
+        assert_eq!(layout, Layout::scan(|index| words[index]));
+        assert_eq!(layout.auxiliary(&words).get(auxvec::AT_EXECFD), None);
         assert_eq!(layout.auxiliary(&words).get(auxvec::AT_UID), Some(9));
     }
 

@@ -102,11 +102,12 @@ impl Hash {
     }
 }
 
-/// `state * point + digit`, which is less than twice the modulus if `state` is.
+/// `(state + digit) * point`, which is less than twice the modulus if `state` is. Also the last digit is multiplied: names
+/// that differ only there are to lie far apart.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the two parts of the product are what is asked for")]
 const fn step(state: u64, point: u64, digit: u64) -> u64 {
-    let product = (state as u128).wrapping_mul(point as u128).wrapping_add(digit as u128);
+    let product = (state.wrapping_add(digit) as u128).wrapping_mul(point as u128);
     let sum = (product as u64 & MODULUS).wrapping_add((product >> 61) as u64);
     (sum & MODULUS).wrapping_add(sum >> 61)
 }
@@ -233,7 +234,7 @@ mod tests {
         let digits = string.chunks(DIGIT).map(|digit| {
             digit.iter().enumerate().map(|(place, byte)| u128::from(*byte) << (8 * place)).sum::<u128>()
         });
-        let value = digits.fold(0u128, |value, digit| (value * u128::from(point) + digit) % modulus);
+        let value = digits.fold(0u128, |value, digit| (value + digit) % modulus * u128::from(point) % modulus);
         u64::try_from(value).unwrap()
     }
 

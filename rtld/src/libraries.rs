@@ -160,7 +160,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         natives.inherited = self.start_has_natives;
         let only_known = flags.has(Flags::NOLOAD);
         let scratch = arena.scratch();
-        let known = Known::of(&self.namespace, &scratch).of(name)?;
+        let known = Known::of(&self.namespace, arena).of(name)?;
         let mut resolver = Resolver {
             sys,
             arena,

@@ -179,8 +179,7 @@ pub fn load<'a, S: AddressSpace>(
     let mut fresh = List::new(arena);
     fresh.push(program).of(program_name)?;
     let mut natives = NativeNeeds::new(arena);
-    let scratch = arena.scratch();
-    let known = Known::of(&namespace, &scratch).of(program_name)?;
+    let known = Known::of(&namespace, arena).of(program_name)?;
     let mut resolver = Resolver {
         sys,
         arena,

@@ -1,13 +1,15 @@
-//! The `NT_SLUL_ABI` note of a program or library.
+//! The notes of a program or library: `NT_SLUL_ABI`, and `NT_SLUL_RT0` where a stub is linked in.
 #![forbid(unsafe_code)]
 
-use rt0::{ABI_MAJOR, ABI_NOTE_DESC_SIZE, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI};
+use rt0::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0};
 
+use crate::addr::{Vaddr, from_usize};
 use crate::error::{Problem, Table};
 use crate::seam::Image;
 
-/// Finds the note in a note segment of the given alignment of entries.
-fn find(mut bytes: &[u8]) -> Option<AbiNote> {
+/// Finds a note of ours in a note segment: its descriptor, and where in the segment that is.
+fn find(all: &[u8], wanted: u32) -> Option<(&[u8], usize)> {
+    let mut bytes = all;
     loop {
         let (header, rest) = bytes.split_at_checked(12)?;
         let word = |index: usize| {
@@ -16,10 +18,10 @@ fn find(mut bytes: &[u8]) -> Option<AbiNote> {
         };
         let (name_size, desc_size, kind) = (word(0)?, word(4)?, word(8)?);
         let (name, rest) = padded(rest, name_size)?;
+        let at = all.len().saturating_sub(rest.len());
         let (desc, rest) = padded(rest, desc_size)?;
-        if name == NOTE_OWNER && kind == NT_SLUL_ABI {
-            let desc: [u8; ABI_NOTE_DESC_SIZE] = desc.get(..ABI_NOTE_DESC_SIZE)?.try_into().ok()?;
-            return Some(AbiNote::from_ne_bytes(desc));
+        if name == NOTE_OWNER && kind == wanted {
+            return Some((desc, at));
         }
         bytes = rest;
     }
@@ -40,8 +42,11 @@ pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Problem<'static>>
     if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
         return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr });
     }
-    let found = places().filter_map(|place| image.bytes(place.vaddr, place.size)).find_map(find);
-    let Some(note) = found else { return Ok(None) };
+    let mut segments = places().filter_map(|place| image.bytes(place.vaddr, place.size));
+    let found = segments.find_map(|segment| find(segment, NT_SLUL_ABI));
+    // Too short a note is none.
+    let Some(desc) = found.and_then(|(desc, _)| desc.first_chunk()) else { return Ok(None) };
+    let note = AbiNote::from_ne_bytes(*desc);
     if note.abi_major > ABI_MAJOR || note.min_loader > LOADER_VERSION {
         return Err(Problem::NewerAbi { abi_major: note.abi_major, min_loader: note.min_loader });
     }
@@ -51,10 +56,24 @@ pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Problem<'static>>
     }
 }
 
+/// The program's own entry, if its `e_entry` is a stub of rt0's.
+pub fn entry_behind_stub(image: &impl Image) -> Option<Vaddr> {
+    image.plan().notes.iter().flatten().find_map(|place| {
+        let (desc, at) = find(image.bytes(place.vaddr, place.size)?, NT_SLUL_RT0)?;
+        let distance = i32::from_ne_bytes(*desc.first_chunk()?);
+        Some(Vaddr(place.vaddr.0.wrapping_add(from_usize(at)).wrapping_add_signed(distance.into())))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use rt0::{AbiNote, NT_SLUL_ABI, NT_SLUL_RT0};
     use std::vec::Vec;
+
+    fn find(bytes: &[u8]) -> Option<AbiNote> {
+        let (desc, _) = super::find(bytes, NT_SLUL_ABI)?;
+        desc.first_chunk().map(|desc| AbiNote::from_ne_bytes(*desc))
+    }
 
     fn entry(owner: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -74,6 +93,7 @@ mod tests {
         bytes.extend(entry(b"SLUL\0", 2, &[0; 16]));
         bytes.extend(entry(b"SLUL\0", 1, &[1; 16]));
         assert_eq!(find(&bytes).unwrap().flags, 0x0101_0101);
+        assert_eq!(super::find(&bytes, NT_SLUL_RT0), Some(([0; 16].as_slice(), 36 + 20)));
         assert!(find(&entry(b"SLUL\0", 1, &[0; 12])).is_none(), "too short to be the note");
     }
 

@@ -10,9 +10,9 @@ use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 
 pub use rustix::fd::BorrowedFd;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags};
-use rustix::fs::{accessat, fstat, ftruncate, memfd_create, open, readlinkat_raw, stat};
+use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{accessat, fstat, fstatvfs, ftruncate, memfd_create, open, readlinkat_raw, stat};
 use rustix::io::{pread, try_close};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use rustix::mm::{madvise, mmap, mmap_anonymous, mprotect, munmap};
@@ -38,24 +38,33 @@ pub struct Linux;
 /// An open file. Closed when dropped, whatever close(2) answers: EIO, say, of a network file system. rustix's own way
 /// panics then, if it is compiled with assertions.
 #[derive(Debug)]
-pub struct File(ManuallyDrop<OwnedFd>);
+pub struct File {
+    descriptor: ManuallyDrop<OwnedFd>,
+    /// Where in the file what counts begins.
+    start: FileOffset,
+}
 
 impl File {
     const fn new(descriptor: OwnedFd) -> Self {
-        Self(ManuallyDrop::new(descriptor))
+        Self { descriptor: ManuallyDrop::new(descriptor), start: FileOffset(0) }
+    }
+
+    /// Offset in the whole file.
+    const fn whole(&self, offset: FileOffset) -> u64 {
+        self.start.0.saturating_add(offset.0)
     }
 }
 
 impl AsFd for File {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
         // SAFETY: this file's own descriptor, which nothing uses after this.
-        let _ = unsafe { try_close(self.0.as_raw_fd()) };
+        let _ = unsafe { try_close(self.descriptor.as_raw_fd()) };
     }
 }
 
@@ -92,18 +101,13 @@ impl Files for Linux {
             Errno::ENXIO => OpenError::NotRegular,
             errno => OpenError::Errno(errno),
         })?;
-        let stat = fstat(&file).map_err(|errno| OpenError::Stat(errno.into()))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(OpenError::NotRegular);
-        }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok((file, FileInfo { dev: stat.st_dev, ino: stat.st_ino, size }))
+        regular(file)
     }
 
     fn read_at(&self, file: &File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0usize;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match pread(file, rest, offset.0.saturating_add(from_usize(done))) {
+            match pread(file, rest, file.whole(offset).saturating_add(from_usize(done))) {
                 Ok(0) => break,
                 Ok(read) => done = done.saturating_add(read),
                 Err(rustix::io::Errno::INTR) => {}
@@ -112,6 +116,59 @@ impl Files for Linux {
         }
         Ok(done)
     }
+}
+
+fn regular(file: File) -> Result<(File, FileInfo), OpenError> {
+    let stat = fstat(&file).map_err(|errno| OpenError::Stat(errno.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(OpenError::NotRegular);
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    Ok((file, FileInfo { dev: stat.st_dev, ino: stat.st_ino, size }))
+}
+
+/// The regular file that is open as a descriptor, which was handed over and is the file's from then on.
+pub fn handed_over(descriptor: u32) -> Result<(File, FileInfo), OpenError> {
+    let number = i32::try_from(descriptor).map_err(|_| OpenError::Errno(Errno(9)))?;
+    // SAFETY: nobody else uses it: it was opened for whoever is to map it.
+    regular(File::new(unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
+/// Whether the file's own set-id bits, on a file system that lets them work, give the ids that the process has: real and
+/// effective, of user and group.
+#[must_use]
+pub fn explains_ids(file: &File, user: (u64, u64), group: (u64, u64)) -> bool {
+    let (Ok(stat), Ok(system)) = (fstat(file), fstatvfs(file)) else { return false };
+    let works = !system.f_flag.contains(StatVfsMountFlags::NOSUID);
+    let explained = |(real, effective): (u64, u64), bit: Mode, owner: u32| {
+        let set = Mode::from_raw_mode(stat.st_mode).contains(bit);
+        real == effective || works && set && effective == u64::from(owner)
+    };
+    explained(user, Mode::SUID, stat.st_uid) && explained(group, Mode::SGID, stat.st_gid)
+}
+
+/// Size in bytes of the line, and what follows it up to the ELF image, at the start of a program for `#!`.
+const LINE: u64 = 4096;
+
+/// Makes the ELF image that follows a line with an interpreter, at the next boundary of a page, what counts of the file.
+pub fn skip_line(file: &mut File, info: &mut FileInfo) {
+    let mut start = [0u8; 2];
+    if Linux.read_at(file, FileOffset(0), &mut start) == Ok(2) && start == *b"#!" {
+        file.start = FileOffset(LINE);
+        info.size = info.size.saturating_sub(LINE);
+    }
+}
+
+/// Sets the name of the calling thread, which is what the kernel calls the process by.
+pub fn set_name(path: &[u8]) {
+    const LENGTH: usize = 15;
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let mut text = [0u8; LENGTH + 1];
+    for (place, &byte) in text.iter_mut().zip(name).take(LENGTH) {
+        *place = byte;
+    }
+    // Nothing depends on it.
+    let _ = CStr::from_bytes_until_nul(&text).is_ok_and(|name| rustix::thread::set_name(name).is_ok());
 }
 
 /// Unmaps what was mapped here.
@@ -242,7 +299,7 @@ impl AddressSpace for Linux {
             let start = place(image, segment.file_pages)?;
             let size = to_usize(segment.file_pages.len());
             // SAFETY: inside the image's own reservation.
-            unsafe { mmap(start, size, protection, flags, file, segment.offset.0) }?;
+            unsafe { mmap(start, size, protection, flags, file, file.whole(segment.offset)) }?;
             let zeroes = segment.file_pages.end.0.saturating_sub(segment.data_end.0);
             if segment.mem_end > segment.data_end && zeroes != 0 {
                 let rest = image.span_pointer(segment.data_end, zeroes).ok_or(OUTSIDE)?;

@@ -12,6 +12,7 @@
 //! | `hostile` | whole processes in hostile surroundings: failing system calls, limits, files that change |
 //! | `mutants` | broken files: real mapper against memory, and for real |
 //! | `in_memory` | the loader's library over files in memory |
+//! | `ways` | every way in, in a root directory of its own: what the program sees, and what is refused |
 //! | `gdb` | what a debugger sees, in a process and in a core file, and what a profiler |
 //! | `tidy` | rules that the sources keep |
 //!

@@ -1,4 +1,4 @@
-//! Builds the loader.
+//! Builds the loader, and the host tools that are installed with it.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -32,8 +32,13 @@ impl Profile {
 /// Builds the loader in that profile; returns the executable as linked, with its symbols.
 pub(crate) fn build(repo: &Repo, profile: Profile) -> Result<PathBuf> {
     step(format!("build the loader, {}", profile.name()));
+    executable(repo, profile, "rtld", "slulrtld")
+}
+
+/// Builds a program of a package in that profile.
+pub(crate) fn executable(repo: &Repo, profile: Profile, package: &str, name: &str) -> Result<PathBuf> {
     let mut command = cargo(repo.root());
-    command.args(["build", "--package", "rtld", "--bin", "slulrtld"]);
+    command.args(["build", "--package", package, "--bin", name]);
     // cargo says where the executable is, so that no configuration of its directories matters.
     command.arg("--message-format=json-render-diagnostics");
     if profile == Profile::Release {
@@ -47,7 +52,7 @@ pub(crate) fn build(repo: &Repo, profile: Profile) -> Result<PathBuf> {
     let mut executable = None;
     for message in Message::parse_stream(output.stdout.as_slice()) {
         if let Message::CompilerArtifact(artifact) = message.context("cargo's messages")?
-            && artifact.target.name == "slulrtld"
+            && artifact.target.name == name
         {
             executable = artifact.executable.or(executable);
         }

@@ -8,6 +8,7 @@
 //! | `packages` | Debian packages that are needed, and what is left out without them |
 //! | `loader` | builds the loader |
 //! | `template` | builds the file that marks processes with a libc |
+//! | `rt0` | assembles the stubs for programs without PT_INTERP |
 //! | `stage` | lays out the installed files |
 //! | `musl` | a zlib for musl, since no system ships one |
 //! | `test` | everything that can fail |
@@ -35,6 +36,7 @@ mod musl;
 mod packages;
 mod pin;
 mod repo;
+mod rt0;
 mod run;
 mod stage;
 mod template;

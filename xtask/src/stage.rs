@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use binfmt::{Credentials, Entry};
 
 use crate::link_stub;
 use crate::loader::{self, Profile};
 use crate::repo::{ARCH, LOADER, Repo};
+use crate::rt0;
 use crate::run::{run, step};
 use crate::template;
 
@@ -50,16 +52,27 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
     let loader =
         tree.file(&format!("lib/{LOADER}"), 0o755, |temporary| copy_loader(&unstripped, temporary, profile))?;
     tree.link("usr/bin/runslul", &format!("../../lib/{LOADER}"))?;
+    for (package, name) in [("binfmt", "runslul-binfmt"), ("slulbin", "slulbin")] {
+        let tool = loader::executable(repo, profile, package, name)?;
+        tree.file(&format!("usr/bin/{name}"), 0o755, |temporary| copy(&tool, temporary))?;
+    }
+    tree.link(binfmt::HANDLER.trim_start_matches('/'), &format!("../../../lib/{LOADER}"))?;
+    tree.text("usr/lib/binfmt.d/slul.conf", &binfmt::systemd())?;
+    for entry in [Entry::Magic(Credentials::OfCaller), Entry::Extension] {
+        tree.text(&format!("usr/share/binfmts/{}", entry.name()), &entry.debian())?;
+    }
     let stub = format!("{library_dir}/libslulrtld.so");
     tree.file(&stub, 0o644, |temporary| link_stub::build(repo, &unstripped, temporary))?;
     let template = libc_template::FILE.trim_start_matches('/');
     let template = tree.file(template, 0o755, |temporary| template::build(repo, temporary))?;
+    for kind in rt0::Kind::ALL {
+        let object = format!("{library_dir}/{}", kind.object());
+        tree.file(&object, 0o644, |temporary| rt0::build(repo, kind, &loader, temporary))?;
+    }
     let header = repo.root().join("rt0/include/slul.h");
     tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;
     let pkgconfig = format!("{library_dir}/pkgconfig/slul.pc");
-    tree.file(&pkgconfig, 0o644, |temporary| {
-        fs::write(temporary, pkgconfig_text(repo.version())).context("write slul.pc")
-    })?;
+    tree.text(&pkgconfig, &pkgconfig_text(repo.version()))?;
     Ok(Stage { root, loader, unstripped, template })
 }
 
@@ -104,6 +117,10 @@ impl Tree<'_> {
             fs::set_permissions(temporary, fs::Permissions::from_mode(mode))
                 .with_context(|| format!("chmod {}", temporary.display()))
         })
+    }
+
+    fn text(&self, path: &str, text: &str) -> Result<PathBuf> {
+        self.file(path, 0o644, |temporary| fs::write(temporary, text).with_context(|| format!("write {path}")))
     }
 
     fn link(&self, path: &str, to: &str) -> Result<PathBuf> {

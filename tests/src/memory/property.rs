@@ -9,7 +9,7 @@ use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
 use rtld::error::{Error, Problem};
 use rtld::load::{Mapped, Sealed};
 use rtld::namespace::Module;
-use rtld::note::abi_note;
+use rtld::note::{abi_note, entry_behind_stub};
 use rtld::plan::{LoadPlan, Place};
 use rtld::resolve::needs_libc;
 use rtld::seam::Image;
@@ -191,6 +191,7 @@ fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Problem<'_
     const MOST: u32 = 1000;
     let Mapped { dynamic, image, .. } = mapped;
     let _ = abi_note(image).map_err(said);
+    let _ = entry_behind_stub(image);
     let _ = dynamic.require_supported().map_err(said);
     let _ = needs_libc(image, dynamic).map_err(said);
     for tag in [consts::DT_NEEDED, consts::DT_SONAME, consts::DT_RPATH, consts::DT_RUNPATH] {

@@ -129,6 +129,18 @@ pub(crate) fn direct_start(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The same, handed over by rt0; and a program that is then entered at once.
+pub(crate) fn handed_start(case: Case<'_>) -> Result<()> {
+    let start = case.handed(case.world.program("whole/sound")?.path());
+    let tally = each(&start, STARTED, &[""])?;
+    ensure!(tally.refused > 50, "{} refused", tally.refused);
+    let start = case.handed(case.world.program("report/handed")?.path()).arg("nothing");
+    // What fails for the plain start does not fail for the full one.
+    let tally = each(&start, "", &[])?;
+    ensure!(tally.refused == 0 && tally.ran > 20, "{} refused, {} ran", tally.refused, tally.ran);
+    Ok(())
+}
+
 /// The same, while the loader talks: that the trace can not be written harms nothing.
 pub(crate) fn start_with_trace(case: Case<'_>) -> Result<()> {
     let workdir = Workdir::new()?;

@@ -126,6 +126,11 @@ pub(crate) fn direct_program(case: Case<'_>) -> Result<()> {
     each(case, "whole", |case: Case<'_>, program| case.direct(program))
 }
 
+/// The same for a program that rt0 hands over.
+pub(crate) fn handed_program(case: Case<'_>) -> Result<()> {
+    each(case, "whole", |case: Case<'_>, program| case.handed(program))
+}
+
 /// The loader as a library of itself, and as its own program.
 pub(crate) fn loader_itself(case: Case<'_>) -> Result<()> {
     let (_workdir, program) = case.copy("whole/sound")?;

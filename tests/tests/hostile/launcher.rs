@@ -10,11 +10,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::personality::{self, Persona};
 use nix::sys::ptrace;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chroot, close, execve, setgid, setgroups, setuid};
 use tests::launch::{Launch, Outcome, TIMEOUT, User};
 
@@ -51,6 +53,12 @@ impl Start {
     /// One more argument.
     pub(crate) fn arg(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Another first argument than its path.
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        self.arguments = [name.to_owned()].into_iter().chain(self.arguments.into_iter().skip(1)).collect();
         self
     }
 
@@ -98,6 +106,11 @@ impl Start {
     /// A limit that holds already while the kernel executes the program: `stack`.
     pub(crate) fn stack_limit(self, bytes: u64) -> Self {
         self.step("stack", bytes)
+    }
+
+    /// A file that is open, as descriptor 3.
+    pub(crate) fn open(self, path: &Path) -> Self {
+        self.step("open", path.display())
     }
 
     /// A descriptor that is closed.
@@ -170,6 +183,8 @@ pub(crate) fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> 
                 setuid(Uid::from_raw(NOBODY))?;
             }
             "traced" => ptrace::traceme()?,
+            // The program's from then on.
+            "open" => std::mem::forget(open(value, OFlag::O_RDONLY, Mode::empty()).context("open")?),
             "close" => close(value.parse::<RawFd>()?)?,
             "exec" => {
                 let program = CString::new(value)?;

@@ -75,6 +75,7 @@ type Entry = (&'static str, Need, fn(Case<'_>) -> Result<()>);
 const CASES: &[Entry] = &[
     ("faults/full_start", Need::Nothing, faults::full_start),
     ("faults/direct_start", Need::Nothing, faults::direct_start),
+    ("faults/handed_start", Need::Nothing, faults::handed_start),
     ("faults/first_native_call", Need::Nothing, faults::first_native_call),
     ("faults/first_native_call_installed", Need::Nothing, faults::first_native_call_installed),
     ("faults/first_native_call_musl", Need::Musl, faults::first_native_call_musl),
@@ -137,6 +138,7 @@ const CASES: &[Entry] = &[
     ("headers/library", Need::Nothing, headers::library),
     ("headers/program", Need::Nothing, headers::program),
     ("headers/direct_program", Need::Nothing, headers::direct_program),
+    ("headers/handed_program", Need::Nothing, headers::handed_program),
     ("headers/loader_itself", Need::Nothing, headers::loader_itself),
 ];
 

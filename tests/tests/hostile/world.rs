@@ -88,4 +88,9 @@ impl Case<'_> {
         let loader = self.world.stage.loader();
         Start::new(&loader, self.user).arg(program.to_string_lossy())
     }
+
+    /// The start of a program that rt0 hands over.
+    pub(crate) fn handed(&self, program: &Path) -> Start {
+        self.direct(program).called("@000003").open(program)
+    }
 }

@@ -28,11 +28,11 @@ struct Rules {
     register_jumps: bool,
 }
 
-const EARLY: [Rules; 3] = [
+const EARLY: [Rules; 5] = [
     Rules {
         title: "code of _start",
         function: "_start",
-        may_call: &["slul_plain_start", "slul_plain_call", "slul_relocate_self", "slul_main"],
+        may_call: &["slul_plain_start", "slul_plain_handed", "slul_plain_call", "slul_relocate_self", "slul_main"],
         system_calls: false,
         // To the program's entry.
         register_jumps: true,
@@ -40,8 +40,22 @@ const EARLY: [Rules; 3] = [
     Rules {
         title: "code of slul_plain_start",
         function: "slul_plain_start",
+        may_call: &["slul_plain_program"],
+        system_calls: false,
+        register_jumps: false,
+    },
+    Rules {
+        title: "code of slul_plain_program",
+        function: "slul_plain_program",
         may_call: &[],
         system_calls: false,
+        register_jumps: false,
+    },
+    Rules {
+        title: "code of slul_plain_handed",
+        function: "slul_plain_handed",
+        may_call: &["slul_plain_program"],
+        system_calls: true,
         register_jumps: false,
     },
     Rules {

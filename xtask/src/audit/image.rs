@@ -19,6 +19,10 @@ pub(crate) struct Segment {
     pub(crate) kind: elf::ProgramType,
     pub(crate) writable: bool,
     pub(crate) executable: bool,
+    pub(crate) offset: u64,
+    pub(crate) address: u64,
+    pub(crate) file_size: u64,
+    pub(crate) memory_size: u64,
 }
 
 /// A symbol of `.dynsym` that others can bind to.
@@ -173,6 +177,10 @@ fn segments(file: &File<'_>) -> Vec<Segment> {
                 kind: header.p_type(ENDIAN),
                 writable: flags & elf::PF_W.0 != 0,
                 executable: flags & elf::PF_X.0 != 0,
+                offset: header.p_offset(ENDIAN),
+                address: header.p_vaddr(ENDIAN),
+                file_size: header.p_filesz(ENDIAN),
+                memory_size: header.p_memsz(ENDIAN),
             }
         })
         .collect()

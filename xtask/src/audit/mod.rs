@@ -7,6 +7,7 @@ mod exports;
 pub(crate) mod image;
 mod loading;
 pub(crate) mod memory;
+mod stub;
 mod table;
 mod template;
 
@@ -16,7 +17,7 @@ use self::image::Image;
 use self::table::Table;
 use crate::loader::Profile;
 use crate::packages;
-use crate::repo::{LOADER, Repo};
+use crate::repo::{ARCH, LOADER, Repo};
 use crate::stage::{Stage, stage_default};
 
 /// Stages both loaders and checks them.
@@ -36,7 +37,7 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     let golden = repo.root().join("rtld/exports.golden");
     let installed = Image::read(&release.loader)?;
     let mut rows = elf::check(&installed, LOADER);
-    rows.push(elf::size(&installed));
+    rows.extend([elf::layout(&installed), elf::size(&installed)]);
     rows.extend(exports::check(&installed, &golden)?);
     // Only the release build promises these: what it inlines, the debug build calls.
     let unstripped = Image::read(&release.unstripped)?;
@@ -44,10 +45,12 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     rows.push(memory::check(&unstripped));
     rows.extend(counters);
     rows.extend(loading);
+    rows.extend(stub::check(&release.root.join(format!("usr/lib/slul/{ARCH}/rt0.o")))?);
     table.print("audit of the release loader", &rows);
 
     let with_symbols = Image::read(&debug.loader)?;
     let mut rows = elf::check(&with_symbols, LOADER);
+    rows.push(elf::layout(&with_symbols));
     rows.extend(exports::check(&with_symbols, &golden)?);
     table.print("audit of the debug loader", &rows);
 

@@ -2,22 +2,22 @@
 //! kernel would have made for that program.
 
 use linux_raw_sys::auxvec;
-use rtld::addr::RuntimeAddr;
+use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::Arena;
-use rtld::command_line::{HELP, Mistake, Request, Run, Until, parse};
+use rtld::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
 use rtld::error::{Error, Escaped, OfObject, Problem};
 use rtld::load::{Mapped, Present, map_program};
 use rtld::mapped::MappedImage;
-use rtld::seam::{Files, Image};
-use rtld::sys::{self, Linux};
+use rtld::seam::{FileInfo, Files, Image};
+use rtld::sys::{self, File, Linux};
 
 use super::kernel::Block;
-use super::{inspect, start};
+use super::{inspect, kernel, start};
 
 /// A program that was mapped here.
 pub(crate) struct Direct {
     pub(crate) program: Present<'static, MappedImage>,
-    /// Its absolute path, as far as /proc tells.
+    /// Its absolute path, as far as /proc tells; none where AT_SECURE is set.
     pub(crate) path: Option<&'static [u8]>,
     /// Value of `--library-path`.
     pub(crate) library_path: Option<&'static [u8]>,
@@ -29,24 +29,20 @@ pub(crate) struct Direct {
 
 /// Does what the command line asks for. Returns only if that is to run a program.
 #[inline(never)]
-pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, Error<'static>> {
-    let run = match parse(block.arguments()) {
+pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Result<Direct, Error<'static>> {
+    let run = match parse(block.arguments(), block.auxiliary().handler()) {
         Ok(Request::Run(run)) => run,
         Ok(Request::Help) => inspect::print(format_args!("{HELP}")),
         Ok(Request::Version) => inspect::print(format_args!("slulrtld {}\n", env!("CARGO_PKG_VERSION"))),
         Err(mistake) => refuse(mistake),
     };
-    let loader = Some(block.exec_path());
-    let Run { program: index, library_path, argv0, until } = run;
+    let Run { program: index, handed, dropped, library_path, argv0, until } = run;
     let path = block.arguments().nth(index).unwrap_or_default();
-    if block.auxiliary().is_secure() {
-        // Whoever may run the loader with such privileges would have them for any program of his choice.
-        return Err(Problem::ExecutedSecurely).of(path);
-    }
-    let (file, info) = Linux.open(path).of(path)?;
-    if until == Until::Ended {
+    let (mut file, mut info) = open(block, path, handed, secure).of(path)?;
+    if until == Until::Ended && handed.is_none() {
         sys::may_execute(path).map_err(Problem::Execute).of(path)?;
     }
+    sys::skip_line(&mut file, &mut info);
     let Mapped { dynamic, image, entry, headers } =
         map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
     let soname = dynamic.soname.and_then(|offset| dynamic.strings.get(&image, offset).ok());
@@ -57,27 +53,80 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena) -> Result<Direct, E
     let phdr = image.plan().vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
     let mut buffer = [0u8; 4096];
     let absolute = match sys::file_path(&file, &mut buffer) {
-        Some(absolute) => Some(arena.copy(absolute).of(path)?),
-        None => path.contains(&b'/').then_some(path),
+        // With a NUL: the program may find it in AT_EXECFN.
+        Some(absolute) => Some(arena.concat(&[absolute, b"\0"]).of(path)?),
+        None => None,
     };
-    let name = block.argument_address(index);
-    let first = argv0.map_or(name, |index| block.argument_address(index));
-    block.drop_arguments(index, first);
+    // Where the kernel has put the loader in the program's place, AT_EXECFN is the program's.
+    let own = if block.exec_path() == path { block.arguments().next() } else { Some(block.exec_path()) };
+    let name = match (handed, absolute) {
+        (Some(Handed::ByProgram(_)), Some(absolute)) => from_usize(absolute.as_ptr().expose_provenance()),
+        _ => block.argument_address(index),
+    };
+    block.drop_arguments(dropped, block.argument_address(argv0));
+    block.remove_entry(auxvec::AT_EXECFD);
     block.patch(&[
         (auxvec::AT_PHDR, bias.runtime(phdr).0),
         (auxvec::AT_PHNUM, headers.phnum.into()),
         (auxvec::AT_ENTRY, bias.runtime(entry).0),
         (auxvec::AT_BASE, RuntimeAddr::of(start::own_header().as_ptr()).0),
+        (auxvec::AT_FLAGS, 0),
         (auxvec::AT_EXECFN, name),
     ]);
+    if until == Until::Ended {
+        let other = block.interpreter(&image).filter(|path| !path.ends_with(start::SONAME));
+        if let Some(other) = other {
+            return Err(Problem::OtherLoader(arena.copy(other).of(path)?)).of(path);
+        }
+        sys::set_name(block.exec_path());
+    }
+    let absolute =
+        absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
     let program = Present { path, image, phdrs: Some((phdr, headers.phnum)) };
-    Ok(Direct { program, path: absolute, library_path, loader, until })
+    Ok(Direct { program, path: absolute.filter(|_| !secure), library_path, loader: own, until })
+}
+
+/// Opens the program, or takes it over, if it may be run with the privileges that the process has.
+fn open(
+    block: &Block,
+    path: &[u8],
+    handed: Option<Handed>,
+    secure: bool,
+) -> Result<(File, FileInfo), Problem<'static>> {
+    let (by_kernel, descriptor) = match handed {
+        // Whoever may run the loader with such privileges would have them for any program of his choice.
+        None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely),
+        None => return Ok(Linux.open(path)?),
+        Some(Handed::ByUser(descriptor)) => {
+            kernel::may_execute(descriptor).map_err(Problem::Execute)?;
+            (false, descriptor)
+        }
+        // The kernel has executed it.
+        Some(Handed::ByProgram(descriptor)) => (false, descriptor),
+        Some(Handed::ByKernel(descriptor)) => (true, descriptor),
+    };
+    let (file, info) = sys::handed_over(descriptor)?;
+    if secure {
+        // Privileges must be those that the kernel gives to whoever executes this very file. It alone knows of
+        // capabilities.
+        let explained = block.auxiliary().ids().is_some_and(|(user, group)| {
+            let differ = user.0 != user.1 || group.0 != group.1;
+            (differ || by_kernel) && sys::explains_ids(&file, user, group)
+        });
+        if !explained {
+            return Err(Problem::ExecutedSecurely);
+        }
+    }
+    Ok((file, info))
 }
 
 fn refuse(mistake: Mistake<'_>) -> ! {
     match mistake {
         Mistake::NoProgram => super::say(format_args!("no program is named; see --help")),
         Mistake::Unknown(option) => super::say(format_args!("{}: no such option; see --help", Escaped(option))),
+        Mistake::NoDescriptor(value) => {
+            super::say(format_args!("--exec-fd: {} is no descriptor; see --help", Escaped(value)));
+        }
         Mistake::NoValue(option) => super::say(format_args!("{}: takes a value; see --help", Escaped(option))),
     }
     start::exit_group(super::REFUSED)

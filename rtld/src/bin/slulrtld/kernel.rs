@@ -12,7 +12,7 @@ use core::slice;
 use rtld::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
-use rtld::error::{Problem, Table};
+use rtld::error::{Errno, Problem, Table};
 use rtld::handoff::{Auxiliary, Layout};
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
@@ -25,6 +25,8 @@ use super::start;
 pub(crate) struct Block {
     start: NonNull<u64>,
     layout: Layout,
+    /// AT_EXECFN as the kernel passed it.
+    execfn: Option<u64>,
 }
 
 impl Block {
@@ -37,7 +39,9 @@ impl Block {
         // SAFETY: the scan stays within the block, by its contract.
         let layout = Layout::scan(|index| unsafe { start.add(index).read() });
         // SAFETY: a stack pointer is not null.
-        Self { start: unsafe { NonNull::new_unchecked(start) }, layout }
+        let mut block = Self { start: unsafe { NonNull::new_unchecked(start) }, layout, execfn: None };
+        block.execfn = block.auxiliary().exec_path();
+        block
     }
 
     /// Its words.
@@ -124,6 +128,12 @@ impl Block {
         layout.drop_arguments(words, count, first);
     }
 
+    /// Removes an entry of the auxiliary vector.
+    pub(crate) fn remove_entry(&mut self, key: u32) {
+        let (words, layout) = self.edit();
+        layout.remove_entry(words, key);
+    }
+
     /// Replaces values of the auxiliary vector.
     pub(crate) fn patch(&mut self, values: &[(u32, u64)]) {
         let (words, layout) = self.edit();
@@ -138,7 +148,7 @@ impl Block {
     /// Bytes of stack above the block's first word: the block, and the strings up to the end of AT_EXECFN's, which
     /// the kernel puts at the very top. Without AT_EXECFN, what execve(2) allows them at most.
     pub(crate) fn above(&self, limit: u64) -> u64 {
-        let end = self.auxiliary().exec_path().map(|address| {
+        let end = self.execfn.map(|address| {
             // SAFETY: a string of the block.
             let path = unsafe { string(address) };
             address.saturating_add(from_usize(path.len())).saturating_add(16)
@@ -276,6 +286,36 @@ pub(crate) fn can_write(address: u64) -> bool {
     let number = linux_raw_sys::general::__NR_clock_gettime;
     // SAFETY: an address that the kernel can not write to gives EFAULT, and nothing of ours is there yet.
     unsafe { start::system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
+}
+
+/// If `secure`, opens what is closed of standard input, output and error on /dev/null, lest a file that the program opens
+/// gets such a number.
+pub(crate) fn open_standard(secure: bool) -> Result<(), Problem<'static>> {
+    use linux_raw_sys::general::{__NR_fcntl, __NR_open, F_GETFD, O_RDWR};
+    let standard = if secure { 0..3 } else { 0..0 };
+    for number in standard {
+        // SAFETY: only asks.
+        let is_open = unsafe { start::system_call(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) } >= 0;
+        let path = c"/dev/null".as_ptr().expose_provenance();
+        // SAFETY: a string. The file gets the lowest number that is free, which is this one.
+        if !is_open && unsafe { start::system_call(__NR_open, [path, O_RDWR as usize, 0, 0]) } < 0 {
+            return Err(Problem::Open(Errno::ENOENT));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the caller, with its effective ids, may execute an open file. Asked since Linux 5.8.
+pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
+    const X_OK: usize = 1;
+    const AT_EACCESS: usize = 0x200;
+    const AT_EMPTY_PATH: usize = 0x1000;
+    let number = linux_raw_sys::general::__NR_faccessat2;
+    let arguments =
+        [to_usize(descriptor.into()), c"".as_ptr().expose_provenance(), X_OK, AT_EACCESS | AT_EMPTY_PATH];
+    // SAFETY: an empty string, which is there.
+    let result = unsafe { start::system_call(number, arguments) };
+    if result == 0 { Ok(()) } else { Err(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))) }
 }
 
 /// Whether the kernel can read all pages from an address to `len` bytes behind it: of a program whose headers no segment

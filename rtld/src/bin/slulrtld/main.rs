@@ -6,6 +6,7 @@
 //! ```text
 //! _start            start/<cpu>.rs
 //!   plain?          plain.rs       -> the program, at once
+//!   plain, by rt0?  handed.rs      -> maps the program, and enters it at once
 //!   bootstrap       bootstrap.rs   the loader's own addresses become right
 //!   slul_main       here           handoff, secure, settings; load, relocate, seal
 //!   begin           process.rs     block and gap, thread pointer, initialisers -> the program
@@ -24,6 +25,7 @@ mod debugger;
 mod dlfcn;
 mod exports;
 mod gap;
+mod handed;
 mod inspect;
 mod kernel;
 mod libc;
@@ -49,12 +51,19 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::OutOfMemory;
-use rtld::error::{Error, Problem};
+use rtld::error::{Error, OfObject, Problem};
 use rtld::report::Line;
 use rtld::sys;
 
 use kernel::{Block, StackLimit};
 use process::Process;
+
+/// Which loader this is, for whoever looks at its file.
+#[allow(unsafe_code)]
+// SAFETY: the linker makes a PT_NOTE of it.
+#[unsafe(link_section = ".note.slul")]
+#[used]
+static NOTE: rt0::stub::LoaderNote = rt0::stub::LoaderNote::new();
 
 /// Exit status of every refusal.
 const REFUSED: i32 = 127;
@@ -68,7 +77,9 @@ const REFUSED: i32 = 127;
 unsafe extern "C" fn slul_main(sp: usize) -> ! {
     // SAFETY: by the caller.
     let block = unsafe { Block::at(sp) };
-    load(block).unwrap_or_else(|error| refuse(&error)).begin()
+    let process = load(block).unwrap_or_else(|error| refuse(&error));
+    kernel::open_standard(process.secure).of(b"/dev/null").unwrap_or_else(|error| refuse(&error));
+    process.begin()
 }
 
 /// [`Process::load`], on a stack of the loader's own where RLIMIT_STACK may leave less than it takes.

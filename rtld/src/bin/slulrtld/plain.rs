@@ -22,12 +22,12 @@ use super::start::{load, store};
 #[repr(C)]
 pub(crate) struct PlainStart {
     /// Where to go; 0 if the start is not plain.
-    entry: usize,
+    pub(crate) entry: usize,
     /// Address of auxv if the entry is a C function (`CALL_ENTRY`), 0 if it is entered as by the kernel.
-    auxv: usize,
+    pub(crate) auxv: usize,
 }
 
-const NOT_PLAIN: PlainStart = PlainStart { entry: 0, auxv: 0 };
+pub(crate) const NOT_PLAIN: PlainStart = PlainStart { entry: 0, auxv: 0 };
 
 const AT_PHDR: usize = 3;
 const AT_PHENT: usize = 4;
@@ -61,7 +61,7 @@ const SLUL: u32 = u32::from_ne_bytes(*b"SLUL");
 /// Whether the variable at `address` may be one that the loader acts on even where there is nothing to load: it begins
 /// with `LD_S` (`LD_SLUL_*`, `LD_SHOW_AUXV`) or `LD_T` (`LD_TRACE_LOADED_OBJECTS`).
 #[inline(always)]
-unsafe fn is_ours(address: usize) -> bool {
+pub(crate) unsafe fn is_ours(address: usize) -> bool {
     let mut rest = u32::from_le_bytes(*b"LD_\0");
     let mut at = address;
     while rest != 0 {
@@ -78,9 +78,9 @@ unsafe fn is_ours(address: usize) -> bool {
     last == b'S' || last == b'T'
 }
 
-/// Whether `[vaddr, vaddr + size)` is in what the kernel mapped from the file.
+/// Whether `[vaddr, vaddr + size)` is in what the kernel mapped from the file, with the permission `flag`.
 #[inline(always)]
-unsafe fn is_mapped(phdrs: usize, count: usize, vaddr: usize, size: usize) -> bool {
+unsafe fn is_mapped(phdrs: usize, count: usize, vaddr: usize, size: usize, flag: u32) -> bool {
     let mut phdr = phdrs;
     let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
     while phdr != end {
@@ -93,7 +93,7 @@ unsafe fn is_mapped(phdrs: usize, count: usize, vaddr: usize, size: usize) -> bo
         // SAFETY: as above.
         let len = unsafe { load::<usize>(phdr.wrapping_add(32)) };
         let into = vaddr.wrapping_sub(start);
-        if kind == PT_LOAD && flags & PF_R != 0 && into <= len && size <= len.wrapping_sub(into) {
+        if kind == PT_LOAD && flags & flag != 0 && into <= len && size <= len.wrapping_sub(into) {
             return true;
         }
         phdr = phdr.wrapping_add(PHDR_SIZE);
@@ -124,56 +124,62 @@ unsafe fn has_work(address: usize, size: usize) -> bool {
     false
 }
 
-/// What a note segment says.
-enum Note {
-    /// Nothing that concerns us, or a note whose entry is as the kernel's.
-    Kernel,
-    /// `CALL_ENTRY`.
-    Call,
-    /// Something that the full start has to look at.
-    Doubtful,
+/// How the program is entered.
+#[repr(C)]
+pub(crate) struct Entry {
+    /// Where; 0 if the full start has to look at it.
+    pub(crate) address: usize,
+    /// Whether it is a C function (`CALL_ENTRY`).
+    pub(crate) called: bool,
 }
 
-/// Looks for the ABI note in the `size` bytes at `address`.
+/// Looks for our notes in the `size` bytes at `address`, and answers how the program is entered that, without them, is
+/// entered as `entry` says.
 #[inline(always)]
-unsafe fn note(address: usize, size: usize) -> Note {
+unsafe fn note(address: usize, size: usize, mut entry: Entry) -> Entry {
     let mut at = 0usize;
     while size.wrapping_sub(at) >= 12 && size >= at {
-        let entry = address.wrapping_add(at);
+        let found = address.wrapping_add(at);
         // SAFETY: the caller checked that the segment is mapped; twelve bytes are left in it.
-        let name_size = unsafe { load::<u32>(entry) } as usize;
+        let name_size = unsafe { load::<u32>(found) } as usize;
         // SAFETY: as above.
-        let desc_size = unsafe { load::<u32>(entry.wrapping_add(4)) } as usize;
+        let desc_size = unsafe { load::<u32>(found.wrapping_add(4)) } as usize;
         // SAFETY: as above.
-        let kind = unsafe { load::<u32>(entry.wrapping_add(8)) };
+        let kind = unsafe { load::<u32>(found.wrapping_add(8)) };
         let name_end = name_size.wrapping_add(3) & !3;
         let end = name_end.wrapping_add(desc_size.wrapping_add(3) & !3).wrapping_add(12);
-        if name_size == 5 && kind == rt0::NT_SLUL_ABI {
-            if desc_size < rt0::ABI_NOTE_DESC_SIZE || end > size.wrapping_sub(at) {
-                return Note::Doubtful;
+        let is_abi = kind == rt0::NT_SLUL_ABI;
+        if name_size == 5 && (is_abi || kind == rt0::NT_SLUL_RT0) {
+            let least = if is_abi { rt0::ABI_NOTE_DESC_SIZE } else { 4 };
+            if desc_size < least || end > size.wrapping_sub(at) {
+                return DOUBTFUL;
             }
-            // SAFETY: `end` bytes of the entry are left in the segment; so for the three after this.
-            let owner = unsafe { load::<u32>(entry.wrapping_add(12)) };
+            // SAFETY: `end` bytes of the entry are left in the segment; so for all after this.
+            let owner = unsafe { load::<u32>(found.wrapping_add(12)) };
             // SAFETY: as above.
-            let nul = unsafe { load::<u8>(entry.wrapping_add(16)) };
-            // SAFETY: as above.
-            let abi = unsafe { load::<u32>(entry.wrapping_add(20)) };
-            // SAFETY: as above.
-            let flags = unsafe { load::<u32>(entry.wrapping_add(24)) };
-            // SAFETY: as above.
-            let min_loader = unsafe { load::<u32>(entry.wrapping_add(28)) };
-            if owner == SLUL && nul == 0 {
+            let nul = unsafe { load::<u8>(found.wrapping_add(16)) };
+            // SAFETY: as above. Of rt0's note, the distance from here to the entry.
+            let abi = unsafe { load::<u32>(found.wrapping_add(20)) };
+            if owner == SLUL && nul == 0 && is_abi {
+                // SAFETY: as above.
+                let flags = unsafe { load::<u32>(found.wrapping_add(24)) };
+                // SAFETY: as above.
+                let min_loader = unsafe { load::<u32>(found.wrapping_add(28)) };
                 let known = flags & rt0::MANDATORY_FLAGS & !rt0::FLAG_CALL_ENTRY == 0;
                 if (abi & 0xffff) > rt0::ABI_MAJOR as u32 || min_loader > rt0::LOADER_VERSION || !known {
-                    return Note::Doubtful;
+                    return DOUBTFUL;
                 }
-                return if flags & rt0::FLAG_CALL_ENTRY != 0 { Note::Call } else { Note::Kernel };
+                entry.called = flags & rt0::FLAG_CALL_ENTRY != 0;
+            } else if owner == SLUL && nul == 0 {
+                entry.address = found.wrapping_add(20).wrapping_add(abi as i32 as usize);
             }
         }
         at = at.wrapping_add(end);
     }
-    Note::Kernel
+    entry
 }
+
+const DOUBTFUL: Entry = Entry { address: 0, called: false };
 
 /// Decides whether the start is plain. `own_entry` is where this loader would be entered as a program.
 ///
@@ -245,17 +251,19 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
         return NOT_PLAIN;
     }
     // SAFETY: the kernel's values.
-    match unsafe { judge_program(phdrs, count, entry) } {
-        Note::Kernel => PlainStart { entry, auxv: 0 },
-        Note::Call => PlainStart { entry, auxv },
-        Note::Doubtful => NOT_PLAIN,
-    }
+    let entry = unsafe { slul_plain_program(phdrs, count, entry) };
+    // Nobody is told of auxv where there is nowhere to go.
+    PlainStart { entry: entry.address, auxv: if entry.called { auxv } else { 0 } }
 }
 
-/// Looks at the program's headers.
-#[inline(always)]
-unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
-    let mut answer = Note::Kernel;
+/// Looks at the headers of a program that is mapped.
+///
+/// # Safety
+/// There are `count` program headers at `phdrs`, by which the program is mapped; `entry` is where its `e_entry` is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, entry: usize) -> Entry {
+    let mut answer = Entry { address: entry, called: false };
     let mut phdr = phdrs;
     let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
     // The ELF header tells where the program is, if it is where linkers put it: in the page of the program headers,
@@ -264,7 +272,7 @@ unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
     let header = phdrs & !0xfff;
     let before = phdrs & 0xfff;
     if before < EHDR_SIZE {
-        return Note::Doubtful;
+        return DOUBTFUL;
     }
     // SAFETY: the headers begin in this page, which the kernel mapped, after at least the size of an ELF header; so
     // for the next two.
@@ -274,7 +282,7 @@ unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
     // SAFETY: as above; e_entry.
     let bias = entry.wrapping_sub(unsafe { load::<usize>(header.wrapping_add(24)) });
     if magic != ELF_MAGIC || offset != before {
-        return Note::Doubtful;
+        return DOUBTFUL;
     }
     let mut file_end = 0usize;
     let mut entered = false;
@@ -289,7 +297,7 @@ unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
                 let offset = unsafe { load::<usize>(phdr.wrapping_add(8)) };
                 // A segment far from the one before it may be beyond the end of the file.
                 if offset.wrapping_sub(file_end) > FILE_GAP {
-                    return Note::Doubtful;
+                    return DOUBTFUL;
                 }
                 file_end = offset.wrapping_add(size);
             }
@@ -303,7 +311,7 @@ unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
         // SAFETY: as above.
         let kind = unsafe { load::<u32>(phdr) };
         if kind == PT_TLS {
-            return Note::Doubtful;
+            return DOUBTFUL;
         } else if kind == PT_DYNAMIC || kind == PT_NOTE {
             // SAFETY: as above.
             let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
@@ -312,26 +320,29 @@ unsafe fn judge_program(phdrs: usize, count: usize, entry: usize) -> Note {
             // SAFETY: as above.
             let memory_size = unsafe { load::<usize>(phdr.wrapping_add(40)) };
             // SAFETY: the kernel's values.
-            if size != memory_size || !unsafe { is_mapped(phdrs, count, vaddr, size) } {
-                return Note::Doubtful;
+            if size != memory_size || !unsafe { is_mapped(phdrs, count, vaddr, size, PF_R) } {
+                return DOUBTFUL;
             }
             let address = bias.wrapping_add(vaddr);
             if kind == PT_DYNAMIC {
                 // SAFETY: just checked to be mapped.
                 if unsafe { has_work(address, size) } {
-                    return Note::Doubtful;
+                    return DOUBTFUL;
                 }
             } else {
                 // SAFETY: just checked to be mapped.
-                let found = unsafe { note(address, size) };
-                match found {
-                    Note::Doubtful => return Note::Doubtful,
-                    Note::Call => answer = Note::Call,
-                    Note::Kernel => {}
+                answer = unsafe { note(address, size, answer) };
+                if answer.address == 0 {
+                    return DOUBTFUL;
                 }
             }
         }
         phdr = phdr.wrapping_add(PHDR_SIZE);
     }
-    if entered { answer } else { Note::Doubtful }
+    // Behind a stub, the program's own entry has to be code, too.
+    if answer.address != entry {
+        // SAFETY: the kernel's values.
+        entered &= unsafe { is_mapped(phdrs, count, answer.address.wrapping_sub(bias), 1, PF_X) };
+    }
+    if entered { answer } else { DOUBTFUL }
 }

@@ -129,7 +129,7 @@ impl Process {
         let arena = new_arena().of(block.exec_path())?;
         let watch = cut::watch(arena.put(block.exec_path()).of(block.exec_path())?);
         let itself = block.auxiliary().entry() == Some(start::own_entry());
-        let direct = if itself { Some(command::obey(&mut block, arena)?) } else { None };
+        let direct = if itself { Some(command::obey(&mut block, arena, secure)?) } else { None };
         let path = block.exec_path();
         let settings = if secure { Settings::default() } else { Settings::from_environment(block.environment()) };
         let trace = trace::set_up(&settings, arena);

@@ -9,6 +9,7 @@ use rtld::invocation::Settings;
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
+use rtld::note;
 use rtld::seam::Image;
 use rtld::sys;
 
@@ -21,8 +22,9 @@ pub(crate) fn entry(
     program: &Module<'static, MappedImage>,
 ) -> Result<RuntimeAddr, Problem<'static>> {
     let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
-    let vaddr = program.image.bias().vaddr(entry);
-    if program.is_code(vaddr) { Ok(entry) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
+    let bias = program.image.bias();
+    let vaddr = note::entry_behind_stub(&program.image).unwrap_or_else(|| bias.vaddr(entry));
+    if program.is_code(vaddr) { Ok(bias.runtime(vaddr)) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
 }
 
 /// What is to be done with a program that the kernel has mapped.

@@ -1,6 +1,7 @@
-// A program that looks at its own process. `plain` is entered at once, `full` by the whole start, `native` has called
+// A program that looks at its own process. `plain` is entered at once, so is `handed` where rt0 hands it over, `full` by the whole start, `native` has called
 // the system's zlib before it looks.
-//# variants: plain full native
+//# variants: plain handed full native
+//# link[handed]: -Wl,--no-dynamic-linker
 //# lib[full]: libone.so
 //# link[native]: -l:libz.so.1
 //# program[native]: -DNATIVE

@@ -100,7 +100,14 @@ unsafe extern "C" fn _start() -> ! {
         "lea rsi, [rip + _start]",
         "call {plain}",
         "test rax, rax",
+        "jnz 3f",
+        "mov rdi, rsp",
+        "lea rsi, [rip + _start]",
+        "lea rdx, [rip + __ehdr_start]",
+        "call {handed}",
+        "test rax, rax",
         "jz 2f",
+        "3:",
         "test rdx, rdx",
         "jnz {call}",
         // rdx is 0: no finaliser.
@@ -114,6 +121,7 @@ unsafe extern "C" fn _start() -> ! {
         "ud2",
         ".cfi_endproc",
         plain = sym super::super::plain::slul_plain_start,
+        handed = sym super::super::handed::slul_plain_handed,
         call = sym slul_plain_call,
         relocate = sym super::super::bootstrap::slul_relocate_self,
         main = sym super::super::slul_main,
@@ -215,6 +223,22 @@ pub(crate) unsafe fn system_call(number: u32, arguments: [usize; 4]) -> isize {
     unsafe {
         asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b, in("rdx") c,
             in("r10") d, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
+/// A system call with all its arguments, in line: before the loader is relocated nothing is called.
+///
+/// # Safety
+/// As the system call's.
+#[inline(always)]
+pub(crate) unsafe fn call(number: usize, arguments: [usize; 6]) -> usize {
+    let [a, b, c, d, e, f] = arguments;
+    let result;
+    // SAFETY: by the caller.
+    unsafe {
+        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
     }
     result
 }

@@ -1,0 +1,70 @@
+/* What the stubs for x86_64 share. The contract, and the values that they are assembled with, are in rt0/src/stub.rs. */
+    .intel_syntax noprefix
+
+    .set SYS_write, 1
+    .set SYS_open, 2
+    .set SYS_close, 3
+    .set SYS_fstat, 5
+    .set SYS_lseek, 8
+    .set SYS_mmap, 9
+    .set SYS_mprotect, 10
+    .set SYS_munmap, 11
+    .set SYS_execve, 59
+    .set SYS_exit_group, 231
+
+    .set O_NOCTTY, 0x100
+    .set O_NONBLOCK, 0x800
+    .set O_CLOEXEC, 0x80000
+    .set ENOENT, 2
+
+    .set AT_BASE, 7
+    .set AT_UID, 11
+    .set AT_SECURE, 23
+    .set AT_EXECFN, 31
+
+/* Where the program's own entry is, for the loader. */
+    .section .note.slul, "a", @note
+    .balign 4
+    .long 5, 4, SLUL_NT_RT0
+    .asciz "SLUL"
+    .balign 4
+    .long _start - .
+
+    .section .note.GNU-stack, "", @progbits
+
+    .section .text.slul_rt0, "ax", @progbits
+    .globl slul_rt0
+    .type slul_rt0, @function
+
+/* What is said of the loader's path, before and after it. */
+    .macro LOADER_TEXT
+before:
+    .ascii "slulrtld: can not run "
+loader:
+    .ascii SLUL_LOADER
+    .set BEFORE, . - before
+    .byte 0
+after:
+    .ascii ": install slulrtld\n"
+    .set AFTER, . - after
+    .endm
+
+/* Says that, and ends the program. Or says something else: edx bytes at rsi. */
+    .macro REFUSALS
+not_installed:
+    lea rsi, [rip + before]
+    mov edx, BEFORE
+    mov edi, 2
+    mov eax, SYS_write
+    syscall
+    lea rsi, [rip + after]
+    mov edx, AFTER
+refuse:
+    mov edi, 2
+    mov eax, SYS_write
+    syscall
+    mov edi, 127
+    mov eax, SYS_exit_group
+    syscall
+    ud2
+    .endm

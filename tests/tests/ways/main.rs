@@ -1,0 +1,131 @@
+//! Every way in: the same program sees the same, and what must go wrong does so in one line.
+//!
+//! | file | what |
+//! |---|---|
+//! | `root` | a root directory with the staged files installed, in namespaces of its own |
+//! | `programs` | what is run, linked for each way |
+//! | `table` | the table of `docs/ways-in.md` |
+//! | `readme` | the README's link lines, as they stand there |
+//! | `same` | the same program by every way in |
+//! | `secure` | privileges: who keeps them, and who is not run with them |
+//! | `tools` | the host tools: `runslul-binfmt`, `slulbin` |
+//! | `stubs` | rt0 where it is not easy for it, and what it refuses |
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "runs on the host, over files of its own: what is out of range is a panic, and that a failed test"
+)]
+
+mod programs;
+mod readme;
+mod root;
+mod same;
+mod secure;
+mod stubs;
+mod table;
+mod tools;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::launch::User;
+use tests::stage::{self, Stage};
+
+use crate::programs::Programs;
+use crate::stubs::Libc;
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let mut trials = Trials { trials: Vec::new(), lacks: BTreeSet::new() };
+    for stage in Stage::all()? {
+        trials.of(&Arc::new(stage))?;
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials.trials);
+    if conclusion.num_ignored > 0 {
+        let lacks = trials.lacks.into_iter().collect::<Vec<_>>().join("; ");
+        println!("{} tests left out: {lacks}", conclusion.num_ignored);
+    }
+    Ok(conclusion.exit_code())
+}
+
+/// The tests, and what keeps some of them from being run.
+struct Trials {
+    trials: Vec<Trial>,
+    lacks: BTreeSet<String>,
+}
+
+impl Trials {
+    fn push(&mut self, name: String, lack: Option<String>, check: impl FnOnce() -> Result<()> + Send + 'static) {
+        let run = move || check().map_err(|error| Failed::from(format!("{error:#}")));
+        self.trials.push(Trial::test(name, run).with_ignored_flag(lack.is_some()));
+        self.lacks.extend(lack);
+    }
+
+    fn of(&mut self, stage: &Arc<Stage>) -> Result<()> {
+        let programs = Arc::new(Programs::new(stage)?);
+        let table = Arc::new(table::read()?);
+        let named = |name: &String| same::WAYS.iter().any(|way| way.name == name);
+        ensure!(table.keys().all(named), "docs/ways-in.md has a way in that nothing tests");
+        let no_namespaces = root::refusal();
+        for way in &same::WAYS {
+            let row = table.get(way.name).with_context(|| format!("docs/ways-in.md: no row `{}`", way.name))?;
+            for (native, kind) in [(false, "plain"), (true, "native")] {
+                let lack = no_namespaces.clone().or_else(|| root::binfmt_refusal().filter(|_| way.binfmt));
+                let (row, programs, stage) = (row.clone(), Arc::clone(&programs), Arc::clone(stage));
+                let name = format!("same/{}/{kind}/{}", way.name, stage.profile);
+                self.push(name, lack, move || same::check(way, native, &row, &programs, &stage));
+            }
+        }
+        self.stubs(stage, &programs, &no_namespaces)?;
+        self.readme(stage, &programs, &no_namespaces)?;
+        for (name, check, binfmt) in tools::CHECKS {
+            let (programs, stage) = (Arc::clone(&programs), Arc::clone(stage));
+            let lack = no_namespaces.clone().or_else(|| root::binfmt_refusal().filter(|_| binfmt));
+            self.push(format!("tools/{name}/{}", stage.profile), lack, move || check(&programs, &stage));
+        }
+        for case in &secure::CASES {
+            let (programs, stage) = (Arc::clone(&programs), Arc::clone(stage));
+            let name = format!("secure/{}/{}", case.name, stage.profile);
+            let ordinary = User::all()? == [User::Oneself];
+            let lack = ordinary.then(|| "only root gives privileges".to_owned());
+            let lack = lack.or_else(|| root::binfmt_refusal().filter(|_| case.needs_binfmt()));
+            self.push(name, lack, move || case.check(&programs, &stage));
+        }
+        Ok(())
+    }
+
+    fn stubs(&mut self, stage: &Arc<Stage>, programs: &Arc<Programs>, lack: &Option<String>) -> Result<()> {
+        let ordinary = User::all()? == [User::Oneself];
+        let not_root = || ordinary.then(|| "only root becomes somebody else".to_owned());
+        for scenario in &stubs::SCENARIOS {
+            let lack = if scenario.as_nobody { not_root() } else { lack.clone() };
+            let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+            let name = format!("{}/{}", scenario.name, stage.profile);
+            self.push(name, lack, move || scenario.check(&programs, &stage));
+        }
+        let no_musl = stage::musl().is_none().then(|| "no zlib for musl".to_owned());
+        for (libc, name, other) in [(Libc::Gnu, "glibc", None), (Libc::Musl, "musl", no_musl)] {
+            let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+            let name = format!("embed/alone-with-{name}/{}", stage.profile);
+            self.push(name, lack.clone().or(other), move || stubs::check_embedded(libc, &programs, &stage));
+        }
+        let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+        let name = format!("embed/choice/{}", stage.profile);
+        self.push(name, lack.clone(), move || stubs::check_choice(&programs, &stage));
+        Ok(())
+    }
+
+    fn readme(&mut self, stage: &Arc<Stage>, programs: &Arc<Programs>, lack: &Option<String>) -> Result<()> {
+        let no_zlib = !Path::new("/usr/include/zlib.h").exists();
+        let lack = lack.clone().or_else(|| no_zlib.then(|| "no zlib to link with".to_owned()));
+        let (programs, stage) = (Arc::clone(programs), Arc::clone(stage));
+        let name = format!("readme/{}", stage.profile);
+        self.push(name, lack, move || readme::check(&programs, &stage));
+        Ok(())
+    }
+}

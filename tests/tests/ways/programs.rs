@@ -1,0 +1,74 @@
+//! What is run: the programs of `programs`, linked for each way in.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use tests::build::run;
+use tests::stage::{self, Stage};
+use tests::workdir::Workdir;
+
+/// How a program is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// With the loader in PT_INTERP.
+    Interpreter,
+    /// Without anything.
+    Bare,
+    /// With a stub, by its file name.
+    Stub(&'static str),
+}
+
+/// Object files, compiled once for all tests.
+pub(crate) struct Programs {
+    dir: Workdir,
+    stage: Stage,
+}
+
+impl Programs {
+    pub(crate) fn new(stage: &Stage) -> Result<Self> {
+        let programs = Self { dir: Workdir::new()?, stage: stage.clone() };
+        programs.compile("report", &[], "report.o")?;
+        programs.compile("report", &["-DNATIVE"], "report-native.o")?;
+        programs.compile("launch", &[], "launch.o")?;
+        let launcher = programs.dir.path().join("launch");
+        run(Command::new("ld").arg("-static").arg("-o").arg(launcher).arg(programs.dir.path().join("launch.o")))?;
+        Ok(programs)
+    }
+
+    fn compile(&self, source: &str, flags: &[&str], object: &str) -> Result<()> {
+        let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ways/programs"));
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIE", "-ffreestanding"]);
+        gcc.args(["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]).args(flags);
+        gcc.arg("-I").arg(self.stage.include()).arg("-I").arg(stage::fixtures());
+        run(gcc
+            .arg("-c")
+            .arg(sources.join(source).with_extension("c"))
+            .arg("-o")
+            .arg(self.dir.path().join(object)))
+    }
+
+    /// The program that prepares a process.
+    pub(crate) fn launcher(&self) -> PathBuf {
+        self.dir.path().join("launch")
+    }
+
+    /// A stub, as staged.
+    pub(crate) fn stub(&self, name: &str) -> PathBuf {
+        self.stage.root.join("usr/lib/slul/x86_64").join(name)
+    }
+
+    /// Links a report.
+    pub(crate) fn report(&self, link: Link, native: bool, libraries: &[&str], to: &Path) -> Result<()> {
+        let mut ld = Command::new("ld");
+        ld.args(["-pie", "--build-id=none", "-z", "noexecstack", "-L/usr/lib/x86_64-linux-gnu", "--as-needed"]);
+        match link {
+            Link::Interpreter => ld.args(["--dynamic-linker", "/lib/slulrtld-x86_64.so.1"]),
+            Link::Bare => ld.arg("--no-dynamic-linker"),
+            Link::Stub(name) => ld.args(["--no-dynamic-linker", "-e", "slul_rt0"]).arg(self.stub(name)),
+        };
+        let object = if native { "report-native.o" } else { "report.o" };
+        run(ld.arg(self.dir.path().join(object)).args(libraries).arg("-o").arg(to))
+    }
+}
