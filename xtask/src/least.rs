@@ -12,6 +12,9 @@ use crate::run::run;
 /// What the programs exit with.
 pub(crate) const STATUS: i32 = 17;
 
+/// As the README has it.
+const BY_STUB: &str = "-Wl,--no-dynamic-linker,-e,slul_rt0";
+
 /// How a program is linked, and by what it is started.
 #[derive(Clone, Copy)]
 pub(crate) enum Link<'a> {
@@ -23,6 +26,10 @@ pub(crate) enum Link<'a> {
     Exec(&'a Path),
     /// ET_DYN, by that interpreter.
     Pie(&'a Path),
+    /// ET_EXEC, by a stub of rt0's.
+    ExecStub(&'a Path),
+    /// ET_DYN, by a stub of rt0's.
+    PieStub(&'a Path),
 }
 
 /// Builds them in a directory.
@@ -63,6 +70,8 @@ impl Least {
             Link::Exec(interpreter) => {
                 gcc.arg("-no-pie").arg(format!("-DINTERPRETER=\"{}\"", shown(interpreter)?))
             }
+            Link::ExecStub(stub) => gcc.arg("-no-pie").arg(BY_STUB).arg(stub),
+            Link::PieStub(stub) => gcc.arg("-pie").arg(BY_STUB).arg(stub),
             Link::Pie(interpreter) => gcc.arg("-pie").arg(format!("-Wl,--dynamic-linker={}", shown(interpreter)?)),
         };
         run(gcc.arg("-o").args([&made, &self.sources.join("exit17.S")]))?;

@@ -1,6 +1,6 @@
 //! The stubs that are linked into programs without PT_INTERP.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -34,11 +34,16 @@ impl Kind {
     }
 }
 
-/// Assembles a stub. `loader` is the built one, as it is to be installed.
-pub(crate) fn build(repo: &Repo, kind: Kind, loader: &Path, to: &Path) -> Result<()> {
+/// Where stubs look for the loader.
+pub(crate) fn installed() -> PathBuf {
+    Path::new("/lib").join(LOADER)
+}
+
+/// Assembles a stub, which looks for the loader at `path`. `loader` is the built one, as it is to be installed.
+pub(crate) fn build(repo: &Repo, kind: Kind, path: &Path, loader: &Path, to: &Path) -> Result<()> {
     let mut gcc = Command::new("gcc");
     gcc.arg("-c").args(DEFINES.map(|(name, value)| format!("-D{name}={value}")));
-    gcc.arg(format!("-DSLUL_LOADER=\"/lib/{LOADER}\""));
+    gcc.arg(format!("-DSLUL_LOADER=\"{}\"", path.display()));
     let source = match kind {
         Kind::Execute => "rt0",
         Kind::Map | Kind::Embed => "map",

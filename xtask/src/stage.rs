@@ -67,7 +67,7 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
     let template = tree.file(template, 0o755, |temporary| template::build(repo, temporary))?;
     for kind in rt0::Kind::ALL {
         let object = format!("{library_dir}/{}", kind.object());
-        tree.file(&object, 0o644, |temporary| rt0::build(repo, kind, &loader, temporary))?;
+        tree.file(&object, 0o644, |temporary| rt0::build(repo, kind, &rt0::installed(), &loader, temporary))?;
     }
     let header = repo.root().join("rt0/include/slul.h");
     tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `start`, `libc`, `mem`, `scale`, `size` | a bench each |
+//! | `start`, `rt0`, `libc`, `mem`, `scale`, `size` | a bench each |
 //! | `workshop` | where the programs are made; their sources are in `bench/` |
 //! | `driver`, `processes` | whole processes, started by turns and counted |
 //! | `spread`, `report`, `machine` | medians; tables, JSON and documentation; what it was measured on |
@@ -13,6 +13,7 @@ mod machine;
 mod mem;
 mod processes;
 mod report;
+mod rt0;
 pub(crate) mod scale;
 mod size;
 mod spread;
@@ -42,6 +43,8 @@ use crate::stage::{Stage, stage_default};
 pub(crate) enum Name {
     /// What starting costs.
     Start,
+    /// What starting costs without PT_INTERP.
+    Rt0,
     /// What bringing libc in costs, and calls after that.
     Libc,
     /// The memory functions.
@@ -124,6 +127,7 @@ fn run(repo: &Repo, stage: &Stage, name: Name, quick: bool) -> Result<Report> {
     };
     match name {
         Name::Start => start::bench(&workshop, effort(100, 21)),
+        Name::Rt0 => rt0::bench(&workshop, effort(100, 21)),
         Name::Libc => libc::bench(&workshop, effort(100, 11), if quick { 3 } else { 31 }),
         Name::Mem => mem::bench(&workshop, if quick { 1 } else { 101 }),
         Name::Scale => scale::bench(&workshop, &steps(quick), !quick),

@@ -17,6 +17,9 @@ use crate::pin::on_one_cpu;
 /// A program that goes on longer than this is not one we meant to count.
 const MOST_INSTRUCTIONS: u64 = 10_000_000;
 
+/// Number of execve.
+const EXECVE: u64 = 59;
+
 /// What a program did between the kernel's exec and its exit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trace {
@@ -97,6 +100,8 @@ fn follow(pid: Pid) -> Result<(Vec<u64>, i32)> {
                     system_calls.push(ptrace::getregs(pid)?.orig_rax);
                 }
             }
+            // It has executed another program.
+            WaitStatus::Stopped(_, Signal::SIGTRAP) if system_calls.last() == Some(&EXECVE) => {}
             WaitStatus::Exited(_, status) => return Ok((system_calls, status)),
             other => bail!("after {} system calls: {other:?}", system_calls.len()),
         }
