@@ -10,6 +10,7 @@ use tests::memory::file::{DATA, GOT, TEXT};
 use tests::memory::mutation::Xorshift;
 use tests::memory::{ElfBuilder, Hash, MemImage, Scene, Symbol};
 
+use crate::opened::{DEEPBIND, Process};
 use crate::program_needing;
 
 const NAMES: [&str; 5] = ["x", "seven77", "eight888", "something_longer", "absent"];
@@ -181,4 +182,32 @@ fn the_table_is_the_same_in_any_arena() {
     let scratch: &Arena = &scene.arena.scratch();
     let none = Definitions::of(loaded.namespace(), std::iter::empty(), scratch).unwrap();
     assert!(none.find(&Name::new(b"x")).is_none());
+}
+
+/// An opening with so many references that the table answers them: what it has is the scope of what is opened, in its
+/// order, and what is bound to stays as long as who refers to it.
+#[test]
+fn what_is_opened_is_looked_up_in_its_own_scope() {
+    const COUNT: usize = 4000;
+    let names = || (0..COUNT).map(|number| format!("symbol{number}"));
+    let all = |elf: ElfBuilder, at: u64| names().fold(elf, |elf, name| elf.symbol(Symbol::object(&name, at)));
+    // The first half of the names is the program's, too.
+    let program =
+        names().take(COUNT / 2).fold(ElfBuilder::new(), |elf, name| elf.symbol(Symbol::object(&name, DATA)));
+    let last = format!("symbol{}", COUNT - 1);
+    for (flags, deep) in [(0, false), (DEEPBIND, true)] {
+        let refers = names().fold(program_needing(&["definer"]), |elf, name| {
+            elf.symbol(Symbol::undefined(&name)).rela(DATA, 1, &name, 0)
+        });
+        let refers = refers.rela(GOT, 6, "symbol0", 0).rela(DATA, 1, &last, 0);
+        let definer = all(ElfBuilder::library("definer"), DATA + 8);
+        let scene = Scene::new(&program).libraries([("refers", refers), ("definer", definer)]);
+        let mut process = Process::of(scene);
+        let root = process.open("refers", flags);
+        let definer = process.bias(process.number("definer")) + DATA + 8;
+        let first = if deep { definer } else { process.bias(0) + DATA };
+        assert_eq!(process.word(root, GOT), first, "flags {flags:#x}");
+        assert_eq!(process.word(root, DATA), definer);
+        assert_eq!(process.close(root), ["refers", "definer"], "who refers goes first");
+    }
 }
