@@ -72,7 +72,7 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
             program,
             format_args!(
                 "{} is to be copied from a native library (COPY), which would go on with its own: \
-            link the program with -fPIE, or without slulrtld-using-libc",
+            -mno-direct-extern-access avoids that",
                 Escaped(copy.name)
             ),
         );
@@ -98,8 +98,8 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
             refuse(
                 program,
                 format_args!(
-                    "{} is defined here and in libc or what is preloaded, which is bound already \
-                and can not be replaced when it is there first",
+                    "{} is defined here and in libc or what is preloaded, which is bound already; \
+                bogomapping replaces it, slulrtld-using-libc can not",
                     Escaped(export.name)
                 ),
             );

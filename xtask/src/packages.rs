@@ -73,6 +73,13 @@ pub(crate) const JEMALLOC: Package = Package {
     present: || Path::new("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2").exists(),
 };
 
+/// What watches a process that slulrtld-using-libc has started.
+pub(crate) const VALGRIND: Package = Package {
+    name: "valgrind",
+    leaves_out: Some("what is run under valgrind"),
+    present: || Path::new("/usr/bin/valgrind").exists(),
+};
+
 /// A database that calls back.
 pub(crate) const SQLITE: Package = Package {
     name: "libsqlite3-dev",

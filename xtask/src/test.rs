@@ -30,6 +30,7 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
             &packages::GXX,
             &packages::JEMALLOC,
             &packages::SQLITE,
+            &packages::VALGRIND,
         ],
         no_install,
     )?;

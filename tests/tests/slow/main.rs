@@ -2,6 +2,7 @@
 //! LD_SLUL_SLOW_RELIABLE_LIBC_LOADING in the environment.
 
 mod known;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ const TIMED: &str = "native/handler_first_call";
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();
     let stages = Stage::all()?;
-    let mut trials = Vec::new();
+    let mut trials: Vec<Trial> = stages.iter().flat_map(tools::trials).collect();
     for path in fixture_files(stage::fixtures())? {
         for recipe in Recipe::all(&Fixture::read(stage::fixtures(), &path)?)? {
             if FOLDERS.iter().any(|folder| recipe.name.starts_with(folder)) && !recipe.name.starts_with(TIMED) {
@@ -34,7 +35,10 @@ fn main() -> Result<ExitCode> {
     let conclusion = libtest_mimic::run(&arguments, trials);
     known::print();
     if conclusion.num_ignored > 0 {
-        println!("{} tests left out: set-id programs are not run so, others need musl", conclusion.num_ignored);
+        println!(
+            "{} tests left out: set-id programs are not run so, others need musl or valgrind",
+            conclusion.num_ignored
+        );
     }
     Ok(conclusion.exit_code())
 }
