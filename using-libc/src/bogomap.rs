@@ -117,9 +117,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         build(arena, &Parts { exports: &offered, ..nothing })
     });
     let made = made.of(program)?;
-    let Some(bias) = made.open(c"slul-exports", b"/proc/self/fd/../fd/").of(program)? else {
-        refuse_as_libc(program)
-    };
+    let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
     // Written for where it was made; nobody has looked anything up in it yet.
     let count = offered.len().saturating_add(libc_template::LOADER_IMPORTS.len()).saturating_add(1);
     let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -179,7 +177,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
         build(arena, &parts)
     });
     let made = made.of(program)?;
-    let Some(bias) = made.open(c"slul-needs", b"/proc/self/fd/./").of(program)? else { refuse_as_libc(program) };
+    let Some(bias) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
     let first = made.vaddr(place.get());
     made.forget();
     // SAFETY: the object's own words, which libc has filled.

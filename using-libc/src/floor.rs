@@ -9,7 +9,6 @@
 //! addresses.
 #![allow(unsafe_code)]
 
-use core::arch::{asm, global_asm};
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -29,32 +28,6 @@ use super::{debugger, dlfcn, exports, kernel, shim, start, thread};
 
 /// Whether libc takes the program for what it was started with.
 pub(crate) const LIBC_KNOWS_PROGRAM: bool = false;
-
-/// Room for thread-local storage in bytes. libcs count it with the stack that a thread is asked for: with more, glibc
-/// no longer starts threads that ask for PTHREAD_STACK_MIN.
-const ROOM: usize = 5 << 10;
-
-// The only thread-local storage of this executable. It is no .tbss: later threads get what stands here, and it is to be
-// the program's initial image.
-global_asm!(
-    ".pushsection .tdata, \"awT\", @progbits",
-    ".balign 64",
-    "slul_room:",
-    ".zero {room}",
-    ".popsection",
-    room = const ROOM,
-);
-
-/// Distance of the room's start from the thread pointer, as the linker has placed it.
-fn room_offset() -> usize {
-    let offset;
-    // SAFETY: reads a word that ld.so has relocated.
-    unsafe {
-        asm!("mov {}, qword ptr [rip + slul_room@gottpoff]", out(reg) offset,
-            options(nostack, preserves_flags, readonly));
-    }
-    offset
-}
 
 unsafe extern "C" {
     fn memcpy();
@@ -121,7 +94,7 @@ pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Problem<'static
     }
     let Present { mut image, plan, .. } = kernel::own_image(OWN)?;
     let room = plan.tls.ok_or(Problem::TlsSize(size))?;
-    let offset = from_usize(room_offset().wrapping_neg());
+    let offset = from_usize(start::room_offset().wrapping_neg());
     if size > offset || align > room.align {
         return Err(Problem::TlsReserve { size, align, left: offset });
     }

@@ -13,9 +13,6 @@
 //! ```
 //!
 //! It needs libc to be entered, and nothing of Rust's standard library, so one source serves every libc.
-//!
-//! # Safety
-//! This file exists because libc calls `main` with addresses, and because the program's stack is laid out by hand.
 #![no_std]
 #![no_main]
 #![allow(dead_code, reason = "files that are the loader's, too, have what only the loader uses")]

@@ -21,7 +21,7 @@ use rtld::plan::{LoadPlan, Origin};
 use rtld::report::decimal;
 use rtld::sys;
 
-use super::libc;
+use super::{libc, sync};
 
 /// An object in the memory that it was written to.
 pub(crate) struct Made {
@@ -150,15 +150,17 @@ impl Made {
     /// Has libc open it, its symbols for all. `None` if libc does not, and its dlerror says why.
     ///
     /// libc knows what it has open by the path that it was opened by. `descriptors` is the directory of descriptors, said
-    /// in a way of its own for each object: the number will be that of other files, too.
+    /// in a way of its own for each object: the number will be that of other files, too. The process is named by its
+    /// number, for tools in other processes that read the path.
     pub(crate) fn open(&self, name: &CStr, descriptors: &[u8]) -> Result<Option<LoadBias>, Problem<'static>> {
         // SAFETY: the whole of it, which nobody writes to.
         let bytes = unsafe { self.memory.as_ref() };
         let file = sys::memory_file(name, bytes).map_err(Problem::Map)?;
-        let mut digits = [0u8; 10];
-        let digits = decimal(file.number(), &mut digits);
+        let (mut process, mut number) = ([0u8; 10], [0u8; 10]);
+        let (process, number) = (decimal(sync::process_id(), &mut process), decimal(file.number(), &mut number));
+        let parts = [b"/proc/", process, descriptors, number];
         let mut path = [0u8; 64];
-        for (place, byte) in path.iter_mut().zip(descriptors.iter().chain(digits)) {
+        for (place, byte) in path.iter_mut().zip(parts.iter().flat_map(|part| part.iter())) {
             *place = *byte;
         }
         let handle = libc::open(path.as_ptr().cast(), libc::RTLD_NOW | libc::RTLD_GLOBAL);

@@ -9,7 +9,7 @@ mod common;
 #[path = "../../rtld/src/bin/slulrtld/start/x86_64_stubs.rs"]
 mod first_call;
 
-use core::arch::naked_asm;
+use core::arch::{asm, global_asm, naked_asm};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 
@@ -86,4 +86,30 @@ pub(crate) unsafe extern "C" fn with_room(
         "ud2",
         ".cfi_endproc",
     )
+}
+
+/// Room for thread-local storage in bytes. libcs count it with the stack that a thread is asked for: with more, glibc
+/// no longer starts threads that ask for PTHREAD_STACK_MIN.
+const ROOM: usize = 5 << 10;
+
+// The only thread-local storage of this executable. It is no .tbss: later threads get what stands here, and it is to be
+// the program's initial image.
+global_asm!(
+    ".pushsection .tdata, \"awT\", @progbits",
+    ".balign 64",
+    "slul_room:",
+    ".zero {room}",
+    ".popsection",
+    room = const ROOM,
+);
+
+/// Distance of the room's start from the thread pointer, as the linker has placed it.
+pub(crate) fn room_offset() -> usize {
+    let offset;
+    // SAFETY: reads a word that ld.so has relocated.
+    unsafe {
+        asm!("mov {}, qword ptr [rip + slul_room@gottpoff]", out(reg) offset,
+            options(nostack, preserves_flags, readonly));
+    }
+    offset
 }
