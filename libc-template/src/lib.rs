@@ -42,6 +42,16 @@ impl Libc {
         }
     }
 
+    /// Where `slulrtld-using-libc-<arch>-<libc>` is installed.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub const fn loader_using_it(self) -> &'static str {
+        match self {
+            Self::Gnu => "/usr/libexec/slul/slulrtld-using-libc-x86_64-gnu",
+            Self::Musl => "/usr/libexec/slul/slulrtld-using-libc-x86_64-musl",
+        }
+    }
+
     /// The libc that a DT_NEEDED names, if it names one or a part of one.
     #[must_use]
     pub fn named_by(needed: &[u8]) -> Option<Self> {

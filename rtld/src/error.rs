@@ -179,8 +179,8 @@ pub enum Problem<'a> {
         /// Its version, empty if none was asked for.
         version: &'a [u8],
     },
-    /// The environment forbids bogomapping, and the other way is not there.
-    NeverBogomap,
+    /// The environment forbids bogomapping, and the other way can not be executed.
+    UsingLibc(Errno),
     /// The kernel does not let the stack grow as far as RLIMIT_STACK would.
     StackGrowth(u64),
     /// Where the program is can not be told from what the kernel mapped of its headers.
@@ -261,8 +261,10 @@ impl Problem<'_> {
                 f,
                 "stack too small for native libraries: RLIMIT_STACK is {limit} bytes, {needed} are needed"
             ),
-            Self::NeverBogomap => f.write_str(
-                "bogomapping is turned off by the environment, and there is no slulrtld-using-libc to run it with",
+            Self::UsingLibc(errno) => write!(
+                f,
+                "can not be executed: {errno}; the environment turns bogomapping off, and to run programs that need \
+                 libc it has to be installed then"
             ),
             Self::StackGrowth(bytes) => write!(f, "the stack can not grow by {bytes} bytes"),
             Self::Auxiliary(key) => write!(f, "no libc starts without entry {key} of the auxiliary vector"),
@@ -376,7 +378,6 @@ impl Problem<'_> {
             | Self::Protect(errno) => errno,
             Self::NoLibc => Errno::ENOENT,
             Self::OutOfMemory(_) => Errno::ENOMEM,
-            Self::NeverBogomap => Errno::EPERM,
             _ => Errno::ENOEXEC,
         }
     }

@@ -21,7 +21,7 @@ pub struct Settings<'e> {
 }
 
 impl<'e> Settings<'e> {
-    /// From the strings of the environment. Of a repeated variable the first counts.
+    /// From the strings of the environment. Of a repeated variable the last counts, as in glibc's ld.so.
     pub fn from_environment(variables: impl Iterator<Item = &'e [u8]>) -> Self {
         let mut values: [Option<&'e [u8]>; NAMES.len()] = [None; NAMES.len()];
         for variable in variables {
@@ -31,7 +31,7 @@ impl<'e> Settings<'e> {
             let (name, value) = rest.split_at_checked(equals).unwrap_or_default();
             let known = NAMES.iter().position(|&known| known == name);
             if let Some(place) = known.and_then(|index| values.get_mut(index)) {
-                *place = place.or(value.get(1..));
+                *place = value.get(1..);
             }
         }
         let [eager, slow, disable, debug, debug_output, library_path, list, show_auxv] = values;
@@ -81,10 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_repeated_variable_counts() {
+    fn the_last_of_a_repeated_variable_counts() {
         let both = settings(&["LD_SLUL_DEBUG=libs", "LD_SLUL_DEBUG=all", "", "=", "LD_LIBRARY_PATH=/a:/b"]);
-        assert_eq!(both.debug, Some(&b"libs"[..]));
+        assert_eq!(both.debug, Some(&b"all"[..]));
         assert_eq!(both.library_path, Some(&b"/a:/b"[..]));
-        assert!(!settings(&["LD_SLUL_EAGER_LOAD_LIBC=0", "LD_SLUL_EAGER_LOAD_LIBC=1"]).eager_libc);
+        assert!(settings(&["LD_SLUL_EAGER_LOAD_LIBC=0", "LD_SLUL_EAGER_LOAD_LIBC=1"]).eager_libc);
+        for off in ["LD_SLUL_EAGER_LOAD_LIBC=0", "LD_SLUL_EAGER_LOAD_LIBC="] {
+            assert!(!settings(&["LD_SLUL_EAGER_LOAD_LIBC=1", off]).eager_libc, "{off}");
+        }
+        assert_eq!(settings(&["LD_LIBRARY_PATH=/a", "LD_LIBRARY_PATH="]).library_path, None);
     }
 }

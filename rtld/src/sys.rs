@@ -53,6 +53,13 @@ impl File {
     const fn whole(&self, offset: FileOffset) -> u64 {
         self.start.0.saturating_add(offset.0)
     }
+
+    /// Its descriptor.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        // No open file has a negative one.
+        u32::try_from(self.as_fd().as_raw_fd()).unwrap_or(u32::MAX)
+    }
 }
 
 impl AsFd for File {
@@ -225,6 +232,13 @@ pub fn named_page(name: &CStr) -> Option<NonNull<u8>> {
     NonNull::new(start.cast())
 }
 
+/// A file without a name, of those bytes; `name` is what lists of mappings show.
+pub fn memory_file(name: &CStr, bytes: &[u8]) -> Result<File, Errno> {
+    let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    write_all(&file, bytes)?;
+    Ok(file)
+}
+
 /// Gives memory back that [`anonymous`] gave.
 ///
 /// # Safety
@@ -351,7 +365,7 @@ pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
 pub fn file_path<'b>(file: &File, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     let mut digits = [0u8; 10];
-    let digits = decimal(u32::try_from(file.as_fd().as_raw_fd()).ok()?, &mut digits);
+    let digits = decimal(file.number(), &mut digits);
     path.get_mut(14..)?.get_mut(..digits.len())?.copy_from_slice(digits);
     link_target(CStr::from_bytes_until_nul(&path).ok()?, buffer)
 }

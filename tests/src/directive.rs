@@ -1,10 +1,14 @@
 //! Directives in comments: `//# key: value`, or `//# key[variant]: value` for one variant alone.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+
+/// Folders below `fixtures` that hold no fixtures.
+const NOT_FIXTURES: [&str; 2] = ["golden", "parts"];
 
 /// One `//#` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +106,25 @@ fn take_variants(directives: &mut Vec<Directive>) -> Result<Vec<String>> {
     }
     ensure!(names.iter().collect::<BTreeSet<_>>().len() == names.len(), "a variant is named twice");
     Ok(names)
+}
+
+/// All fixtures, by name.
+pub fn fixture_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for group in fs::read_dir(root).with_context(|| root.display().to_string())? {
+        let group = group?;
+        let is_fixtures = !NOT_FIXTURES.iter().any(|&name| group.file_name() == name);
+        if group.file_type()?.is_dir() && is_fixtures {
+            for file in fs::read_dir(group.path())? {
+                let path = file?.path();
+                let is_source = ["c", "rs"].iter().any(|&known| path.extension() == Some(OsStr::new(known)));
+                ensure!(is_source, "{}: neither .c nor .rs", path.display());
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

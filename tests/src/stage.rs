@@ -11,6 +11,10 @@ pub const LOADER: &str = "slulrtld-x86_64.so.1";
 /// Path of the template's file in a tree.
 pub const TEMPLATE: &str = "usr/libexec/slul/libc-bogomapping-template-executable-x86_64";
 
+/// Paths of the loader that is inside a process of libc, glibc's and musl's.
+pub const USING_LIBC: [&str; 2] =
+    ["usr/libexec/slul/slulrtld-using-libc-x86_64-gnu", "usr/libexec/slul/slulrtld-using-libc-x86_64-musl"];
+
 /// A staged tree with a loader of one profile.
 #[derive(Clone, Debug)]
 pub struct Stage {

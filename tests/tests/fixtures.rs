@@ -2,16 +2,13 @@
 //!
 //! What a machine can not run is listed as ignored, and counted at the end.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::build::Build;
-use tests::directive::Fixture;
+use tests::directive::{Fixture, fixture_files};
 use tests::expectation;
 use tests::launch::{Launch, TIMEOUT, User};
 use tests::recipe::{Need, Recipe};
@@ -19,9 +16,6 @@ use tests::stage::{self, Stage};
 
 /// Every test runs the program this many times in a row.
 const RUNS: usize = 2;
-
-/// Folders below `fixtures` that hold no fixtures.
-const NOT_FIXTURES: [&str; 2] = ["golden", "parts"];
 
 /// A build that the tests of one fixture and loader share, made by whichever comes first.
 #[derive(Default)]
@@ -116,23 +110,4 @@ fn run(recipe: &Recipe, stage: &Stage, shared: &SharedBuild, user: User) -> Resu
             .map_err(|error| format!("{error:#}"))?;
     }
     Ok(())
-}
-
-/// All fixtures, by name.
-fn fixture_files(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for group in fs::read_dir(root).with_context(|| root.display().to_string())? {
-        let group = group?;
-        let is_fixtures = !NOT_FIXTURES.iter().any(|&name| group.file_name() == name);
-        if group.file_type()?.is_dir() && is_fixtures {
-            for file in fs::read_dir(group.path())? {
-                let path = file?.path();
-                let is_source = ["c", "rs"].iter().any(|&known| path.extension() == Some(OsStr::new(known)));
-                ensure!(is_source, "{}: neither .c nor .rs", path.display());
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -75,20 +75,29 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// The loader's sources.
+/// The loader's sources, with those that it has where libc is there already.
 fn loader() -> Vec<Text> {
     let mut texts = texts("rtld/src");
+    texts.extend(self::texts(USING_LIBC));
     texts.retain(|text| text.path.ends_with(".rs"));
     texts
 }
 
 /// Whether a file may hold unsafe code.
 fn may_be_unsafe(path: &str) -> bool {
-    path.starts_with(PROGRAM) || UNSAFE.iter().any(|name| path.strip_prefix("rtld/src/") == Some(name))
+    is_program(path) || UNSAFE.iter().any(|name| path.strip_prefix("rtld/src/") == Some(name))
 }
 
 /// Where the loader's program is.
 const PROGRAM: &str = "rtld/src/bin/slulrtld/";
+
+/// The program that stands on libc.
+const USING_LIBC: &str = "using-libc/src/";
+
+/// Whether a file is of one of the two programs.
+fn is_program(path: &str) -> bool {
+    path.starts_with(PROGRAM) || path.starts_with(USING_LIBC)
+}
 
 /// Says all violations at once.
 fn none(violations: &[String]) {
@@ -152,14 +161,15 @@ fn files_with_unsafe_code_say_why() {
 fn dependencies_are_named_in_one_place() {
     only(&["goblin"], |path| path == "rtld/src/elf.rs");
     only(&["rustix"], |path| path == "rtld/src/sys.rs");
-    only(&["linux_raw_sys"], |path| path == "rtld/src/handoff.rs" || path.starts_with(PROGRAM));
+    only(&["linux_raw_sys"], |path| path == "rtld/src/handoff.rs" || is_program(path));
 }
 
 #[test]
-fn assembly_is_in_two_places() {
+fn assembly_is_in_few_places() {
     let start = format!("{PROGRAM}start/");
     let memory = format!("{PROGRAM}mem/");
-    let may = |path: &str| path.starts_with(&start) || path.starts_with(&memory);
+    let using_libc = format!("{USING_LIBC}start.rs");
+    let may = |path: &str| path.starts_with(&start) || path.starts_with(&memory) || path == using_libc;
     only(&["asm!", "naked_asm!", "global_asm!", "naked"], may);
 }
 

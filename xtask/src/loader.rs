@@ -6,6 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 use clap::ValueEnum;
+use libc_template::Libc;
 
 use crate::repo::Repo;
 use crate::run::{cargo, line, step};
@@ -37,12 +38,38 @@ pub(crate) fn build(repo: &Repo, profile: Profile) -> Result<PathBuf> {
 
 /// Builds a program of a package in that profile.
 pub(crate) fn executable(repo: &Repo, profile: Profile, package: &str, name: &str) -> Result<PathBuf> {
+    build_program(repo, profile, package, name, None)
+}
+
+/// Builds `slulrtld-using-libc`; musl's is linked by `musl-gcc`, in a directory of its own.
+pub(crate) fn build_using_libc(repo: &Repo, profile: Profile, libc: Libc) -> Result<PathBuf> {
+    step(format!("build slulrtld-using-libc, {}, {}", libc.name(), profile.name()));
+    let driver = match libc {
+        Libc::Gnu => None,
+        Libc::Musl => Some("musl-gcc"),
+    };
+    build_program(repo, profile, "using-libc", "slulrtld-using-libc", driver)
+}
+
+/// Builds a program; with the compiler driver that links it, if it is not the usual one.
+fn build_program(
+    repo: &Repo,
+    profile: Profile,
+    package: &str,
+    program: &str,
+    driver: Option<&str>,
+) -> Result<PathBuf> {
     let mut command = cargo(repo.root());
-    command.args(["build", "--package", package, "--bin", name]);
+    // Not `build`: only the program itself is for another linker, not build scripts.
+    command.args(["rustc", "--package", package, "--bin", program]);
     // cargo says where the executable is, so that no configuration of its directories matters.
     command.arg("--message-format=json-render-diagnostics");
     if profile == Profile::Release {
         command.arg("--release");
+    }
+    if let Some(driver) = driver {
+        command.arg("--target-dir").arg(repo.target().join(driver)).arg("--");
+        command.arg(format!("-Clinker={driver}"));
     }
     let shown = line(&command);
     let output = command.stderr(Stdio::inherit()).output().with_context(|| shown.clone())?;
@@ -52,7 +79,7 @@ pub(crate) fn executable(repo: &Repo, profile: Profile, package: &str, name: &st
     let mut executable = None;
     for message in Message::parse_stream(output.stdout.as_slice()) {
         if let Message::CompilerArtifact(artifact) = message.context("cargo's messages")?
-            && artifact.target.name == name
+            && artifact.target.name == program
         {
             executable = artifact.executable.or(executable);
         }

@@ -66,10 +66,11 @@ pub(crate) const GXX: Package = Package {
     present: || which("g++").is_some(),
 };
 
-/// Counts the instructions of programs that are too long to be stepped through.
+/// Counts the instructions of programs that are too long to be stepped through, and watches a process that
+/// slulrtld-using-libc has started.
 pub(crate) const VALGRIND: Package = Package {
     name: "valgrind",
-    leaves_out: Some("counts of the instructions that many libraries take"),
+    leaves_out: Some("counts of the instructions that many libraries take, and what is run under valgrind"),
     present: || which("valgrind").is_some(),
 };
 

@@ -7,9 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use binfmt::{Credentials, Entry};
+use libc_template::Libc;
 
 use crate::link_stub;
 use crate::loader::{self, Profile};
+use crate::packages;
 use crate::repo::{ARCH, LOADER, Repo};
 use crate::rt0;
 use crate::run::{run, step};
@@ -69,12 +71,33 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
         let object = format!("{library_dir}/{}", kind.object());
         tree.file(&object, 0o644, |temporary| rt0::build(repo, kind, &rt0::installed(), &loader, temporary))?;
     }
+    using_libc(repo, profile, &tree)?;
     let header = repo.root().join("rt0/include/slul.h");
     tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;
     let pkgconfig = format!("{library_dir}/pkgconfig/slul.pc");
     tree.text(&pkgconfig, &pkgconfig_text(repo.version()))?;
     Ok(Stage { root, loader, unstripped, template })
 }
+
+/// The loader inside a process of libc: for each libc that this machine can link for, and the one that is meant where
+/// nothing decides, under a name without libc.
+fn using_libc(repo: &Repo, profile: Profile, tree: &Tree<'_>) -> Result<()> {
+    for libc in Libc::ALL {
+        if libc == Libc::Musl && !packages::MUSL.present() {
+            step("no slulrtld-using-libc for musl: there is no musl-gcc to link it");
+            continue;
+        }
+        let program = loader::build_using_libc(repo, profile, libc)?;
+        let path = libc.loader_using_it().trim_start_matches('/');
+        tree.file(path, 0o755, |temporary| copy_loader(&program, temporary, profile))?;
+    }
+    let [first, ..] = Libc::ALL;
+    let name = Path::new(first.loader_using_it()).file_name().context("a file name")?;
+    tree.link(USING_LIBC, &name.to_string_lossy()).map(drop)
+}
+
+/// The name without arch and libc.
+const USING_LIBC: &str = "usr/libexec/slul/slulrtld-using-libc";
 
 /// The debug loader keeps its symbols, for debuggers.
 fn copy_loader(from: &Path, to: &Path, profile: Profile) -> Result<()> {

@@ -160,14 +160,14 @@ pub(crate) fn long_search_path(case: Case<'_>) -> Result<()> {
     complaints.verdict()
 }
 
-/// Of a variable that is there twice, the first counts.
+/// Of a variable that is there twice, the last counts, as for glibc's ld.so.
 pub(crate) fn repeated_variable(case: Case<'_>) -> Result<()> {
     let evil = case.world.program("whole/evil")?.dir().display().to_string();
-    let (first, second) = (format!("LD_LIBRARY_PATH={evil}"), "LD_LIBRARY_PATH=/nowhere");
-    let outcome = case.start("whole/sound")?.env(&first).env(second).run()?;
-    runs(&outcome, "evil\nprogram\n").context("the evil library first")?;
-    let outcome = case.start("whole/sound")?.env(second).env(&first).run()?;
-    runs(&outcome, "library\nprogram\n").context("the evil library second")
+    let (evil, other) = (format!("LD_LIBRARY_PATH={evil}"), "LD_LIBRARY_PATH=/nowhere");
+    let outcome = case.start("whole/sound")?.env(&evil).env(other).run()?;
+    runs(&outcome, "library\nprogram\n").context("the evil library first")?;
+    let outcome = case.start("whole/sound")?.env(other).env(&evil).run()?;
+    runs(&outcome, "evil\nprogram\n").context("the evil library last")
 }
 
 /// execve without arguments. The kernel makes an empty one of that, since Linux 5.18.

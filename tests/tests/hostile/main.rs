@@ -35,6 +35,7 @@ mod persona;
 mod races;
 mod signals;
 mod tracer;
+mod variables;
 mod verdict;
 mod world;
 
@@ -116,6 +117,9 @@ const CASES: &[Entry] = &[
     ("block/long_search_path", Need::Nothing, block::long_search_path),
     ("block/repeated_variable", Need::Nothing, block::repeated_variable),
     ("block/no_arguments", Need::Nothing, block::no_arguments),
+    ("variables/table", Need::Nothing, variables::table),
+    ("variables/secure", Need::Root, variables::secure),
+    ("variables/not_installed", Need::Nothing, variables::not_installed),
     ("persona/each", Need::Nothing, persona::each),
     ("signals/kept", Need::Nothing, signals::kept),
     ("kinds/searched", Need::Nothing, kinds::searched),

@@ -27,7 +27,7 @@ use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
-use libc_template::{is_masked_variable, is_unsecure_variable};
+use libc_template::{Libc, is_masked_variable, is_unsecure_variable};
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::List;
 use rtld::error::{Error, OWN, OfObject, Problem};
@@ -39,13 +39,14 @@ use rtld::native::template::Template;
 use rtld::native::tunables::roomy;
 use rtld::plan::Protection;
 use rtld::report::Category;
-use rtld::seam::Image;
+use rtld::seam::{FileInfo, Image};
 use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
+use super::gather::native_search;
 use super::notice::Notice;
 use super::process::{Process, clock, finalise};
-use super::{binding, code, debugger, kernel, libc, libraries, natives, start, sync, template, unwind};
+use super::{binding, code, debugger, kernel, libc, libraries, natives, notice, start, sync, template, unwind};
 
 /// libc is not there.
 const ABSENT: i32 = 0;
@@ -71,6 +72,12 @@ pub(crate) fn state() -> i32 {
         PRESENT => 2,
         _ => 1,
     }
+}
+
+/// Whether libc is to come before anything of the program runs.
+pub(crate) fn comes_first(process: &Process) -> bool {
+    let natives = &process.sealed.natives;
+    process.settings.eager_libc && natives.any() || natives.eager.is_some()
 }
 
 /// Whether there is a libc to leave the process by.
@@ -159,6 +166,29 @@ static ENTERING: AtomicPtr<Entering> = AtomicPtr::new(ptr::null_mut());
 /// When the hook ran, in nanoseconds, for the trace.
 static HOOKED: AtomicU64 = AtomicU64::new(0);
 
+/// Which libc the program wants; if nothing else tells, native libraries of these names do.
+pub(crate) fn choose_libc(
+    process: &Process,
+    search: Option<(u64, &[u8])>,
+    wanted: &[&[u8]],
+) -> Result<(Libc, (sys::File, FileInfo)), Error<'static>> {
+    let program = process.sealed.namespace.module(0).path;
+    let places = Places {
+        library_path: process.settings.library_path,
+        runpath: search.map(|(_, list)| list),
+        origin: process.program_path.map(directory),
+        secure: process.secure,
+    };
+    let mut libraries = List::new(process.arena);
+    libraries.extend(&process.sealed.natives.libraries).of(program)?;
+    for name in wanted {
+        libraries.push(process.arena.copy(name).of(program)?).of(program)?;
+    }
+    choose(&Linux, process.arena, &libraries, &places, process.page, process.trace)?
+        .ok_or(Problem::NoLibc)
+        .of(program)
+}
+
 /// Ready to enter ld.so.
 struct Prepared {
     process: &'static Process,
@@ -177,28 +207,12 @@ impl Prepared {
     fn new(process: &'static Process, wanted: &[&[u8]]) -> Result<Self, Error<'static>> {
         let began = clock(process.trace);
         let program = process.sealed.namespace.module(0);
-        if process.settings.never_bogomap {
-            return Err(Problem::NeverBogomap).of(program.path);
-        }
-        let search = template::native_search(process).of(program.path)?;
-        let places = Places {
-            library_path: process.settings.library_path,
-            runpath: search.map(|(_, list)| list),
-            origin: process.program_path.map(directory),
-            secure: process.secure,
-        };
         if !start::may_set_thread_pointer(process.has_thread_pointer()) {
             return Err(Problem::ThreadPointer).of(program.path);
         }
-        let natives = &process.sealed.natives;
+        let search = native_search(process).of(program.path)?;
+        let (libc, (file, info)) = choose_libc(process, search, wanted)?;
         let (page, trace) = (process.page, process.trace);
-        let mut libraries = List::new(process.arena);
-        libraries.extend(&natives.libraries).of(program.path)?;
-        for name in wanted {
-            libraries.push(process.arena.copy(name).of(program.path)?).of(program.path)?;
-        }
-        let libc = choose(&Linux, process.arena, &libraries, &places, page, trace)?;
-        let (libc, (file, info)) = libc.ok_or(Problem::NoLibc).of(program.path)?;
         let mapped = map_object(&Linux, &file, &info, page).of(libc.interpreter().as_bytes())?;
         let bias = mapped.image.bias();
         trace.line(Category::Libc, format_args!("bringing in {}, load bias {:#x}", libc.interpreter(), bias.0));
@@ -354,7 +368,7 @@ impl Escaped {
         }
         unwind::register(process, process.arena, false);
         let notice = Notice::show(process);
-        process.leave_notice(notice.frame);
+        notice::end_backtraces(process, notice.frame);
         libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot(), &notice));
         let trace = process.trace;
         if trace.wants(Category::Timings) {

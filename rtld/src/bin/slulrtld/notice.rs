@@ -59,6 +59,15 @@ impl Notice {
     }
 }
 
+/// Lets backtraces end in a notice, where the frames of the loader below the program's are still there.
+#[allow(unsafe_code)]
+pub(crate) fn end_backtraces(process: &Process, frame: RuntimeAddr) {
+    if process.gap.is_some() && process.calls_entry() {
+        // SAFETY: the program runs within `Process::begin`, which never returns.
+        unsafe { start::leave_notice(process.program_block, to_usize(frame.0)) };
+    }
+}
+
 /// The template's file; its path ends in a NUL.
 fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<MappedImage>), Error<'static>> {
     let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);

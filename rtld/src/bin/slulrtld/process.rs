@@ -29,8 +29,8 @@ use super::code::{self, Arguments};
 use super::command::{self, Direct};
 use super::cut::{self, Watch};
 use super::gap::Gap;
-use super::kernel::{self, Block, StackLimit};
-use super::{binding, bogomap, debugger, inspect, libraries, start, started, thread, trace};
+use super::kernel::{Block, StackLimit};
+use super::{binding, bogomap, debugger, floor, inspect, libraries, start, started, thread, trace};
 
 /// Thread-local storage of program and libraries.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ pub(crate) struct Process {
     /// The kernel's block, which becomes libc's.
     pub(crate) block: Block,
     /// The program's block: the kernel's, or a copy below the gap.
-    program_block: u64,
+    pub(crate) program_block: u64,
     pub(crate) gap: Option<Gap>,
     pub(crate) thread_local: Option<ThreadLocal>,
     entry: RuntimeAddr,
@@ -64,7 +64,7 @@ pub(crate) struct Process {
     /// The auxiliary vector as the kernel passed it.
     auxv: &'static [u64],
     /// Until code of some object runs, a file that is cut off is a refusal.
-    watch: Watch,
+    pub(crate) watch: Watch,
     began: u64,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn clock(trace: Trace) -> u64 {
 }
 
 /// Sixteen random bytes: AT_RANDOM's, or the kernel's own.
-fn random(block: &Block) -> Option<[u64; 2]> {
+pub(crate) fn random(block: &Block) -> Option<[u64; 2]> {
     if let Some(random) = block.random() {
         // SAFETY: AT_RANDOM's sixteen bytes.
         return Some(unsafe { random.as_ptr().read_unaligned() });
@@ -144,7 +144,7 @@ impl Process {
         let own_path = arena.copy(own_path).of(path)?;
         let request = Request {
             program,
-            loader: kernel::own_image(own_path).of(own_path)?,
+            loader: floor::exporter(arena, own_path).of(own_path)?,
             library_path: settings.library_path,
             program_path,
             secure,
@@ -152,7 +152,7 @@ impl Process {
             key: key(&block, own_path),
             trace,
         };
-        if settings.show_auxv {
+        if settings.show_auxv && floor::LIBC_KNOWS_PROGRAM {
             inspect::show_auxv(&block)?;
         }
         let loaded = load(&Linux, arena, request)?;
@@ -186,13 +186,16 @@ impl Process {
             watch,
             began,
         };
+        if process.settings.never_bogomap && process.may_want_libc() {
+            floor::leave_to_other(&process)?;
+        }
         process.prepare(limit).of(path)
     }
 
     /// Stack, thread-local storage and stub targets; then the process is published.
     fn prepare(mut self, limit: StackLimit) -> Result<&'static Self, Problem<'static>> {
         let natives = &self.sealed.natives;
-        if natives.any() || self.sealed.seen.libc_wanted {
+        if self.may_want_libc() {
             if let Some(key) = self.block.auxiliary().missing_for_libc() {
                 return Err(Problem::Auxiliary(key.into()));
             }
@@ -214,53 +217,11 @@ impl Process {
             thread::set_up(self.arena, namespace.bound(), blocks)?;
         }
         if self.has_thread_pointer() {
-            self.set_up_thread()?;
+            floor::set_up_thread(&mut self)?;
         }
         let process = self.arena.put(self)?;
         PROCESS.store(process, Ordering::Release);
         Ok(process)
-    }
-
-    /// Makes the main thread's TCB, and sets the thread pointer to it.
-    fn set_up_thread(&mut self) -> Result<(), Problem<'static>> {
-        const TCB_SIZE: usize = 128;
-        let size = to_usize(self.sealed.tls.size());
-        let align = to_usize(self.sealed.tls.align());
-        let area = self.arena.bytes(size.saturating_add(TCB_SIZE), align)?;
-        let (block, tcb) = area.split_at_mut_checked(size).ok_or(OutOfMemory(size))?;
-        self.sealed.fill_tls(block).map_err(|error| error.problem)?;
-        let canary = self.canary()?;
-        let tp = tcb.as_mut_ptr().expose_provenance();
-        // Where the psABI and its code expect them: the TCB's own address in word 0 (and, for code that was
-        // compiled against glibc's layout, in word 2), the canary in word 5.
-        let words = [(0, from_usize(tp)), (2, from_usize(tp)), (5, canary)];
-        for (word, value) in words {
-            if let Some(place) = tcb.chunks_exact_mut(8).nth(word) {
-                place.copy_from_slice(&value.to_ne_bytes());
-            }
-        }
-        if size != 0 {
-            self.thread_local = Some(ThreadLocal { block: NonNull::from(block).cast(), size, align });
-        }
-        // SAFETY: a TCB that lives as long as the process.
-        if unsafe { start::set_thread_pointer(tp, self.block.auxiliary().hwcap2()) } {
-            Ok(())
-        } else {
-            Err(Problem::ThreadPointer)
-        }
-    }
-
-    /// The stack protector's canary. glibc and musl will each make their own of AT_RANDOM, glibc with its
-    /// first byte zeroed and musl with its second; where both are zero already, all three are equal, and
-    /// frames that are alive when libc comes stay right.
-    fn canary(&self) -> Result<u64, Problem<'static>> {
-        const MASK: u64 = !0xffff;
-        let [first, second] = random(&self.block).ok_or(Problem::NoRandom)?;
-        if let Some(random) = self.block.random().filter(|_| self.gap.is_some()) {
-            // SAFETY: AT_RANDOM's sixteen bytes, which the kernel put on our stack, and only the loader has read.
-            unsafe { random.as_ptr().write_unaligned([first & MASK, second]) };
-        }
-        Ok(first & MASK)
     }
 
     /// Runs the program, on its own stack.
@@ -281,7 +242,7 @@ impl Process {
             let made = libraries::set_up(self).of(self.sealed.namespace.module(0).path);
             made.unwrap_or_else(|error| super::refuse(&error));
         }
-        if self.settings.eager_libc && self.sealed.natives.any() || self.sealed.natives.eager.is_some() {
+        if bogomap::comes_first(self) {
             self.watch.end();
             bogomap::ensure_libc(self).unwrap_or_else(|error| super::refuse(&error));
         }
@@ -341,21 +302,18 @@ impl Process {
         Ok(calls)
     }
 
+    /// Whether libc may be wanted at all.
+    fn may_want_libc(&self) -> bool {
+        self.sealed.natives.any() || self.sealed.seen.libc_wanted
+    }
+
     /// Whether the main thread has a TCB.
     pub(crate) fn has_thread_pointer(&self) -> bool {
         self.sealed.seen.canary || self.sealed.tls.size() != 0
     }
 
-    /// Lets backtraces end in a notice, where the frames of the loader below the program's are still there.
-    pub(crate) fn leave_notice(&self, frame: RuntimeAddr) {
-        if self.gap.is_some() && self.calls_entry() {
-            // SAFETY: the program runs within `run`, which never returns.
-            unsafe { start::leave_notice(self.program_block, to_usize(frame.0)) };
-        }
-    }
-
     /// Whether the entry is called, and not entered as by the kernel.
-    fn calls_entry(&self) -> bool {
+    pub(crate) fn calls_entry(&self) -> bool {
         let note = self.sealed.namespace.module(0).note;
         note.is_some_and(|note| note.flags & rt0::FLAG_CALL_ENTRY != 0)
     }

@@ -22,7 +22,7 @@ use rtld::sys;
 
 use super::libc::{RTLD_DEFAULT, RTLD_NOLOAD, RTLD_NOW};
 use super::process::Process;
-use super::{bogomap, code, libc, libraries};
+use super::{bogomap, code, floor, libc, libraries};
 
 const LIBGCC: &core::ffi::CStr = c"libgcc_s.so.1";
 const REGISTER: &core::ffi::CStr = c"__register_frame";
@@ -37,7 +37,7 @@ pub(crate) fn register(process: &'static Process, arena: &'static Arena, opened:
     let Some(register) = libgcc(opened) else { return };
     let mut tables = List::new(arena);
     if !START_TOLD.swap(true, Ordering::AcqRel) {
-        let mut libraries = process.sealed.namespace.loaded().skip(1);
+        let mut libraries = process.sealed.namespace.loaded().skip(usize::from(floor::LIBC_KNOWS_PROGRAM));
         let _ = libraries.try_for_each(|(_, module)| add(process, module, &mut tables));
     }
     libraries::with_untold(|module| {

@@ -1,0 +1,95 @@
+//! Fixtures that behave differently under `slulrtld-using-libc`, and why. Such a test fails once it does as the others,
+//! so that it is taken out of this list; how many there are, and why, is said at the end of every run.
+
+/// A fixture, or one variant of it, and why it differs.
+const DIFFERENCES: [(&str, &str); 59] = [
+    ("library/environment", PROC),
+    ("musl/canary", CANARY),
+    ("musl/data/pie", COPY),
+    ("musl/first_call_in_finaliser", FIRST),
+    ("musl/open_native", FIRST),
+    ("musl/open_tls_before", FIRST),
+    ("musl/template", TEMPLATE),
+    ("musl/tls_alignment", ROOM),
+    ("musl/zlib", FIRST),
+    ("native/block", PROC),
+    ("native/copied/now", COPY),
+    ("native/copied/pie", COPY),
+    ("native/eager_off", FIRST),
+    ("native/environment", LD_SO),
+    ("native/exit_in_native_constructor/callback", FIRST),
+    ("native/exit_in_native_constructor/exit", FIRST),
+    ("native/finalisers", FIRST),
+    ("native/first_call_in_finaliser", FIRST),
+    ("native/ld_debug_help/colons", LD_SO),
+    ("native/ld_debug_help/help", LD_SO),
+    ("native/ld_debug_help/list", LD_SO),
+    ("native/ld_debug_help/spaces", LD_SO),
+    ("native/ld_debug_help/trace-empty", LD_SO),
+    ("native/library_with_libc", FIRST),
+    ("native/load_libc", FIRST),
+    ("native/many_imports/some-lazy", FIRST),
+    ("native/many_imports/some-now", FIRST),
+    ("native/missing_library/lazy", FIRST),
+    ("native/missing_symbol/no-plt", FIRST),
+    ("native/missing_symbol/plt", FIRST),
+    ("native/notice/code", TEMPLATE),
+    ("native/notice/cut", TEMPLATE),
+    ("native/notice/directory", TEMPLATE),
+    ("native/notice/dynamic", TEMPLATE),
+    ("native/notice/empty", TEMPLATE),
+    ("native/notice/executable", TEMPLATE),
+    ("native/notice/installed", TEMPLATE),
+    ("native/notice/machine", TEMPLATE),
+    ("native/notice/memory", TEMPLATE),
+    ("native/notice/missing", TEMPLATE),
+    ("native/notice/offset", TEMPLATE),
+    ("native/notice/text", TEMPLATE),
+    ("native/overrun", STACK),
+    ("native/signal_mask", FIRST),
+    ("native/signal_storm", FIRST),
+    ("native/small_stack/refused", STACK),
+    ("native/stack_range", STACK),
+    ("native/template", TEMPLATE),
+    ("native/tls_alignment", ROOM),
+    ("native/unused", FIRST),
+    ("native/zlib", FIRST),
+    ("open/growth", FIRST),
+    ("open/iterate", LIST),
+    ("open/large_tls", SEARCH),
+    ("open/list_only", LIST),
+    ("open/native", FIRST),
+    ("open/next", FIRST),
+    ("open/refused", FIRST),
+    ("open/tls_before", FIRST),
+];
+
+const FIRST: &str = "libc, and native constructors, are there from the start, and what is missing is said then";
+const LIST: &str = "dl_iterate_phdr and the list of mappings show libc and the tables that were made for it";
+const COPY: &str = "data of native libraries can not be copied into the program; refused by name";
+const ROOM: &str =
+    "there is little room for thread-local storage, aligned to 64 bytes; more is refused with the numbers";
+const SEARCH: &str =
+    "a native library that slul_dlopen names is not searched for in the DT_RUNPATH of the program";
+const TEMPLATE: &str = "there is no template, and nothing to be noticed";
+const LD_SO: &str = "libc's ld.so acts on its own variables, as in every process that it starts";
+const CANARY: &str = "the canary is libc's own";
+const PROC: &str = "/proc tells of the command line and environment of slulrtld-using-libc";
+const STACK: &str = "the stack is libc's, without a gap";
+
+const REASONS: [&str; 10] = [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK];
+
+/// Why a fixture is known to differ.
+pub(crate) fn difference(fixture: &str) -> Option<&'static str> {
+    let is =
+        |known: &str| fixture.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    DIFFERENCES.iter().find(|(known, _)| is(known)).map(|(_, why)| *why)
+}
+
+/// Says how many there are, and why.
+pub(crate) fn print() {
+    println!("known differences: {}", DIFFERENCES.len());
+    for why in REASONS {
+        println!("  - {}: {why}", DIFFERENCES.iter().filter(|(_, known)| *known == why).count());
+    }
+}

@@ -1,0 +1,19 @@
+//! Link arguments: an ordinary dynamic executable of the libc whose compiler driver links it.
+
+use std::env;
+
+fn main() {
+    let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    println!("cargo::rerun-if-changed=exports.map");
+    println!("cargo::rerun-if-changed=build.rs");
+    let arguments = [
+        "-lc".to_owned(),
+        // Like an executable of any other language: nothing of it is for libraries to bind to.
+        format!("-Wl,--version-script={root}/exports.map"),
+        "-Wl,-z,relro,-z,now,-z,noexecstack".to_owned(),
+        "-Wl,--build-id=sha1".to_owned(),
+    ];
+    for argument in arguments {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
+}

@@ -1,0 +1,141 @@
+//! What libc knows of the process: the block, and its own functions.
+//!
+//! # Safety
+//! This file exists because libc's functions and variables are C's, and the block is written by address.
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char, c_void};
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+use libc_template::LOADER_IMPORTS;
+use rtld::addr::{RuntimeAddr, to_usize};
+
+use super::process::Process;
+use super::start;
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+    fn getauxval(key: u64) -> u64;
+    fn __errno_location() -> *mut i32;
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+/// Numbers of entries of the auxiliary vector; Linux 6 has them up to 51 (AT_MINSIGSTKSZ).
+const KEYS: core::ops::Range<u64> = 1..64;
+
+/// Bytes that the block takes, at most.
+pub(crate) fn block_size(argc: i32) -> usize {
+    let words = usize::try_from(argc).unwrap_or(0).saturating_add(environment().count());
+    // argc, two NULLs, and the auxiliary vector with its end.
+    let fixed = to_usize(KEYS.end).saturating_mul(2).saturating_add(5);
+    words.saturating_add(fixed).saturating_mul(8)
+}
+
+/// The strings of the environment, which constructors of preloaded libraries may have changed.
+fn environment() -> impl Iterator<Item = u64> {
+    // SAFETY: libc's, which no other code changes now.
+    let first = unsafe { environ };
+    let at = move |index: usize| {
+        // SAFETY: the list goes on to its NULL, and is not read behind that.
+        let string = unsafe { first.add(index).read() };
+        (!string.is_null()).then(|| RuntimeAddr::of(string).0)
+    };
+    (0..).map_while(move |index| if first.is_null() { None } else { at(index) })
+}
+
+/// Writes argc, argv, envp and auxv as the kernel would have left them there.
+///
+/// libc says what is in the auxiliary vector. Where it stands is not to be relied on: behind envp, which may have been
+/// compacted.
+///
+/// # Safety
+/// There are [`block_size`] bytes at `place`, and `argv` is libc's.
+pub(crate) unsafe fn write_block(place: usize, argc: i32, argv: *const u64) {
+    let mut next: *mut u64 = ptr::with_exposed_provenance_mut(place);
+    let mut push = |word: u64| {
+        // SAFETY: within the room that `block_size` counts.
+        unsafe { next.write(word) };
+        next = next.wrapping_add(1);
+    };
+    push(u64::try_from(argc).unwrap_or(0));
+    for index in 0..usize::try_from(argc).unwrap_or(0) {
+        // SAFETY: argv has so many strings.
+        push(unsafe { argv.add(index).read() });
+    }
+    push(0);
+    environment().for_each(&mut push);
+    push(0);
+    for key in KEYS {
+        if let Some(value) = auxiliary(key) {
+            push(key);
+            push(value);
+        }
+    }
+    push(0);
+    push(0);
+}
+
+/// An entry of the auxiliary vector.
+fn auxiliary(key: u64) -> Option<u64> {
+    // SAFETY: the calling thread's errno.
+    let errno = unsafe { __errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { errno.replace(0) };
+    // SAFETY: any key may be asked for.
+    let value = unsafe { getauxval(key) };
+    // SAFETY: as above.
+    let absent = unsafe { errno.replace(before) } != 0;
+    (!absent).then_some(value)
+}
+
+/// A program begins with an errno of 0.
+pub(crate) fn forget_errors() {
+    // SAFETY: the calling thread's.
+    unsafe { __errno_location().write(0) };
+}
+
+/// Finds what the loader calls of libc: the first of that name, whoever has been preloaded.
+pub(crate) fn find_libc() {
+    for (target, name) in start::LOADER_TARGETS.iter().zip(LOADER_IMPORTS) {
+        let mut buffer = [0u8; 32];
+        if let Some(place) = buffer.get_mut(..name.len()) {
+            place.copy_from_slice(name);
+        }
+        let name = CStr::from_bytes_until_nul(&buffer).unwrap_or_default();
+        target.store(symbol(name).map_or(0, <*mut c_void>::expose_provenance), Ordering::Release);
+    }
+}
+
+/// A symbol of libc's world.
+fn symbol(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: RTLD_DEFAULT, and a name.
+    let symbol = unsafe { dlsym(ptr::null_mut(), name.as_ptr()) };
+    (!symbol.is_null()).then_some(symbol)
+}
+
+/// The process goes by the program's name: what the kernel shows, and what libc puts before its messages.
+pub(crate) fn take_name(process: &'static Process) {
+    let path = process.sealed.namespace.module(0).path;
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let Ok(name) = process.arena.concat(&[name, b"\0"]) else { return };
+    const PR_SET_NAME: usize = 15;
+    let number = linux_raw_sys::general::__NR_prctl;
+    // SAFETY: a string, of which the kernel copies what it has room for.
+    unsafe { start::system_call(number, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
+    if process.block.layout().argc == 0 {
+        return;
+    }
+    let full: *const c_char = ptr::with_exposed_provenance(to_usize(process.block.argument_address(0)));
+    // SAFETY: argv's string.
+    let text = unsafe { CStr::from_ptr(full) }.to_bytes();
+    let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash.saturating_add(1));
+    let values =
+        [(c"program_invocation_name", full), (c"program_invocation_short_name", full.wrapping_add(start))];
+    for (variable, value) in values {
+        if let Some(place) = symbol(variable) {
+            // SAFETY: libc's variable of that type (<errno.h>).
+            unsafe { place.cast::<*const c_char>().write(value) };
+        }
+    }
+}
