@@ -13,9 +13,13 @@ use tests::recipe::SUCCESS;
 use tests::root::{Holds, Namespaces, Root};
 use tests::stage::LOADER;
 use tests::start::Start;
+use tests::tracer::Tracee;
 use tests::world::Case;
 
 use crate::victim::Expected;
+
+/// What the stubs say without a loader.
+const NOT_INSTALLED: &str = "slulrtld: can not run /lib/slulrtld-x86_64.so.1: install slulrtld";
 
 const WITH_BINFMT: Holds = Holds { binfmt: true, ..Holds::ALL };
 
@@ -143,6 +147,25 @@ pub(crate) fn loop_rt0_as_loader(case: Case<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// And a program that maps the loader stops at the first such one, not when there is no room for more of them.
+pub(crate) fn loop_map_once(case: Case<'_>) -> Result<()> {
+    let programs = Programs::new(&case.world.stage)?;
+    let root = Root::new(&case.world.stage, Holds::ALL)?;
+    programs.report(Link::Stub("rt0-map.o"), false, &[], &root.work("report"))?;
+    fs::copy(root.work("report"), root.path().join("lib").join(LOADER))?;
+    let mut tracee = Tracee::start(&Start::new("/work/report".as_ref(), case.user).chroot(root.path()))?;
+    let mut calls = 0;
+    while tracee.next_call()?.is_some() {
+        calls += 1;
+        // To open, measure, map and close a file, to say a line in two parts, and to end.
+        ensure!(calls <= 7, "more system calls than one mapping takes");
+        if tracee.finish_call()?.is_none() {
+            break;
+        }
+    }
+    Expected::Refused("", NOT_INSTALLED).of(&tracee.finish()?)
 }
 
 /// The loader as its own program, and as a program's.

@@ -53,6 +53,7 @@ const CASES: &[Entry] = &[
     ("known/binfmt-credentials/system-programs", Need::Anybody, handlers::credentials_system_programs),
     ("known/seen-exec-loop/binfmt", Need::Binfmt, handlers::loop_binfmt),
     ("known/seen-exec-loop/rt0-as-loader", Need::Namespaces, handlers::loop_rt0_as_loader),
+    ("known/seen-exec-loop/map-once", Need::Chroot, handlers::loop_map_once),
     ("known/seen-exec-loop/loader-as-program", Need::Nothing, handlers::loop_loader_as_program),
     ("known/seen-auxv-after-removal/both-worlds", Need::Root, environment::auxv_after_removal),
     ("known/seen-fifo/searched", Need::Nothing, files::fifo_searched),
