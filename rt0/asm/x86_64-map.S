@@ -134,7 +134,11 @@ slul_rt0:
     dec ecx
     jnz 4b
 #else
-    jmp start
+    /* And not a program with this stub, which would map itself again and again. */
+    mov rax, [r13 + e_entry]
+    mov rax, [r13 + rax]
+    cmp rax, [rip + slul_rt0]
+    jne start
 #endif
 
 wrong:

@@ -48,14 +48,23 @@ slul_rt0:
 
     /* Privileges without an id are capabilities of the file, and would be lost. */
     lea rsi, [rip + privileged]
-    mov edx, PRIVILEGED
+    lea edx, [rcx + PRIVILEGED]     /* AT_NULL is 0 */
     test ebx, ebx
     jz 5f
     or r9d, r10d
     jz refuse
 
+    /* What is executed as the loader executes no loader: somebody has put a program with this stub there. */
+5:  test rbp, rbp
+    jz 9f
+    mov rsi, rbp
+    lea rdi, [rip + loader]
+    mov cl, LOADER_SIZE
+    repe cmpsb
+    je not_installed
+
     /* Stays open through the exec. */
-5:  lea rdi, [rip + itself]
+9:  lea rdi, [rip + itself]
     mov esi, O_NONBLOCK | O_NOCTTY
     mov eax, SYS_open
     syscall

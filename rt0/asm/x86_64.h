@@ -44,27 +44,29 @@ loader:
     .ascii SLUL_LOADER
     .set BEFORE, . - before
     .byte 0
+    .set LOADER_SIZE, . - loader
 after:
     .ascii ": install slulrtld\n"
     .set AFTER, . - after
     .endm
 
-/* Says that, and ends the program. Or says something else: edx bytes at rsi. */
+/* Says that, and ends the program. Or says something else: edx bytes at rsi. Short: what is in rdi is known, and a
+ * syscall keeps it. */
     .macro REFUSALS
 not_installed:
-    lea rsi, [rip + before]
-    mov edx, BEFORE
     mov edi, 2
-    mov eax, SYS_write
+    lea rsi, [rip + before]
+    lea edx, [rdi + BEFORE - 2]
+    lea eax, [rdi + SYS_write - 2]
     syscall
     lea rsi, [rip + after]
-    mov edx, AFTER
+    lea edx, [rdi + AFTER - 2]
 refuse:
     mov edi, 2
-    mov eax, SYS_write
+    lea eax, [rdi + SYS_write - 2]
     syscall
-    mov edi, 127
-    mov eax, SYS_exit_group
+    lea edi, [rdi + 127 - 2]
+    lea eax, [rdi + SYS_exit_group - 127]
     syscall
     ud2
     .endm

@@ -8,6 +8,7 @@
 //! * **`rt0.o`** executes the installed loader. The loader's argv is a marker, then the program's argv, unchanged; its
 //!   environment is the program's. The marker (`@000003`) tells the descriptor that the program's file is open as,
 //!   which the loader closes. The stub opens `/proc/self/exe`, or, without /proc and without AT_SECURE, AT_EXECFN.
+//!   Executed by the loader's own path, it refuses: a program with a stub in the loader's place is no loader.
 //! * **`rt0-map.o`** maps the installed loader: the whole file, readable and executable, and then what its PT_LOADs
 //!   with PF_W hold, readable and writable. So in a loader every offset in the file is the address, and no PT_LOAD is
 //!   larger in memory than in the file. The stub writes the loader's address to AT_BASE and jumps to its `e_entry`,

@@ -13,6 +13,7 @@
 //! | `mutants` | broken files: real mapper against memory, and for real |
 //! | `in_memory` | the loader's library over files in memory |
 //! | `ways` | every way in, in a root directory of its own: what the program sees, and what is refused |
+//! | `known` | what loaders got wrong before, done to ours: the table is in `docs/security.md` |
 //! | `gdb` | what a debugger sees, in a process and in a core file, and what a profiler |
 //! | `tidy` | rules that the sources keep |
 //!
@@ -28,6 +29,14 @@
 //! | [`damage`] | a sound ELF file -> one with a certain fault |
 //! | [`launch`] | runs a program as a certain user, never for longer than a minute |
 //! | [`expectation`] | what came of it, against the recipe |
+//! | [`start`] | a process in unusual surroundings, and the child that makes itself so |
+//! | [`tracer`] | such a process, stopped at its first instruction and at its system calls |
+//! | [`world`] | the programs of a test target, built once |
+//! | [`cases`] | a list of cases -> tests, one a loader and user |
+//! | [`verdict`] | what may come of a start: it runs as always, or is refused in one line |
+//! | [`linked`] | programs of object files, linked for each way in |
+//! | [`root`] | a root directory with the staged files installed, in namespaces of its own |
+//! | [`classes`] | the table of `docs/security.md`, and that the tests which it names are there |
 //! | [`memory`] | the loader's library on the host: files and memory of its own, no process |
 #![forbid(unsafe_code)]
 #![allow(
@@ -36,13 +45,21 @@
 )]
 
 pub mod build;
+pub mod cases;
+pub mod classes;
 pub mod damage;
 pub mod directive;
 pub mod expectation;
 pub mod launch;
+pub mod linked;
 pub mod memory;
 pub mod objects;
 pub mod part;
 pub mod recipe;
+pub mod root;
 pub mod stage;
+pub mod start;
+pub mod tracer;
+pub mod verdict;
 pub mod workdir;
+pub mod world;

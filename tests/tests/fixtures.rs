@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::build::Build;
+use tests::classes;
 use tests::directive::{Fixture, fixture_files};
 use tests::expectation;
 use tests::launch::{Launch, TIMEOUT, User};
@@ -45,6 +46,7 @@ fn main() -> Result<ExitCode> {
             trials.extend(trials_of(&recipe, stage, users));
         }
     }
+    trials.push(classes::trial("fixtures", &trials));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.num_ignored > 0 {
         let lacking = [Need::Musl, Need::Root].into_iter().filter(|&need| lacks(need, users)).map(reason);

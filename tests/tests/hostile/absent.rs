@@ -11,8 +11,8 @@ use tests::launch::User;
 use tests::workdir::Workdir;
 
 use crate::bare;
-use crate::verdict::{Complaints, Verdict, judge, runs};
-use crate::world::Case;
+use tests::verdict::{Complaints, Verdict, judge, runs};
+use tests::world::Case;
 
 /// Where the psABI has it.
 const LD_SO: &str = "/lib64/ld-linux-x86-64.so.2";

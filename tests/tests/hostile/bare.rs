@@ -9,9 +9,9 @@ use tests::damage::install;
 use tests::stage::LOADER;
 use tests::workdir::Workdir;
 
-use crate::launcher::Start;
-use crate::verdict::{judge, refused, runs};
-use crate::world::Case;
+use tests::start::Start;
+use tests::verdict::{judge, refused, runs};
+use tests::world::Case;
 
 /// A copy of a file at the same path below `root`.
 fn put(root: &Path, path: &Path) -> Result<()> {

@@ -4,10 +4,10 @@ use anyhow::{Context, Result, ensure};
 use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 
-use crate::launcher::Start;
-use crate::tracer::Tracee;
-use crate::verdict::{Complaints, Verdict, judge, runs};
-use crate::world::Case;
+use tests::start::Start;
+use tests::tracer::Tracee;
+use tests::verdict::{Complaints, Verdict, judge, runs};
+use tests::world::Case;
 
 const AT_IGNORE: u64 = 1;
 
@@ -176,5 +176,5 @@ pub(crate) fn no_arguments(case: Case<'_>) -> Result<()> {
         runs(&case.start(name)?.no_arguments().run()?, output).context(*name)?;
     }
     let loader = Start::new(&case.world.stage.loader(), case.user).no_arguments();
-    crate::verdict::refused(&loader.run()?, "").context("the loader itself")
+    tests::verdict::refused(&loader.run()?, "").context("the loader itself")
 }

@@ -8,9 +8,9 @@ use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 use tests::workdir::Workdir;
 
-use crate::launcher::Start;
-use crate::verdict::{Complaints, REFUSED};
-use crate::world::Case;
+use tests::start::Start;
+use tests::verdict::{Complaints, REFUSED};
+use tests::world::Case;
 
 /// All combinations: bit n is set if descriptor n is open.
 fn combinations(start: &Start) -> impl Iterator<Item = (u8, Start)> {

@@ -8,10 +8,10 @@ use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 use tests::workdir::Workdir;
 
-use crate::launcher::Start;
-use crate::tracer::{Call, Tracee};
-use crate::verdict::{Complaints, REFUSED, Verdict, judge, runs};
-use crate::world::Case;
+use tests::start::Start;
+use tests::tracer::{Call, Tracee};
+use tests::verdict::{Complaints, REFUSED, Verdict, judge, runs};
+use tests::world::Case;
 
 /// What the program prints.
 const STARTED: &str = "library\nprogram\n";

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use tests::damage::install;
 use tests::launch::Ending;
 
-use crate::launcher::Start;
-use crate::tracer::{Begun, Tracee};
-use crate::verdict::{Complaints, judge};
-use crate::world::Case;
+use tests::start::Start;
+use tests::tracer::{Begun, Tracee};
+use tests::verdict::{Complaints, judge};
+use tests::world::Case;
 
 /// Positions in the file header.
 const E_PHENTSIZE: usize = 54;

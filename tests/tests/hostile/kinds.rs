@@ -11,9 +11,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tests::launch::{Ending, Outcome};
 
-use crate::launcher::Start;
-use crate::verdict::{Complaints, REFUSED, judge, runs};
-use crate::world::Case;
+use tests::start::Start;
+use tests::verdict::{Complaints, REFUSED, judge, runs};
+use tests::world::Case;
 
 /// What stands where the library should be.
 #[derive(Clone, Copy, Debug)]

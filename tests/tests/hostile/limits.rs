@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use tests::launch::{Ending, Outcome};
 
-use crate::tracer::{Begun, Tracee};
-use crate::verdict::{Complaints, REFUSED, Verdict, judge};
-use crate::world::Case;
+use tests::tracer::{Begun, Tracee};
+use tests::verdict::{Complaints, REFUSED, Verdict, judge};
+use tests::world::Case;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -127,7 +127,7 @@ pub(crate) fn stack(case: Case<'_>) -> Result<()> {
     let (mut tally, mut complaints) = (Tally::default(), Complaints::default());
     for program in PROGRAMS {
         for value in sweep().filter(|value| (16 * KIB..=8 * MIB).contains(value)) {
-            let start = case.start(program.0)?.stack_limit(value);
+            let start = case.start(program.0)?.limit("stack", value);
             if let Begun::Stopped(tracee) = Tracee::try_start(&start)? {
                 note(tracee.finish_where()?, program, &format!("stack {value}"), &mut tally, &mut complaints);
             }

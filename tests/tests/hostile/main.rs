@@ -15,9 +15,8 @@
 //! | [`many`] | DT_NEEDED is very deep, wide, or a circle |
 //! | [`headers`] | ELF headers that no linker writes |
 //!
-//! [`launcher`] starts processes in such surroundings, [`tracer`] stops them at their system calls, [`world`] builds
-//! the programs, and [`verdict`] says what may come of it. One test a case, loader and user; what a machine can not run
-//! is listed as ignored, and counted at the end.
+//! [`tests::start`] starts processes in such surroundings, [`tests::tracer`] stops them at their system calls, [`tests::world`]
+//! builds the programs, and [`tests::verdict`] says what may come of it.
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 
@@ -28,50 +27,17 @@ mod descriptors;
 mod faults;
 mod headers;
 mod kinds;
-mod launcher;
 mod limits;
 mod many;
 mod persona;
 mod races;
 mod signals;
-mod tracer;
 mod variables;
-mod verdict;
-mod world;
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
-use tests::launch::{Ending, User};
-use tests::stage::{self, Stage};
-
-use launcher::Start;
-use world::{Case, World};
-
-/// What a case needs that not everybody has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
-    Nothing,
-    /// Nothing, and it is the same for whoever does it: one user is enough.
-    Anybody,
-    /// A zlib built for musl, and musl's loader.
-    Musl,
-    /// The superuser, for a file that only he can make.
-    Root,
-    /// The superuser, and as him: nobody else becomes another user while he is traced.
-    RootAlone,
-    /// Another root directory, or mounts: the superuser, or user namespaces.
-    Chroot,
-    /// An ordinary user.
-    Ordinary,
-}
-
-/// A case, and its name.
-type Entry = (&'static str, Need, fn(Case<'_>) -> Result<()>);
+use tests::cases::{self, Entry, Need};
 
 const CASES: &[Entry] = &[
     ("faults/full_start", Need::Nothing, faults::full_start),
@@ -147,54 +113,5 @@ const CASES: &[Entry] = &[
 ];
 
 fn main() -> Result<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(launcher::LAUNCH) {
-        let Err(error) = launcher::launch(arguments);
-        eprintln!("launcher: {error:#}");
-        return Ok(ExitCode::from(u8::try_from(launcher::FAILED)?));
-    }
-    let arguments = Arguments::from_args();
-    let users = User::all()?;
-    let (mut trials, mut reasons) = (Vec::new(), BTreeSet::new());
-    for stage in Stage::all()? {
-        let world = Arc::new(World::new(stage)?);
-        for &(name, need, case) in CASES {
-            for &user in users {
-                let Some(lacking) = lacks(need, user) else { continue };
-                reasons.extend(lacking);
-                let full_name = format!("{name}/{}/{}", world.stage.profile, user.name());
-                let world = Arc::clone(&world);
-                let run =
-                    move || case(Case { world: &world, user }).map_err(|error| Failed::from(format!("{error:#}")));
-                trials.push(Trial::test(full_name, run).with_ignored_flag(lacking.is_some()));
-            }
-        }
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    if conclusion.num_ignored > 0 {
-        let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
-        println!("{} tests left out: {reasons}", conclusion.num_ignored);
-    }
-    Ok(conclusion.exit_code())
-}
-
-/// What the user lacks for a case, if anything; `None` if the case is not for such a user.
-fn lacks(need: Need, user: User) -> Option<Option<&'static str>> {
-    let unless = |there: bool, reason| Some((!there).then_some(reason));
-    match (need, user) {
-        (Need::RootAlone | Need::Anybody, User::Nobody) | (Need::Ordinary, User::Root) => None,
-        (Need::Root | Need::RootAlone, _) => unless(user != User::Oneself, "only root can make such files"),
-        (Need::Musl, _) => unless(stage::musl().is_some(), "there is no zlib for musl"),
-        (Need::Chroot, User::Oneself) => unless(has_user_namespaces(), "the kernel gives no user namespaces"),
-        _ => Some(None),
-    }
-}
-
-/// Whether the kernel lets this user have namespaces of his own.
-fn has_user_namespaces() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let outcome = Start::new(Path::new("/bin/true"), User::Oneself).chroot(Path::new("/")).run();
-        outcome.is_ok_and(|outcome| outcome.ending == Ending::Exit(0))
-    })
+    cases::main("hostile", CASES)
 }

@@ -9,9 +9,9 @@ use rtld::elf::consts;
 use tests::damage::install;
 use tests::workdir::Workdir;
 
-use crate::tracer::Tracee;
-use crate::verdict::{Complaints, runs};
-use crate::world::Case;
+use tests::tracer::Tracee;
+use tests::verdict::{Complaints, runs};
+use tests::world::Case;
 
 /// How long the largest of them may take, with either loader.
 const SANE: Duration = Duration::from_secs(10);

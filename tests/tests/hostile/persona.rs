@@ -3,8 +3,8 @@
 use anyhow::Result;
 use nix::sys::personality::Persona;
 
-use crate::verdict::{Complaints, runs};
-use crate::world::Case;
+use tests::verdict::{Complaints, runs};
+use tests::world::Case;
 
 /// Each personality by itself, and the layout ones together.
 fn personas() -> Vec<Persona> {

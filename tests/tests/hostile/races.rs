@@ -10,10 +10,10 @@ use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 use tests::stage::LOADER;
 
-use crate::launcher::Start;
-use crate::tracer::Tracee;
-use crate::verdict::{Complaints, REFUSED, Verdict, judge};
-use crate::world::Case;
+use tests::start::Start;
+use tests::tracer::Tracee;
+use tests::verdict::{Complaints, REFUSED, Verdict, judge};
+use tests::world::Case;
 
 const OPEN: u64 = 2;
 const WRITE: u64 = 1;

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use tests::launch::Ending;
 use tests::recipe::SUCCESS;
 
-use crate::launcher::Start;
-use crate::world::Case;
+use tests::start::Start;
+use tests::world::Case;
 
 /// Signals 32 and 33, which libc keeps for itself: env(1) can not give them back their default, if whoever started the
 /// tests ignored them.

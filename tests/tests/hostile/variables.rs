@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 
-use crate::verdict::Complaints;
-use crate::world::Case;
+use tests::verdict::Complaints;
+use tests::world::Case;
 
 /// What a row shows besides the program's own line.
 enum Shows {
@@ -113,12 +113,12 @@ pub(crate) fn secure(case: Case<'_>) -> Result<()> {
 pub(crate) fn not_installed(case: Case<'_>) -> Result<()> {
     for variable in [SLOW, DISABLE] {
         let outcome = case.start("native/gnu")?.env(variable).run()?;
-        crate::verdict::refused(
+        tests::verdict::refused(
             &outcome,
             "/usr/libexec/slul/slulrtld-using-libc-x86_64-gnu: can not be executed",
         )?;
         // Not asked for where libc can not come.
-        crate::verdict::runs(&case.start("whole/sound")?.env(variable).run()?, "library\nprogram\n")?;
+        tests::verdict::runs(&case.start("whole/sound")?.env(variable).run()?, "library\nprogram\n")?;
     }
     Ok(())
 }

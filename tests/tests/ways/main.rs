@@ -2,8 +2,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `root` | a root directory with the staged files installed, in namespaces of its own |
-//! | `programs` | what is run, linked for each way |
 //! | `table` | the table of `docs/ways-in.md` |
 //! | `readme` | the README's link lines, as they stand there |
 //! | `same` | the same program by every way in |
@@ -17,9 +15,7 @@
     reason = "runs on the host, over files of its own: what is out of range is a panic, and that a failed test"
 )]
 
-mod programs;
 mod readme;
-mod root;
 mod same;
 mod secure;
 mod stubs;
@@ -33,10 +29,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
+use tests::classes;
 use tests::launch::User;
+use tests::linked::Programs;
+use tests::root;
 use tests::stage::{self, Stage};
 
-use crate::programs::Programs;
 use crate::stubs::Libc;
 
 fn main() -> Result<ExitCode> {
@@ -45,6 +43,7 @@ fn main() -> Result<ExitCode> {
     for stage in Stage::all()? {
         trials.of(&Arc::new(stage))?;
     }
+    trials.trials.push(classes::trial("ways", &trials.trials));
     let conclusion = libtest_mimic::run(&arguments, trials.trials);
     if conclusion.num_ignored > 0 {
         let lacks = trials.lacks.into_iter().collect::<Vec<_>>().join("; ");

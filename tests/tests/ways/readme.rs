@@ -10,8 +10,8 @@ use tests::launch::Ending;
 use tests::stage::Stage;
 use tests::workdir::Workdir;
 
-use crate::programs::Programs;
-use crate::root::{Holds, Root};
+use tests::linked::Programs;
+use tests::root::{Holds, Root};
 
 /// The blocks of code after a line of the README, up to the next heading: language and text.
 fn blocks(readme: &str, after: &str) -> Vec<(String, String)> {

@@ -11,9 +11,9 @@ use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 use tests::stage::Stage;
 
-use crate::programs::{Link, Programs};
-use crate::root::{Holds, Root};
 use crate::table::Row;
+use tests::linked::{Link, Programs};
+use tests::root::{Holds, Root};
 
 /// A way in.
 #[derive(Clone, Copy, Debug)]

@@ -11,9 +11,9 @@ use tests::launch::Ending;
 use tests::recipe::SUCCESS;
 use tests::stage::{LOADER, Stage};
 
-use crate::programs::{Link, Programs};
-use crate::root::{Holds, Namespaces, Root};
 use crate::stubs;
+use tests::linked::{Link, Programs};
+use tests::root::{Holds, Namespaces, Root};
 
 /// How the program is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

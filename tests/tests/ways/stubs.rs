@@ -9,8 +9,8 @@ use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 use tests::stage::{self, Stage};
 
-use crate::programs::{Link, Programs};
-use crate::root::{Holds, Namespaces, Root};
+use tests::linked::{Link, Programs};
+use tests::root::{Holds, Namespaces, Root};
 
 /// What is not as usual.
 #[derive(Clone, Copy, Debug)]

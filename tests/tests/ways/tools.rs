@@ -9,8 +9,8 @@ use tests::damage::install;
 use tests::launch::{Ending, Outcome};
 use tests::stage::Stage;
 
-use crate::programs::{Link, Programs};
-use crate::root::{Holds, Namespaces, Root};
+use tests::linked::{Link, Programs};
+use tests::root::{Holds, Namespaces, Root};
 
 type Check = fn(&Programs, &Stage) -> Result<()>;
 

@@ -1,7 +1,7 @@
 // Says all that a program sees of how it was started. What differs from run to run is not printed but checked.
 #include "libcfree.h"
 
-enum { SYS_prctl = 157, SYS_getcwd = 79, SYS_readlink = 89, F_GETFD = 1, PR_GET_NAME = 16 };
+enum { SYS_prctl = 157, SYS_getcwd = 79, SYS_readlink = 89, F_GETFD = 1, PR_GET_DUMPABLE = 3, PR_GET_NAME = 16 };
 enum { AT_EXECFD = 2, AT_PHENT = 4, AT_PHNUM = 5, AT_FLAGS = 8, AT_EXECFN = 31 };
 
 extern const unsigned char __ehdr_start[] __attribute__((visibility("hidden")));
@@ -53,6 +53,7 @@ PROGRAM
     word mask = 0;
     CHECK(system_call(SYS_rt_sigprocmask, 0, 0, (word)&mask, sizeof mask) == 0);
     number("mask", mask);
+    number("dumpable", (word)system_call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0));
 
     word bias = (word)__ehdr_start - (*(const unsigned short *)(__ehdr_start + 16) == 2 ? (word)__ehdr_start : 0);
     CHECK(auxv_value(auxv, AT_ENTRY) == bias + header_word(24));

@@ -1,25 +1,20 @@
-//! What the cases share: the programs under a loader, built once.
+//! What the cases of a test target share: the programs under a loader, built once.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::build::Build;
+use crate::damage::install;
+use crate::directive::Fixture;
+use crate::launch::User;
+use crate::recipe::Recipe;
+use crate::stage::{LOADER, Stage};
+use crate::workdir::Workdir;
 use anyhow::{Context, Result, anyhow};
-use tests::build::Build;
-use tests::damage::install;
-use tests::directive::Fixture;
-use tests::launch::User;
-use tests::recipe::Recipe;
-use tests::stage::{LOADER, Stage};
-use tests::workdir::Workdir;
 
-use crate::launcher::Start;
-
-/// The programs of these tests.
-fn programs() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile/programs"))
-}
+use crate::start::Start;
 
 /// A program, built by whichever case comes first.
 struct Program {
@@ -28,18 +23,19 @@ struct Program {
 }
 
 /// One loader, and all programs for it.
-pub(crate) struct World {
+pub struct World {
     /// The loader.
-    pub(crate) stage: Stage,
+    pub stage: Stage,
     programs: BTreeMap<String, Program>,
 }
 
 impl World {
-    /// The world of a loader.
-    pub(crate) fn new(stage: Stage) -> Result<Self> {
+    /// The world of a loader, with the programs of a test target: those in its folder `programs`.
+    pub fn new(stage: Stage, target: &str) -> Result<Self> {
+        let programs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).join(target).join("programs");
         let mut all = BTreeMap::new();
-        for entry in fs::read_dir(programs())? {
-            let fixture = Fixture::read(programs(), &entry?.path())?;
+        for entry in fs::read_dir(&programs)? {
+            let fixture = Fixture::read(&programs, &entry?.path())?;
             for recipe in Recipe::all(&fixture)? {
                 all.insert(recipe.name.clone(), Program { recipe, build: OnceLock::new() });
             }
@@ -48,7 +44,7 @@ impl World {
     }
 
     /// A program, `native` or `report/full`.
-    pub(crate) fn program(&self, name: &str) -> Result<&Build> {
+    pub fn program(&self, name: &str) -> Result<&Build> {
         let program = self.programs.get(name).with_context(|| format!("no program {name}"))?;
         let build = || Build::new(&program.recipe, &self.stage).map_err(|error| format!("{error:#}"));
         program.build.get_or_init(build).as_ref().map_err(|text| anyhow!("{text}"))
@@ -57,21 +53,21 @@ impl World {
 
 /// What a case is run with.
 #[derive(Clone, Copy)]
-pub(crate) struct Case<'w> {
+pub struct Case<'w> {
     /// Loader and programs.
-    pub(crate) world: &'w World,
+    pub world: &'w World,
     /// As whom.
-    pub(crate) user: User,
+    pub user: User,
 }
 
 impl Case<'_> {
     /// A start of one of the programs.
-    pub(crate) fn start(&self, name: &str) -> Result<Start> {
+    pub fn start(&self, name: &str) -> Result<Start> {
         Ok(Start::new(self.world.program(name)?.path(), self.user))
     }
 
     /// A directory with a copy of a program and its libraries, to be changed.
-    pub(crate) fn copy(&self, name: &str) -> Result<(Workdir, PathBuf)> {
+    pub fn copy(&self, name: &str) -> Result<(Workdir, PathBuf)> {
         let (workdir, build) = (Workdir::new()?, self.world.program(name)?);
         for entry in fs::read_dir(build.dir())? {
             let entry = entry?;
@@ -84,13 +80,13 @@ impl Case<'_> {
     }
 
     /// The start of a program by the loader's own name.
-    pub(crate) fn direct(&self, program: &Path) -> Start {
+    pub fn direct(&self, program: &Path) -> Start {
         let loader = self.world.stage.loader();
         Start::new(&loader, self.user).arg(program.to_string_lossy())
     }
 
     /// The start of a program that rt0 hands over.
-    pub(crate) fn handed(&self, program: &Path) -> Start {
+    pub fn handed(&self, program: &Path) -> Start {
         self.direct(program).called("@000003").open(program)
     }
 }

@@ -5,28 +5,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::build::run;
+use crate::launch::{Launch, Outcome, TIMEOUT, User};
+use crate::stage::Stage;
+use crate::workdir::Workdir;
 use anyhow::{Context, Result};
-use tests::build::run;
-use tests::launch::{Launch, Outcome, TIMEOUT, User};
-use tests::stage::Stage;
-use tests::workdir::Workdir;
 
 /// What is in the root besides the program and the launcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Holds {
+pub struct Holds {
     /// The staged files.
-    pub(crate) installed: bool,
+    pub installed: bool,
     /// The system's libraries for glibc, and /dev/null.
-    pub(crate) libraries: bool,
+    pub libraries: bool,
     /// /proc.
-    pub(crate) proc: bool,
+    pub proc: bool,
     /// binfmt_misc, with the loader registered by `runslul-binfmt`.
-    pub(crate) binfmt: bool,
+    pub binfmt: bool,
 }
 
 /// As whom a process is in a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Namespaces {
+pub enum Namespaces {
     /// As the root of a user namespace that anybody can make. It has no other ids.
     OneId,
     /// As the real root.
@@ -37,21 +37,21 @@ pub(crate) enum Namespaces {
 
 impl Holds {
     /// A system with slulrtld.
-    pub(crate) const ALL: Self = Self { installed: true, libraries: true, proc: true, binfmt: false };
+    pub const ALL: Self = Self { installed: true, libraries: true, proc: true, binfmt: false };
 }
 
 /// Where the system's shared objects are.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// A root directory.
-pub(crate) struct Root {
+pub struct Root {
     dir: Workdir,
     holds: Holds,
 }
 
 impl Root {
     /// Makes one.
-    pub(crate) fn new(stage: &Stage, holds: Holds) -> Result<Self> {
+    pub fn new(stage: &Stage, holds: Holds) -> Result<Self> {
         let dir = Workdir::new()?;
         let path = dir.path();
         if holds.installed {
@@ -73,22 +73,22 @@ impl Root {
     }
 
     /// Where it is outside.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// A file in its `work` directory.
-    pub(crate) fn work(&self, name: &str) -> PathBuf {
+    pub fn work(&self, name: &str) -> PathBuf {
         self.path().join("work").join(name)
     }
 
     /// Runs the launcher in it.
-    pub(crate) fn launch(&self, words: &[&str]) -> Result<Outcome> {
+    pub fn launch(&self, words: &[&str]) -> Result<Outcome> {
         self.launch_as(Namespaces::OneId, &["register"], words)
     }
 
     /// The same as somebody, after `runslul-binfmt` has been run with each of these arguments.
-    pub(crate) fn launch_as(&self, namespaces: Namespaces, binfmt: &[&str], words: &[&str]) -> Result<Outcome> {
+    pub fn launch_as(&self, namespaces: Namespaces, binfmt: &[&str], words: &[&str]) -> Result<Outcome> {
         let before = match namespaces {
             Namespaces::OneId => "exec unshare -Urm",
             Namespaces::Real => "exec unshare -m",
@@ -138,7 +138,7 @@ echo 0 0 65536 >/proc/$pid/gid_map
 nsenter -U -S 0 -G 0 -t $pid unshare -m";
 
 /// Why no process can be put into such a root, if so.
-pub(crate) fn refusal() -> Option<String> {
+pub fn refusal() -> Option<String> {
     let outcome = Command::new("/usr/bin/unshare").args(["-Urm", "true"]).output();
     match outcome.context("unshare") {
         Ok(output) if output.status.success() => None,
@@ -149,7 +149,7 @@ pub(crate) fn refusal() -> Option<String> {
 
 /// Why binfmt_misc can not be mounted there, if so: each user namespace has its own since Linux 6.7. Before, a mount is
 /// refused, so that nothing is ever registered for the whole machine.
-pub(crate) fn binfmt_refusal() -> Option<String> {
+pub fn binfmt_refusal() -> Option<String> {
     let script = "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc";
     let outcome = Command::new("/usr/bin/unshare").args(["-Urm", "sh", "-c", script]).output();
     let mounted = outcome.is_ok_and(|output| output.status.success());

@@ -1,16 +1,16 @@
-//! What is run: the programs of `programs`, linked for each way in.
+//! What is run by each way in: the programs of `tests/ways/programs`, linked for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::build::run;
+use crate::stage::{self, Stage};
+use crate::workdir::Workdir;
 use anyhow::Result;
-use tests::build::run;
-use tests::stage::{self, Stage};
-use tests::workdir::Workdir;
 
 /// How a program is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
+pub enum Link {
     /// With the loader in PT_INTERP.
     Interpreter,
     /// Without anything.
@@ -20,13 +20,14 @@ pub(crate) enum Link {
 }
 
 /// Object files, compiled once for all tests.
-pub(crate) struct Programs {
+pub struct Programs {
     dir: Workdir,
     stage: Stage,
 }
 
 impl Programs {
-    pub(crate) fn new(stage: &Stage) -> Result<Self> {
+    /// Compiles them.
+    pub fn new(stage: &Stage) -> Result<Self> {
         let programs = Self { dir: Workdir::new()?, stage: stage.clone() };
         programs.compile("report", &[], "report.o")?;
         programs.compile("report", &["-DNATIVE"], "report-native.o")?;
@@ -50,17 +51,17 @@ impl Programs {
     }
 
     /// The program that prepares a process.
-    pub(crate) fn launcher(&self) -> PathBuf {
+    pub fn launcher(&self) -> PathBuf {
         self.dir.path().join("launch")
     }
 
     /// A stub, as staged.
-    pub(crate) fn stub(&self, name: &str) -> PathBuf {
+    pub fn stub(&self, name: &str) -> PathBuf {
         self.stage.root.join("usr/lib/slul/x86_64").join(name)
     }
 
     /// Links a report.
-    pub(crate) fn report(&self, link: Link, native: bool, libraries: &[&str], to: &Path) -> Result<()> {
+    pub fn report(&self, link: Link, native: bool, libraries: &[&str], to: &Path) -> Result<()> {
         let mut ld = Command::new("ld");
         ld.args(["-pie", "--build-id=none", "-z", "noexecstack", "-L/usr/lib/x86_64-linux-gnu", "--as-needed"]);
         match link {

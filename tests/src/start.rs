@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::launch::{Launch, Outcome, TIMEOUT, User};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
@@ -18,20 +19,19 @@ use nix::sys::ptrace;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, chroot, close, execve, setgid, setgroups, setuid};
-use tests::launch::{Launch, Outcome, TIMEOUT, User};
 
 /// First argument of the child.
-pub(crate) const LAUNCH: &str = "--launch";
+pub const LAUNCH: &str = "--launch";
 
 /// Exit status of a child that could not become the program.
-pub(crate) const FAILED: i32 = 125;
+pub const FAILED: i32 = 125;
 
 /// The user and group `nobody` and `nogroup`.
-pub(crate) const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 /// A program, and what its process is like when it starts.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
+pub struct Start {
     program: String,
     arguments: Vec<String>,
     steps: Vec<String>,
@@ -40,30 +40,30 @@ pub(crate) struct Start {
 
 impl Start {
     /// Started by its path, with an empty environment.
-    pub(crate) fn new(program: &Path, user: User) -> Self {
+    pub fn new(program: &Path, user: User) -> Self {
         let program = program.to_string_lossy().into_owned();
         Self { arguments: vec![program.clone()], program, steps: Vec::new(), user }
     }
 
     /// As whom.
-    pub(crate) fn user(&self) -> User {
+    pub fn user(&self) -> User {
         self.user
     }
 
     /// One more argument.
-    pub(crate) fn arg(mut self, argument: impl Into<String>) -> Self {
+    pub fn arg(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
     /// Another first argument than its path.
-    pub(crate) fn called(mut self, name: &str) -> Self {
+    pub fn called(mut self, name: &str) -> Self {
         self.arguments = [name.to_owned()].into_iter().chain(self.arguments.into_iter().skip(1)).collect();
         self
     }
 
     /// No arguments at all.
-    pub(crate) fn no_arguments(self) -> Self {
+    pub fn no_arguments(self) -> Self {
         Self { arguments: Vec::new(), ..self }
     }
 
@@ -73,22 +73,22 @@ impl Start {
     }
 
     /// A string of the environment, as it is.
-    pub(crate) fn env(self, string: &str) -> Self {
+    pub fn env(self, string: &str) -> Self {
         self.step("env", string)
     }
 
     /// So many strings `A` in the environment.
-    pub(crate) fn env_many(self, count: usize) -> Self {
+    pub fn env_many(self, count: usize) -> Self {
         self.step("env-many", count)
     }
 
     /// Another root directory.
-    pub(crate) fn chroot(self, root: &Path) -> Self {
+    pub fn chroot(self, root: &Path) -> Self {
         self.namespaces().step("chroot", root.display())
     }
 
     /// A directory on which nothing may be executed.
-    pub(crate) fn noexec(self, directory: &Path) -> Self {
+    pub fn noexec(self, directory: &Path) -> Self {
         self.namespaces().step("noexec", directory.display())
     }
 
@@ -99,27 +99,38 @@ impl Start {
     }
 
     /// Flags of personality(2).
-    pub(crate) fn persona(self, flags: Persona) -> Self {
+    pub fn persona(self, flags: Persona) -> Self {
         self.step("persona", flags.bits())
     }
 
-    /// A limit that holds already while the kernel executes the program: `stack`.
-    pub(crate) fn stack_limit(self, bytes: u64) -> Self {
-        self.step("stack", bytes)
+    /// A limit that holds already while the kernel executes the program, by the name that prlimit(1) has for it: `as`,
+    /// `data`, `stack`.
+    pub fn limit(self, name: &str, bytes: u64) -> Self {
+        self.step(&format!("limit-{name}"), bytes)
     }
 
     /// A file that is open, as descriptor 3.
-    pub(crate) fn open(self, path: &Path) -> Self {
+    pub fn open(self, path: &Path) -> Self {
         self.step("open", path.display())
     }
 
+    /// The directory that it starts in.
+    pub fn directory(self, path: &Path) -> Self {
+        self.step("directory", path.display())
+    }
+
+    /// A file that loses its name, after what was opened before is open.
+    pub fn unlink(self, path: &Path) -> Self {
+        self.step("unlink", path.display())
+    }
+
     /// A descriptor that is closed.
-    pub(crate) fn close(self, descriptor: RawFd) -> Self {
+    pub fn close(self, descriptor: RawFd) -> Self {
         self.step("close", descriptor)
     }
 
     /// The command that does all of it.
-    pub(crate) fn command(&self, traced: bool) -> Result<Command> {
+    pub fn command(&self, traced: bool) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.env_clear().current_dir("/").args(self.launch_arguments(traced));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -127,9 +138,9 @@ impl Start {
     }
 
     fn launch_arguments(&self, traced: bool) -> Vec<String> {
-        // Descriptors last: until then the child may have something to say.
-        let (last, mut steps): (Vec<_>, Vec<_>) =
-            self.steps.iter().cloned().partition(|step| step.starts_with("close="));
+        // Descriptors and limits last: until then the child may have something to say, and memory to ask for.
+        let is_late = |step: &String| step.starts_with("close=") || step.starts_with("limit-");
+        let (last, mut steps): (Vec<_>, Vec<_>) = self.steps.iter().cloned().partition(is_late);
         if self.user == User::Nobody {
             steps.push("nobody=".to_owned());
         }
@@ -142,7 +153,7 @@ impl Start {
     }
 
     /// Runs it, untraced.
-    pub(crate) fn run(&self) -> Result<Outcome> {
+    pub fn run(&self) -> Result<Outcome> {
         let launch = Launch {
             program: std::env::current_exe()?.into(),
             args: self.launch_arguments(false),
@@ -155,7 +166,7 @@ impl Start {
 }
 
 /// The child: does each step, and so becomes the program.
-pub(crate) fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> {
+pub fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> {
     let (mut arguments, mut environment) = (Vec::new(), Vec::new());
     close_others()?;
     for step in steps {
@@ -176,7 +187,9 @@ pub(crate) fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> 
             "persona" => {
                 personality::set(Persona::from_bits_retain(value.parse()?))?;
             }
-            "stack" => setrlimit(Resource::RLIMIT_STACK, value.parse()?, value.parse()?)?,
+            "limit-as" => limit(Resource::RLIMIT_AS, value)?,
+            "limit-data" => limit(Resource::RLIMIT_DATA, value)?,
+            "limit-stack" => limit(Resource::RLIMIT_STACK, value)?,
             "nobody" => {
                 setgroups(&[])?;
                 setgid(Gid::from_raw(NOBODY))?;
@@ -185,6 +198,8 @@ pub(crate) fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> 
             "traced" => ptrace::traceme()?,
             // The program's from then on.
             "open" => std::mem::forget(open(value, OFlag::O_RDONLY, Mode::empty()).context("open")?),
+            "directory" => std::env::set_current_dir(value).context("chdir")?,
+            "unlink" => std::fs::remove_file(value).context("unlink")?,
             "close" => close(value.parse::<RawFd>()?)?,
             "exec" => {
                 let program = CString::new(value)?;
@@ -195,6 +210,12 @@ pub(crate) fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> 
         }
     }
     bail!("no program to become");
+}
+
+/// Sets both limits.
+fn limit(resource: Resource, bytes: &str) -> Result<()> {
+    let bytes = bytes.parse()?;
+    Ok(setrlimit(resource, bytes, bytes)?)
 }
 
 /// Mounts a directory on itself, so that nothing in it may be executed.

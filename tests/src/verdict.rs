@@ -1,15 +1,15 @@
 //! What may come of a start in hostile surroundings: the program runs as always, or is refused in one line.
 
+use crate::launch::{Ending, Outcome};
+use crate::recipe::SUCCESS;
 use anyhow::{Result, bail};
-use tests::launch::{Ending, Outcome};
-use tests::recipe::SUCCESS;
 
 /// Exit status of a refusal.
-pub(crate) const REFUSED: i32 = 127;
+pub const REFUSED: i32 = 127;
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It ran as always.
     Ran,
     /// It was refused, in this line.
@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     /// The line; empty if the program ran.
-    pub(crate) fn line(&self) -> &str {
+    pub fn line(&self) -> &str {
         match self {
             Self::Ran => "",
             Self::Refused(line) => line,
@@ -28,7 +28,7 @@ impl Verdict {
 
 /// Judges an outcome. `output` is what the program prints when it runs, `before` what it may have printed when it is
 /// refused: nothing, unless it is refused at its first native call.
-pub(crate) fn judge(outcome: &Outcome, output: &str, before: &[&str]) -> Result<Verdict> {
+pub fn judge(outcome: &Outcome, output: &str, before: &[&str]) -> Result<Verdict> {
     let Outcome { ending, stdout, stderr } = outcome;
     match ending {
         Ending::Exit(SUCCESS) if stdout == output && stderr.is_empty() => return Ok(Verdict::Ran),
@@ -45,7 +45,7 @@ pub(crate) fn judge(outcome: &Outcome, output: &str, before: &[&str]) -> Result<
 }
 
 /// As [`judge`], of a start that has to succeed.
-pub(crate) fn runs(outcome: &Outcome, output: &str) -> Result<()> {
+pub fn runs(outcome: &Outcome, output: &str) -> Result<()> {
     match judge(outcome, output, &[])? {
         Verdict::Ran => Ok(()),
         Verdict::Refused(line) => bail!("refused: {line}"),
@@ -53,7 +53,7 @@ pub(crate) fn runs(outcome: &Outcome, output: &str) -> Result<()> {
 }
 
 /// As [`judge`], of a start that must not succeed; the line has to contain `part`.
-pub(crate) fn refused(outcome: &Outcome, part: &str) -> Result<()> {
+pub fn refused(outcome: &Outcome, part: &str) -> Result<()> {
     match judge(outcome, "", &[""])? {
         Verdict::Refused(line) if line.contains(part) => Ok(()),
         other => bail!("{other:?}, and not refused with `{part}`"),
@@ -62,21 +62,21 @@ pub(crate) fn refused(outcome: &Outcome, part: &str) -> Result<()> {
 
 /// Several complaints of one test, said together.
 #[derive(Default)]
-pub(crate) struct Complaints(Vec<String>);
+pub struct Complaints(Vec<String>);
 
 impl Complaints {
     /// Notes an error, with what it is about.
-    pub(crate) fn note<T>(&mut self, about: impl std::fmt::Display, result: Result<T>) -> Option<T> {
+    pub fn note<T>(&mut self, about: impl std::fmt::Display, result: Result<T>) -> Option<T> {
         result.inspect_err(|error| self.0.push(format!("{about}: {error:#}"))).ok()
     }
 
     /// Notes something that is wrong.
-    pub(crate) fn push(&mut self, text: String) {
+    pub fn push(&mut self, text: String) {
         self.0.push(text);
     }
 
     /// An error if there was any.
-    pub(crate) fn verdict(self) -> Result<()> {
+    pub fn verdict(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { bail!("{} findings:\n{}", self.0.len(), self.0.join("\n")) }
     }
 }

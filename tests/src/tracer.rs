@@ -8,32 +8,32 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::launch::{Ending, Outcome, User};
+use crate::stage::LOADER;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use tests::launch::{Ending, Outcome, User};
-use tests::stage::LOADER;
 
-use crate::launcher::{FAILED, NOBODY, Start};
+use crate::start::{FAILED, NOBODY, Start};
 
 /// How long a traced process may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A system call that is about to be made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
+pub struct Call {
     /// Its number.
-    pub(crate) number: u64,
+    pub number: u64,
     /// Its first four arguments.
-    pub(crate) arguments: [u64; 4],
+    pub arguments: [u64; 4],
     /// Where it is made.
-    pub(crate) place: u64,
+    pub place: u64,
 }
 
 /// How a start under the tracer went.
-pub(crate) enum Begun {
+pub enum Begun {
     /// At its first instruction, which is the loader's.
     Stopped(Tracee),
     /// The kernel would not execute it, or killed it while it tried.
@@ -41,7 +41,7 @@ pub(crate) enum Begun {
 }
 
 /// A traced process, stopped.
-pub(crate) struct Tracee {
+pub struct Tracee {
     child: Child,
     pid: Pid,
     user: User,
@@ -84,7 +84,7 @@ impl Watchdog {
 
 impl Tracee {
     /// Starts a program; the error is that of a launcher which failed.
-    pub(crate) fn start(start: &Start) -> Result<Self> {
+    pub fn start(start: &Start) -> Result<Self> {
         match Self::try_start(start)? {
             Begun::Stopped(tracee) => Ok(tracee),
             Begun::Never => bail!("the kernel did not execute it: {start:?}"),
@@ -92,7 +92,7 @@ impl Tracee {
     }
 
     /// Starts a program that the kernel may be unable to execute.
-    pub(crate) fn try_start(start: &Start) -> Result<Begun> {
+    pub fn try_start(start: &Start) -> Result<Begun> {
         let mut child = start.command(true)?.spawn().context("the launcher")?;
         let pid = Pid::from_raw(i32::try_from(child.id())?);
         match waitpid(pid, None)? {
@@ -126,7 +126,7 @@ impl Tracee {
     }
 
     /// Where the loader is mapped: start and end.
-    pub(crate) fn loader(&self) -> Result<(u64, u64)> {
+    pub fn loader(&self) -> Result<(u64, u64)> {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid))?;
         let own = maps.lines().filter(|line| line.ends_with(LOADER));
         let ranges = own.filter_map(|line| {
@@ -149,14 +149,14 @@ impl Tracee {
     }
 
     /// Size of its address space in bytes.
-    pub(crate) fn size(&self) -> Result<u64> {
+    pub fn size(&self) -> Result<u64> {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid))?;
         let pages: u64 = statm.split_whitespace().next().context("statm")?.parse()?;
         Ok(pages * 4096)
     }
 
     /// Sets a limit of the process, by the name that prlimit(1) has for it.
-    pub(crate) fn limit(&self, name: &str, value: u64) -> Result<()> {
+    pub fn limit(&self, name: &str, value: u64) -> Result<()> {
         let mut prlimit = Command::new("prlimit");
         if self.user == User::Nobody {
             // Not every superuser may change the limits of others.
@@ -169,24 +169,24 @@ impl Tracee {
     }
 
     /// Its stack pointer.
-    pub(crate) fn stack_pointer(&self) -> Result<u64> {
+    pub fn stack_pointer(&self) -> Result<u64> {
         Ok(ptrace::getregs(self.pid)?.rsp)
     }
 
     /// A word of its memory.
-    pub(crate) fn word(&self, address: u64) -> Result<u64> {
+    pub fn word(&self, address: u64) -> Result<u64> {
         let place = usize::try_from(address)? as ptrace::AddressType;
         Ok(ptrace::read(self.pid, place)?.cast_unsigned())
     }
 
     /// Writes a word of its memory.
-    pub(crate) fn set_word(&self, address: u64, value: u64) -> Result<()> {
+    pub fn set_word(&self, address: u64, value: u64) -> Result<()> {
         let place = usize::try_from(address)? as ptrace::AddressType;
         Ok(ptrace::write(self.pid, place, value.cast_signed())?)
     }
 
     /// A string in its memory.
-    pub(crate) fn string(&self, address: u64) -> Result<String> {
+    pub fn string(&self, address: u64) -> Result<String> {
         let mut bytes = Vec::new();
         for at in (address..).step_by(8) {
             // Paths of the loader are on its stack or in its data: the word after the string is mapped as well.
@@ -201,7 +201,7 @@ impl Tracee {
     }
 
     /// Goes on to the next system call; `None` if it ended before.
-    pub(crate) fn next_call(&mut self) -> Result<Option<Call>> {
+    pub fn next_call(&mut self) -> Result<Option<Call>> {
         if !self.go_on()? {
             return Ok(None);
         }
@@ -212,7 +212,7 @@ impl Tracee {
 
     /// Lets the system call be made that it is stopped at, and stops after it; answers what it returned, or `None` if
     /// it never did.
-    pub(crate) fn finish_call(&mut self) -> Result<Option<u64>> {
+    pub fn finish_call(&mut self) -> Result<Option<u64>> {
         if !self.go_on()? {
             return Ok(None);
         }
@@ -220,7 +220,7 @@ impl Tracee {
     }
 
     /// Has the system call that it is stopped at not made, but return `result`.
-    pub(crate) fn replace_call(&mut self, result: u64) -> Result<()> {
+    pub fn replace_call(&mut self, result: u64) -> Result<()> {
         let mut registers = ptrace::getregs(self.pid)?;
         registers.orig_rax = u64::MAX;
         ptrace::setregs(self.pid, registers)?;
@@ -256,12 +256,12 @@ impl Tracee {
     }
 
     /// Lets it run to its end.
-    pub(crate) fn finish(self) -> Result<Outcome> {
+    pub fn finish(self) -> Result<Outcome> {
         Ok(self.finish_where()?.0)
     }
 
     /// Lets it run to its end; answers what was mapped where it got its last signal as well.
-    pub(crate) fn finish_where(mut self) -> Result<(Outcome, String)> {
+    pub fn finish_where(mut self) -> Result<(Outcome, String)> {
         while self.ended.is_none() {
             ptrace::cont(self.pid, self.signal.take())?;
             let status = waitpid(self.pid, None)?;

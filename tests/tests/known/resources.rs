@@ -1,0 +1,144 @@
+//! How much memory and stack there is.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use tests::launch::{Ending, Outcome};
+use tests::recipe::SUCCESS;
+use tests::start::Start;
+use tests::tracer::{Begun, Tracee};
+use tests::verdict::{Complaints, Verdict, judge};
+use tests::world::Case;
+
+use crate::victim::{Expected, Lair};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// A path to search that becomes several times as long as the stack when each `$ORIGIN` in it is replaced.
+fn long_path() -> String {
+    "$ORIGIN/x:".repeat(6 << 10)
+}
+
+/// glibc put copies of search paths on the stack, and so a long one over whatever is below it.
+fn stack_clash(start: &Start) -> Result<()> {
+    for (stack, variables) in [(256 * KIB, 1), (MIB, 3), (8 * MIB, 3)] {
+        let names = ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_LIBRARY_PATH"].iter().take(variables);
+        let start = names.fold(start.clone(), |start, name| start.env(&format!("{name}={}", long_path())));
+        let outcome = start.limit("stack", stack).run()?;
+        Expected::Ran("library\nprogram\n").of(&outcome).with_context(|| format!("{stack} bytes of stack"))?;
+    }
+    Ok(())
+}
+
+/// Set-id, where none of it is read.
+pub(crate) fn stack_clash_secure(case: Case<'_>) -> Result<()> {
+    stack_clash(&case.start("victim/library")?)
+}
+
+/// Not set-id, where all of it is searched.
+pub(crate) fn stack_clash_ordinary(case: Case<'_>) -> Result<()> {
+    stack_clash(&case.start("searching")?)
+}
+
+/// Runs the victim under a limit that its user has set: whatever fails for want of memory, what the environment says
+/// stays without effect. Where the kernel has not enough for the program itself, nothing is asked of the loader.
+fn limited(start: &Start, limit: &str, values: impl Iterator<Item = u64>, evil: &str) -> Result<()> {
+    let (mut complaints, mut ran, mut refused) = (Complaints::default(), 0, 0);
+    let least = if limit == "as" { Tracee::start(start)?.size()? } else { 0 };
+    for value in values.map(|value| least + value) {
+        let Begun::Stopped(tracee) = Tracee::try_start(&start.clone().limit(limit, value))? else { continue };
+        let outcome = tracee.finish()?;
+        let about = format!("{limit} {value}");
+        if outcome.stdout.contains("evil") || outcome.stderr.contains(evil) {
+            complaints.push(format!("{about}: {outcome:?}"));
+        }
+        match complaints.note(about, judge(&outcome, "library\nprogram\n", &[""])) {
+            Some(Verdict::Ran) => ran += 1,
+            Some(Verdict::Refused(_)) => refused += 1,
+            None => {}
+        }
+    }
+    complaints.verdict()?;
+    ensure!(ran > 3 && refused > 3, "{limit}: {ran} ran, {refused} refused");
+    Ok(())
+}
+
+/// Steps of a page at first, where each allocation has its turn to fail.
+fn sizes() -> impl Iterator<Item = u64> {
+    (0..160).map(|pages| pages * 4 * KIB).chain((0..8).map(|power| MIB << power))
+}
+
+/// OpenBSD's loader did not remove LD_LIBRARY_PATH if there was no memory to split it.
+pub(crate) fn allocation_limits(case: Case<'_>) -> Result<()> {
+    let lair = Lair::new(case)?;
+    let evil = lair.path().display().to_string();
+    let start = Start::new(case.world.program("victim/library")?.path(), case.user);
+    let start = start.env(&format!("LD_LIBRARY_PATH={evil}")).env(&format!("LD_PRELOAD={evil}/libone.so"));
+    for limit in ["as", "data"] {
+        limited(&start, limit, sizes(), &evil)?;
+    }
+    Ok(())
+}
+
+/// As the exploit did: a path of many entries, which takes memory.
+pub(crate) fn allocation_long_path(case: Case<'_>) -> Result<()> {
+    let lair = Lair::new(case)?;
+    let evil = lair.path().display().to_string();
+    let path = format!("{evil}{}", ":".repeat(100 << 10));
+    let start = Start::new(case.world.program("victim/library")?.path(), case.user);
+    let start = start.env(&format!("LD_LIBRARY_PATH={path}"));
+    for limit in ["as", "data"] {
+        limited(&start, limit, sizes().step_by(4), &evil)?;
+    }
+    Ok(())
+}
+
+/// A library for which there is no room, with 512 MiB of address space.
+fn no_room(case: Case<'_>, name: &str) -> Result<()> {
+    let program = case.world.program(name)?;
+    let limited = |bytes: u64| {
+        let start = Start::new(Path::new("/usr/bin/prlimit"), case.user);
+        start.arg(format!("--as={bytes}")).arg(program.path().display().to_string()).run()
+    };
+    Expected::Ran("program\n").of(&limited(2048 * MIB)?).context("with enough")?;
+    let line = format!("slulrtld: {}: can not be mapped: ENOMEM", program.dir().join("libone.so").display());
+    Expected::Refused("", &line).of(&limited(512 * MIB)?)
+}
+
+/// Of an ordinary program.
+pub(crate) fn no_room_ordinary(case: Case<'_>) -> Result<()> {
+    no_room(case, "large/ordinary")
+}
+
+/// Of a set-id one.
+pub(crate) fn no_room_secure(case: Case<'_>) -> Result<()> {
+    no_room(case, "large/secure")
+}
+
+/// mmap(2) is never asked for addresses that a process has only if it asks for them, from 2^47 on: pointers in programs
+/// may have tags there.
+pub(crate) fn addresses(case: Case<'_>) -> Result<()> {
+    const MMAP: u64 = 9;
+    const MREMAP: u64 = 25;
+    const LIMIT: u64 = 1 << 47;
+    for name in ["searching", "calling"] {
+        let mut tracee = Tracee::start(&case.start(name)?)?;
+        let mut count = 0;
+        while let Some(call) = tracee.next_call()? {
+            let [address, size, ..] = call.arguments;
+            if [MMAP, MREMAP].contains(&call.number) {
+                count += 1;
+                ensure!(address.saturating_add(size) < LIMIT, "{name}: {call:?}");
+            }
+            let result = tracee.finish_call()?;
+            let Some(result) = result else { break };
+            let is_place = [MMAP, MREMAP].contains(&call.number) && result < 4096_u64.wrapping_neg();
+            ensure!(!is_place || result < LIMIT, "{name}: {call:?} = {result:#x}");
+        }
+        ensure!(count > 3, "{name}: {count} calls");
+        let Outcome { ending, .. } = tracee.finish()?;
+        ensure!(ending == Ending::Exit(SUCCESS), "{name}: {ending:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! A set-id program, and the same one without privileges.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tests::damage::install;
+use tests::launch::{Ending, Outcome};
+use tests::recipe::SUCCESS;
+use tests::start::Start;
+use tests::workdir::Workdir;
+use tests::world::Case;
+
+/// An attacker's directory, with the libraries of `victim/evil` and whatever he puts there besides.
+pub(crate) struct Lair(Workdir);
+
+impl Lair {
+    /// One that has these libraries.
+    pub(crate) fn new(case: Case<'_>) -> Result<Self> {
+        let (lair, evil) = (Workdir::new()?, case.world.program("victim/evil")?);
+        for name in ["libone.so", "libtwo.so"] {
+            install(&evil.dir().join(name), &lair.path().join(name))?;
+        }
+        Ok(Self(lair))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A place in it, as text.
+    pub(crate) fn place(&self, name: &str) -> String {
+        self.path().join(name).display().to_string()
+    }
+
+    /// Its libraries, of which none may be mapped.
+    pub(crate) fn libraries(&self) -> [String; 2] {
+        ["libone.so", "libtwo.so"].map(|name| self.place(name))
+    }
+
+    /// Puts a program there, by a hard link, which has all the privileges of the program.
+    pub(crate) fn hard_link(&self, program: &Path) -> Result<PathBuf> {
+        let link = self.path().join("linked");
+        fs::hard_link(program, &link).context("hard link")?;
+        Ok(link)
+    }
+
+    /// Puts a copy there, which has none.
+    pub(crate) fn copy(&self, program: &Path) -> Result<PathBuf> {
+        let copy = self.path().join("copied");
+        install(program, &copy)?;
+        Ok(copy)
+    }
+}
+
+/// What is to come of a start: what is printed, and the refusal, if any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expected<'e> {
+    /// The program ran, and printed this.
+    Ran(&'e str),
+    /// It printed this, and then there was this line.
+    Refused(&'e str, &'e str),
+}
+
+impl Expected<'_> {
+    /// Compares with what came.
+    pub(crate) fn of(self, outcome: &Outcome) -> Result<()> {
+        let (ending, stdout, stderr) = match self {
+            Self::Ran(stdout) => (Ending::Exit(SUCCESS), stdout, String::new()),
+            Self::Refused(stdout, line) => (Ending::Exit(127), stdout, format!("{line}\n")),
+        };
+        let wanted = Outcome { ending, stdout: stdout.to_owned(), stderr };
+        ensure!(*outcome == wanted, "{}instead of\n{}", outcome.shown("found"), wanted.shown("wanted"));
+        Ok(())
+    }
+}
+
+/// Starts the program with privileges, and what `attack` makes of that.
+pub(crate) fn attacked(
+    case: Case<'_>,
+    program: &Path,
+    attack: impl Fn(Start) -> Start,
+    expected: Expected<'_>,
+) -> Result<()> {
+    expected.of(&attack(Start::new(program, case.user)).run()?).context("with privileges")
+}
+
+/// The same without, where the attacker only attacks himself.
+pub(crate) fn obeyed(
+    case: Case<'_>,
+    program: &Path,
+    attack: impl Fn(Start) -> Start,
+    expected: Expected<'_>,
+) -> Result<()> {
+    let lair = Workdir::new()?;
+    let copy = lair.path().join("copied");
+    install(program, &copy)?;
+    expected.of(&attack(Start::new(&copy, case.user)).run()?).context("without privileges")
+}
