@@ -29,7 +29,7 @@ pub mod consts {
         PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE,
         PT_PHDR, PT_TLS,
     };
-    pub use goblin::elf::section_header::SHN_UNDEF;
+    pub use goblin::elf::section_header::{SHN_UNDEF, SHT_DYNAMIC, SHT_DYNSYM, SHT_STRTAB};
     pub use goblin::elf::sym::{
         STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, STT_TLS,
         STV_HIDDEN, STV_INTERNAL, STV_PROTECTED,

@@ -17,8 +17,9 @@ use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
 use rtld::error::Problem;
 use rtld::mapped::MappedImage;
 use rtld::native::template::{Parts, Template};
-use rtld::plan::{LoadPlan, Origin};
+use rtld::plan::{LoadPlan, Origin, Place};
 use rtld::report::decimal;
+use rtld::symbol;
 use rtld::sys;
 
 use super::{libc, sync};
@@ -86,8 +87,11 @@ pub(crate) fn make(
         let rest = NonNull::slice_from_raw_parts(rest, size.saturating_sub(size::EHDR));
         // SAFETY: fresh memory, which stays as long as what is made of it.
         let arena = unsafe { Arena::in_memory(rest, Source::keeping(|_| None)) };
-        match build(arena.ok_or(OutOfMemory(size))?, &[load], bias) {
-            Ok(template) => return finish(memory, bias, &template),
+        let arena = arena.ok_or(OutOfMemory(size))?;
+        let built = build(arena, &[load], bias)
+            .and_then(|template| Ok((template, arena.slice(SECTIONS, [0u64; 8])?, arena.copy(NAMES)?)));
+        match built {
+            Ok((template, sections, names)) => return finish(memory, bias, &template, (sections, names)),
             Err(_) if size < limit => {
                 // SAFETY: nothing of it was kept.
                 unsafe { sys::give_back(memory) };
@@ -98,8 +102,54 @@ pub(crate) fn make(
     }
 }
 
+/// Sections: none, symbols, strings, dynamic section, names.
+const SECTIONS: usize = 5;
+
+/// Their names, and where each begins.
+static NAMES: &[u8] = b"\0.dynsym\0.dynstr\0.dynamic\0.shstrtab\0";
+const NAMES_AT: [u64; 4] = [1, 9, 17, 26];
+
+/// Section headers, which no loader reads. Tools in other processes do, and give up without (ltrace). `names` is where
+/// [`NAMES`] stand.
+fn name_sections(
+    sections: &mut [[u64; 8]],
+    image: &MappedImage,
+    dynamic: &DynamicInfo,
+    place: Place,
+    names: Vaddr,
+) -> Result<(), Problem<'static>> {
+    /// The section is in memory (`SHF_ALLOC`).
+    const ALLOC: u64 = 2;
+    let (strings, symbols) = (dynamic.strings.place(), dynamic.symbols.vaddr(0).unwrap_or_default());
+    let symbols_size = u64::from(symbol::count(image, dynamic)?).wrapping_mul(from_usize(size::SYM));
+    let [dynsym, dynstr, section_dynamic, shstrtab] = NAMES_AT;
+    let kinds = [consts::SHT_DYNSYM, consts::SHT_STRTAB, consts::SHT_DYNAMIC, consts::SHT_STRTAB].map(u64::from);
+    let [dynsym_kind, strtab_kind, dynamic_kind, names_kind] = kinds;
+    // Name and type; flags; address; offset; size; link and info; alignment; size of an entry. Offsets are addresses here.
+    let section = |name: u64, kind: u64, at: Vaddr, size: u64, link: u64, entry: usize| {
+        [name | kind << 32, ALLOC, at.0, at.0, size, link, 8, from_usize(entry)]
+    };
+    let all = [
+        [0; 8],
+        // One local symbol, the empty one.
+        section(dynsym, dynsym_kind, symbols, symbols_size, 2 | 1 << 32, size::SYM),
+        section(dynstr, strtab_kind, strings.vaddr, strings.size, 0, 0),
+        section(section_dynamic, dynamic_kind, place.vaddr, place.size, 2, size::DYN),
+        section(shstrtab, names_kind, names, from_usize(NAMES.len()), 0, 0),
+    ];
+    for (place, section) in sections.iter_mut().zip(all) {
+        *place = section;
+    }
+    Ok(())
+}
+
 /// The ELF header, and what the tables are for those who read them here.
-fn finish(memory: NonNull<[u8]>, bias: LoadBias, template: &Template<'static>) -> Result<Made, Problem<'static>> {
+fn finish(
+    memory: NonNull<[u8]>,
+    bias: LoadBias,
+    template: &Template<'static>,
+    (sections, names): (&mut [[u64; 8]], &[u8]),
+) -> Result<Made, Problem<'static>> {
     let phdrs = template.phdrs.chunks_exact(size::PHDR).map(Phdr::decode);
     let plan = LoadPlan::new(phdrs, Origin::Kernel, PageSize::K4)?;
     let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
@@ -117,14 +167,15 @@ fn finish(memory: NonNull<[u8]>, bias: LoadBias, template: &Template<'static>) -
         e_version: consts::EV_CURRENT.into(),
         e_entry: 0,
         e_phoff: phdr.0,
-        e_shoff: 0,
+        e_shoff: bias.vaddr(RuntimeAddr::of(sections.as_ptr())).0,
         e_flags: 0,
         e_ehsize: u16::try_from(size::EHDR).unwrap_or(0),
         e_phentsize: u16::try_from(size::PHDR).unwrap_or(0),
         e_phnum: count,
-        e_shentsize: 0,
-        e_shnum: 0,
-        e_shstrndx: 0,
+        e_shentsize: u16::try_from(size_of::<[u64; 8]>()).unwrap_or(0),
+        e_shnum: u16::try_from(SECTIONS).unwrap_or(0),
+        // The last.
+        e_shstrndx: u16::try_from(SECTIONS.saturating_sub(1)).unwrap_or(0),
     };
     // SAFETY: room for it was left, aligned to a page; `Ehdr` has no padding.
     unsafe { memory.cast::<Ehdr>().write(header) };
@@ -132,6 +183,7 @@ fn finish(memory: NonNull<[u8]>, bias: LoadBias, template: &Template<'static>) -
     // SAFETY: written in full; from here on it is only read.
     let image = unsafe { MappedImage::adopt(memory.cast(), plan, false) };
     let dynamic = DynamicInfo::decode(&image, place)?;
+    name_sections(sections, &image, &dynamic, place, bias.vaddr(RuntimeAddr::of(names.as_ptr())))?;
     Ok(Made { memory, plan, phdrs: (phdr, count), dynamic })
 }
 

@@ -74,6 +74,13 @@ pub(crate) const VALGRIND: Package = Package {
     present: || which("valgrind").is_some(),
 };
 
+/// Shows the calls of a process that slulrtld-using-libc has started.
+pub(crate) const LTRACE: Package = Package {
+    name: "ltrace",
+    leaves_out: Some("what is run under ltrace"),
+    present: || which("ltrace").is_some(),
+};
+
 /// An allocator that replaces libc's.
 pub(crate) const JEMALLOC: Package = Package {
     name: "libjemalloc2",

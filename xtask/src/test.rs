@@ -32,6 +32,7 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
             &packages::JEMALLOC,
             &packages::SQLITE,
             &packages::VALGRIND,
+            &packages::LTRACE,
         ],
         no_install,
     )?;

@@ -1,4 +1,4 @@
-//! What LD_PRELOAD and valgrind do in a process of `slulrtld-using-libc`, which they can not do elsewhere; and what a
+//! What LD_PRELOAD, valgrind and ltrace do in a process of `slulrtld-using-libc`, which they can not do elsewhere; and what a
 //! program can not do there.
 
 use std::fs;
@@ -68,10 +68,12 @@ pub(crate) fn trials(stage: &Stage) -> Vec<Trial> {
         trial("preload_without", preload_without),
         trial("replaced", replaced),
         trial("valgrind", valgrind).with_ignored_flag(!has_valgrind).with_kind("needs valgrind"),
+        trial("ltrace", ltrace).with_ignored_flag(!Path::new(LTRACE).exists()).with_kind("needs ltrace"),
     ]
 }
 
 const VALGRIND: &str = "/usr/bin/valgrind";
+const LTRACE: &str = "/usr/bin/ltrace";
 const SLOW: &str = "LD_SLUL_SLOW_RELIABLE_LIBC_LOADING";
 
 /// Builds the program, and the preloaded library beside it.
@@ -185,4 +187,24 @@ fn valgrind(stage: &Stage) -> Result<(), Failed> {
     let args: Vec<&str> = checked.iter().copied().chain(["--trace-children=yes", &*program, "break"]).collect();
     let followed = start(Path::new(VALGRIND), &args, &[(SLOW, "1")])?;
     expect(finds(&followed), &followed)
+}
+
+/// ltrace sees what the program calls of libc, by the names that libc exports: it does not know the program's own PLT.
+fn ltrace(stage: &Stage) -> Result<(), Failed> {
+    let (build, _sources) = build(stage).map_err(|error| format!("{error:#}"))?;
+    let loader = build.dir().join(USING_LIBC[0]);
+    let (loader, program) = (loader.to_string_lossy(), build.path().to_string_lossy());
+    let watched = ["-x", "puts@libc.so*", "-x", "malloc@libc.so*"];
+    let sees = |outcome: &Outcome| {
+        let said = |text: &str| outcome.stderr.contains(text);
+        let ended = said(&format!("+++ exited (status {SUCCESS}) +++"));
+        let right = outcome.ending == Ending::Exit(0) && outcome.stdout == "program\n" && ended;
+        right && said("puts@libc.so.6(\"program\"") && said("malloc@libc.so.6(40)")
+    };
+    let args: Vec<&str> = watched.iter().copied().chain([&*loader, &*program]).collect();
+    let direct = start(Path::new(LTRACE), &args, &[])?;
+    expect(sees(&direct), &direct)?;
+    let args: Vec<&str> = watched.iter().copied().chain([&*program]).collect();
+    let followed = start(Path::new(LTRACE), &args, &[(SLOW, "1")])?;
+    expect(sees(&followed), &followed)
 }
