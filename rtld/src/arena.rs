@@ -319,6 +319,17 @@ impl<'a, T> List<'a, T> {
     }
 }
 
+impl<T: Copy> List<'_, Option<T>> {
+    /// Puts a value where there is none yet. The list grows as far as that.
+    pub fn put_first(&mut self, index: usize, value: T) -> Result<(), OutOfMemory> {
+        self.resize(index.saturating_add(1), None)?;
+        if let Some(place @ None) = self.get_mut(index) {
+            *place = Some(value);
+        }
+        Ok(())
+    }
+}
+
 impl<T> core::ops::Deref for List<'_, T> {
     type Target = [T];
     fn deref(&self) -> &[T] {

@@ -121,11 +121,7 @@ impl<'s> Definitions<'s> {
         let index = u32::try_from(index).map_err(|_| OutOfMemory(usize::MAX))?;
         self.versions.truncate(0);
         defined(image, dynamic, |number, name| {
-            let number = usize::from(number);
-            self.versions.resize(self.versions.len().max(number.saturating_add(1)), None)?;
-            if let Some(place @ None) = self.versions.get_mut(number) {
-                *place = Some(name);
-            }
+            self.versions.put_first(number.into(), name)?;
             Ok(false)
         })?;
         let listed = symbol::listed(image, dynamic)?;

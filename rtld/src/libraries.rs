@@ -156,7 +156,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     ) -> Result<Option<Opening<'a>>, Error<'a>> {
         let arena = group.arena;
         let Circumstances { library_path, program_path, secure, page, trace, code } = self.circumstances;
-        let mut natives = NativeNeeds::new(arena);
+        let mut natives = NativeNeeds::new(arena, self.namespace.key());
         natives.inherited = self.start_has_natives;
         let only_known = flags.has(Flags::NOLOAD);
         let scratch = arena.scratch();

@@ -178,7 +178,7 @@ pub fn load<'a, S: AddressSpace>(
     let program = namespace.add(arena, present(program)?).of(program_name)?;
     let mut fresh = List::new(arena);
     fresh.push(program).of(program_name)?;
-    let mut natives = NativeNeeds::new(arena);
+    let mut natives = NativeNeeds::new(arena, key);
     let known = Known::of(&namespace, arena).of(program_name)?;
     let mut resolver = Resolver {
         sys,

@@ -339,7 +339,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         let version = self.versions.of(&module.image, &module.dynamic, number).of(path)?;
         // Linked with a libc at hand it is a reference to ld.so's; but DTPMOD64 has our numbers of modules.
         let version = version.filter(|_| bytes != b"__tls_get_addr");
-        let native_file = version.is_some_and(|version| self.natives.libraries.contains(&version.file));
+        let native_file = version.is_some_and(|version| self.natives.has_library(version.file));
         let plt = kind == RelocKind::JumpSlot || is_thread_local(kind);
         let name = Name::versioned(bytes, version.map(|version| version.version)).canonical(!plt);
         if !native_file {
@@ -383,7 +383,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         }
         let opened = self.namespace.module(index).opened.is_some() || !self.namespace.is_first(found.module);
         if opened && !self.used.get(found.module).copied().unwrap_or(false) {
-            self.used.resize(self.used.len().max(found.module.saturating_add(1)), false).of(path)?;
+            self.used.resize(found.module.saturating_add(1), false).of(path)?;
             if let Some(used) = self.used.get_mut(found.module) {
                 *used = true;
             }

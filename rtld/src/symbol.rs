@@ -100,9 +100,15 @@ pub fn count(image: &impl Image, dynamic: &DynamicInfo) -> Result<u32, Problem<'
     table.checked_add(4).and_then(|vaddr| image.get(vaddr)).ok_or(outside)
 }
 
+/// Number of the first symbol that its hash table lists. Those before are its own business, or others'.
+#[must_use]
+pub fn first_listed(dynamic: &DynamicInfo) -> u32 {
+    dynamic.gnu_hash.map_or(1, |table| table.first())
+}
+
 /// Numbers of the symbols that its hash table lists, as far as that tells.
 pub fn listed(image: &impl Image, dynamic: &DynamicInfo) -> Result<Range<u32>, Problem<'static>> {
-    let first = dynamic.gnu_hash.map_or(1, |table| table.first());
+    let first = first_listed(dynamic);
     let count = count(image, dynamic)?;
     let outside =
         Problem::OutsideImage { table: Table::Symbols, vaddr: dynamic.symbols.vaddr(0).unwrap_or_default() };

@@ -36,10 +36,7 @@ impl<'a> NeededVersions<'a> {
         }
         find_needed(image, dynamic, |file, aux| {
             let number = usize::from(aux.vna_other & consts::VERSYM_VERSION);
-            self.0.resize(self.0.len().max(number.saturating_add(1)), None)?;
-            if let Some(place @ None) = self.0.get_mut(number) {
-                *place = Some((*file, *aux));
-            }
+            self.0.put_first(number, (*file, *aux))?;
             Ok(false)
         })
         .map(drop)
@@ -251,7 +248,7 @@ pub fn for_each_needed<'i, 'p>(
 
 #[cfg(test)]
 mod tests {
-    use super::{NeededVersions, Problem, VersionRef};
+    use super::{NeededVersions, Problem, Table, VersionRef};
     use crate::addr::Vaddr;
     use crate::arena::Arena;
     use crate::dynamic::DynamicInfo;
@@ -322,13 +319,14 @@ mod tests {
     #[test]
     fn entries_that_share_memory_end() {
         let (mut image, dynamic) = image();
-        // So many versions of the first file, each one byte after the one before.
-        image.bytes[0x142..0x144].copy_from_slice(&u16::MAX.to_le_bytes());
-        image.bytes[0x15c..0x160].copy_from_slice(&0u32.to_le_bytes());
-        image.bytes.resize(0x4000, 1);
-        image.bytes[0x15c] = 1;
+        // So many versions of the first file, each four bytes after the one before, which fit if they need no more.
+        image.bytes[0x142..0x144].copy_from_slice(&4000u16.to_le_bytes());
+        image.bytes.truncate(0x150);
+        while image.bytes.len() < 0x150 + 4 * 4004 {
+            image.bytes.extend(4u32.to_le_bytes());
+        }
         let arena = Arena::new(leaking());
         let result = NeededVersions::new(&arena).read(&image, &dynamic);
-        assert!(matches!(result, Err(Problem::TableSize { .. } | Problem::OutsideImage { .. })), "{result:?}");
+        assert_eq!(result, Err(Problem::TableSize { table: Table::Verneed, size: 2 }));
     }
 }

@@ -40,6 +40,8 @@ mod gather;
 mod inspect;
 #[path = "../../rtld/src/bin/slulrtld/kernel.rs"]
 mod kernel;
+#[path = "../../rtld/src/bin/slulrtld/last_words.rs"]
+mod last_words;
 #[path = "../../rtld/src/bin/slulrtld/libc.rs"]
 mod libc;
 #[path = "../../rtld/src/bin/slulrtld/libraries.rs"]
@@ -65,17 +67,9 @@ mod trace;
 #[path = "../../rtld/src/bin/slulrtld/unwind.rs"]
 mod unwind;
 
-use core::fmt;
-use core::panic::PanicInfo;
-
-use rtld::error::Error;
-use rtld::report::Line;
-
 use kernel::Block;
+use last_words::{REFUSED, refuse, say};
 use process::Process;
-
-/// Exit status of every refusal.
-const REFUSED: i32 = 127;
 
 /// Called by libc.
 #[allow(unsafe_code)]
@@ -100,29 +94,3 @@ unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
     system::take_name(process);
     process.begin()
 }
-
-/// Says what is wrong, in one line, and ends the process.
-fn refuse(error: &Error<'_>) -> ! {
-    say(format_args!("{error}"));
-    start::exit_group(REFUSED)
-}
-
-/// One line on standard error.
-fn say(text: fmt::Arguments<'_>) {
-    rtld::sys::write_line(rtld::sys::stderr(), Line::new(text).as_bytes());
-}
-
-/// A panic is a bug of ours.
-#[panic_handler]
-fn panicked(info: &PanicInfo<'_>) -> ! {
-    match info.location() {
-        Some(place) => say(format_args!("bug: {}:{}: {}", place.file(), place.line(), info.message())),
-        None => say(format_args!("bug: {}", info.message())),
-    }
-    start::trap()
-}
-
-/// Asked for by `core`, which is compiled for unwinding; nothing here unwinds.
-#[allow(unsafe_code)]
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}

@@ -5,7 +5,8 @@ use libc_template::Libc;
 
 use crate::addr::{Vaddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
-use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type};
+use crate::elf::{Sym, consts, st_bind, st_type};
+use crate::hash::{Key, Numbers};
 use crate::machine::RelocKind;
 use crate::symbol::is_canonical_plt;
 use crate::version::VersionRef;
@@ -115,8 +116,11 @@ pub struct NativeNeeds<'a> {
     pub slots: List<'a, Slot>,
     /// Data to copy.
     pub copies: List<'a, NativeCopy<'a>>,
-    /// Open-addressed table of indices into `imports` plus one; a power of two in size.
-    table: &'a mut [u32],
+    key: Key,
+    /// `libraries` by name.
+    by_name: Numbers<'a>,
+    /// `imports` by name and version.
+    by_import: Numbers<'a>,
     /// The first symbol, or object, that can not wait, and why.
     pub eager: Option<(&'a [u8], WhyEager)>,
 }
@@ -124,7 +128,7 @@ pub struct NativeNeeds<'a> {
 impl<'a> NativeNeeds<'a> {
     /// Nothing is needed.
     #[must_use]
-    pub fn new(arena: &'a Arena) -> Self {
+    pub fn new(arena: &'a Arena, key: Key) -> Self {
         Self {
             arena,
             inherited: false,
@@ -132,7 +136,9 @@ impl<'a> NativeNeeds<'a> {
             imports: List::new(arena),
             slots: List::new(arena),
             copies: List::new(arena),
-            table: &mut [],
+            key,
+            by_name: Numbers::default(),
+            by_import: Numbers::default(),
             eager: None,
         }
     }
@@ -160,7 +166,17 @@ impl<'a> NativeNeeds<'a> {
 
     /// Adds a DT_NEEDED name.
     pub fn library(&mut self, name: &'a [u8]) -> Result<(), OutOfMemory> {
-        if self.libraries.contains(&name) { Ok(()) } else { self.libraries.push(name) }
+        let number = u32::try_from(self.libraries.len()).map_err(|_| OutOfMemory(usize::MAX))?;
+        let hash = self.key.hash(name).fold();
+        let Self { arena, libraries, by_name, .. } = self;
+        let known = by_name.find_or_insert(arena, hash, number, is_in(libraries, name))?;
+        if known.is_some() { Ok(()) } else { libraries.push(name) }
+    }
+
+    /// Whether that is a DT_NEEDED name.
+    #[must_use]
+    pub fn has_library(&self, name: &[u8]) -> bool {
+        self.by_name.find(self.key.hash(name).fold(), is_in(&self.libraries, name)).is_some()
     }
 
     /// The number of the symbol, new or known. Names are copied into the arena once.
@@ -172,10 +188,11 @@ impl<'a> NativeNeeds<'a> {
         referrer: usize,
     ) -> Result<u32, OutOfMemory> {
         let strong = st_bind(sym) != consts::STB_WEAK;
-        if self.imports.len().saturating_mul(2) >= self.table.len() {
-            self.grow()?;
-        }
-        let (place, known) = self.find(name, version);
+        let hash = self.hash(name, version);
+        let known = self.by_import.find(hash, |number| {
+            let import = self.imports.get(to_usize(number.into()));
+            import.is_some_and(|import| import.name == name && import.version == version)
+        });
         if let Some(number) = known {
             if let Some(import) = self.imports.get_mut(to_usize(number.into())) {
                 import.strong |= strong;
@@ -193,38 +210,16 @@ impl<'a> NativeNeeds<'a> {
         let name = self.arena.copy(name)?;
         let canonical = (referrer == 0 && is_canonical_plt(sym)).then_some(Vaddr(sym.st_value));
         self.imports.push(Import { name, version, st_type: st_type(sym), strong, referrer, canonical })?;
-        if let Some(entry) = self.table.get_mut(place) {
-            *entry = number.saturating_add(1);
-        }
+        self.by_import.insert(self.arena, hash, number)?;
         Ok(number)
     }
 
-    /// Where the symbol is or would be in the table, and its number.
-    fn find(&self, name: &[u8], version: Option<VersionRef<'_>>) -> (usize, Option<u32>) {
-        let mask = self.table.len().wrapping_sub(1);
-        let mut place = to_usize(gnu_hash(name).into()) & mask;
-        // The table is never full, so this ends.
-        while let Some(number) = self.table.get(place).and_then(|entry| entry.checked_sub(1)) {
-            let import = self.imports.get(to_usize(number.into()));
-            if import.is_some_and(|import| import.name == name && import.version == version) {
-                return (place, Some(number));
-            }
-            place = place.wrapping_add(1) & mask;
-        }
-        (place, None)
-    }
-
-    fn grow(&mut self) -> Result<(), OutOfMemory> {
-        let size = self.table.len().saturating_mul(4).max(64);
-        self.table = self.arena.slice(size, 0u32)?;
-        for number in 0..self.imports.len() {
-            let Some(&import) = self.imports.get(number) else { break };
-            let (place, _) = self.find(import.name, import.version);
-            if let (Some(entry), Ok(number)) = (self.table.get_mut(place), u32::try_from(number)) {
-                *entry = number.saturating_add(1);
-            }
-        }
-        Ok(())
+    fn hash(&self, name: &[u8], version: Option<VersionRef<'_>>) -> u32 {
+        let name = self.key.hash(name);
+        let hash = version.map_or(name, |VersionRef { file, version }| {
+            self.key.extend(self.key.extend(name, 0, version), 0, file)
+        });
+        hash.fold()
     }
 
     /// Adds a word to fill; decides, and answers, whether a first-call stub can stand in it until then.
@@ -261,6 +256,11 @@ impl<'a> NativeNeeds<'a> {
     }
 }
 
+/// Whether a number is that of a name.
+fn is_in<'l>(names: &'l [&[u8]], name: &'l [u8]) -> impl Fn(u32) -> bool + 'l {
+    move |number| names.get(to_usize(number.into())) == Some(&name)
+}
+
 /// What a reference says about whether the symbol can wait for its first call.
 fn why_eager(kind: RelocKind, sym: &Sym, addend: i64) -> Option<WhyEager> {
     match kind {
@@ -286,6 +286,7 @@ mod tests {
     use crate::addr::Vaddr;
     use crate::arena::Arena;
     use crate::elf::Sym;
+    use crate::hash::Key;
     use crate::machine::RelocKind;
     use crate::version::VersionRef;
 
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn one_number_for_each_name_and_version() {
         let arena = arena();
-        let mut needs = NativeNeeds::new(&arena);
+        let mut needs = NativeNeeds::new(&arena, Key::new([1, 2]));
         for round in 0..2 {
             for index in 0..500u32 {
                 let name = format!("symbol{index}");
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn one_strong_reference_makes_it_strong() {
         let arena = arena();
-        let mut needs = NativeNeeds::new(&arena);
+        let mut needs = NativeNeeds::new(&arena, Key::new([1, 2]));
         needs.import(b"f", None, &sym(2, 0), 0).unwrap();
         assert!(!needs.imports[0].strong);
         needs.import(b"f", None, &sym(1, 2), 0).unwrap();
@@ -342,7 +343,7 @@ mod tests {
             (TpOffset, 1, 6, 0, Some(WhyEager::Tls)),
         ] {
             let arena = arena();
-            let mut needs = NativeNeeds::new(&arena);
+            let mut needs = NativeNeeds::new(&arena, Key::new([1, 2]));
             let slot = Slot { module: 0, vaddr: Vaddr(0), import: 0, r_type: 6, addend, lazy: false };
             needs.import(b"f", None, &sym(bind, st_type), 0).unwrap();
             assert_eq!(needs.slot(slot, kind, &sym(bind, st_type), 1).unwrap(), expected.is_none());
@@ -353,7 +354,7 @@ mod tests {
     #[test]
     fn a_library_that_only_weak_references_mean_may_be_missing() {
         let arena = arena();
-        let mut needs = NativeNeeds::new(&arena);
+        let mut needs = NativeNeeds::new(&arena, Key::new([1, 2]));
         let of = |file| Some(VersionRef { file, version: b"V" });
         assert!(!needs.is_optional(b"liba.so"), "nothing refers to it: it is needed for its own sake");
         needs.import(b"weak", of(b"liba.so"), &sym(2, 2), 0).unwrap();
@@ -368,7 +369,7 @@ mod tests {
     #[test]
     fn stubs_run_out() {
         let arena = arena();
-        let mut needs = NativeNeeds::new(&arena);
+        let mut needs = NativeNeeds::new(&arena, Key::new([1, 2]));
         for name in [&b"a"[..], b"b", b"c", b"d"] {
             needs.import(name, None, &sym(1, 2), 0).unwrap();
         }

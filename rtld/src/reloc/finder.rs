@@ -3,9 +3,9 @@
 
 use super::Objects;
 use crate::addr::{from_usize, to_usize};
-use crate::arena::{Arena, List};
+use crate::arena::{Arena, List, OutOfMemory};
 use crate::definitions::Definitions;
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Error, OfObject};
 use crate::namespace::{Definition, Namespace};
 use crate::seam::Image;
 use crate::symbol::{self, Name};
@@ -49,12 +49,11 @@ impl<'s> Finder<'s> {
         namespace: &Namespace<'_, I>,
         versions: &NeededVersions<'_>,
         from: usize,
-    ) -> Result<(), Problem<'static>> {
+    ) -> Result<(), OutOfMemory> {
         self.answers.truncate(0);
         let module = namespace.module(from);
         if let Some(shared) = self.shared.as_ref().filter(|_| !namespace.is_symbolic(from)) {
-            let end = symbol::listed(&module.image, &module.dynamic)?.start;
-            shared.find_all(module, versions, end, &mut self.answers)?;
+            shared.find_all(module, versions, symbol::first_listed(&module.dynamic), &mut self.answers)?;
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ mod gather;
 mod handed;
 mod inspect;
 mod kernel;
+mod last_words;
 mod libc;
 mod libraries;
 mod mem;
@@ -46,18 +47,15 @@ mod thread;
 mod trace;
 mod unwind;
 
-use core::fmt;
-use core::panic::PanicInfo;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::OutOfMemory;
 use rtld::error::{Error, OfObject, Problem};
-use rtld::report::Line;
 use rtld::sys;
 
 use kernel::{Block, StackLimit};
+use last_words::{REFUSED, refuse, say};
 use process::Process;
 
 /// Which loader this is, for whoever looks at its file.
@@ -66,9 +64,6 @@ use process::Process;
 #[unsafe(link_section = ".note.slul")]
 #[used]
 static NOTE: rt0::stub::LoaderNote = rt0::stub::LoaderNote::new();
-
-/// Exit status of every refusal.
-const REFUSED: i32 = 127;
 
 /// Everything but the plain start.
 ///
@@ -117,32 +112,3 @@ fn load(block: Block) -> Result<&'static Process, Error<'static>> {
     unsafe { sys::give_back(stack) };
     job.result.unwrap_or(Err(none))
 }
-
-/// Says what is wrong, in one line, and ends the process.
-fn refuse(error: &Error<'_>) -> ! {
-    say(format_args!("{error}"));
-    start::exit_group(REFUSED)
-}
-
-/// One line on standard error.
-fn say(text: fmt::Arguments<'_>) {
-    rtld::sys::write_line(rtld::sys::stderr(), Line::new(text).as_bytes());
-}
-
-/// A panic is a bug of ours.
-#[panic_handler]
-fn panicked(info: &PanicInfo<'_>) -> ! {
-    static PANICKING: AtomicBool = AtomicBool::new(false);
-    if !PANICKING.swap(true, Ordering::Relaxed) {
-        match info.location() {
-            Some(place) => say(format_args!("bug: {}:{}: {}", place.file(), place.line(), info.message())),
-            None => say(format_args!("bug: {}", info.message())),
-        }
-    }
-    start::trap()
-}
-
-/// Asked for by `core`, which is compiled for unwinding; nothing here unwinds.
-#[allow(unsafe_code)]
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}
