@@ -5,9 +5,11 @@
 //! the first is in the table. What serves what is as in [`symbol::lookup`].
 #![forbid(unsafe_code)]
 
-use crate::addr::to_usize;
+use core::num::NonZeroU64;
+
+use crate::addr::{RuntimeAddr, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
-use crate::elf::{Decode, Sym, consts, st_bind};
+use crate::elf::{Decode, Sym, consts, st_bind, st_type};
 use crate::error::{Error, OfObject, Problem};
 use crate::hash::{Hash, Key, Numbers};
 use crate::namespace::{Definition, Module, Namespace};
@@ -26,6 +28,8 @@ enum Serves {
     All,
     /// Those without a version.
     Unversioned,
+    /// The same, if the object has nothing else that does.
+    Otherwise,
     /// Those with its version.
     Versioned,
     /// All that are not a PLT slot's: it is the PLT slot that a program has for a function.
@@ -40,23 +44,47 @@ impl Serves {
     }
 }
 
-/// A definition, and what it is found by.
+/// A definition, and what it is found by. There may be hundreds of thousands.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     /// Of the name, which references it serves, and the version.
     hash: Hash,
-    sym: Sym,
+    /// Where it is, if that is all that a reference needs to know.
+    address: Option<NonZeroU64>,
     module: u32,
-    /// Whether it serves only if the object has nothing else that does.
-    otherwise: bool,
-    /// Whether it serves all references.
-    simple: bool,
+    /// Its number among the module's symbols.
+    symbol: u32,
 }
 
+static_assertions::const_assert_eq!(size_of::<Entry>(), 32);
+
 impl Entry {
-    fn definition(&self) -> Definition {
-        Definition { module: to_usize(self.module.into()), sym: self.sym }
+    fn definition<I: Image>(&self, namespace: &Namespace<'_, I>) -> Option<Definition> {
+        let index = to_usize(self.module.into());
+        let module = namespace.get(index)?;
+        let sym = module.dynamic.symbols.get(&module.image, self.symbol).ok()?;
+        Some(Definition { module: index, sym })
     }
+
+    fn known(&self) -> Option<Known> {
+        let address = RuntimeAddr(self.address?.get());
+        Some(Known { address, module: to_usize(self.module.into()) })
+    }
+}
+
+/// The address of a definition that is nothing but an address.
+fn plain<I: Image>(module: &Module<'_, I>, sym: &Sym) -> Option<NonZeroU64> {
+    let special = matches!(st_type(sym), consts::STT_GNU_IFUNC | consts::STT_TLS);
+    if special || st_bind(sym) == consts::STB_GNU_UNIQUE { None } else { NonZeroU64::new(module.address(sym).0) }
+}
+
+/// What a reference was found to mean: an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Where it is.
+    pub address: RuntimeAddr,
+    /// Who defines it.
+    pub module: usize,
 }
 
 /// How many names are looked for at the same time.
@@ -69,8 +97,8 @@ pub struct Definitions<'s> {
     /// In the order of the scope.
     entries: List<'s, Entry>,
     numbers: Numbers<'s>,
-    /// Entries on their way into the table.
-    batch: List<'s, Entry>,
+    /// Entries on their way into the table, and what they serve.
+    batch: List<'s, (Entry, Serves)>,
     /// Names of the versions of the object that is read, by number.
     versions: List<'s, Option<u32>>,
     /// How many entries there are before the first that does not serve all references.
@@ -83,7 +111,7 @@ impl<'s> Definitions<'s> {
     /// Of the objects of `scope`, in `arena`.
     pub fn of<'a, I: Image>(
         namespace: &Namespace<'a, I>,
-        scope: impl Iterator<Item = usize> + Clone,
+        scope: &[usize],
         arena: &'s Arena,
     ) -> Result<Self, Error<'a>> {
         let mut definitions = Self {
@@ -97,7 +125,7 @@ impl<'s> Definitions<'s> {
             watched: None,
         };
         let mut count = 0usize;
-        for module in scope.clone().filter_map(|index| namespace.get(index)) {
+        for module in scope.iter().filter_map(|&index| namespace.get(index)) {
             let listed = symbol::listed(&module.image, &module.dynamic).of(module.path)?;
             // A definition with a version may serve references with it and without.
             let each = if module.dynamic.versym.is_some() { 2 } else { 1 };
@@ -106,7 +134,7 @@ impl<'s> Definitions<'s> {
         let path = namespace.module(0).path;
         definitions.numbers.reserve(arena, count).of(path)?;
         definitions.entries.reserve(count).of(path)?;
-        for index in scope {
+        for &index in scope {
             if let Some(module) = namespace.get(index) {
                 definitions.read(index, module).of(module.path)?;
             }
@@ -118,7 +146,7 @@ impl<'s> Definitions<'s> {
 
     fn read<I: Image>(&mut self, index: usize, module: &Module<'_, I>) -> Result<(), Problem<'static>> {
         let Module { image, dynamic, .. } = module;
-        let index = u32::try_from(index).map_err(|_| OutOfMemory(usize::MAX))?;
+        let number = u32::try_from(index).map_err(|_| OutOfMemory(usize::MAX))?;
         self.versions.truncate(0);
         defined(image, dynamic, |number, name| {
             self.versions.put_first(number.into(), name)?;
@@ -143,23 +171,23 @@ impl<'s> Definitions<'s> {
             }
             let name = hash(self.key, strings, &sym).ok_or(Problem::BadString { offset: sym.st_name.into() })?;
             let version = if canonical { None } else { symbol_version(image, dynamic, symbol)? };
-            let (serves, otherwise) = match version.map(|version| (version.number, version.hidden)) {
-                None if canonical => (Some(Serves::Canonical), false),
-                None | Some((..=consts::VER_NDX_GLOBAL, false)) => (Some(Serves::All), false),
-                Some((..=FIRST_VERSION, _)) => (Some(Serves::Unversioned), false),
-                Some((_, false)) => (Some(Serves::Unversioned), true),
-                Some((_, true)) => (None, false),
+            let serves = match version.map(|version| (version.number, version.hidden)) {
+                None if canonical => Some(Serves::Canonical),
+                None | Some((..=consts::VER_NDX_GLOBAL, false)) => Some(Serves::All),
+                Some((..=FIRST_VERSION, _)) => Some(Serves::Unversioned),
+                Some((_, false)) => Some(Serves::Otherwise),
+                Some((_, true)) => None,
             };
+            let entry = Entry { hash: name, address: plain(module, &sym), module: number, symbol };
             if let Some(serves) = serves {
                 let hash = serves.mark(self.key, name, b"");
-                let simple = serves == Serves::All;
-                self.batch.push(Entry { hash, sym, module: index, otherwise, simple })?;
+                self.batch.push((Entry { hash, ..entry }, serves))?;
             }
-            let number = version.map_or(0, |version| version.number);
-            if let Some(&Some(version)) = self.versions.get(usize::from(number)) {
+            let version = version.map_or(0, |version| version.number);
+            if let Some(&Some(version)) = self.versions.get(usize::from(version)) {
                 let version = dynamic.strings.get(image, version.into())?;
                 let hash = Serves::Versioned.mark(self.key, name, version);
-                self.batch.push(Entry { hash, sym, module: index, otherwise: false, simple: false })?;
+                self.batch.push((Entry { hash, ..entry }, Serves::Versioned))?;
             }
             if self.batch.len() >= BATCH {
                 self.add_batch()?;
@@ -170,12 +198,12 @@ impl<'s> Definitions<'s> {
 
     fn add_batch(&mut self) -> Result<(), OutOfMemory> {
         // The places in the table are far away: as in `find_all`.
-        for entry in self.batch.iter() {
+        for (entry, _) in self.batch.iter() {
             core::hint::black_box(self.numbers.first(entry.hash.fold()));
         }
         for number in 0..self.batch.len() {
-            if let Some(&entry) = self.batch.get(number) {
-                self.add(entry)?;
+            if let Some(&(entry, serves)) = self.batch.get(number) {
+                self.add(entry, serves)?;
             }
         }
         self.batch.truncate(0);
@@ -183,23 +211,16 @@ impl<'s> Definitions<'s> {
     }
 
     /// Adds a definition, if no earlier one serves the same references.
-    fn add(&mut self, entry: Entry) -> Result<(), OutOfMemory> {
+    fn add(&mut self, entry: Entry, serves: Serves) -> Result<(), OutOfMemory> {
         let number = u32::try_from(self.entries.len()).map_err(|_| OutOfMemory(usize::MAX))?;
         let Self { arena, numbers, entries, .. } = self;
         let same =
             |number: u32| entries.get(to_usize(number.into())).is_some_and(|known| known.hash == entry.hash);
-        if let Some(known) = numbers.find_or_insert(arena, entry.hash.fold(), number, same)? {
-            if let Some(known) = self.entries.get_mut(to_usize(known.into()))
-                && known.otherwise
-                && known.module == entry.module
-            {
-                *known = entry;
+        if numbers.find_or_insert(arena, entry.hash.fold(), number, same)?.is_none() {
+            if serves == Serves::All && self.simple == self.entries.len() {
+                self.simple = self.simple.saturating_add(1);
             }
-            return Ok(());
-        }
-        self.entries.push(entry)?;
-        if entry.simple && self.simple.saturating_add(1) == self.entries.len() {
-            self.simple = self.entries.len();
+            self.entries.push(entry)?;
         }
         Ok(())
     }
@@ -217,7 +238,7 @@ impl<'s> Definitions<'s> {
     }
 
     /// Answers for the symbols that an object does not define, those before `end`, in the order of their numbers: what
-    /// [`Definitions::find`] would find for each, where that is known without a search.
+    /// [`Definitions::find`] would find for each, where that is an address, and known without a search.
     ///
     /// Each takes two reads from far away. Loops so short that the processor is in several rounds at once let it wait for
     /// them together.
@@ -226,7 +247,7 @@ impl<'s> Definitions<'s> {
         module: &Module<'_, I>,
         needed: &NeededVersions<'_>,
         end: u32,
-        answers: &mut List<'s, Option<Definition>>,
+        answers: &mut List<'s, Option<Known>>,
     ) -> Result<(), OutOfMemory> {
         let Module { image, dynamic, .. } = module;
         answers.truncate(0);
@@ -253,15 +274,15 @@ impl<'s> Definitions<'s> {
             for ((hash, number), _) in batch.iter().zip(symbols.chunks_exact(Sym::SIZE)) {
                 let entry = self.entries.get(to_usize((*number).into())).filter(|_| self.is_simple(*number));
                 let entry = entry.filter(|entry| Some(entry.hash) == *hash && self.watched != Some(*number));
-                answers.push(entry.map(Entry::definition))?;
+                answers.push(entry.and_then(Entry::known))?;
             }
         }
         Ok(())
     }
 
-    /// The first definition of the scope that serves a reference.
+    /// The first definition of the scope that serves a reference, given the objects that it was made of.
     #[must_use]
-    pub fn find(&self, name: &Name<'_>) -> Option<Definition> {
+    pub fn find<I: Image>(&self, namespace: &Namespace<'_, I>, name: &Name<'_>) -> Option<Definition> {
         let hash = self.key.hash(name.bytes);
         let look = |serves: Serves, version: &[u8]| {
             let number = self.number(serves.mark(self.key, hash, version))?;
@@ -269,18 +290,17 @@ impl<'s> Definitions<'s> {
         };
         let all = look(Serves::All, b"");
         if let Some((_, entry)) = all.filter(|(number, _)| self.is_simple(*number)) {
-            return Some(entry.definition());
+            return entry.definition(namespace);
         }
-        let versioned = match name.version {
-            None => look(Serves::Unversioned, b""),
-            Some(version) => look(Serves::Versioned, version),
+        let (versioned, otherwise) = match name.version {
+            None => (look(Serves::Unversioned, b""), look(Serves::Otherwise, b"")),
+            Some(version) => (look(Serves::Versioned, version), None),
         };
         let canonical = if name.canonical { look(Serves::Canonical, b"") } else { None };
-        let found = [all, versioned, canonical];
+        let found = [all, versioned, canonical, otherwise];
         let (_, first) = found.into_iter().flatten().min_by_key(|(number, _)| *number)?;
-        let mut same_object = found.into_iter().flatten().map(|(_, entry)| entry);
-        let better = |entry: &&Entry| entry.module == first.module && !entry.otherwise;
-        Some(same_object.find(better).unwrap_or(first).definition())
+        let mut entries = found.into_iter().flatten().map(|(_, entry)| entry);
+        entries.find(|entry| entry.module == first.module)?.definition(namespace)
     }
 }
 

@@ -87,6 +87,15 @@ impl<T: Decode> Entries<T> {
         self.start.checked_add(index.checked_mul(from_usize(T::SIZE))?)
     }
 
+    /// Copies entries from `index` on into a buffer, as many as there are and fit.
+    pub fn copy<'b>(&self, image: &impl Image, index: u64, buffer: &'b mut [T]) -> &'b [T] {
+        let count = self.count.saturating_sub(index).min(from_usize(buffer.len()));
+        let bytes = self.vaddr(index).and_then(|vaddr| image.bytes(vaddr, count.wrapping_mul(from_usize(T::SIZE))));
+        let entries = bytes.unwrap_or_default().chunks_exact(T::SIZE).map(T::decode);
+        let copied = buffer.iter_mut().zip(entries).map(|(place, entry)| *place = entry).count();
+        buffer.get(..copied).unwrap_or_default()
+    }
+
     /// Entry `index`, if there is one.
     pub fn get(&self, image: &impl Image, index: u64) -> Option<T> {
         image.get(self.vaddr(index)?)

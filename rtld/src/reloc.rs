@@ -10,7 +10,7 @@ mod versions;
 
 use self::copies::CopyLater;
 use self::finder::{Among, Finder};
-use crate::addr::{RuntimeAddr, Vaddr};
+use crate::addr::{RuntimeAddr, Vaddr, from_usize};
 use crate::arena::{Arena, List};
 use crate::calls::require_code;
 use crate::definitions::STACK_CHK_FAIL;
@@ -139,6 +139,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     /// Relocates all of them.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         versions::check(self.namespace, self.objects.fresh, self.arena, self.scratch)?;
+        self.finder.begin(self.namespace, &self.objects)?;
         // The last first, as glibc does it: of several errors the same one is said, of several unique symbols the same
         // one is the first.
         for &index in self.objects.fresh.iter().rev() {
@@ -160,10 +161,11 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             self.relative(index).of(path)?;
             let dynamic = self.namespace.module(index).dynamic;
             for table in [dynamic.rela, dynamic.jmprel] {
-                for entry in 0..table.len() {
-                    if let Some(rela) = table.get(&self.namespace.module(index).image, entry) {
-                        self.entry(index, path, &rela)?;
-                    }
+                let (mut at_once, mut next) = ([Rela::default(); 32], 0);
+                while next < table.len() {
+                    let entries = table.copy(&self.namespace.module(index).image, next, &mut at_once);
+                    entries.iter().try_for_each(|rela| self.entry(index, path, rela))?;
+                    next = next.saturating_add(from_usize(at_once.len()));
                 }
             }
         }
@@ -252,6 +254,10 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             return self.thread_local(kind, index, 0, addend).unwrap_or(Ok(addend)).of(path);
         }
         let number = r_sym(rela);
+        if let Some(known) = self.finder.known(number).filter(|_| !is_thread_local(kind)) {
+            self.refer(index, path, number, known.module)?;
+            return Ok(known.address.0.wrapping_add(addend));
+        }
         match self.resolve(index, path, number, kind)? {
             Target::Defined(definition) if is_thread_local(kind) => {
                 let Definition { module, sym } = definition;
@@ -318,9 +324,6 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         number: u32,
         kind: RelocKind,
     ) -> Result<Target, Error<'a>> {
-        if let Some(found) = self.finder.known(number) {
-            return self.bind(index, path, number, found).map(Target::Defined);
-        }
         let module = self.namespace.module(index);
         let sym = &module.dynamic.symbols.get(&module.image, number).of(path)?;
         let local = st_bind(sym) == consts::STB_LOCAL;
@@ -362,7 +365,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         Err(Problem::UndefinedSymbol(self.copy_name(index, number).of(path)?)).of(path)
     }
 
-    /// Module `index` refers to what was found, or to what stands for it: the definer stays as long as it does.
+    /// Module `index` refers to what was found, or to what stands for it.
     fn bind(
         &mut self,
         index: usize,
@@ -375,21 +378,26 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             let name = self.copy_name(index, number).of(path)?;
             found = self.namespace.only(&Name::new(name), found).of(path)?;
         }
+        self.refer(index, path, number, found.module)?;
+        Ok(found)
+    }
+
+    /// By its symbol `number`, module `index` refers to a definition of `definer`, which stays as long as it does.
+    fn refer(&mut self, index: usize, path: &'a [u8], number: u32, definer: usize) -> Result<(), Error<'a>> {
         if self.trace.wants(Category::Bindings) {
-            let (symbol, definer) =
-                (self.copy_name(index, number).of(path)?, self.namespace.module(found.module).path);
+            let (symbol, definer) = (self.copy_name(index, number).of(path)?, self.namespace.module(definer).path);
             let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
             self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
         }
-        let opened = self.namespace.module(index).opened.is_some() || !self.namespace.is_first(found.module);
-        if opened && !self.used.get(found.module).copied().unwrap_or(false) {
-            self.used.resize(found.module.saturating_add(1), false).of(path)?;
-            if let Some(used) = self.used.get_mut(found.module) {
+        // What came with the start stays for good.
+        if !self.namespace.is_first(definer) && !self.used.get(definer).copied().unwrap_or(false) {
+            self.used.resize(definer.saturating_add(1), false).of(path)?;
+            if let Some(used) = self.used.get_mut(definer) {
                 *used = true;
             }
-            self.namespace.refer(index, found.module).of(path)?;
+            self.namespace.refer(index, definer).of(path)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The argument of a descriptor that gives a thread's block its initial values first.
