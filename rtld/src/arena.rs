@@ -172,6 +172,15 @@ impl Arena {
         Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
     }
 
+    /// `len` times `N` zeros, at a multiple of the size of `N`.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn zeroed<const N: usize>(&self, len: usize) -> Result<&mut [[u64; N]], OutOfMemory> {
+        let size = len.checked_mul(size_of::<[u64; N]>()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.allocate(size, size_of::<[u64; N]>().next_power_of_two().max(align_of::<u64>()))?;
+        // SAFETY: aligned, and zeroed bytes, as every source gives them, which nothing else was given.
+        Ok(unsafe { slice::from_raw_parts_mut(start.cast().as_ptr(), len) })
+    }
+
     /// A copy of `values`.
     pub fn copy<T: Copy + Default>(&self, values: &[T]) -> Result<&[T], OutOfMemory> {
         let copy = self.slice(values.len(), T::default())?;

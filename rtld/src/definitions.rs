@@ -11,7 +11,7 @@ use crate::addr::{RuntimeAddr, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Decode, Sym, consts, st_bind, st_type};
 use crate::error::{Error, OfObject, Problem};
-use crate::hash::{Hash, Key, Numbers};
+use crate::hash::{Hash, Key};
 use crate::namespace::{Definition, Module, Namespace};
 use crate::seam::Image;
 use crate::symbol::{self, Name, is_canonical_plt, is_exported};
@@ -51,24 +51,34 @@ struct Entry {
     hash: Hash,
     /// Where it is, if that is all that a reference needs to know.
     address: Option<NonZeroU64>,
-    module: u32,
-    /// Its number among the module's symbols.
+    order: Order,
+}
+
+/// Which definition it is, in the order of the scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    /// The number of its object in the scope, from 1 on.
+    object: u32,
+    /// Its number among the object's symbols.
     symbol: u32,
 }
 
-static_assertions::const_assert_eq!(size_of::<Entry>(), 32);
+/// A place in the table: an entry as words, so that memory that is zero is a table without entries. Half a cache line.
+type Slot = [u64; 4];
 
 impl Entry {
-    fn definition<I: Image>(&self, namespace: &Namespace<'_, I>) -> Option<Definition> {
-        let index = to_usize(self.module.into());
-        let module = namespace.get(index)?;
-        let sym = module.dynamic.symbols.get(&module.image, self.symbol).ok()?;
-        Some(Definition { module: index, sym })
+    fn slot(self) -> Slot {
+        let ([first, second], Order { object, symbol }) = (self.hash.words(), self.order);
+        let address = self.address.map_or(0, NonZeroU64::get);
+        [first, second, address, u64::from(object) << 32 | u64::from(symbol)]
     }
 
-    fn known(&self) -> Option<Known> {
-        let address = RuntimeAddr(self.address?.get());
-        Some(Known { address, module: to_usize(self.module.into()) })
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are what is asked for")]
+    fn of(slot: &Slot) -> Option<Self> {
+        let [first, second, address, order] = *slot;
+        let order = Order { object: (order >> 32) as u32, symbol: order as u32 };
+        let entry = Self { hash: Hash::of([first, second]), address: NonZeroU64::new(address), order };
+        (order.object != 0).then_some(entry)
     }
 }
 
@@ -93,37 +103,27 @@ const BATCH: usize = 16;
 /// The table.
 pub struct Definitions<'s> {
     key: Key,
-    arena: &'s Arena,
-    /// In the order of the scope.
-    entries: List<'s, Entry>,
-    numbers: Numbers<'s>,
+    /// The modules.
+    scope: &'s [usize],
+    /// By hash, with linear steps, and never full.
+    slots: &'s mut [Slot],
     /// Entries on their way into the table, and what they serve.
     batch: List<'s, (Entry, Serves)>,
     /// Names of the versions of the object that is read, by number.
     versions: List<'s, Option<u32>>,
-    /// How many entries there are before the first that does not serve all references.
-    simple: usize,
-    /// The entry for a name that is to be seen, whoever defines it.
-    watched: Option<u32>,
+    /// The first definition that does not serve all references.
+    particular: Option<Order>,
+    /// The name that is to be seen, whoever defines it.
+    watched: Hash,
 }
 
 impl<'s> Definitions<'s> {
     /// Of the objects of `scope`, in `arena`.
     pub fn of<'a, I: Image>(
         namespace: &Namespace<'a, I>,
-        scope: &[usize],
+        scope: &'s [usize],
         arena: &'s Arena,
     ) -> Result<Self, Error<'a>> {
-        let mut definitions = Self {
-            key: namespace.key(),
-            arena,
-            entries: List::new(arena),
-            numbers: Numbers::default(),
-            batch: List::new(arena),
-            versions: List::new(arena),
-            simple: 0,
-            watched: None,
-        };
         let mut count = 0usize;
         for module in scope.iter().filter_map(|&index| namespace.get(index)) {
             let listed = symbol::listed(&module.image, &module.dynamic).of(module.path)?;
@@ -131,22 +131,24 @@ impl<'s> Definitions<'s> {
             let each = if module.dynamic.versym.is_some() { 2 } else { 1 };
             count = count.saturating_add(listed.len().saturating_mul(each));
         }
-        let path = namespace.module(0).path;
-        definitions.numbers.reserve(arena, count).of(path)?;
-        definitions.entries.reserve(count).of(path)?;
-        for &index in scope {
+        // At most three quarters full.
+        let size = count.saturating_add(count / 3).saturating_add(1).checked_next_power_of_two();
+        let size = size.ok_or(OutOfMemory(usize::MAX));
+        let slots = size.and_then(|size| arena.zeroed(size)).of(namespace.module(0).path)?;
+        let key = namespace.key();
+        let watched = key.hash(STACK_CHK_FAIL);
+        let (batch, versions) = (List::new(arena), List::new(arena));
+        let mut definitions = Self { key, scope, slots, batch, versions, particular: None, watched };
+        for (object, &index) in (1..).zip(scope) {
             if let Some(module) = namespace.get(index) {
-                definitions.read(index, module).of(module.path)?;
+                definitions.read(object, module).of(module.path)?;
             }
         }
-        let watched = definitions.key.hash(STACK_CHK_FAIL);
-        definitions.watched = definitions.number(watched);
         Ok(definitions)
     }
 
-    fn read<I: Image>(&mut self, index: usize, module: &Module<'_, I>) -> Result<(), Problem<'static>> {
+    fn read<I: Image>(&mut self, object: u32, module: &Module<'_, I>) -> Result<(), Problem<'static>> {
         let Module { image, dynamic, .. } = module;
-        let number = u32::try_from(index).map_err(|_| OutOfMemory(usize::MAX))?;
         self.versions.truncate(0);
         defined(image, dynamic, |number, name| {
             self.versions.put_first(number.into(), name)?;
@@ -178,7 +180,8 @@ impl<'s> Definitions<'s> {
                 Some((_, false)) => Some(Serves::Otherwise),
                 Some((_, true)) => None,
             };
-            let entry = Entry { hash: name, address: plain(module, &sym), module: number, symbol };
+            let order = Order { object, symbol };
+            let entry = Entry { hash: name, address: plain(module, &sym), order };
             if let Some(serves) = serves {
                 let hash = serves.mark(self.key, name, b"");
                 self.batch.push((Entry { hash, ..entry }, serves))?;
@@ -190,57 +193,89 @@ impl<'s> Definitions<'s> {
                 self.batch.push((Entry { hash, ..entry }, Serves::Versioned))?;
             }
             if self.batch.len() >= BATCH {
-                self.add_batch()?;
+                self.add_batch();
             }
         }
-        Ok(self.add_batch()?)
+        self.add_batch();
+        Ok(())
     }
 
-    fn add_batch(&mut self) -> Result<(), OutOfMemory> {
+    fn add_batch(&mut self) {
         // The places in the table are far away: as in `find_all`.
         for (entry, _) in self.batch.iter() {
-            core::hint::black_box(self.numbers.first(entry.hash.fold()));
+            self.bring_in(entry.hash);
         }
         for number in 0..self.batch.len() {
             if let Some(&(entry, serves)) = self.batch.get(number) {
-                self.add(entry, serves)?;
+                self.add(entry, serves);
             }
         }
         self.batch.truncate(0);
-        Ok(())
     }
 
     /// Adds a definition, if no earlier one serves the same references.
-    fn add(&mut self, entry: Entry, serves: Serves) -> Result<(), OutOfMemory> {
-        let number = u32::try_from(self.entries.len()).map_err(|_| OutOfMemory(usize::MAX))?;
-        let Self { arena, numbers, entries, .. } = self;
-        let same =
-            |number: u32| entries.get(to_usize(number.into())).is_some_and(|known| known.hash == entry.hash);
-        if numbers.find_or_insert(arena, entry.hash.fold(), number, same)?.is_none() {
-            if serves == Serves::All && self.simple == self.entries.len() {
-                self.simple = self.simple.saturating_add(1);
-            }
-            self.entries.push(entry)?;
+    fn add(&mut self, entry: Entry, serves: Serves) {
+        if serves != Serves::All {
+            self.particular = self.particular.or(Some(entry.order));
         }
-        Ok(())
+        if let Err(place) = self.look(entry.hash)
+            && let Some(slot) = self.slots.get_mut(place)
+        {
+            *slot = entry.slot();
+        }
+    }
+
+    /// Where the entry for a hash belongs.
+    fn place(&self, hash: Hash) -> usize {
+        to_usize(hash.fold().into()) & self.slots.len().wrapping_sub(1)
+    }
+
+    /// Has the entry for a hash brought in from where it is, while others are.
+    fn bring_in(&self, hash: Hash) {
+        core::hint::black_box(self.slots.get(self.place(hash)).and_then(|slot| slot.first()).copied());
+    }
+
+    /// The entry for a hash, or else the place where it belongs.
+    #[inline(always)]
+    fn look(&self, hash: Hash) -> Result<Entry, usize> {
+        let mut place = self.place(hash);
+        // Never full, so this ends.
+        loop {
+            let entry = self.slots.get(place).and_then(Entry::of).ok_or(place)?;
+            if entry.hash == hash {
+                return Ok(entry);
+            }
+            place = place.wrapping_add(1) & self.slots.len().wrapping_sub(1);
+        }
     }
 
     /// Whether an entry comes before all that do not serve every reference: nothing else is to be asked for then.
-    fn is_simple(&self, number: u32) -> bool {
-        to_usize(number.into()) < self.simple
+    fn is_simple(&self, entry: &Entry) -> bool {
+        self.particular.is_none_or(|particular| entry.order < particular)
     }
 
-    /// The number of an entry.
-    fn number(&self, hash: Hash) -> Option<u32> {
-        self.numbers.find(hash.fold(), |number| {
-            self.entries.get(to_usize(number.into())).is_some_and(|entry| entry.hash == hash)
-        })
+    /// The module of an entry.
+    fn module(&self, entry: &Entry) -> Option<usize> {
+        self.scope.get(to_usize(entry.order.object.checked_sub(1)?.into())).copied()
+    }
+
+    fn definition<I: Image>(&self, namespace: &Namespace<'_, I>, entry: &Entry) -> Option<Definition> {
+        let module = self.module(entry)?;
+        let Module { image, dynamic, .. } = namespace.get(module)?;
+        Some(Definition { module, sym: dynamic.symbols.get(image, entry.order.symbol).ok()? })
+    }
+
+    /// What is known of a name without asking for more than the entry for it.
+    #[inline(always)]
+    fn known(&self, name: Hash) -> Option<Known> {
+        let entry = self.look(name).ok().filter(|entry| self.is_simple(entry) && name != self.watched)?;
+        Some(Known { address: RuntimeAddr(entry.address?.get()), module: self.module(&entry)? })
     }
 
     /// Answers for the symbols that an object does not define, those before `end`, in the order of their numbers: what
     /// [`Definitions::find`] would find for each, where that is an address, and known without a search.
     ///
-    /// Each takes two reads from far away. Loops so short that the processor is in several rounds at once let it wait for
+    /// Each takes a read from far away. Loops so short that the processor is in several rounds at once let it wait for
     /// them together.
     pub fn find_all<I: Image>(
         &self,
@@ -261,20 +296,17 @@ impl<'s> Definitions<'s> {
         };
         answers.reserve(to_usize(end.into()))?;
         for symbols in symbols.chunks(Sym::SIZE.saturating_mul(BATCH)) {
-            let mut batch = [(None, u32::MAX); BATCH];
+            let mut batch = [None; BATCH];
             read_ahead(strings, symbols);
-            for ((place, _), sym) in batch.iter_mut().zip(symbols.chunks_exact(Sym::SIZE).map(Sym::decode)) {
+            for (place, sym) in batch.iter_mut().zip(symbols.chunks_exact(Sym::SIZE).map(Sym::decode)) {
                 let foreign = u32::from(sym.st_shndx) == consts::SHN_UNDEF && st_bind(&sym) != consts::STB_LOCAL;
-                let Some(name) = hash(self.key, strings, &sym).filter(|_| foreign) else { continue };
-                *place = Some(name);
+                *place = hash(self.key, strings, &sym).filter(|_| foreign);
             }
-            for (hash, number) in &mut batch {
-                *number = hash.and_then(|hash| self.numbers.find(hash.fold(), |_| true)).unwrap_or(u32::MAX);
+            for hash in batch.iter().flatten() {
+                self.bring_in(*hash);
             }
-            for ((hash, number), _) in batch.iter().zip(symbols.chunks_exact(Sym::SIZE)) {
-                let entry = self.entries.get(to_usize((*number).into())).filter(|_| self.is_simple(*number));
-                let entry = entry.filter(|entry| Some(entry.hash) == *hash && self.watched != Some(*number));
-                answers.push(entry.and_then(Entry::known))?;
+            for (hash, _) in batch.iter().zip(symbols.chunks_exact(Sym::SIZE)) {
+                answers.push(hash.and_then(|hash| self.known(hash)))?;
             }
         }
         Ok(())
@@ -284,13 +316,10 @@ impl<'s> Definitions<'s> {
     #[must_use]
     pub fn find<I: Image>(&self, namespace: &Namespace<'_, I>, name: &Name<'_>) -> Option<Definition> {
         let hash = self.key.hash(name.bytes);
-        let look = |serves: Serves, version: &[u8]| {
-            let number = self.number(serves.mark(self.key, hash, version))?;
-            Some((number, self.entries.get(to_usize(number.into()))?))
-        };
+        let look = |serves: Serves, version: &[u8]| self.look(serves.mark(self.key, hash, version)).ok();
         let all = look(Serves::All, b"");
-        if let Some((_, entry)) = all.filter(|(number, _)| self.is_simple(*number)) {
-            return entry.definition(namespace);
+        if let Some(entry) = all.filter(|entry| self.is_simple(entry)) {
+            return self.definition(namespace, &entry);
         }
         let (versioned, otherwise) = match name.version {
             None => (look(Serves::Unversioned, b""), look(Serves::Otherwise, b"")),
@@ -298,9 +327,9 @@ impl<'s> Definitions<'s> {
         };
         let canonical = if name.canonical { look(Serves::Canonical, b"") } else { None };
         let found = [all, versioned, canonical, otherwise];
-        let (_, first) = found.into_iter().flatten().min_by_key(|(number, _)| *number)?;
-        let mut entries = found.into_iter().flatten().map(|(_, entry)| entry);
-        entries.find(|entry| entry.module == first.module)?.definition(namespace)
+        let first = found.iter().flatten().map(|entry| entry.order.object).min()?;
+        let entry = found.into_iter().flatten().find(|entry| entry.order.object == first)?;
+        self.definition(namespace, &entry)
     }
 }
 

@@ -95,6 +95,18 @@ impl Key {
 }
 
 impl Hash {
+    /// It as numbers.
+    #[must_use]
+    pub const fn words(self) -> [u64; 2] {
+        self.0
+    }
+
+    /// The one that is these numbers.
+    #[must_use]
+    pub const fn of(words: [u64; 2]) -> Self {
+        Self(words)
+    }
+
     /// Half of it at most, for [`Numbers`].
     #[must_use]
     pub const fn fold(self) -> u32 {
@@ -168,13 +180,6 @@ impl<'a> Numbers<'a> {
                 Ok(None)
             }
         }
-    }
-
-    /// What stands where a hash belongs: another's, if that was there first.
-    #[must_use]
-    pub fn first(&self, hash: u32) -> Option<u32> {
-        let place = to_usize(hash.into()) & self.slots.len().wrapping_sub(1);
-        split(*self.slots.get(place)?).1.checked_sub(1)
     }
 
     /// Puts a number in that is not there yet, and grows in `arena` for that if it has to.

@@ -156,7 +156,8 @@ fn definitions<'a, 's, I: Image>(
     for index in scope {
         modules.push(index).of(namespace.module(0).path)?;
     }
-    Definitions::of(namespace, &modules, arena)
+    let modules = arena.copy(&modules).of(namespace.module(0).path)?;
+    Definitions::of(namespace, modules, arena)
 }
 
 /// The table that is for module `of`.
