@@ -115,7 +115,7 @@ fn map_file<S: AddressSpace>(
     // A file that shrank since fstat gives fewer headers; what is missing is missed below.
     let phdrs = table.unwrap_or_default().chunks_exact(size::PHDR).map(Phdr::decode);
     let plan = LoadPlan::new(phdrs, Origin::File { size: info.size, fixed }, page)?;
-    let mut image = sys.reserve(&plan).map_err(Problem::Map)?;
+    let mut image = sys.reserve(&plan, file).map_err(Problem::Map)?;
     for segment in plan.segments() {
         sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;
     }

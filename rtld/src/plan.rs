@@ -238,6 +238,26 @@ impl LoadPlan {
         self.segments().iter().find(|segment| segment.contains(vaddr, len))
     }
 
+    /// The segment whose mapping may cover the whole span until the others are mapped over it: the first one, if no page of
+    /// the span is without a segment.
+    #[must_use]
+    pub fn base(&self) -> Option<&Segment> {
+        let (first, others) = self.segments().split_first()?;
+        let mut end = first.pages.end;
+        let dense = others.iter().all(|next| core::mem::replace(&mut end, next.pages.end) == next.pages.start);
+        // The kernel's choice of an address is a multiple of a page, whose size is at least this.
+        let anywhere = !self.fixed && self.align <= 4096;
+        let usable = anywhere && !first.file_pages.is_empty() && !first.protection.write;
+        Some(first).filter(|_| dense && usable)
+    }
+
+    /// Whether a mapping of [`Self::base`] over the whole span has the pages of that segment which come from the file.
+    #[must_use]
+    pub fn is_in_base(&self, segment: &Segment) -> bool {
+        let distance = |segment: &Segment| segment.pages.start.0.wrapping_sub(segment.offset.0);
+        self.base().is_some_and(|base| distance(base) == distance(segment))
+    }
+
     fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Problem<'static>> {
         let segment = Segment::plan(phdr, origin, page)?;
         if self.segments().last().is_some_and(|last| segment.pages.start < last.pages.end) {

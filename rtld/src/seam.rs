@@ -45,8 +45,8 @@ pub trait AddressSpace: Files {
     /// The memory of one object.
     type Image: ImageMut;
 
-    /// Reserves the plan's whole span, inaccessible.
-    fn reserve(&self, plan: &LoadPlan) -> Result<Self::Image, Errno>;
+    /// Reserves the plan's whole span. Where no segment is, it is inaccessible once all segments are mapped.
+    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<Self::Image, Errno>;
 
     /// Maps one segment: the pages of the file, the zeroed rest of its last page, and pages of zeros.
     fn map_segment(&self, image: &mut Self::Image, file: &Self::File, segment: &Segment) -> Result<(), Errno>;

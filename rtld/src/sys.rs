@@ -23,7 +23,7 @@ use crate::error::{Errno, OpenError};
 use crate::mapped::MappedImage;
 use crate::plan::{LoadPlan, Protection, Segment};
 use crate::report::decimal;
-use crate::seam::{AddressSpace, FileInfo, Files};
+use crate::seam::{AddressSpace, FileInfo, Files, Image};
 
 impl From<rustix::io::Errno> for Errno {
     fn from(errno: rustix::io::Errno) -> Self {
@@ -266,9 +266,19 @@ fn place(image: &MappedImage, range: PageRange) -> Result<*mut core::ffi::c_void
 impl AddressSpace for Linux {
     type Image = MappedImage;
 
-    fn reserve(&self, plan: &LoadPlan) -> Result<MappedImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan, file: &File) -> Result<MappedImage, Errno> {
         const PAGE: u64 = 4096;
         let size = plan.span.len();
+        if let Some(base) = plan.base() {
+            // A reservation that most segments need nothing but another protection of, if that: mmap(2) costs more.
+            let (protection, offset) = (prot_flags(base.protection), file.whole(base.offset));
+            // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+            let start =
+                unsafe { mmap(ptr::null_mut(), to_usize(size), protection, MapFlags::PRIVATE, file, offset) }?;
+            let start = NonNull::new(start.cast::<u8>()).ok_or(OUTSIDE)?;
+            // SAFETY: the span is this image's own; `map_segment` makes the segments what they are to be.
+            return Ok(unsafe { MappedImage::adopt(start, *plan, true) });
+        }
         if plan.fixed {
             let place = ptr::with_exposed_provenance_mut(to_usize(plan.span.start.0));
             let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
@@ -310,10 +320,20 @@ impl AddressSpace for Linux {
         let protection = prot_flags(segment.protection);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
         if !segment.file_pages.is_empty() {
-            let start = place(image, segment.file_pages)?;
-            let size = to_usize(segment.file_pages.len());
-            // SAFETY: inside the image's own reservation.
-            unsafe { mmap(start, size, protection, flags, file, file.whole(segment.offset)) }?;
+            let plan = image.plan();
+            let there = plan.is_in_base(segment);
+            if there && plan.base().is_some_and(|base| base.protection == segment.protection) {
+                // The reservation is what it is to be.
+            } else if there && !segment.protection.execute {
+                self.protect(image, segment.file_pages, segment.protection)?;
+            } else {
+                // Also code that the reservation has: who forbids to make memory executable (MemoryDenyWriteExecute= of
+                // systemd.exec(5)) allows to map it so.
+                let start = place(image, segment.file_pages)?;
+                let size = to_usize(segment.file_pages.len());
+                // SAFETY: inside the image's own reservation.
+                unsafe { mmap(start, size, protection, flags, file, file.whole(segment.offset)) }?;
+            }
             let zeroes = segment.file_pages.end.0.saturating_sub(segment.data_end.0);
             if segment.mem_end > segment.data_end && zeroes != 0 {
                 let rest = image.span_pointer(segment.data_end, zeroes).ok_or(OUTSIDE)?;
