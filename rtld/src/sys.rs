@@ -188,6 +188,15 @@ pub(crate) unsafe fn unmap(start: NonNull<u8>, size: u64) {
     let _ = unsafe { munmap(start.as_ptr().cast(), to_usize(size)) };
 }
 
+/// Has pages made that are to be written, all at once; by kernels before Linux 5.14, when they are.
+///
+/// # Safety
+/// The pages are mapped, writable, and the caller's.
+pub(crate) unsafe fn make_pages(start: NonNull<u8>, size: u64) {
+    // SAFETY: by the caller; what the pages hold stays as it is.
+    let _ = unsafe { madvise(start.as_ptr().cast(), to_usize(size), Advice::LinuxPopulateWrite) };
+}
+
 /// Fresh memory for an [`crate::arena::Arena`].
 #[must_use]
 pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
