@@ -157,15 +157,10 @@ impl<'s> Definitions<'s> {
         let listed = symbol::listed(image, dynamic)?;
         let strings = dynamic.strings.from(image, 0).unwrap_or_default();
         let symbols = dynamic.symbols.bytes(image, listed.end)?;
+        sweep(strings);
         for (symbol, place) in
             (0..listed.end).zip(symbols.chunks_exact(Sym::SIZE)).skip(to_usize(listed.start.into()))
         {
-            if to_usize(symbol.wrapping_sub(listed.start).into()).is_multiple_of(BATCH) {
-                read_ahead(
-                    strings,
-                    symbols.get(to_usize(symbol.into()).saturating_mul(Sym::SIZE)..).unwrap_or_default(),
-                );
-            }
             let sym = Sym::decode(place);
             let canonical = is_canonical_plt(&sym);
             if !canonical && !is_exported(&sym) {
@@ -295,9 +290,9 @@ impl<'s> Definitions<'s> {
             return Ok(());
         };
         answers.reserve(to_usize(end.into()))?;
+        sweep(strings);
         for symbols in symbols.chunks(Sym::SIZE.saturating_mul(BATCH)) {
             let mut batch = [None; BATCH];
-            read_ahead(strings, symbols);
             for (place, sym) in batch.iter_mut().zip(symbols.chunks_exact(Sym::SIZE).map(Sym::decode)) {
                 let foreign = u32::from(sym.st_shndx) == consts::SHN_UNDEF && st_bind(&sym) != consts::STB_LOCAL;
                 *place = hash(self.key, strings, &sym).filter(|_| foreign);
@@ -333,10 +328,14 @@ impl<'s> Definitions<'s> {
     }
 }
 
-/// Has the names of the first symbols brought in from where they are, all at the same time.
-fn read_ahead(strings: &[u8], symbols: &[u8]) {
-    for sym in symbols.chunks_exact(Sym::SIZE).take(BATCH).map(Sym::decode) {
-        core::hint::black_box(strings.get(to_usize(sym.st_name.into())).copied());
+/// Has strings brought in from where they are, one line of the cache after the other.
+fn sweep(strings: &[u8]) {
+    // More would push each other out again.
+    const MOST: usize = 128 << 10;
+    const LINE: usize = 64;
+    if strings.len() <= MOST {
+        let lines = strings.chunks(LINE).filter_map(<[u8]>::first);
+        core::hint::black_box(lines.fold(0u8, |all, byte| all ^ byte));
     }
 }
 
