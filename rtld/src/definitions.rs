@@ -7,7 +7,7 @@
 
 use core::num::NonZeroU64;
 
-use crate::addr::{RuntimeAddr, to_usize};
+use crate::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Decode, Sym, consts, st_bind, st_type};
 use crate::error::{Error, OfObject, Problem};
@@ -131,10 +131,9 @@ impl<'s> Definitions<'s> {
             let each = if module.dynamic.versym.is_some() { 2 } else { 1 };
             count = count.saturating_add(listed.len().saturating_mul(each));
         }
-        // At most three quarters full.
-        let size = count.saturating_add(count / 3).saturating_add(1).checked_next_power_of_two();
-        let size = size.ok_or(OutOfMemory(usize::MAX));
-        let slots = size.and_then(|size| arena.zeroed(size)).of(namespace.module(0).path)?;
+        // At most two thirds full.
+        let size = count.saturating_add(count / 2).saturating_add(1);
+        let slots = arena.zeroed(size).of(namespace.module(0).path)?;
         let key = namespace.key();
         let watched = key.hash(STACK_CHK_FAIL);
         let (batch, versions) = (List::new(arena), List::new(arena));
@@ -220,9 +219,10 @@ impl<'s> Definitions<'s> {
         }
     }
 
-    /// Where the entry for a hash belongs.
+    /// Where the entry for a hash belongs: as far into the table as the hash is into all hashes.
     fn place(&self, hash: Hash) -> usize {
-        to_usize(hash.fold().into()) & self.slots.len().wrapping_sub(1)
+        // No table has as many slots as there are addresses for: 2^32 symbols do not fit.
+        to_usize(u64::from(hash.fold()).wrapping_mul(from_usize(self.slots.len())) >> 32)
     }
 
     /// Has the entry for a hash brought in from where it is, while others are.
@@ -240,7 +240,10 @@ impl<'s> Definitions<'s> {
             if entry.hash == hash {
                 return Ok(entry);
             }
-            place = place.wrapping_add(1) & self.slots.len().wrapping_sub(1);
+            place = place.wrapping_add(1);
+            if place == self.slots.len() {
+                place = 0;
+            }
         }
     }
 

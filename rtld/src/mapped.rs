@@ -10,7 +10,7 @@
 use core::ptr::NonNull;
 use core::slice;
 
-use crate::addr::{LoadBias, PageRange, RuntimeAddr, Vaddr, from_usize, to_usize};
+use crate::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::plan::LoadPlan;
 use crate::seam::{Image, ImageMut};
 
@@ -97,19 +97,6 @@ impl ImageMut for MappedImage {
         // SAFETY: a writable segment holds so many bytes there, by `adopt`; a borrow of `self` is not among them.
         unsafe { pointer.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         Some(())
-    }
-
-    fn expect_writes(&mut self) {
-        // Of a larger segment most pages may be data that stays as it is in the file.
-        const MOST: u64 = 4 * 4096;
-        let segments = self.plan.segments().iter().filter(|segment| segment.protection.write);
-        for PageRange { start, end } in segments.map(|segment| segment.file_pages) {
-            let size = end.0.wrapping_sub(start.0);
-            if let Some(pages) = self.span_pointer(start, size).filter(|_| size != 0 && size <= MOST) {
-                // SAFETY: pages of a writable segment, by `adopt`.
-                unsafe { crate::sys::make_pages(pages, size) };
-            }
-        }
     }
 }
 

@@ -25,9 +25,6 @@ pub use crate::stubs::{Described, LoaderCode, StubLayout, Stubs};
 use crate::symbol::{Name, is_exported};
 use crate::version::NeededVersions;
 
-/// So many words are likely to be in one page, or not to be worth a system call.
-const FEW: u64 = 32;
-
 /// What a reference means.
 enum Target {
     /// Defined in this world.
@@ -158,11 +155,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                     dynamic.jmprel.len()
                 ),
             );
-            let count = dynamic.relr.len().saturating_add(dynamic.rela.len()).saturating_add(dynamic.jmprel.len());
             self.versions.read(&module.image, dynamic).of(path)?;
-            if count > FEW {
-                self.namespace.module_mut(index).image.expect_writes();
-            }
             self.used.truncate(0);
             self.finder.turn_to(self.namespace, &self.versions, index).of(path)?;
             self.relative(index).of(path)?;

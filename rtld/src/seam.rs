@@ -98,7 +98,4 @@ pub trait ImageMut: Image {
     fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
         self.write(vaddr, &value.to_le_bytes())
     }
-
-    /// Many words are about to be written, in all pages that may be.
-    fn expect_writes(&mut self) {}
 }

@@ -188,19 +188,11 @@ pub(crate) unsafe fn unmap(start: NonNull<u8>, size: u64) {
     let _ = unsafe { munmap(start.as_ptr().cast(), to_usize(size)) };
 }
 
-/// Has pages made that are to be written, all at once; by kernels before Linux 5.14, when they are.
-///
-/// # Safety
-/// The pages are mapped, writable, and the caller's.
-pub(crate) unsafe fn make_pages(start: NonNull<u8>, size: u64) {
-    // SAFETY: by the caller; what the pages hold stays as it is.
-    let _ = unsafe { madvise(start.as_ptr().cast(), to_usize(size), Advice::LinuxPopulateWrite) };
-}
-
 /// Fresh memory for an [`crate::arena::Arena`].
 #[must_use]
 pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
-    let size = bytes.checked_next_multiple_of(PATH_MAX)?;
+    // Linux 6.7 aligns for huge pages what is a number of them.
+    let size = bytes.checked_next_multiple_of(if bytes < HUGE { PATH_MAX } else { 2 << 20 })?;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
@@ -264,6 +256,9 @@ fn prot_flags(protection: Protection) -> ProtFlags {
     flags.set(ProtFlags::EXEC, protection.execute);
     flags
 }
+
+/// Pages of a segment, in bytes, that are few.
+const FEW: usize = 4 * 4096;
 
 /// A range outside the reservation would be a bug of ours; it is refused as an argument.
 const OUTSIDE: Errno = Errno(22);
@@ -330,18 +325,18 @@ impl AddressSpace for Linux {
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
         if !segment.file_pages.is_empty() {
             let plan = image.plan();
-            let there = plan.is_in_base(segment);
-            if there && plan.base().is_some_and(|base| base.protection == segment.protection) {
-                // The reservation is what it is to be.
-            } else if there && !segment.protection.execute {
-                self.protect(image, segment.file_pages, segment.protection)?;
-            } else {
-                // Also code that the reservation has: who forbids to make memory executable (MemoryDenyWriteExecute= of
-                // systemd.exec(5)) allows to map it so.
+            let there = plan.is_in_base(segment)
+                && plan.base().is_some_and(|base| base.protection == segment.protection);
+            if !there {
                 let start = place(image, segment.file_pages)?;
                 let size = to_usize(segment.file_pages.len());
+                // So few pages are all going to be written by relocation. To have them made at once saves a fault or two
+                // for each.
+                let few = segment.protection.write && size <= FEW;
+                let populate = if few { MapFlags::POPULATE } else { MapFlags::empty() };
+                let offset = file.whole(segment.offset);
                 // SAFETY: inside the image's own reservation.
-                unsafe { mmap(start, size, protection, flags, file, file.whole(segment.offset)) }?;
+                unsafe { mmap(start, size, protection, flags | populate, file, offset) }?;
             }
             let zeroes = segment.file_pages.end.0.saturating_sub(segment.data_end.0);
             if segment.mem_end > segment.data_end && zeroes != 0 {
