@@ -90,7 +90,8 @@ impl<T: Decode> Entries<T> {
     /// Copies entries from `index` on into a buffer, as many as there are and fit.
     pub fn copy<'b>(&self, image: &impl Image, index: u64, buffer: &'b mut [T]) -> &'b [T] {
         let count = self.count.saturating_sub(index).min(from_usize(buffer.len()));
-        let bytes = self.vaddr(index).and_then(|vaddr| image.bytes(vaddr, count.wrapping_mul(from_usize(T::SIZE))));
+        let bytes =
+            self.vaddr(index).and_then(|vaddr| image.bytes(vaddr, count.wrapping_mul(from_usize(T::SIZE))));
         let entries = bytes.unwrap_or_default().chunks_exact(T::SIZE).map(T::decode);
         let copied = buffer.iter_mut().zip(entries).map(|(place, entry)| *place = entry).count();
         buffer.get(..copied).unwrap_or_default()

@@ -325,8 +325,8 @@ impl AddressSpace for Linux {
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
         if !segment.file_pages.is_empty() {
             let plan = image.plan();
-            let there = plan.is_in_base(segment)
-                && plan.base().is_some_and(|base| base.protection == segment.protection);
+            let there =
+                plan.is_in_base(segment) && plan.base().is_some_and(|base| base.protection == segment.protection);
             if !there {
                 let start = place(image, segment.file_pages)?;
                 let size = to_usize(segment.file_pages.len());

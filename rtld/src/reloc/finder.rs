@@ -143,7 +143,9 @@ fn listed<'a, I: Image>(
 ) -> Result<u64, Error<'a>> {
     let modules = scope.filter_map(|index| namespace.get(index));
     let counts = modules.map(|module| symbol::listed(&module.image, &module.dynamic).of(module.path));
-    counts.map(|listed| Ok(from_usize(listed?.len()))).try_fold(0, |sum: u64, count| Ok(sum.saturating_add(count?)))
+    counts
+        .map(|listed| Ok(from_usize(listed?.len())))
+        .try_fold(0, |sum: u64, count| Ok(sum.saturating_add(count?)))
 }
 
 /// A table of what the objects of a scope define.

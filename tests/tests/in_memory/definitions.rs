@@ -100,7 +100,8 @@ fn it_answers_as_the_objects_do() {
                         let name =
                             Name::versioned(name.as_bytes(), version.map(str::as_bytes)).canonical(canonical);
                         let expected = one_by_one(namespace, &scope, &name);
-                        let answer = definitions.find(namespace, &name).map(|found| (found.module, found.sym.st_value));
+                        let answer =
+                            definitions.find(namespace, &name).map(|found| (found.module, found.sym.st_value));
                         assert_eq!(answer, expected, "{name:?} in {scope:?}");
                         found += usize::from(answer.is_some());
                     }
