@@ -8,7 +8,7 @@
 use crate::addr::to_usize;
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Decode, Sym, consts, st_bind};
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Error, Failure, OfObject, Problem};
 use crate::hash::{Hash, Key, Numbers};
 use crate::namespace::{Definition, Module, Namespace};
 use crate::seam::Image;
@@ -116,7 +116,7 @@ impl<'s> Definitions<'s> {
         Ok(definitions)
     }
 
-    fn read<I: Image>(&mut self, index: usize, module: &Module<'_, I>) -> Result<(), Problem<'static>> {
+    fn read<I: Image>(&mut self, index: usize, module: &Module<'_, I>) -> Result<(), Failure<'static>> {
         let Module { image, dynamic, .. } = module;
         let index = u32::try_from(index).map_err(|_| OutOfMemory(usize::MAX))?;
         self.versions.truncate(0);
