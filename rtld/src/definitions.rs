@@ -10,7 +10,7 @@ use core::num::NonZeroU64;
 use crate::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{Decode, Sym, consts, st_bind, st_type};
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Error, Failure, OfObject, Problem};
 use crate::hash::{Hash, Key};
 use crate::namespace::{Definition, Module, Namespace};
 use crate::seam::Image;
@@ -146,7 +146,7 @@ impl<'s> Definitions<'s> {
         Ok(definitions)
     }
 
-    fn read<I: Image>(&mut self, object: u32, module: &Module<'_, I>) -> Result<(), Problem<'static>> {
+    fn read<I: Image>(&mut self, object: u32, module: &Module<'_, I>) -> Result<(), Failure<'static>> {
         let Module { image, dynamic, .. } = module;
         self.versions.truncate(0);
         defined(image, dynamic, |number, name| {

@@ -15,7 +15,7 @@ use crate::arena::{Arena, List};
 use crate::calls::require_code;
 use crate::definitions::STACK_CHK_FAIL;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
-use crate::error::{Error, Escaped, OfObject, Problem};
+use crate::error::{Error, Escaped, Failure, OfObject, Problem};
 use crate::machine::{Machine, Native, RelocKind};
 use crate::namespace::{Definition, Namespace, TlsPlace};
 use crate::native::needs::{NativeNeeds, Slot};
@@ -176,14 +176,14 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         copies.iter().try_for_each(|copy| self.copy(copy))
     }
 
-    fn write(&mut self, index: usize, rela: &Rela, value: u64) -> Result<(), Problem<'a>> {
+    fn write(&mut self, index: usize, rela: &Rela, value: u64) -> Result<(), Failure<'a>> {
         let at = Vaddr(rela.r_offset);
         let written = self.namespace.module_mut(index).image.write_word(at, value);
-        written.ok_or(Problem::RelocationOutside { r_type: r_type(rela), at })
+        written.ok_or_else(|| Problem::RelocationOutside { r_type: r_type(rela), at }.into())
     }
 
     /// DT_RELR (gABI): an even entry is an address to relocate, an odd one a bitmap of the 63 words after it.
-    fn relative(&mut self, index: usize) -> Result<(), Problem<'a>> {
+    fn relative(&mut self, index: usize) -> Result<(), Failure<'a>> {
         let module = self.namespace.module_mut(index);
         let bias = module.image.bias().0;
         let relocate = |image: &mut I, at: u64| {
@@ -303,14 +303,14 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     }
 
     /// A resolver, if it is code. It is named by module `definer`.
-    fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Problem<'static>> {
+    fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Failure<'static>> {
         let vaddr = self.namespace.module(definer).image.bias().vaddr(address);
         // Other objects have no resolvers of this one.
         let code = self.namespace.module(definer).is_code(vaddr);
-        if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }) }
+        if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }.into()) }
     }
 
-    fn copy_name(&self, index: usize, number: u32) -> Result<&'a [u8], Problem<'a>> {
+    fn copy_name(&self, index: usize, number: u32) -> Result<&'a [u8], Failure<'a>> {
         let module = self.namespace.module(index);
         let sym = module.dynamic.symbols.get(&module.image, number)?;
         let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name))?;
@@ -401,7 +401,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     }
 
     /// The argument of a descriptor that gives a thread's block its initial values first.
-    fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Problem<'a>> {
+    fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Failure<'a>> {
         self.is_described = true;
         let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
         let described = self.arena.put(Described { ready, offset: value.wrapping_sub(place.offset) })?;
@@ -415,20 +415,21 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         module: usize,
         value: u64,
         addend: u64,
-    ) -> Option<Result<u64, Problem<'a>>> {
+    ) -> Option<Result<u64, Failure<'a>>> {
         let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
         let module = self.namespace.module(module);
-        let place = module.tls.ok_or(missing);
+        let tls = module.tls;
+        let place = || tls.ok_or_else(|| Failure::from(missing));
         let value = value.wrapping_add(addend);
         // Running threads can not be given initial values but when they ask for the address.
         let waits = module.opened.is_some() && module.image.plan().tls.is_some_and(|tls| tls.file_size != 0);
         match kind {
-            RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC))),
-            RelocKind::TlsDescriptor if waits => Some(place.and_then(|place| self.described(place, value))),
+            RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC).into())),
+            RelocKind::TlsDescriptor if waits => Some(place().and_then(|place| self.described(place, value))),
             RelocKind::TpOffset | RelocKind::TlsDescriptor => {
-                Some(place.map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
+                Some(place().map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
             }
-            RelocKind::DtpModule => Some(place.map(|TlsPlace { id, .. }| id)),
+            RelocKind::DtpModule => Some(place().map(|TlsPlace { id, .. }| id)),
             RelocKind::DtpOffset => Some(Ok(value)),
             _ => None,
         }

@@ -93,8 +93,10 @@ fn named<'a, S: AddressSpace>(
         let mapped = match map_object(sys, &file, &info, page) {
             Ok(mapped) => mapped,
             // The kernel's failures are said. What is wrong with the file is for libc's ld.so to complain about.
-            Err(problem @ (Problem::Map(_) | Problem::Read(_))) => return Err(problem).of(path),
-            Err(_) => return Ok(None),
+            Err(failure) => match *failure {
+                Problem::Map(_) | Problem::Read(_) => return Err(failure).of(path),
+                _ => return Ok(None),
+            },
         };
         let Ok(Some(libc)) = needs_libc(&mapped.image, &mapped.dynamic) else { return Ok(None) };
         trace.line(Category::Libc, format_args!("{} is built for {}", Escaped(path), libc.name()));

@@ -148,7 +148,7 @@ fn prepare(process: &'static Process, wanted: &[&[u8]]) -> Result<Prepared, Erro
         Some(_) => unsafe { start::call_on_stack(process.block.address() & !0xf, run, address) },
         None => run(address),
     }
-    job.result.unwrap_or(Err(Error { object: OWN, problem: Problem::NoLibc }))
+    job.result.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN))
 }
 
 /// What the hook needs; static, because ld.so calls it without arguments.
@@ -340,7 +340,7 @@ pub(crate) extern "C" fn hook() {
     HOOKED.store(clock(process.trace), Ordering::Relaxed);
     if sync::set_signal_mask(entering.signals).is_none() {
         let program = process.sealed.namespace.module(0).path;
-        super::refuse(&Error { object: program, problem: Problem::SignalMask });
+        super::refuse(&Error::new(program, Problem::SignalMask));
     }
 }
 

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{Arena, List};
 use rtld::elf::{consts, st_type};
-use rtld::error::{Error, OWN, OfObject, Problem};
+use rtld::error::{Error, Failure, OWN, OfObject};
 use rtld::find::Where;
 use rtld::libraries::{Circumstances, Libraries, Opening};
 use rtld::mapped::MappedImage;
@@ -71,7 +71,7 @@ pub(crate) unsafe fn release(arena: &'static Arena) {
 }
 
 /// Makes it possible to open libraries and to list objects, before anything of the program runs.
-pub(crate) fn set_up(process: &'static Process) -> Result<(), Problem<'static>> {
+pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> {
     let arena = new_arena()?;
     let circumstances = Circumstances {
         library_path: process.settings.library_path,

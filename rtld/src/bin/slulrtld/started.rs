@@ -4,7 +4,7 @@
 use rtld::addr::RuntimeAddr;
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::command_line::Until;
-use rtld::error::Problem;
+use rtld::error::{Failure, Problem};
 use rtld::invocation::Settings;
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
@@ -20,11 +20,15 @@ use super::kernel::Block;
 pub(crate) fn entry(
     block: &Block,
     program: &Module<'static, MappedImage>,
-) -> Result<RuntimeAddr, Problem<'static>> {
+) -> Result<RuntimeAddr, Failure<'static>> {
     let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
     let bias = program.image.bias();
     let vaddr = note::entry_behind_stub(&program.image).unwrap_or_else(|| bias.vaddr(entry));
-    if program.is_code(vaddr) { Ok(bias.runtime(vaddr)) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
+    if program.is_code(vaddr) {
+        Ok(bias.runtime(vaddr))
+    } else {
+        Err(Problem::NotCode { what: "e_entry", vaddr }.into())
+    }
 }
 
 /// What is to be done with a program that the kernel has mapped.
@@ -34,7 +38,7 @@ pub(crate) fn direct(
     arena: &'static Arena,
     secure: bool,
     settings: &Settings,
-) -> Result<Direct, Problem<'static>> {
+) -> Result<Direct, Failure<'static>> {
     Ok(Direct {
         program: present_program(block)?,
         path: program_path(arena, block.exec_path(), secure)?,
@@ -45,7 +49,7 @@ pub(crate) fn direct(
 }
 
 /// The program as the kernel mapped it; refused if its file ends before what is mapped of it.
-fn present_program(block: &Block) -> Result<Present<'static, MappedImage>, Problem<'static>> {
+fn present_program(block: &Block) -> Result<Present<'static, MappedImage>, Failure<'static>> {
     let program = block.program()?;
     match sys::program_size() {
         Some(size) => program.image.plan().require_file(size).map(|()| program),

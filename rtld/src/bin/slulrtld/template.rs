@@ -6,7 +6,7 @@ use libc_template::{Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES};
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{List, OutOfMemory};
 use rtld::elf::Phdr;
-use rtld::error::Problem;
+use rtld::error::Failure;
 use rtld::load::Mapped;
 use rtld::mapped::MappedImage;
 use rtld::native::describe::{Place, describe};
@@ -24,7 +24,7 @@ pub(crate) fn write(
     libc: Libc,
     ld_so: &Mapped<MappedImage>,
     search: Option<(u64, &'static [u8])>,
-) -> Result<(Template<'static>, Option<NonNull<u8>>), Problem<'static>> {
+) -> Result<(Template<'static>, Option<NonNull<u8>>), Failure<'static>> {
     let arena = process.arena;
     let natives = &process.sealed.natives;
     let namespace = &process.sealed.namespace;
