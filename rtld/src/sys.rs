@@ -383,6 +383,13 @@ pub fn stdout() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(1) }
 }
 
+/// Size in bytes of the file of that path, if there is one.
+#[must_use]
+pub fn file_size(path: &[u8]) -> Option<u64> {
+    let stat = with_path(path, |path| Ok(stat(path)?)).ok()?;
+    u64::try_from(stat.st_size).ok()
+}
+
 /// Size in bytes of the running program's file; `None` if /proc does not tell.
 #[must_use]
 pub fn program_size() -> Option<u64> {
