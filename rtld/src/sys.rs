@@ -335,15 +335,24 @@ impl AddressSpace for Linux {
     }
 
     fn protect(&self, image: &MappedImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
-        let mut flags = MprotectFlags::empty();
-        flags.set(MprotectFlags::READ, protection.read);
-        flags.set(MprotectFlags::WRITE, protection.write);
-        flags.set(MprotectFlags::EXEC, protection.execute);
-        let start = place(image, range)?;
+        let start = NonNull::new(place(image, range)?.cast()).ok_or(OUTSIDE)?;
         // SAFETY: pages of the object itself; that they are not used in a way that the new protection
         // forbids is the plan's RELRO contract.
-        Ok(unsafe { mprotect(start, to_usize(range.len()), flags) }?)
+        unsafe { protect(NonNull::slice_from_raw_parts(start, to_usize(range.len())), protection) }
     }
+}
+
+/// Changes what may be done with whole pages.
+///
+/// # Safety
+/// They belong to the caller, and nobody does with them what is not permitted any more.
+pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<(), Errno> {
+    let mut flags = MprotectFlags::empty();
+    flags.set(MprotectFlags::READ, protection.read);
+    flags.set(MprotectFlags::WRITE, protection.write);
+    flags.set(MprotectFlags::EXEC, protection.execute);
+    // SAFETY: by the caller.
+    Ok(unsafe { mprotect(pages.as_ptr().cast(), pages.len(), flags) }?)
 }
 
 /// Makes `size` bytes at `start` inaccessible, or readable and writable again.

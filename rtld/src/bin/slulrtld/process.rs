@@ -165,6 +165,7 @@ impl Process {
             relocated.set_debug(debugger::address());
         }
         let sealed = relocated.seal(&Linux)?;
+        floor::seal_own().of(own_path)?;
         if until == Until::Relocated {
             inspect::verified(&sealed);
         }
