@@ -160,7 +160,8 @@ no_loader:
     REFUSALS
 #endif
 
-    /* The loader is at r13. From its first PT_LOAD with PF_W to the end of the last it is to be written. */
+    /* The loader is at r13. From its first PT_LOAD with PF_W, if there is one, to the end of the last it is to be
+     * written. */
 start:
     lea rdi, [r13 + ELF_HEADER]
     movzx ecx, word ptr [r13 + e_phnum]
@@ -176,6 +177,8 @@ start:
 9:  add rdi, PHDR
     dec ecx
     jnz 8b
+    test r8, r8
+    jz enter
     sub rsi, r8
     lea rdi, [r13 + r8]
     mov edx, PROT_READ_WRITE
@@ -183,6 +186,7 @@ start:
     syscall
     test eax, eax
     jnz failed
+enter:
     test rbp, rbp
     jz 10f
     mov [rbp], r13

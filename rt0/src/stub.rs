@@ -10,8 +10,8 @@
 //!   which the loader closes. The stub opens `/proc/self/exe`, or, without /proc and without AT_SECURE, AT_EXECFN.
 //!   Executed by the loader's own path, it refuses: a program with a stub in the loader's place is no loader.
 //! * **`rt0-map.o`** maps the installed loader: the whole file, readable and executable, and then what its PT_LOADs
-//!   with PF_W hold, readable and writable. So in a loader every offset in the file is the address, and no PT_LOAD is
-//!   larger in memory than in the file. The stub writes the loader's address to AT_BASE and jumps to its `e_entry`,
+//!   with PF_W hold, if there are any, readable and writable. So in a loader every offset in the file is the address, and
+//!   no PT_LOAD is larger in memory than in the file. The stub writes the loader's address to AT_BASE and jumps to its `e_entry`,
 //!   with everything else as the kernel left it: to the loader, and to the program, that is a start by PT_INTERP.
 //! * **`rt0-embed.o`** is the same with a loader of its own, a copy of its file in the program's text. It takes the
 //!   installed one if that is for the same machine and not older: [`LoaderNote`] tells. Where AT_SECURE is set that

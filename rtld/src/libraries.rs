@@ -27,6 +27,7 @@ use crate::reloc::{Indirect, LoaderCode, Means, Objects, Relocator};
 use crate::report::{Category, Trace};
 use crate::resolve::{Known, Resolver};
 use crate::seam::{AddressSpace, ImageMut};
+use crate::search::ProgramPath;
 use crate::tls::TlsLayout;
 
 /// Most libraries with thread-local storage that can be opened at run time: one bit a thread for each.
@@ -37,8 +38,8 @@ pub const TLS_MODULES: usize = 64;
 pub struct Circumstances<'a> {
     /// Value of LD_LIBRARY_PATH; none if `secure`.
     pub library_path: Option<&'a [u8]>,
-    /// Absolute path of the program, for `$ORIGIN`.
-    pub program_path: Option<&'a [u8]>,
+    /// The program's path, for `$ORIGIN`; not known if `secure`.
+    pub program_path: ProgramPath<'a>,
     /// AT_SECURE.
     pub secure: bool,
     /// Size of a page.

@@ -20,6 +20,7 @@ use crate::reloc::{Indirect, LoaderCode, Means, Objects, Relocator, Seen};
 use crate::report::{Category, Trace};
 use crate::resolve::{Known, Resolver};
 use crate::seam::{AddressSpace, FileInfo, Image};
+use crate::search::ProgramPath;
 use crate::tls::{self, TlsLayout};
 
 /// An object that is in memory already: the program, or the loader.
@@ -42,8 +43,8 @@ pub struct Request<'a, I> {
     pub loader: Present<'a, I>,
     /// Value of LD_LIBRARY_PATH; none if `secure`.
     pub library_path: Option<&'a [u8]>,
-    /// Absolute path of the program, for `$ORIGIN`; none if it is not known, or `secure`.
-    pub program_path: Option<&'a [u8]>,
+    /// The program's path, for `$ORIGIN`; not known if `secure`.
+    pub program_path: ProgramPath<'a>,
     /// AT_SECURE.
     pub secure: bool,
     /// Size of a page.

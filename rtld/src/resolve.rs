@@ -19,7 +19,7 @@ use crate::note::abi_note;
 use crate::opened::{Group, Opened};
 use crate::report::{Category, Trace};
 use crate::seam::{AddressSpace, FileInfo, Image};
-use crate::search::{DIRECTORIES, directory, entries, expand, is_path};
+use crate::search::{DIRECTORIES, ProgramPath, directory, entries, expand, is_path, mentions_origin};
 
 /// What resolving needs to know; borrowed from [`crate::load::load`].
 pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
@@ -27,7 +27,7 @@ pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
     pub(crate) arena: &'a Arena,
     pub(crate) loader_soname: &'a [u8],
     pub(crate) library_path: Option<&'a [u8]>,
-    pub(crate) program_path: Option<&'a [u8]>,
+    pub(crate) program_path: ProgramPath<'a>,
     pub(crate) secure: bool,
     pub(crate) page: PageSize,
     pub(crate) trace: Trace,
@@ -168,7 +168,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
 
     /// A name with a slash is a path, used as it is; it has to exist.
     fn by_path(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
-        let origin = self.origin(needer);
+        let origin = self.origin(needer, name)?;
         let Some(path) = expand(self.arena, name, origin, self.secure).of(name)? else {
             let problem = if self.secure { Problem::InsecureName(name) } else { Problem::UnknownOrigin };
             return Err(problem).of(name);
@@ -189,7 +189,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         let has_runpath = self.namespace.get(needer).is_some_and(|module| module.dynamic.runpath.is_some());
         while let Some(index) = ancestor.filter(|_| !has_runpath) {
             if let Some(list) = self.list(index, |dynamic| dynamic.rpath)? {
-                let origin = self.origin(index);
+                let origin = self.origin(index, list)?;
                 if let Some(found) = self.in_list(needer, name, list, origin, false, &mut foreign)? {
                     return Ok(found);
                 }
@@ -198,13 +198,14 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         }
         if let Some(list) = self.library_path {
             let mut ignored = None;
-            if let Some(found) = self.in_list(needer, name, list, self.origin(0), true, &mut ignored)? {
+            let origin = self.origin(0, list)?;
+            if let Some(found) = self.in_list(needer, name, list, origin, true, &mut ignored)? {
                 return Ok(found);
             }
         }
         let runpath = self.list(needer, |dynamic| dynamic.runpath)?;
         for list in [runpath, Some(DIRECTORIES)].into_iter().flatten() {
-            let origin = self.origin(needer);
+            let origin = self.origin(needer, list)?;
             if let Some(found) = self.in_list(needer, name, list, origin, false, &mut foreign)? {
                 return Ok(found);
             }
@@ -306,10 +307,17 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         self.arena.copy(list).of(module.path).map(Some)
     }
 
-    /// What `$ORIGIN` is for module `index`.
-    fn origin(&self, index: usize) -> Option<&'a [u8]> {
-        let path =
-            if index == 0 { self.program_path } else { self.namespace.get(index).map(|module| module.path) };
-        path.map(directory)
+    /// What `$ORIGIN` in `text` is for module `index`.
+    fn origin(&mut self, index: usize, text: &[u8]) -> Result<Option<&'a [u8]>, Error<'a>> {
+        if !mentions_origin(text) {
+            return Ok(None);
+        }
+        if index != 0 {
+            return Ok(self.namespace.get(index).map(|module| directory(module.path)));
+        }
+        let path = self.program_path.get(self.arena).of(self.namespace.module(0).path)?;
+        // It is not asked for again.
+        self.program_path = ProgramPath::Known(path);
+        Ok(path.map(directory))
     }
 }

@@ -37,6 +37,35 @@ pub fn is_path(name: &[u8]) -> bool {
     name.contains(&b'/')
 }
 
+/// The program's path, of whose directory `$ORIGIN` is the name.
+#[derive(Clone, Copy, Debug)]
+pub enum ProgramPath<'a> {
+    /// An absolute path; none if nobody knows it, or nobody is to be told.
+    Known(Option<&'a [u8]>),
+    /// To be asked for, which takes longer than the rest of a short start, and is asked for seldom; if there is no
+    /// answer, it is the other.
+    Asked(fn(&'a Arena) -> Result<Option<&'a [u8]>, OutOfMemory>, Option<&'a [u8]>),
+}
+
+impl<'a> ProgramPath<'a> {
+    /// The path.
+    pub fn get(self, arena: &'a Arena) -> Result<Option<&'a [u8]>, OutOfMemory> {
+        match self {
+            Self::Known(path) => Ok(path),
+            Self::Asked(ask, otherwise) => Ok(ask(arena)?.or(otherwise)),
+        }
+    }
+
+    /// Its directory, if [`expand`] needs it for one of `texts`.
+    pub fn origin_for<'t>(
+        self,
+        arena: &'a Arena,
+        mut texts: impl Iterator<Item = &'t [u8]>,
+    ) -> Result<Option<&'a [u8]>, OutOfMemory> {
+        if texts.any(mentions_origin) { Ok(self.get(arena)?.map(directory)) } else { Ok(None) }
+    }
+}
+
 /// The words that may follow a `$`, and what they stand for.
 fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t [u8]>)> {
     let words: [(&[u8], Option<&'t [u8]>); 3] =

@@ -359,15 +359,24 @@ impl AddressSpace for Linux {
     }
 
     fn protect(&self, image: &MappedImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
-        let mut flags = MprotectFlags::empty();
-        flags.set(MprotectFlags::READ, protection.read);
-        flags.set(MprotectFlags::WRITE, protection.write);
-        flags.set(MprotectFlags::EXEC, protection.execute);
-        let start = place(image, range)?;
+        let start = NonNull::new(place(image, range)?.cast()).ok_or(OUTSIDE)?;
         // SAFETY: pages of the object itself; that they are not used in a way that the new protection
         // forbids is the plan's RELRO contract.
-        Ok(unsafe { mprotect(start, to_usize(range.len()), flags) }?)
+        unsafe { protect(NonNull::slice_from_raw_parts(start, to_usize(range.len())), protection) }
     }
+}
+
+/// Changes what may be done with whole pages.
+///
+/// # Safety
+/// They belong to the caller, and nobody does with them what is not permitted any more.
+pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<(), Errno> {
+    let mut flags = MprotectFlags::empty();
+    flags.set(MprotectFlags::READ, protection.read);
+    flags.set(MprotectFlags::WRITE, protection.write);
+    flags.set(MprotectFlags::EXEC, protection.execute);
+    // SAFETY: by the caller.
+    Ok(unsafe { mprotect(pages.as_ptr().cast(), pages.len(), flags) }?)
 }
 
 /// Makes `size` bytes at `start` inaccessible, or readable and writable again.
@@ -405,6 +414,13 @@ fn link_target<'b>(link: &CStr, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u
 pub fn stdout() -> BorrowedFd<'static> {
     // SAFETY: as of `stderr`.
     unsafe { BorrowedFd::borrow_raw(1) }
+}
+
+/// Size in bytes of the file of that path, if there is one.
+#[must_use]
+pub fn file_size(path: &[u8]) -> Option<u64> {
+    let stat = with_path(path, |path| Ok(stat(path)?)).ok()?;
+    u64::try_from(stat.st_size).ok()
 }
 
 /// Size in bytes of the running program's file; `None` if /proc does not tell.

@@ -10,6 +10,7 @@ use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_
 use rtld::reloc::{LoaderCode, StubLayout, Stubs};
 use rtld::report::Trace;
 use rtld::seam::{AddressSpace, Image};
+use rtld::search::ProgramPath;
 
 use super::elf::ElfBuilder;
 use super::file::Elf;
@@ -168,7 +169,7 @@ impl Start {
             program: Self::present(sys, self.program)?,
             loader: Self::present(sys, self.loader)?,
             library_path: self.library_path.map(str::as_bytes),
-            program_path: self.program_path.map(str::as_bytes),
+            program_path: ProgramPath::Known(self.program_path.map(str::as_bytes)),
             secure: self.secure,
             page: PAGE,
             key: Key::new([1, 2]),

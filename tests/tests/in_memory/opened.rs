@@ -8,6 +8,7 @@ use rtld::namespace::Definition;
 use rtld::opened::Flags;
 use rtld::report::Trace;
 use rtld::seam::Image;
+use rtld::search::ProgramPath;
 use rtld::symbol::Name;
 use tests::memory::image::PAGE;
 use tests::memory::scene::{CODE, arena};
@@ -42,7 +43,7 @@ impl Process {
         tls.reserve(RESERVE);
         let circumstances = Circumstances {
             library_path: scene.library_path.map(str::as_bytes),
-            program_path: scene.program_path.map(str::as_bytes),
+            program_path: ProgramPath::Known(scene.program_path.map(str::as_bytes)),
             secure: scene.secure,
             page: PAGE,
             trace: Trace::OFF,

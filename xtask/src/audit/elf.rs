@@ -23,6 +23,12 @@ pub(crate) fn check(image: &Image, name: &str) -> Vec<Row> {
     ]
 }
 
+/// How many segments the kernel maps: each costs a plain start as much as three page faults.
+pub(crate) fn segments(image: &Image) -> Row {
+    let loads = image.segments.iter().filter(|s| s.kind == elf::PT_LOAD).count();
+    Row::new("one PT_LOAD", loads).require(loads == 1, || "each has its price".to_owned())
+}
+
 /// Whether the file is what is to be in memory, from its first byte on: `rt0-map.o` and `rt0-embed.o` rely on it.
 pub(crate) fn layout(image: &Image) -> Row {
     list("laid out as rt0 maps it", &not_as_in_memory(image))
@@ -112,11 +118,7 @@ pub(super) mod tests {
         Image {
             file_type: elf::ET_DYN,
             size: SIZE_LIMIT,
-            segments: vec![
-                segment(elf::PT_LOAD, false, true),
-                segment(elf::PT_LOAD, true, false),
-                segment(elf::PT_GNU_STACK, true, false),
-            ],
+            segments: vec![segment(elf::PT_LOAD, false, true), segment(elf::PT_GNU_STACK, true, false)],
             soname: Some(LOADER.to_owned()),
             needed: vec![],
             text_relocations: false,
@@ -134,7 +136,7 @@ pub(super) mod tests {
         let mut image = good();
         spoil(&mut image);
         let mut rows = check(&image, LOADER);
-        rows.extend([layout(&image), size(&image)]);
+        rows.extend([layout(&image), segments(&image), size(&image)]);
         let failing = rows.iter().filter(|row| row.failure.is_some());
         failing.map(|row| row.name).collect()
     }
@@ -163,12 +165,26 @@ pub(super) mod tests {
 
     #[test]
     fn a_file_that_is_not_the_image_fails() {
-        let spoil = |spoil: fn(&mut Segment)| failing(|i| spoil(&mut i.segments[1]));
+        let spoil = |spoil: fn(&mut Segment)| failing(|i| spoil(&mut i.segments[0]));
         let expected = ["laid out as rt0 maps it"];
         assert_eq!(spoil(|s| s.offset = 0x2000), expected);
         assert_eq!(spoil(|s| s.memory_size = 10), expected);
-        assert_eq!(spoil(|s| (s.offset, s.address) = (0x3010, 0x3010)), expected);
-        assert_eq!(failing(|i| i.segments[0].address = 0x4000), expected);
+        let written = |spoil: fn(&mut Segment)| {
+            failing(|i| {
+                i.segments.push(segment(elf::PT_LOAD, true, false));
+                i.segments.iter_mut().rev().take(1).for_each(spoil);
+            })
+        };
+        assert_eq!(written(|_| ()), ["one PT_LOAD"]);
+        let expected = ["laid out as rt0 maps it", "one PT_LOAD"];
+        assert_eq!(written(|s| (s.offset, s.address) = (0x3010, 0x3010)), expected);
+        assert_eq!(
+            failing(|i| {
+                i.segments.push(segment(elf::PT_LOAD, true, false));
+                (i.segments[0].offset, i.segments[0].address) = (0x4000, 0x4000);
+            }),
+            expected
+        );
     }
 
     #[test]
@@ -176,9 +192,9 @@ pub(super) mod tests {
         let add = |s| failing(|i: &mut Image| i.segments.push(s));
         assert_eq!(add(segment(elf::PT_INTERP, false, false)), ["no PT_INTERP"]);
         let rwx = ["no segment writable and executable"];
-        assert_eq!(add(segment(elf::PT_LOAD, true, true)), rwx);
+        assert_eq!(failing(|i| i.segments[0].writable = true), rwx);
         let stack = ["stack not executable"];
-        assert_eq!(failing(|i| i.segments.truncate(2)), stack);
+        assert_eq!(failing(|i| i.segments.truncate(1)), stack);
         let executable = |i: &mut Image| i.segments.iter_mut().for_each(|s| s.executable = true);
         assert!(failing(executable).contains(&"stack not executable"));
     }

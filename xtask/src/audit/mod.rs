@@ -37,7 +37,7 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     let golden = repo.root().join("rtld/exports.golden");
     let installed = Image::read(&release.loader)?;
     let mut rows = elf::check(&installed, LOADER);
-    rows.extend([elf::layout(&installed), elf::size(&installed)]);
+    rows.extend([elf::layout(&installed), elf::segments(&installed), elf::size(&installed)]);
     rows.extend(exports::check(&installed, &golden)?);
     // Only the release build promises these: what it inlines, the debug build calls.
     let unstripped = Image::read(&release.unstripped)?;

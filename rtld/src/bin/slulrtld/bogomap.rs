@@ -40,7 +40,6 @@ use rtld::native::tunables::roomy;
 use rtld::plan::Protection;
 use rtld::report::Category;
 use rtld::seam::{FileInfo, Image};
-use rtld::search::directory;
 use rtld::sys::{self, Linux};
 
 use super::gather::native_search;
@@ -173,17 +172,19 @@ pub(crate) fn choose_libc(
     wanted: &[&[u8]],
 ) -> Result<(Libc, (sys::File, FileInfo)), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
-    let places = Places {
-        library_path: process.settings.library_path,
-        runpath: search.map(|(_, list)| list),
-        origin: process.program_path.map(directory),
-        secure: process.secure,
-    };
     let mut libraries = List::new(process.arena);
     libraries.extend(&process.sealed.natives.libraries).of(program)?;
     for name in wanted {
         libraries.push(process.arena.copy(name).of(program)?).of(program)?;
     }
+    let library_path = process.settings.library_path;
+    let expanded = libraries.iter().copied().chain(library_path);
+    let places = Places {
+        library_path,
+        runpath: search.map(|(_, list)| list),
+        origin: process.program_path.origin_for(process.arena, expanded).of(program)?,
+        secure: process.secure,
+    };
     choose(&Linux, process.arena, &libraries, &places, process.page, process.trace)?
         .ok_or(Problem::NoLibc)
         .of(program)

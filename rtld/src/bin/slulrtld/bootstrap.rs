@@ -1,6 +1,6 @@
-//! Self-relocation: makes the addresses in the loader's own data right. Nothing else is in this file.
+//! Self-relocation: makes the loader's own data writable, and the addresses in it right. Nothing else is in this file.
 //!
-//! Here you have: the addresses of the loader's ELF header and dynamic section. Not yet: any of the addresses
+//! Here you have: the addresses of the loader's ELF header and of its data. Not yet: any of the addresses
 //! that this function writes, so nothing that needs one: no static, no call out of this crate, no panic, no
 //! memcpy (rustc reaches all of those through the GOT). `cargo xtask audit` reads the machine code for it.
 //!
@@ -9,7 +9,7 @@
 //! made of this very program, and nothing has run that could have changed them.
 #![allow(unsafe_code)]
 
-use super::start::{load, store};
+use super::start::{call, load, store, touch};
 
 const DT_RELA: usize = 7;
 const DT_RELASZ: usize = 8;
@@ -17,14 +17,34 @@ const DT_RELRSZ: usize = 35;
 const DT_RELR: usize = 36;
 const R_X86_64_RELATIVE: u32 = 8;
 
-/// Applies DT_RELR and DT_RELA of the loader, which is linked at address 0.
+const SYS_WRITE: usize = 1;
+const SYS_MPROTECT: usize = 10;
+const SYS_EXIT_GROUP: usize = 231;
+const READ_WRITE: usize = 3;
+const STDERR: usize = 2;
+
+/// Makes what is from the dynamic section on writable, and applies DT_RELR and DT_RELA of the loader, which is linked at
+/// address 0.
 ///
 /// # Safety
-/// `bias` is the address of the loader's ELF header and `dynamic` of its dynamic section; called once, before
-/// anything else.
+/// `bias` is the address of the loader's ELF header; `dynamic` of its dynamic section, with which the pages begin that it
+/// writes to; `end` of their end. Called once, before anything else.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) unsafe extern "C" fn slul_relocate_self(bias: usize, dynamic: usize) {
+pub(crate) unsafe extern "C" fn slul_relocate_self(bias: usize, dynamic: usize, end: usize) {
+    // SAFETY: the loader's own pages, with nothing to execute in them.
+    let result = unsafe { call(SYS_MPROTECT, [dynamic, end.wrapping_sub(dynamic), READ_WRITE, 0, 0, 0]) };
+    if result != 0 {
+        let text = b"slulrtld: mprotect failed for its own data\n";
+        // SAFETY: a string.
+        unsafe { call(SYS_WRITE, [STDERR, text.as_ptr() as usize, text.len(), 0, 0, 0]) };
+        loop {
+            // SAFETY: ends the process.
+            unsafe { call(SYS_EXIT_GROUP, [super::REFUSED as usize, 0, 0, 0, 0, 0]) };
+        }
+    }
+    // SAFETY: nobody else knows of it yet.
+    unsafe { touch(dynamic) };
     let (mut rela, mut rela_size, mut relr, mut relr_size) = (0usize, 0usize, 0usize, 0usize);
     let mut at = dynamic;
     loop {

@@ -9,6 +9,7 @@ use rtld::error::{Error, Escaped, Failure, OfObject, Problem};
 use rtld::load::{Mapped, Present, map_program};
 use rtld::mapped::MappedImage;
 use rtld::seam::{FileInfo, Files, Image};
+use rtld::search::ProgramPath;
 use rtld::sys::{self, File, Linux};
 
 use super::kernel::Block;
@@ -17,8 +18,8 @@ use super::{inspect, kernel, start};
 /// A program that was mapped here.
 pub(crate) struct Direct {
     pub(crate) program: Present<'static, MappedImage>,
-    /// Its absolute path, as far as /proc tells; none where AT_SECURE is set.
-    pub(crate) path: Option<&'static [u8]>,
+    /// Its absolute path, as far as /proc tells; not known where AT_SECURE is set.
+    pub(crate) path: ProgramPath<'static>,
     /// Value of `--library-path`.
     pub(crate) library_path: Option<&'static [u8]>,
     /// Path that the loader itself was executed by.
@@ -83,7 +84,8 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
     let absolute =
         absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
     let program = Present { path, image, phdrs: Some((phdr, headers.phnum)) };
-    Ok(Direct { program, path: absolute.filter(|_| !secure), library_path, loader: own, until })
+    let absolute = ProgramPath::Known(absolute.filter(|_| !secure));
+    Ok(Direct { program, path: absolute, library_path, loader: own, until })
 }
 
 /// Opens the program, or takes it over, if it may be run with the privileges that the process has.

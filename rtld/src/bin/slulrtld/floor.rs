@@ -13,6 +13,8 @@ use rtld::error::{Errno, Error, Failure, OfObject, Problem};
 use rtld::installed::installed;
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
+use rtld::plan::Protection;
+use rtld::sys;
 
 use super::gather::native_search;
 use super::process::{Process, ThreadLocal, random};
@@ -27,6 +29,12 @@ pub(crate) fn exporter(
     path: &'static [u8],
 ) -> Result<Present<'static, MappedImage>, Failure<'static>> {
     kernel::own_image(path)
+}
+
+/// Makes what was relocated of the loader itself read-only.
+pub(crate) fn seal_own() -> Result<(), Problem<'static>> {
+    // SAFETY: whole pages, which are not written to after this.
+    unsafe { sys::protect(start::relocated_data(), Protection::READ) }.map_err(Problem::Protect)
 }
 
 /// Makes the main thread's TCB, and sets the thread pointer to it.

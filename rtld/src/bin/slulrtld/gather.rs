@@ -21,10 +21,13 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
     for (index, module) in process.sealed.namespace.loaded() {
         let Some(offset) = module.dynamic.runpath.or(module.dynamic.rpath) else { continue };
         let list = module.dynamic.strings.get(&module.image, offset)?;
-        let path = if index == 0 { process.program_path } else { Some(module.path) };
+        let origin = match index {
+            0 => process.program_path.origin_for(arena, [list].into_iter())?,
+            _ => Some(directory(module.path)),
+        };
         for entry in entries(list, false) {
             // A directory with a colon in its name can not be said in a list.
-            let expanded = expand(arena, entry, path.map(directory), process.secure)?;
+            let expanded = expand(arena, entry, origin, process.secure)?;
             let known = |directory: &[u8]| entries(joined, false).any(|entry| entry == directory);
             if let Some(directory) = expanded.filter(|found| !found.contains(&b':') && !known(found)) {
                 let separator: &[u8] = if joined.is_empty() { b"" } else { b":" };

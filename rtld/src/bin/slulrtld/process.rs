@@ -23,6 +23,7 @@ use rtld::plan::Protection;
 use rtld::reloc::Seen;
 use rtld::report::{Category, Trace};
 use rtld::seam::Image;
+use rtld::search::ProgramPath;
 use rtld::sys::{self, Linux};
 
 use super::code::{self, Arguments};
@@ -50,7 +51,7 @@ pub(crate) struct Process {
     pub(crate) settings: Settings<'static>,
     pub(crate) secure: bool,
     pub(crate) page: PageSize,
-    pub(crate) program_path: Option<&'static [u8]>,
+    pub(crate) program_path: ProgramPath<'static>,
     pub(crate) sealed: Sealed<'static, MappedImage>,
     /// The kernel's block, which becomes libc's.
     pub(crate) block: Block,
@@ -137,7 +138,7 @@ impl Process {
         let page = block.auxiliary().page_size();
         let Direct { program, path: program_path, library_path, loader, until } = match direct {
             Some(direct) => direct,
-            None => started::direct(&block, arena, secure, &settings).of(path)?,
+            None => started::direct(&block, secure, &settings).of(path)?,
         };
         let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
         let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
@@ -164,6 +165,7 @@ impl Process {
             relocated.set_debug(debugger::address());
         }
         let sealed = relocated.seal(&Linux)?;
+        floor::seal_own().of(own_path)?;
         if until == Until::Relocated {
             inspect::verified(&sealed);
         }

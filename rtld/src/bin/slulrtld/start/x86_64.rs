@@ -113,6 +113,7 @@ unsafe extern "C" fn _start() -> ! {
         "2:",
         "lea rdi, [rip + __ehdr_start]",
         "lea rsi, [rip + _DYNAMIC]",
+        "lea rdx, [rip + slul_end]",
         "call {relocate}",
         "mov rdi, rsp",
         "call {main}",
@@ -227,9 +228,28 @@ pub(crate) fn may_set_thread_pointer(is_set: bool) -> bool {
     unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, [ARCH_SET_FS, tp, 0, 0]) == 0 }
 }
 
+/// Reads a word and writes it again, in one instruction: where the page is to be copied for that, there is one page fault,
+/// and not one for reading and one for writing.
+///
+/// # Safety
+/// The word at the address is the caller's to write.
+#[inline(always)]
+pub(crate) unsafe fn touch(address: usize) {
+    // SAFETY: by the caller.
+    unsafe { asm!("or qword ptr [{}], 0", in(reg) address, options(nostack)) };
+}
+
 unsafe extern "C" {
     safe static __ehdr_start: u8;
     safe static _DYNAMIC: u8;
+    safe static slul_variables: u8;
+}
+
+/// What the loader writes to while it relocates itself, and never again: whole pages.
+pub(crate) fn relocated_data() -> NonNull<[u8]> {
+    let start = NonNull::from(&_DYNAMIC);
+    let end = (&raw const slul_variables).addr();
+    NonNull::slice_from_raw_parts(start, end.wrapping_sub(start.as_ptr().addr()))
 }
 
 /// The loader's own ELF header.
