@@ -29,7 +29,6 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc_template::{Libc, is_masked_variable, is_unsecure_variable};
 use rtld::addr::{RuntimeAddr, from_usize};
-use rtld::arena::List;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
@@ -179,12 +178,7 @@ pub(crate) fn choose_libc(
         origin: process.program_path.map(directory),
         secure: process.secure,
     };
-    let mut libraries = List::new(process.arena);
-    libraries.extend(&process.sealed.natives.libraries).of(program)?;
-    for name in wanted {
-        libraries.push(process.arena.copy(name).of(program)?).of(program)?;
-    }
-    choose(&Linux, process.arena, &libraries, &places, process.page, process.trace)?
+    choose(&Linux, process.arena, &process.sealed.natives, wanted, &places, process.page, process.trace)?
         .ok_or(Problem::NoLibc)
         .of(program)
 }
