@@ -96,7 +96,9 @@ fn map_file<S: AddressSpace>(
 ) -> Result<Mapped<S::Image>, Failure<'static>> {
     const BUFFER: usize = MAX_PHDRS as usize * size::PHDR;
     let mut buffer = [0u8; BUFFER];
-    let read = sys.read_at(file, FileOffset(0), &mut buffer).map_err(Problem::Read)?;
+    // Not beyond the end of a small file, where there would be a second call to hear of that.
+    let start = buffer.get_mut(..to_usize(info.size.min(from_usize(BUFFER)))).unwrap_or_default();
+    let read = sys.read_at(file, FileOffset(0), start).map_err(Problem::Read)?;
     let headers = Headers::parse(buffer.get(..read).unwrap_or_default(), info.size)?;
     let entry = crate::addr::Vaddr(crate::elf::Ehdr::decode(&buffer).e_entry);
     let fixed = headers.e_type == consts::ET_EXEC;

@@ -266,8 +266,14 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         };
         let Mapped { dynamic, image, headers, .. } = mapped;
         let note = abi_note(&image).of(path)?;
-        if note.is_none() && needs_libc(&image, &dynamic).of(path)?.is_some() {
+        if note.is_none()
+            && let Some(libc) = needs_libc(&image, &dynamic).of(path)?
+        {
             self.trace.line(Category::Files, format_args!("{}: names a libc, so it is native", Escaped(path)));
+            // libc does not look into our own directories.
+            if !entries(DIRECTORIES, false).any(|ours| ours == directory(path)) {
+                self.natives.told = self.natives.told.or(Some((path, libc)));
+            }
             return Ok(Ok(Judged::Outside));
         }
         dynamic.require_supported().of(path)?;

@@ -12,7 +12,7 @@ use core::ptr::{self, NonNull};
 pub use rustix::fd::BorrowedFd;
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, StatVfsMountFlags};
-use rustix::fs::{accessat, fstat, fstatvfs, ftruncate, memfd_create, open, readlinkat_raw, stat};
+use rustix::fs::{accessat, fstat, fstatvfs, memfd_create, open, readlinkat_raw, stat};
 use rustix::io::{pread, try_close};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use rustix::mm::{madvise, mmap, mmap_anonymous, mprotect, munmap};
@@ -222,14 +222,13 @@ pub fn anonymous_near(address: crate::addr::RuntimeAddr, bytes: usize) -> Option
     Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
 }
 
-/// A page of zeros that lists of mappings show under a name; its address.
+/// A page that lists of mappings show under a name; its address. There is nothing in it, and it is not to be read.
 #[must_use]
 pub fn named_page(name: &CStr) -> Option<NonNull<u8>> {
     const SIZE: usize = PATH_MAX;
     let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC).ok()?);
-    ftruncate(&file, from_usize(SIZE)).ok()?;
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
-    let start = unsafe { mmap(ptr::null_mut(), SIZE, ProtFlags::READ, MapFlags::PRIVATE, &file, 0) }.ok()?;
+    let start = unsafe { mmap(ptr::null_mut(), SIZE, ProtFlags::empty(), MapFlags::PRIVATE, &file, 0) }.ok()?;
     NonNull::new(start.cast())
 }
 

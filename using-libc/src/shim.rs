@@ -13,7 +13,7 @@ use core::ptr::{self, NonNull};
 use rtld::addr::{LoadBias, PageSize, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory, Source};
 use rtld::dynamic::DynamicInfo;
-use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
+use rtld::elf::{Ehdr, Phdr, consts, size};
 use rtld::error::{Failure, Problem};
 use rtld::mapped::MappedImage;
 use rtld::native::template::{Parts, Template};
@@ -51,6 +51,7 @@ pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) 
         imports: &[],
         bindings: &[],
         targets: words,
+        loader_imports: &[],
         loader_targets: words,
         exports: &[],
         tls: None,
@@ -150,8 +151,7 @@ fn finish(
     template: &Template<'static>,
     (sections, names): (&mut [[u64; 8]], &[u8]),
 ) -> Result<Made, Failure<'static>> {
-    let phdrs = template.phdrs.chunks_exact(size::PHDR).map(Phdr::decode);
-    let plan = LoadPlan::new(phdrs, Origin::Kernel, PageSize::K4)?;
+    let plan = LoadPlan::new(template.headers(), Origin::Kernel, PageSize::K4)?;
     let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
     let count = u16::try_from(count).map_err(|_| OutOfMemory(memory.len()))?;
     let mut ident = *b"\x7fELF\0\0\0\0\0\0\0\0\0\0\0\0";

@@ -29,7 +29,6 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc_template::{Libc, is_masked_variable, is_unsecure_variable};
 use rtld::addr::{RuntimeAddr, from_usize};
-use rtld::arena::List;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
@@ -117,7 +116,10 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
 
 /// With the state ours and signals blocked; `signals` is the mask to go back to.
 fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<(), Error<'static>> {
-    let result = prepare(process, wanted).and_then(|prepared| prepared.enter(signals)).map(Escaped::publish);
+    let mut prepared = None;
+    on_gap(process, &mut || prepared = Some(Prepared::new(process, wanted)));
+    let prepared = prepared.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN));
+    let result = prepared.and_then(|prepared| prepared.enter(signals)).map(Escaped::publish);
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // Otherwise the hook has done it.
@@ -127,27 +129,21 @@ fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result
     result
 }
 
-/// [`Prepared::new`], on the gap's stack where there is one: the caller may be on a small one.
-fn prepare(process: &'static Process, wanted: &[&[u8]]) -> Result<Prepared, Error<'static>> {
-    struct Job<'w> {
-        process: &'static Process,
-        wanted: &'w [&'w [u8]],
-        result: Option<Result<Prepared, Error<'static>>>,
+/// Does `work` on the gap's stack, where there is one: the caller may be on a small one, and the start has used those
+/// pages before.
+fn on_gap(process: &Process, mut work: &mut dyn FnMut()) {
+    extern "C" fn run(work: usize) {
+        let work: *mut &mut dyn FnMut() = ptr::with_exposed_provenance_mut(work);
+        // SAFETY: the reference below, which nobody uses meanwhile.
+        let work = unsafe { &mut *work };
+        work();
     }
-    extern "C" fn run(job: usize) {
-        let job: *mut Job<'_> = ptr::with_exposed_provenance_mut(job);
-        // SAFETY: the job below, which its owner does not touch meanwhile.
-        let job = unsafe { &mut *job };
-        job.result = Some(Prepared::new(job.process, job.wanted));
-    }
-    let mut job = Job { process, wanted, result: None };
-    let address = (&raw mut job).expose_provenance();
+    let address = (&raw mut work).expose_provenance();
     match process.gap {
         // SAFETY: the gap is used by nobody until ld.so is entered, and only one thread is here.
         Some(_) => unsafe { start::call_on_stack(process.block.address() & !0xf, run, address) },
         None => run(address),
     }
-    job.result.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN))
 }
 
 /// What the hook needs; static, because ld.so calls it without arguments.
@@ -172,20 +168,16 @@ pub(crate) fn choose_libc(
     wanted: &[&[u8]],
 ) -> Result<(Libc, (sys::File, FileInfo)), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
-    let mut libraries = List::new(process.arena);
-    libraries.extend(&process.sealed.natives.libraries).of(program)?;
-    for name in wanted {
-        libraries.push(process.arena.copy(name).of(program)?).of(program)?;
-    }
     let library_path = process.settings.library_path;
-    let expanded = libraries.iter().copied().chain(library_path);
+    let natives = &process.sealed.natives;
+    let expanded = natives.libraries.iter().chain(wanted).copied().chain(library_path);
     let places = Places {
         library_path,
         runpath: search.map(|(_, list)| list),
         origin: process.program_path.origin_for(process.arena, expanded).of(program)?,
         secure: process.secure,
     };
-    choose(&Linux, process.arena, &libraries, &places, process.page, process.trace)?
+    choose(&Linux, process.arena, natives, wanted, &places, process.page, process.trace)?
         .ok_or(Problem::NoLibc)
         .of(program)
 }
@@ -246,6 +238,8 @@ impl Prepared {
         }
         // From here on nothing fails: ld.so's memory is its own for good.
         let _ = ManuallyDrop::new(image);
+        let mut notice = None;
+        on_gap(process, &mut || notice = Some(Notice::show(process)));
         let template_entry = RuntimeAddr::of(start::template_entry as *const ()).0;
         let (phdr, phnum) = (template.phdr_address().0, template.phdr_count());
         let values = libc_values(phdr, phnum, base, template_entry);
@@ -260,7 +254,7 @@ impl Prepared {
         ENTERING.store(entering, Ordering::Release);
         // SAFETY: the kernel's block and the gap below it; `STATE` lets nobody come here twice.
         unsafe { start::enter(process.block.address(), entry) };
-        Ok(Escaped { process, template, began })
+        Ok(Escaped { process, template, notice, began })
     }
 }
 
@@ -349,13 +343,14 @@ pub(crate) extern "C" fn hook() {
 struct Escaped {
     process: &'static Process,
     template: Template<'static>,
+    notice: Option<Notice>,
     began: u64,
 }
 
 impl Escaped {
     /// Makes the common life of the two worlds official.
     fn publish(self) {
-        let Self { process, template, began } = self;
+        let Self { process, template, notice, began } = self;
         if let Some(gap) = process.gap {
             // SAFETY: the pages that `enter` closed. If they can not be opened, less stack looks like ours to
             // those who ask; nothing else depends on it.
@@ -368,9 +363,10 @@ impl Escaped {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
-        let notice = Notice::show(process);
-        notice::end_backtraces(process, notice.frame);
-        libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot(), &notice));
+        if let Some(notice) = &notice {
+            notice::end_backtraces(process, notice.frame);
+            libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot(), notice));
+        }
         let trace = process.trace;
         if trace.wants(Category::Timings) {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));

@@ -25,6 +25,7 @@ use rtld::mapped::MappedImage;
 use rtld::namespace::{Module, Namespace};
 use rtld::opened::Flags;
 use rtld::plan::Protection;
+use rtld::reloc::Seen;
 use rtld::seam::Image;
 use rtld::symbol::Name;
 use rtld::sys::Linux;
@@ -89,6 +90,12 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> 
     let runtime = Runtime { process, whole: Lock::new(), list: Lock::new(), state };
     RUNTIME.store(arena.put(runtime)?, Ordering::Release);
     Ok(())
+}
+
+/// Whether there are libraries, or may come to be some.
+pub(crate) fn any(process: &Process) -> bool {
+    let Seen { opens, lists, .. } = process.sealed.seen;
+    opens || lists || process.sealed.namespace.loaded().count() > 1
 }
 
 /// Runs `then` while nobody changes the debuggers' list.
