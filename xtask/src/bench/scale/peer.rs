@@ -1,4 +1,4 @@
-//! The crate elf_loader as a peer: a program of `bench/elf_loader`, and a library that needs all others.
+//! Crates that load libraries, as peers: each has a program in `bench/`, which loads a library that needs all others.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,14 +8,42 @@ use anyhow::Result;
 use super::super::workshop::{Workshop, text};
 use crate::run::{cargo, run, step};
 
-/// Builds the program, unless it has been built.
-pub(crate) fn elf_loader(workshop: &Workshop<'_>) -> Result<PathBuf> {
-    step("build elf_loader's program");
-    let target = workshop.repo.target().join("bench/elf_loader");
-    run(cargo(&workshop.source("elf_loader"))
+/// A crate.
+struct Crate {
+    /// Of `bench/`.
+    directory: &'static str,
+    program: &'static str,
+    /// The most libraries that it can load.
+    most: u64,
+}
+
+/// In the order of their columns.
+const CRATES: [Crate; 2] = [
+    Crate { directory: "elf_loader", program: "elf-loader-peer", most: u64::MAX },
+    // It keeps the state of a library, or its number, in a byte.
+    Crate { directory: "dlopen_rs", program: "dlopen-rs-peer", most: 250 },
+];
+
+/// A program of `bench/` that loads by a crate.
+pub(crate) struct Peer {
+    pub(crate) program: PathBuf,
+    /// The most libraries that it can load.
+    pub(crate) most: u64,
+}
+
+/// Builds the programs, unless they have been built.
+pub(crate) fn crates(workshop: &Workshop<'_>) -> Result<Vec<Peer>> {
+    CRATES.iter().map(|made_of| build(workshop, made_of)).collect()
+}
+
+fn build(workshop: &Workshop<'_>, made_of: &Crate) -> Result<Peer> {
+    let &Crate { directory, program, most } = made_of;
+    step(format!("build {program}"));
+    let target = workshop.repo.target().join("bench").join(directory);
+    run(cargo(&workshop.source(directory))
         .args(["build", "--quiet", "--release", "--locked", "--target-dir"])
         .arg(&target))?;
-    Ok(target.join("release/elf-loader-peer"))
+    Ok(Peer { program: target.join("release").join(program), most })
 }
 
 /// A library whose only content is that it needs these.
