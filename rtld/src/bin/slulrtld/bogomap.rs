@@ -5,9 +5,10 @@
 //!
 //! ```text
 //! Prepared   a libc is chosen, its ld.so mapped, the template written. Nobody has noticed yet: a failure up
-//!            to here, or in `enter` before ld.so runs, harms nothing.
-//! enter      words that ld.so is to fill are unsealed, the gap's guard closed, the block made libc's, the live
-//!            thread-local block copied; then ld.so, on the kernel's stack pointer.
+//!            to here, or in `commit`, harms nothing.
+//! commit     words that ld.so is to fill are unsealed, the gap's guard closed, the block made libc's, the live
+//!            thread-local block copied, the notice mapped.
+//! Committed  nothing can fail any more but ld.so; `enter` it, on the kernel's stack pointer.
 //!   hook     (called by ld.so) everything is bound, thread-local storage is libc's, no constructor has run:
 //!            the block as it was, pristine initial images, missing symbols said, RELRO sealed, signals back.
 //! Escaped    libc has called what it takes for `main`; we are back on the program's stack.
@@ -116,10 +117,13 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
 
 /// With the state ours and signals blocked; `signals` is the mask to go back to.
 fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<(), Error<'static>> {
-    let mut prepared = None;
-    on_gap(process, &mut || prepared = Some(Prepared::new(process, wanted)));
-    let prepared = prepared.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN));
-    let result = prepared.and_then(|prepared| prepared.enter(signals)).map(Escaped::publish);
+    let mut committed = None;
+    on_gap(process, &mut || {
+        let prepared = Prepared::new(process, wanted);
+        committed = Some(prepared.and_then(|prepared| prepared.commit(signals)));
+    });
+    let committed = committed.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN));
+    let result = committed.map(|committed| committed.enter().publish());
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // Otherwise the hook has done it.
@@ -214,8 +218,8 @@ impl Prepared {
         Ok(Self { process, template, base: bias.0, entry, snapshot, began, image: mapped.image })
     }
 
-    /// Enters ld.so, and comes back when libc has started. An error leaves everything as it was.
-    fn enter(self, signals: u64) -> Result<Escaped, Error<'static>> {
+    /// Makes everything as ld.so is to find it. An error leaves it as it was.
+    fn commit(self, signals: u64) -> Result<Committed, Error<'static>> {
         let Self { process, template, base, entry, snapshot, began, image } = self;
         let program = process.sealed.namespace.module(0);
         let entering = Entering { process, masked: &[], snapshot, signals };
@@ -238,8 +242,6 @@ impl Prepared {
         }
         // From here on nothing fails: ld.so's memory is its own for good.
         let _ = ManuallyDrop::new(image);
-        let mut notice = None;
-        on_gap(process, &mut || notice = Some(Notice::show(process)));
         let template_entry = RuntimeAddr::of(start::template_entry as *const ()).0;
         let (phdr, phnum) = (template.phdr_address().0, template.phdr_count());
         let values = libc_values(phdr, phnum, base, template_entry);
@@ -252,9 +254,34 @@ impl Prepared {
             unsafe { snapshot.copy_from_nonoverlapping(live.block, live.size) };
         }
         ENTERING.store(entering, Ordering::Release);
-        // SAFETY: the kernel's block and the gap below it; `STATE` lets nobody come here twice.
+        let shown = Shown { debug_slot: template.debug_slot(), notice: Notice::show(process) };
+        Ok(Committed { process, entry, shown, began })
+    }
+}
+
+/// What debuggers are to be told of.
+struct Shown {
+    /// Where ld.so writes the address of its `r_debug`.
+    debug_slot: RuntimeAddr,
+    notice: Notice,
+}
+
+/// ld.so is all that is missing.
+struct Committed {
+    process: &'static Process,
+    /// ld.so's entry.
+    entry: u64,
+    shown: Shown,
+    began: u64,
+}
+
+impl Committed {
+    /// Enters ld.so, and comes back when libc has started.
+    fn enter(self) -> Escaped {
+        let Self { process, entry, shown, began } = self;
+        // SAFETY: the kernel's block and the gap below it, which the hook knows of; `STATE` lets nobody come here twice.
         unsafe { start::enter(process.block.address(), entry) };
-        Ok(Escaped { process, template, notice, began })
+        Escaped { process, shown, began }
     }
 }
 
@@ -342,15 +369,14 @@ pub(crate) extern "C" fn hook() {
 /// libc has started, and we are back.
 struct Escaped {
     process: &'static Process,
-    template: Template<'static>,
-    notice: Option<Notice>,
+    shown: Shown,
     began: u64,
 }
 
 impl Escaped {
     /// Makes the common life of the two worlds official.
     fn publish(self) {
-        let Self { process, template, notice, began } = self;
+        let Self { process, shown: Shown { debug_slot, notice }, began } = self;
         if let Some(gap) = process.gap {
             // SAFETY: the pages that `enter` closed. If they can not be opened, less stack looks like ours to
             // those who ask; nothing else depends on it.
@@ -363,10 +389,8 @@ impl Escaped {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
-        if let Some(notice) = &notice {
-            notice::end_backtraces(process, notice.frame);
-            libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot(), notice));
-        }
+        notice::end_backtraces(process, notice.frame);
+        libraries::with_list_held(|| debugger::announce_libc(process, debug_slot, &notice));
         let trace = process.trace;
         if trace.wants(Category::Timings) {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));
