@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::super::workshop::{Workshop, text};
-use crate::run::{cargo, run, step};
+use crate::run::run;
 
 /// A crate.
 struct Crate {
@@ -33,17 +33,10 @@ pub(crate) struct Peer {
 
 /// Builds the programs, unless they have been built.
 pub(crate) fn crates(workshop: &Workshop<'_>) -> Result<Vec<Peer>> {
-    CRATES.iter().map(|made_of| build(workshop, made_of)).collect()
-}
-
-fn build(workshop: &Workshop<'_>, made_of: &Crate) -> Result<Peer> {
-    let &Crate { directory, program, most } = made_of;
-    step(format!("build {program}"));
-    let target = workshop.repo.target().join("bench").join(directory);
-    run(cargo(&workshop.source(directory))
-        .args(["build", "--quiet", "--release", "--locked", "--target-dir"])
-        .arg(&target))?;
-    Ok(Peer { program: target.join("release").join(program), most })
+    let build = |&Crate { directory, program, most }: &Crate| {
+        Ok(Peer { program: workshop.build_crate(directory)?.join(program), most })
+    };
+    CRATES.iter().map(build).collect()
 }
 
 /// A library whose only content is that it needs these.
