@@ -12,6 +12,7 @@ use crate::run::run;
 struct Crate {
     /// Of `bench/`.
     directory: &'static str,
+    name: &'static str,
     program: &'static str,
     /// The most libraries that it can load.
     most: u64,
@@ -19,13 +20,15 @@ struct Crate {
 
 /// In the order of their columns.
 const CRATES: [Crate; 2] = [
-    Crate { directory: "elf_loader", program: "elf-loader-peer", most: u64::MAX },
+    Crate { directory: "elf_loader", name: "elf_loader", program: "elf-loader-peer", most: u64::MAX },
     // It keeps the state of a library, or its number, in a byte.
-    Crate { directory: "dlopen_rs", program: "dlopen-rs-peer", most: 250 },
+    Crate { directory: "dlopen_rs", name: "dlopen-rs", program: "dlopen-rs-peer", most: 250 },
 ];
 
 /// A program of `bench/` that loads by a crate.
 pub(crate) struct Peer {
+    /// The crate's.
+    pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     /// The most libraries that it can load.
     pub(crate) most: u64,
@@ -33,8 +36,8 @@ pub(crate) struct Peer {
 
 /// Builds the programs, unless they have been built.
 pub(crate) fn crates(workshop: &Workshop<'_>) -> Result<Vec<Peer>> {
-    let build = |&Crate { directory, program, most }: &Crate| {
-        Ok(Peer { program: workshop.build_crate(directory)?.join(program), most })
+    let build = |&Crate { directory, name, program, most }: &Crate| {
+        Ok(Peer { name, program: workshop.build_crate(directory)?.join(program), most })
     };
     CRATES.iter().map(build).collect()
 }
