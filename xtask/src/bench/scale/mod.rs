@@ -1,7 +1,7 @@
 //! Many libraries: how loading grows with their number.
 
 pub(crate) mod libraries;
-mod peer;
+pub(crate) mod peer;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

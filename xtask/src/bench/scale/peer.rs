@@ -6,12 +6,13 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::super::workshop::{Workshop, text};
-use crate::run::{cargo, run, step};
+use crate::run::run;
 
 /// A crate.
 struct Crate {
     /// Of `bench/`.
     directory: &'static str,
+    name: &'static str,
     program: &'static str,
     /// The most libraries that it can load.
     most: u64,
@@ -19,13 +20,15 @@ struct Crate {
 
 /// In the order of their columns.
 const CRATES: [Crate; 2] = [
-    Crate { directory: "elf_loader", program: "elf-loader-peer", most: u64::MAX },
+    Crate { directory: "elf_loader", name: "elf_loader", program: "elf-loader-peer", most: u64::MAX },
     // It keeps the state of a library, or its number, in a byte.
-    Crate { directory: "dlopen_rs", program: "dlopen-rs-peer", most: 250 },
+    Crate { directory: "dlopen_rs", name: "dlopen-rs", program: "dlopen-rs-peer", most: 250 },
 ];
 
 /// A program of `bench/` that loads by a crate.
 pub(crate) struct Peer {
+    /// The crate's.
+    pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     /// The most libraries that it can load.
     pub(crate) most: u64,
@@ -33,17 +36,10 @@ pub(crate) struct Peer {
 
 /// Builds the programs, unless they have been built.
 pub(crate) fn crates(workshop: &Workshop<'_>) -> Result<Vec<Peer>> {
-    CRATES.iter().map(|made_of| build(workshop, made_of)).collect()
-}
-
-fn build(workshop: &Workshop<'_>, made_of: &Crate) -> Result<Peer> {
-    let &Crate { directory, program, most } = made_of;
-    step(format!("build {program}"));
-    let target = workshop.repo.target().join("bench").join(directory);
-    run(cargo(&workshop.source(directory))
-        .args(["build", "--quiet", "--release", "--locked", "--target-dir"])
-        .arg(&target))?;
-    Ok(Peer { program: target.join("release").join(program), most })
+    let build = |&Crate { directory, name, program, most }: &Crate| {
+        Ok(Peer { name, program: workshop.build_crate(directory)?.join(program), most })
+    };
+    CRATES.iter().map(build).collect()
 }
 
 /// A library whose only content is that it needs these.
