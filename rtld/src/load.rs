@@ -38,9 +38,9 @@ pub struct Present<'a, I> {
 #[derive(Debug)]
 pub struct Request<'a, I> {
     /// The program.
-    pub program: Present<'a, I>,
+    pub program: &'a mut Module<'a, I>,
     /// The loader itself.
-    pub loader: Present<'a, I>,
+    pub loader: &'a mut Module<'a, I>,
     /// Value of LD_LIBRARY_PATH; none if `secure`.
     pub library_path: Option<&'a [u8]>,
     /// The program's path, for `$ORIGIN`; not known if `secure`.
@@ -150,7 +150,12 @@ pub struct Loaded<'a, I> {
     fresh: List<'a, usize>,
 }
 
-fn present<'a, I: crate::seam::ImageMut>(object: Present<'a, I>) -> Result<Module<'a, I>, Error<'a>> {
+/// A module of what is in memory already. Modules are large, and are not moved any more.
+#[inline(never)]
+pub fn present<'a, I: crate::seam::ImageMut>(
+    arena: &'a Arena,
+    object: Present<'a, I>,
+) -> Result<&'a mut Module<'a, I>, Error<'a>> {
     let Present { path, image, phdrs } = object;
     let dynamic = match image.plan().dynamic {
         Some(place) => DynamicInfo::decode(&image, place).of(path)?,
@@ -159,7 +164,9 @@ fn present<'a, I: crate::seam::ImageMut>(object: Present<'a, I>) -> Result<Modul
     dynamic.require_supported().of(path)?;
     let note = abi_note(&image).of(path)?;
     let (info, needer, tls, opened, needed) = (None, None, None, None, &[][..]);
-    Ok(Module { path, soname: path, info, needer, dynamic, image, phdrs, needed, tls, note, opened })
+    arena
+        .put(Module { path, soname: path, info, needer, dynamic, image, phdrs, needed, tls, note, opened })
+        .of(path)
 }
 
 /// Maps what the program needs, breadth first.
@@ -172,13 +179,12 @@ pub fn load<'a, S: AddressSpace>(
 ) -> Result<Loaded<'a, S::Image>, Error<'a>> {
     let Request { program, loader, library_path, program_path, secure, page, key, trace } = request;
     let mut namespace = Namespace::new(arena, key);
-    let mut loader = present(loader)?;
     if let Some(offset) = loader.dynamic.soname {
         let soname = loader.dynamic.strings.get(&loader.image, offset).of(loader.path)?;
         loader.soname = arena.copy(soname).of(loader.path)?;
     }
     let program_name = program.path;
-    let program = namespace.add(arena, present(program)?).of(program_name)?;
+    let program = namespace.add(program).of(program_name)?;
     let mut fresh = List::new(arena);
     fresh.push(program).of(program_name)?;
     let mut natives = NativeNeeds::new(arena, key);

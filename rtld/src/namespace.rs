@@ -144,8 +144,8 @@ impl<'a, I: Image> Namespace<'a, I> {
     }
 
     /// Adds an object; answers its number.
-    pub fn add(&mut self, home: &'a Arena, module: Module<'a, I>) -> Result<usize, OutOfMemory> {
-        let module = Some(home.put(module)?);
+    pub fn add(&mut self, module: &'a mut Module<'a, I>) -> Result<usize, OutOfMemory> {
+        let module = Some(module);
         let mut places = self.own.iter_mut().enumerate();
         let vacant = if self.vacant == 0 { None } else { places.find(|(_, place)| place.is_none()) };
         let index = match vacant {
@@ -163,8 +163,8 @@ impl<'a, I: Image> Namespace<'a, I> {
     }
 
     /// Adds the loader itself, the last object of a start.
-    pub fn add_loader(&mut self, loader: Module<'a, I>) -> Result<(), OutOfMemory> {
-        self.loader = Some(self.add(self.arena, loader)?);
+    pub fn add_loader(&mut self, loader: &'a mut Module<'a, I>) -> Result<(), OutOfMemory> {
+        self.loader = Some(self.add(loader)?);
         Ok(())
     }
 

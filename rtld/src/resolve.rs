@@ -283,7 +283,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         };
         let bias = image.bias();
         self.trace.line(Category::Files, format_args!("{}: mapped, load bias {:#x}", Escaped(path), bias.0));
-        let module = Module {
+        let module = self.arena.put(Module {
             path,
             soname,
             info: Some(info),
@@ -295,8 +295,8 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             tls: None,
             note,
             opened: self.group.map(|group| Opened::new(self.arena, group)),
-        };
-        let index = self.namespace.add(self.arena, module).of(path)?;
+        });
+        let index = self.namespace.add(module.of(path)?).of(path)?;
         self.fresh.push(index).of(path)?;
         self.known.add(self.namespace, index).of(path)?;
         Ok(Ok(Judged::Library(index)))

@@ -6,7 +6,7 @@ use rtld::addr::RuntimeAddr;
 use rtld::arena::{Arena, Source};
 use rtld::error::{Error, Failure, OfObject};
 use rtld::hash::Key;
-use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object};
+use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object, present};
 use rtld::reloc::{LoaderCode, StubLayout, Stubs};
 use rtld::report::Trace;
 use rtld::seam::{AddressSpace, Image};
@@ -166,8 +166,8 @@ impl Start {
         arena: &'static Arena,
     ) -> Result<Loaded<'static, S::Image>, Error<'static>> {
         let request = Request {
-            program: Self::present(sys, self.program)?,
-            loader: Self::present(sys, self.loader)?,
+            program: present(arena, Self::present(sys, self.program)?)?,
+            loader: present(arena, Self::present(sys, self.loader)?)?,
             library_path: self.library_path.map(str::as_bytes),
             program_path: ProgramPath::Known(self.program_path.map(str::as_bytes)),
             secure: self.secure,

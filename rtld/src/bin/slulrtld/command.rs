@@ -6,8 +6,9 @@ use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::Arena;
 use rtld::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
 use rtld::error::{Error, Escaped, Failure, OfObject, Problem};
-use rtld::load::{Mapped, Present, map_program};
+use rtld::load::{Mapped, Present, map_program, present};
 use rtld::mapped::MappedImage;
+use rtld::namespace::Module;
 use rtld::seam::{FileInfo, Files, Image};
 use rtld::search::ProgramPath;
 use rtld::sys::{self, File, Linux};
@@ -17,7 +18,7 @@ use super::{inspect, kernel, start};
 
 /// A program that was mapped here.
 pub(crate) struct Direct {
-    pub(crate) program: Present<'static, MappedImage>,
+    pub(crate) program: &'static mut Module<'static, MappedImage>,
     /// Its absolute path, as far as /proc tells; not known where AT_SECURE is set.
     pub(crate) path: ProgramPath<'static>,
     /// Value of `--library-path`.
@@ -83,7 +84,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
     }
     let absolute =
         absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
-    let program = Present { path, image, phdrs: Some((phdr, headers.phnum)) };
+    let program = present(arena, Present { path, image, phdrs: Some((phdr, headers.phnum)) })?;
     let absolute = ProgramPath::Known(absolute.filter(|_| !secure));
     Ok(Direct { program, path: absolute, library_path, loader: own, until })
 }

@@ -16,7 +16,7 @@ use rtld::command_line::Until;
 use rtld::error::{Error, Failure, OWN, OfObject, Problem};
 use rtld::hash::Key;
 use rtld::invocation::Settings;
-use rtld::load::{Request, Sealed, load};
+use rtld::load::{Request, Sealed, load, present};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
 use rtld::plan::Protection;
@@ -105,6 +105,15 @@ fn key(block: &Block, path: &[u8]) -> Key {
     Key::new(random(block).unwrap_or([block.address(), RuntimeAddr::of(path.as_ptr()).0]))
 }
 
+/// What programs import from the loader is defined by.
+#[inline(never)]
+fn loader_itself(
+    arena: &'static Arena,
+    path: &'static [u8],
+) -> Result<&'static mut Module<'static, MappedImage>, Error<'static>> {
+    present(arena, floor::exporter(arena, path).of(path)?)
+}
+
 /// An arena of its own.
 pub(crate) fn new_arena() -> Result<&'static Arena, Failure<'static>> {
     const FIRST: usize = 64 << 10;
@@ -138,14 +147,14 @@ impl Process {
         let page = block.auxiliary().page_size();
         let Direct { program, path: program_path, library_path, loader, until } = match direct {
             Some(direct) => direct,
-            None => started::direct(&block, secure, &settings).of(path)?,
+            None => started::direct(&block, arena, secure, &settings)?,
         };
         let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
         let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
         let own_path = arena.copy(own_path).of(path)?;
         let request = Request {
             program,
-            loader: floor::exporter(arena, own_path).of(own_path)?,
+            loader: loader_itself(arena, own_path)?,
             library_path: settings.library_path,
             program_path,
             secure,

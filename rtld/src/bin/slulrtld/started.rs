@@ -4,12 +4,13 @@
 use rtld::addr::RuntimeAddr;
 use rtld::arena::Arena;
 use rtld::command_line::Until;
-use rtld::error::{Failure, Problem};
+use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::invocation::Settings;
-use rtld::load::Present;
+use rtld::load::present;
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
 use rtld::note;
+use rtld::plan::LoadPlan;
 use rtld::seam::Image;
 use rtld::search::ProgramPath;
 use rtld::sys;
@@ -34,30 +35,33 @@ pub(crate) fn entry(
 
 /// What is to be done with a program that the kernel has mapped.
 #[inline(never)]
-pub(crate) fn direct(block: &Block, secure: bool, settings: &Settings) -> Result<Direct, Failure<'static>> {
+pub(crate) fn direct(
+    block: &Block,
+    arena: &'static Arena,
+    secure: bool,
+    settings: &Settings,
+) -> Result<Direct, Error<'static>> {
+    let path = block.exec_path();
+    let program = block.program().of(path)?;
+    require_file(program.image.plan(), path, secure).of(path)?;
     Ok(Direct {
-        program: present_program(block, secure)?,
-        path: program_path(block.exec_path(), secure),
+        program: present(arena, program)?,
+        path: program_path(path, secure),
         library_path: None,
         loader: None,
         until: if settings.list { Until::Loaded } else { Until::Ended },
     })
 }
 
-/// The program as the kernel mapped it; refused if its file ends before what is mapped of it.
-fn present_program(block: &Block, secure: bool) -> Result<Present<'static, MappedImage>, Failure<'static>> {
-    let program = block.program()?;
-    let plan = program.image.plan();
+/// Refuses a program whose file ends before what is mapped of it.
+fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Failure<'static>> {
     // /proc makes its entries for a process when they are first asked for, which takes ten times as long as to ask for
     // the file that the kernel was given. That may be another by now, so it is not what refuses.
-    let given = if secure { None } else { sys::file_size(block.exec_path()) };
-    if given.is_some_and(|size| plan.require_file(size).is_ok()) {
-        return Ok(program);
+    let size = if secure { None } else { sys::file_size(given) };
+    if size.is_some_and(|size| plan.require_file(size).is_ok()) {
+        return Ok(());
     }
-    match sys::program_size() {
-        Some(size) => plan.require_file(size).map(|()| program),
-        None => Ok(program),
-    }
+    sys::program_size().map_or(Ok(()), |size| plan.require_file(size))
 }
 
 /// The program's absolute path, or the one that the kernel was given if /proc does not tell.
