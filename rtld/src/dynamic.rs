@@ -101,6 +101,12 @@ impl<T: Decode> Entries<T> {
     pub fn get(&self, image: &impl Image, index: u64) -> Option<T> {
         image.get(self.vaddr(index)?)
     }
+
+    /// All of them, in order.
+    fn iter(&self, image: &impl Image) -> impl Iterator<Item = T> {
+        let size = self.count.saturating_mul(from_usize(T::SIZE));
+        image.bytes(self.start, size).unwrap_or_default().chunks_exact(T::SIZE).map(T::decode)
+    }
 }
 
 /// DT_STRTAB.
@@ -314,7 +320,7 @@ impl DynamicInfo {
         let mut info = Self::default();
         let mut seen = Seen::default();
         let mut count = 0;
-        while let Some(entry) = all.get(image, count) {
+        for entry in all.iter(image) {
             if entry.d_tag == consts::DT_NULL {
                 break;
             }
@@ -377,10 +383,7 @@ impl DynamicInfo {
 
     /// The values of all entries with `tag`, in order.
     pub fn values(&self, image: &impl Image, tag: u64) -> impl Iterator<Item = u64> {
-        (0..self.entries.len())
-            .filter_map(|index| self.entries.get(image, index))
-            .filter(move |entry| entry.d_tag == tag)
-            .map(|entry| entry.d_val)
+        self.entries.iter(image).filter(move |entry| entry.d_tag == tag).map(|entry| entry.d_val)
     }
 }
 

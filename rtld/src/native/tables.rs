@@ -27,6 +27,18 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
+    /// A program header of something in memory: its type and flags, vaddr, size, alignment.
+    #[inline(never)]
+    pub(super) fn header(
+        &mut self,
+        kind: (u32, u32),
+        vaddr: u64,
+        size: u64,
+        align: u64,
+    ) -> Result<(), OutOfMemory> {
+        self.put([pair(kind.0, kind.1), 0, vaddr, vaddr, size, size, align])
+    }
+
     /// Where ld.so will read it, and in part write.
     pub(super) fn address(&self) -> RuntimeAddr {
         RuntimeAddr::of(self.room.as_ptr())
@@ -66,6 +78,7 @@ impl<'a> Strings<'a> {
     }
 
     /// Adds a string, and answers where it begins.
+    #[inline(never)]
     pub(super) fn add(&mut self, string: &[u8]) -> Result<u32, OutOfMemory> {
         let offset = u32::try_from(self.len).map_err(|_| OutOfMemory(usize::MAX))?;
         let end = self.len.saturating_add(string.len());
@@ -120,32 +133,20 @@ impl<'a> Versions<'a> {
         Ok(())
     }
 
-    /// DT_VERNEED, and the number of files in it.
+    /// DT_VERNEED: an entry for each version, whose file may be another's, too. With their number.
     pub(super) fn needed(
         &self,
         arena: &'a Arena,
         strings: &mut Strings<'a>,
     ) -> Result<(Words<'a>, u64), OutOfMemory> {
-        let first_of = |index: usize, version: &VersionRef<'_>| {
-            !self.known.iter().take(index).any(|earlier| earlier.file == version.file)
-        };
-        let files = || self.known.iter().enumerate().filter(|(index, version)| first_of(*index, version));
-        let count = files().count();
-        let mut table = Words::new(arena, count.saturating_add(self.known.len()), size::VERNEED)?;
-        for (position, (_, VersionRef { file, .. })) in files().enumerate() {
-            let versions = || self.known.iter().enumerate().filter(|(_, version)| version.file == *file);
-            let aux_count = u16::try_from(versions().count()).unwrap_or(u16::MAX);
-            let end = u32::from(aux_count).saturating_add(1).saturating_mul(ENTRY);
-            let last = position.saturating_add(1) == count;
-            let next = if last { 0 } else { end };
-            let file = strings.add(file)?;
-            table.put([pair(u32::from(aux_count) << 16 | 1, file), pair(ENTRY, next)])?;
-            for (position, (index, version)) in (1u16..).zip(versions()) {
-                let next = if position == aux_count { 0 } else { ENTRY };
-                let about = u32::from(Self::number(index)) << 16 | u32::from(consts::VER_FLG_WEAK);
-                let name = strings.add(version.version)?;
-                table.put([pair(sysv_hash(version.version), about), pair(name, next)])?;
-            }
+        let count = self.known.len();
+        let mut table = Words::new(arena, count, size::VERNEED.saturating_add(size::VERNAUX))?;
+        for (index, VersionRef { file, version }) in self.known.iter().enumerate() {
+            let next = if index.saturating_add(1) == count { 0 } else { ENTRY << 1 };
+            // Revision 1, one version.
+            table.put([pair(1 << 16 | 1, strings.add(file)?), pair(ENTRY, next)])?;
+            let about = u32::from(Self::number(index)) << 16 | u32::from(consts::VER_FLG_WEAK);
+            table.put([pair(sysv_hash(version), about), pair(strings.add(version)?, 0)])?;
         }
         Ok((table, from_usize(count)))
     }

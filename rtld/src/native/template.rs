@@ -380,16 +380,14 @@ impl<'a> Builder<'_, 'a> {
         let count = program.clone().count().saturating_add(if parts.tls.is_some() { 5 } else { 4 });
         let mut table = Words::new(self.arena, count, size::PHDR)?;
         let (start, size) = (table.address(), from_usize(count.saturating_mul(size::PHDR)));
-        let mut put = |p_type: u32, p_flags: u32, vaddr: u64, size: u64, align: u64| {
-            table.put([pair(p_type, p_flags), 0, vaddr, vaddr, size, size, align])
-        };
         let (read, write) = (consts::PF_R, consts::PF_R | consts::PF_W);
-        put(consts::PT_PHDR, read, self.vaddr(start), size, 8)?;
-        put(consts::PT_INTERP, read, self.vaddr(RuntimeAddr::of(path)), from_usize(path.len()), 1)?;
-        put(consts::PT_GNU_STACK, write, 0, 0, 16)?;
-        put(consts::PT_DYNAMIC, write, self.vaddr(self.dynamic.address()), self.dynamic.size(), 8)?;
+        let (path, path_size) = (self.vaddr(RuntimeAddr::of(path)), from_usize(path.len()));
+        table.header((consts::PT_PHDR, read), self.vaddr(start), size, 8)?;
+        table.header((consts::PT_INTERP, read), path, path_size, 1)?;
+        table.header((consts::PT_GNU_STACK, write), 0, 0, 16)?;
+        table.header((consts::PT_DYNAMIC, write), self.vaddr(self.dynamic.address()), self.dynamic.size(), 8)?;
         if let Some(TlsSnapshot { at, size, align }) = parts.tls {
-            put(consts::PT_TLS, read, self.vaddr(at), size, align)?;
+            table.header((consts::PT_TLS, read), self.vaddr(at), size, align)?;
         }
         for phdr in program {
             let rest = [phdr.p_offset, phdr.p_vaddr, phdr.p_paddr, phdr.p_filesz, phdr.p_memsz, phdr.p_align];
@@ -538,7 +536,7 @@ mod tests {
             assert_eq!(crate::elf::st_bind(&sym), consts::STB_WEAK, "what is missing is ours to report");
             assert_eq!(needed.of(&image, &info, number).unwrap(), import.version);
         }
-        assert_eq!(info.verneed.unwrap().1, 2, "one entry a file");
+        assert_eq!(info.verneed.unwrap().1, 3, "each version once");
     }
 
     #[test]

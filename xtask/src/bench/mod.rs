@@ -8,7 +8,7 @@
 //! | `spread`, `report`, `machine` | medians; tables, JSON and documentation; what it was measured on |
 
 mod driver;
-mod libc;
+pub(crate) mod libc;
 mod machine;
 mod mem;
 mod processes;
