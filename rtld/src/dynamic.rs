@@ -80,6 +80,7 @@ impl<T: Decode> Entries<T> {
 
     /// Where entry `index` is, if there is one.
     #[must_use]
+    #[inline]
     pub fn vaddr(&self, index: u64) -> Option<Vaddr> {
         if index >= self.count {
             return None;
@@ -98,6 +99,7 @@ impl<T: Decode> Entries<T> {
     }
 
     /// Entry `index`, if there is one.
+    #[inline]
     pub fn get(&self, image: &impl Image, index: u64) -> Option<T> {
         image.get(self.vaddr(index)?)
     }

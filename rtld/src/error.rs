@@ -132,6 +132,7 @@ pub trait OfObject<'a, T> {
 }
 
 impl<'a, T, P: Into<Failure<'a>>> OfObject<'a, T> for Result<T, P> {
+    #[inline]
     fn of(self, object: &'a [u8]) -> Result<T, Error<'a>> {
         #[cold]
         #[inline(never)]

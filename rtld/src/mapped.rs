@@ -95,6 +95,7 @@ impl Image for MappedImage {
 }
 
 impl ImageMut for MappedImage {
+    #[inline]
     fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()> {
         let pointer = self.pointer(vaddr, from_usize(bytes.len()), true)?;
         // SAFETY: a writable segment holds so many bytes there, by `adopt`; a borrow of `self` is not among them.

@@ -77,6 +77,7 @@ pub trait Image {
     fn file_backed(&self, vaddr: Vaddr) -> u64;
 
     /// The structure at `vaddr`.
+    #[inline]
     fn get<T: Decode>(&self, vaddr: Vaddr) -> Option<T> {
         self.bytes(vaddr, from_usize(T::SIZE)).map(T::decode)
     }
@@ -95,6 +96,7 @@ pub trait ImageMut: Image {
     fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()>;
 
     /// Stores a word of eight bytes, if a writable segment holds all of it.
+    #[inline]
     fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
         self.write(vaddr, &value.to_le_bytes())
     }

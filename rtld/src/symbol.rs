@@ -67,6 +67,7 @@ struct Lookup<'l, 'n, I> {
 
 /// Whether other objects may bind to the symbol.
 #[must_use]
+#[inline]
 pub fn is_exported(sym: &Sym) -> bool {
     let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
     is_visible(sym) && defined && (sym.st_value != 0 || st_type(sym) == consts::STT_TLS || is_absolute(sym))

@@ -190,6 +190,7 @@ pub struct SymbolVersion {
 }
 
 /// The version of symbol `index`; `None` in an object without versions.
+#[inline]
 pub fn symbol_version(
     image: &impl Image,
     dynamic: &DynamicInfo,
