@@ -295,13 +295,16 @@ impl<'a> Builder<'_, 'a> {
         let exported = exports.iter().enumerate();
         let exported = exported.map(|(index, export)| (imports.len().saturating_add(index), export.name));
         let listed = canonical.map(|(which, import)| (which, import.name)).rev().chain(exported.rev());
-        let heads = self.arena.slice(buckets, None)?;
-        let rests = self.arena.slice(imports.len().saturating_add(exports.len()), (0u32, None))?;
+        // A bucket's first name, and the hash of each and the next in its bucket. Numbers from 1 on, without padding: the
+        // arena's memory may be written to a file.
+        let heads = self.arena.slice(buckets, 0u32)?;
+        let rests = self.arena.slice(imports.len().saturating_add(exports.len()), [0u32; 2])?;
+        let number = |value: usize| u32::try_from(value).map_err(|_| OutOfMemory(usize::MAX));
         for (which, name) in listed {
             let hash = gnu_hash(name);
             let bucket = to_usize(hash.into()).checked_rem(buckets).unwrap_or(0);
             if let (Some(head), Some(rest)) = (heads.get_mut(bucket), rests.get_mut(which)) {
-                *rest = (hash, head.replace(which));
+                *rest = [hash, core::mem::replace(head, number(which.saturating_add(1))?)];
             }
         }
 
@@ -309,7 +312,6 @@ impl<'a> Builder<'_, 'a> {
         let size = filter.saturating_mul(2).saturating_add(buckets).saturating_add(count).saturating_add(header);
         let table = self.arena.slice(size, 0u32)?;
         self.table(consts::DT_GNU_HASH, RuntimeAddr::of(table.as_ptr()))?;
-        let number = |value: usize| u32::try_from(value).map_err(|_| OutOfMemory(usize::MAX));
         let (place, rest) = table.split_at_mut_checked(header).ok_or(OutOfMemory(size))?;
         place.copy_from_slice(&[number(buckets)?, number(first)?, number(filter)?, SHIFT]);
         let (words, rest) = rest.split_at_mut_checked(filter.saturating_mul(2)).ok_or(OutOfMemory(size))?;
@@ -317,8 +319,8 @@ impl<'a> Builder<'_, 'a> {
         let mut chains = chains.iter_mut();
         for (start, head) in starts.iter_mut().zip(heads.iter()) {
             let mut next = *head;
-            while let Some(which) = next {
-                let (hash, rest) = rests.get(which).copied().unwrap_or_default();
+            while let Some(which) = to_usize(next.into()).checked_sub(1) {
+                let [hash, rest] = rests.get(which).copied().unwrap_or_default();
                 let symbol = self.listed(which)?;
                 if *start == 0 {
                     *start = symbol;
@@ -330,7 +332,7 @@ impl<'a> Builder<'_, 'a> {
                     words.get_mut(half).into_iter().for_each(|half| *half |= 1 << (bit & 31));
                 }
                 // The lowest bit says whether a chain ends here.
-                chains.next().into_iter().for_each(|entry| *entry = hash & !1 | u32::from(rest.is_none()));
+                chains.next().into_iter().for_each(|entry| *entry = hash & !1 | u32::from(rest == 0));
                 next = rest;
             }
         }
