@@ -45,7 +45,7 @@ const EXPORTED: [u8; 5] =
     [consts::STT_FUNC, consts::STT_OBJECT, consts::STT_NOTYPE, consts::STT_TLS, consts::STT_GNU_IFUNC];
 
 /// What native libraries may bind to: what program and libraries export, but for what libc must have itself.
-pub(crate) fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Failure<'static>> {
+pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<'static>>, Failure<'static>> {
     let mut exports = List::new(process.arena);
     let copies = &process.sealed.natives.copies;
     for copy in copies.iter() {
@@ -54,7 +54,7 @@ pub(crate) fn exports(process: &Process) -> Result<List<'static, Export<'static>
         exports.push(Export { name, st_info, at, size, copy: Some(CopyOf { version: copy.version }) })?;
     }
     for (_, module) in process.sealed.namespace.loaded() {
-        for index in 1..symbol::count(&module.image, &module.dynamic)? {
+        for index in symbol::listed(&module.image, &module.dynamic)? {
             let sym = module.dynamic.symbols.get(&module.image, index)?;
             let kind = rtld::elf::st_type(&sym);
             if !EXPORTED.contains(&kind) || !symbol::is_exported(&sym) {
@@ -74,7 +74,6 @@ pub(crate) fn exports(process: &Process) -> Result<List<'static, Export<'static>
                 let start = from_usize(live.size).wrapping_sub(place.offset);
                 at = RuntimeAddr(start.wrapping_add(sym.st_value));
             }
-            let name = process.arena.copy(name)?;
             exports.push(Export { name, st_info: sym.st_info, at, size: sym.st_size, copy: None })?;
         }
     }
