@@ -19,20 +19,20 @@ impl<'a> Bytes<'a> {
         Self(List::new(arena))
     }
 
-    pub(super) fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), OutOfMemory> {
-        self.0.extend(&bytes)
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), OutOfMemory> {
+        self.0.extend(bytes)
     }
 
     pub(super) fn half(&mut self, value: u16) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
+        self.put(&value.to_le_bytes())
     }
 
     pub(super) fn word(&mut self, value: u32) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
+        self.put(&value.to_le_bytes())
     }
 
     pub(super) fn xword(&mut self, value: u64) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
+        self.put(&value.to_le_bytes())
     }
 
     /// Fixed in place, aligned for words of any size.

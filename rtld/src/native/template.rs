@@ -185,7 +185,7 @@ impl<'a> Builder<'_, 'a> {
         (value, size): (u64, u64),
     ) -> Result<(), OutOfMemory> {
         symbols.word(self.strings.add(name)?)?;
-        symbols.put([info, 0])?;
+        symbols.put(&[info, 0])?;
         symbols.half(section)?;
         symbols.xword(value)?;
         symbols.xword(size)
