@@ -54,7 +54,8 @@ struct Chunk {
 impl Chunk {
     /// Takes `size` bytes at a multiple of `align` off the front.
     fn carve(self, size: usize, align: usize) -> Option<(NonNull<u8>, Self)> {
-        let padding = self.next.align_offset(align);
+        // Alignments are powers of two.
+        let padding = self.next.addr().get().wrapping_neg() & align.wrapping_sub(1);
         let left = self.left.checked_sub(padding)?.checked_sub(size)?;
         // SAFETY: `padding + size <= self.left`, and `left` bytes from `next` are one allocation.
         let taken = unsafe { self.next.add(padding) };
