@@ -54,7 +54,8 @@ struct Chunk {
 impl Chunk {
     /// Takes `size` bytes at a multiple of `align` off the front.
     fn carve(self, size: usize, align: usize) -> Option<(NonNull<u8>, Self)> {
-        let padding = self.next.align_offset(align);
+        // Alignments are powers of two.
+        let padding = self.next.addr().get().wrapping_neg() & align.wrapping_sub(1);
         let left = self.left.checked_sub(padding)?.checked_sub(size)?;
         // SAFETY: `padding + size <= self.left`, and `left` bytes from `next` are one allocation.
         let taken = unsafe { self.next.add(padding) };
@@ -184,10 +185,29 @@ impl Arena {
     }
 
     /// A copy of `values`.
-    pub fn copy<T: Copy + Default>(&self, values: &[T]) -> Result<&[T], OutOfMemory> {
-        let copy = self.slice(values.len(), T::default())?;
-        copy.copy_from_slice(values);
-        Ok(copy)
+    pub fn copy<T: Copy>(&self, values: &[T]) -> Result<&[T], OutOfMemory> {
+        let source = NonNull::from(values).cast::<u8>();
+        // SAFETY: the bytes of `values`.
+        let start = unsafe { self.copy_bytes(source, size_of_val(values), align_of::<T>()) }?;
+        // SAFETY: a copy of as many values, aligned; nothing else was given these bytes.
+        Ok(unsafe { slice::from_raw_parts(start.cast::<T>().as_ptr(), values.len()) })
+    }
+
+    /// A copy of `size` bytes.
+    ///
+    /// # Safety
+    /// So many bytes can be read at `source`.
+    #[inline(never)]
+    unsafe fn copy_bytes(
+        &self,
+        source: NonNull<u8>,
+        size: usize,
+        align: usize,
+    ) -> Result<NonNull<u8>, OutOfMemory> {
+        let start = self.allocate(size, align)?;
+        // SAFETY: by the caller; fresh memory overlaps nothing.
+        unsafe { start.copy_from_nonoverlapping(source, size) };
+        Ok(start)
     }
 
     /// A copy of `parts`, one after the other.

@@ -30,7 +30,7 @@ impl fmt::Display for Errno {
             36 => "ENAMETOOLONG",
             38 => "ENOSYS",
             40 => "ELOOP",
-            _ => return write!(f, "errno {}", self.0),
+            _ => return write!(f, "errno {}", u64::from(self.0.unsigned_abs())),
         };
         f.write_str(name)
     }

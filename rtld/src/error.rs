@@ -31,7 +31,9 @@ impl fmt::Display for Escaped<'_> {
                     fmt::Write::write_char(f, character)?;
                 }
             }
-            write!(f, "{}", chunk.invalid().escape_ascii())?;
+            for byte in chunk.invalid() {
+                write!(f, "\\x{:02x}", u64::from(*byte))?;
+            }
         }
         Ok(())
     }

@@ -130,6 +130,7 @@ pub struct Auxiliary<'w>(&'w [u64]);
 impl Auxiliary<'_> {
     /// The value of an entry.
     #[must_use]
+    #[inline(never)]
     pub fn get(&self, key: u32) -> Option<u64> {
         let mut pairs = self.0.chunks_exact(2).filter_map(|pair| pair.first().zip(pair.get(1)));
         pairs.find(|(found, _)| **found == u64::from(key)).map(|(_, value)| *value)

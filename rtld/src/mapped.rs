@@ -36,10 +36,11 @@ impl MappedImage {
 
     /// Unmaps it, if it is its own. It holds nothing from then on.
     pub(crate) fn unmap(&mut self) {
-        let plan = core::mem::replace(&mut self.plan, LoadPlan::EMPTY);
+        let size = self.plan.span.len();
+        self.plan = LoadPlan::EMPTY;
         if core::mem::replace(&mut self.owned, false) {
             // SAFETY: the span is the image's own, by `adopt`; `self` is borrowed mutably, so borrows of it have ended.
-            unsafe { crate::sys::unmap(self.start, plan.span.len()) };
+            unsafe { crate::sys::unmap(self.start, size) };
         }
     }
 
@@ -105,6 +106,7 @@ impl ImageMut for MappedImage {
 }
 
 impl Drop for MappedImage {
+    #[inline(never)]
     fn drop(&mut self) {
         self.unmap();
     }

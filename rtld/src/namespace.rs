@@ -196,8 +196,7 @@ impl<'a, I: Image> Namespace<'a, I> {
 
     /// All objects with their numbers.
     pub fn all(&self) -> impl Iterator<Item = (usize, &Module<'a, I>)> {
-        let places = self.first.iter().chain(self.own.iter()).enumerate();
-        places.filter_map(|(index, place)| Some((index, &**place.as_ref()?)))
+        (0..self.bound()).filter_map(|index| Some((index, self.get(index)?)))
     }
 
     /// Numbers are less than this.
@@ -208,8 +207,12 @@ impl<'a, I: Image> Namespace<'a, I> {
 
     /// Module `index`, if there is one.
     #[must_use]
-    #[inline]
     pub fn get(&self, index: usize) -> Option<&Module<'a, I>> {
+        self.place(index)
+    }
+
+    #[inline(always)]
+    fn place(&self, index: usize) -> Option<&Module<'a, I>> {
         let place = match index.checked_sub(self.first.len()) {
             None => self.first.get(index),
             Some(own) => self.own.get(own),
@@ -226,7 +229,7 @@ impl<'a, I: Image> Namespace<'a, I> {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a number of no module would be a bug of ours")]
     pub fn module(&self, index: usize) -> &Module<'a, I> {
-        self.get(index).expect("a module of that number")
+        self.place(index).expect("a module of that number")
     }
 
     /// Module `index`, which there is and is this namespace's own, to write to.

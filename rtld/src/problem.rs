@@ -217,6 +217,11 @@ impl From<OutOfMemory> for Problem<'_> {
     }
 }
 
+/// A number to be printed: `core` has a function for each type of numbers, and one is enough.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
+}
+
 impl Problem<'_> {
     /// What is wrong with the process, or at run time.
     fn write_process(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -259,14 +264,16 @@ impl Problem<'_> {
     fn write_header(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NotElf => f.write_str("not an ELF file"),
-            Self::Class(class) => write!(f, "EI_CLASS is {class}, not ELFCLASS64 (2)"),
-            Self::Encoding(data) => write!(f, "EI_DATA is {data}, not ELFDATA2LSB (1)"),
-            Self::Version(version) => write!(f, "ELF version is {version}, not 1"),
+            Self::Class(class) => write!(f, "EI_CLASS is {}, not ELFCLASS64 (2)", wide(class)),
+            Self::Encoding(data) => write!(f, "EI_DATA is {}, not ELFDATA2LSB (1)", wide(data)),
+            Self::Version(version) => write!(f, "ELF version is {}, not 1", wide(version)),
             Self::Machine(machine) => {
-                write!(f, "e_machine is {machine}, this loader is for {} ({})", Native::NAME, Native::E_MACHINE)
+                let (machine, own) = (wide(machine), wide(Native::E_MACHINE));
+                write!(f, "e_machine is {machine}, this loader is for {} ({own})", Native::NAME)
             }
-            Self::Type(kind) => write!(f, "e_type is {kind}, not ET_DYN (3)"),
+            Self::Type(kind) => write!(f, "e_type is {}, not ET_DYN (3)", wide(kind)),
             Self::ProgramHeaders { count, entry_size } => {
+                let (count, entry_size) = (wide(count), wide(entry_size));
                 write!(f, "program headers not usable: e_phnum {count}, e_phentsize {entry_size}")
             }
             Self::TooManySegments { limit } => write!(f, "more than {limit} PT_LOAD segments"),
@@ -275,14 +282,15 @@ impl Problem<'_> {
             Self::NoDynamic => f.write_str("no PT_DYNAMIC"),
             Self::NewerAbi { abi_major, min_loader } => write!(
                 f,
-                "made for ABI {abi_major} and loader {}.{}; this loader is {}.{} with ABI {}",
-                min_loader >> 16,
-                min_loader & 0xffff,
-                rt0::LOADER_VERSION >> 16,
-                rt0::LOADER_VERSION & 0xffff,
-                rt0::ABI_MAJOR,
+                "made for ABI {} and loader {}.{}; this loader is {}.{} with ABI {}",
+                wide(abi_major),
+                wide(min_loader >> 16),
+                wide(min_loader & 0xffff),
+                wide(rt0::LOADER_VERSION >> 16),
+                wide(rt0::LOADER_VERSION & 0xffff),
+                wide(rt0::ABI_MAJOR),
             ),
-            Self::AbiFlags(flags) => write!(f, "ABI note has unknown mandatory flags {flags:#x}"),
+            Self::AbiFlags(flags) => write!(f, "ABI note has unknown mandatory flags {:#x}", wide(flags)),
             _ => self.write_process(f),
         }
     }
@@ -309,10 +317,10 @@ impl fmt::Display for Problem<'_> {
             Self::Relocation { r_type, at } => {
                 let name = Native::r_type_name(r_type);
                 let open = if name.is_empty() { "" } else { " " };
-                write!(f, "relocation type {r_type}{open}{name} at {at} is not supported")
+                write!(f, "relocation type {}{open}{name} at {at} is not supported", wide(r_type))
             }
             Self::RelocationOutside { r_type, at } => {
-                write!(f, "relocation type {r_type} at {at}, which is not writable memory of the object")
+                write!(f, "relocation type {} at {at}, which is not writable memory of the object", wide(r_type))
             }
             Self::NotCode { what, vaddr } => write!(f, "{what} leads to {vaddr}, where there is no code"),
             Self::UndefinedSymbol(symbol) => write!(f, "undefined symbol: {}", Escaped(symbol)),

@@ -75,22 +75,27 @@ impl Drop for File {
 /// Longest path in bytes, its NUL included (PATH_MAX).
 const PATH_MAX: usize = 4096;
 
-fn with_path<T>(path: &[u8], then: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+fn with_path<T>(path: &[u8], then: impl Fn(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
     // Most are short, and a page to be cleared for each is noticed.
     const SHORT: usize = 256;
-    if path.len() < SHORT { with_path_in::<SHORT, T>(path, then) } else { with_path_in::<PATH_MAX, T>(path, then) }
+    let mut result = Err(Errno::ENOENT);
+    let mut then = |path: &CStr| result = then(path);
+    if path.len() < SHORT {
+        with_path_in::<SHORT>(path, &mut then)?;
+    } else {
+        with_path_in::<PATH_MAX>(path, &mut then)?;
+    }
+    result
 }
 
 #[inline(never)]
-fn with_path_in<const ROOM: usize, T>(
-    path: &[u8],
-    then: impl FnOnce(&CStr) -> Result<T, Errno>,
-) -> Result<T, Errno> {
+fn with_path_in<const ROOM: usize>(path: &[u8], then: &mut dyn FnMut(&CStr)) -> Result<(), Errno> {
     let mut buffer = [0u8; ROOM];
     let room = buffer.get_mut(..path.len()).filter(|_| path.len() < ROOM);
     room.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(path);
     let terminated = buffer.get(..=path.len()).unwrap_or_default();
-    then(CStr::from_bytes_with_nul(terminated).map_err(|_| Errno::ENOENT)?)
+    then(CStr::from_bytes_with_nul(terminated).map_err(|_| Errno::ENOENT)?);
+    Ok(())
 }
 
 impl Files for Linux {

@@ -26,7 +26,7 @@ pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place
             consts::PT_GNU_RELRO => "PT_GNU_RELRO",
             _ => continue,
         };
-        let (vaddr, size, flags) = (phdr.p_vaddr, phdr.p_memsz, phdr.p_flags);
+        let (vaddr, size, flags) = (phdr.p_vaddr, phdr.p_memsz, u64::from(phdr.p_flags));
         line(format_args!("program header {name} vaddr {vaddr:#x} size {size:#x} flags {flags}"));
     }
     if let Some(tls) = parts.tls {

@@ -35,7 +35,7 @@ const UNUSED: Limit = Limit {
 const ONE_LIBRARY: Limit = Limit {
     instructions_title: "one library: instructions",
     calls_title: "one library: system calls",
-    instructions: 75_500,
+    instructions: 74_500,
     system_calls: 21,
 };
 const MANY_LIBRARIES: Limit = Limit {

@@ -30,7 +30,9 @@ fn panicked(info: &PanicInfo<'_>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     if !PANICKING.swap(true, Ordering::Relaxed) {
         match info.location() {
-            Some(place) => say(format_args!("bug: {}:{}: {}", place.file(), place.line(), info.message())),
+            Some(place) => {
+                say(format_args!("bug: {}:{}: {}", place.file(), u64::from(place.line()), info.message()))
+            }
             None => say(format_args!("bug: {}", info.message())),
         }
     }

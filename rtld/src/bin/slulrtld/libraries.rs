@@ -11,7 +11,7 @@
 //! being shown.
 #![allow(unsafe_code)]
 
-use core::cell::RefCell;
+use core::cell::{RefCell, RefMut};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -35,7 +35,7 @@ use super::dlfcn::PhdrInfo;
 use super::libc::{RTLD_DEFAULT, RTLD_NEXT};
 use super::process::{Process, new_arena};
 use super::refusal::{Refusal, said};
-use super::sync::{self, Lock};
+use super::sync::{Blocked, Held, Lock};
 use super::{debugger, natives, start, thread, unwind};
 
 /// What is known at run time.
@@ -221,14 +221,25 @@ impl State {
     }
 }
 
+/// The list is at somebody's disposal, until this is dropped. What was taken last goes first.
+struct Change<'r> {
+    state: RefMut<'r, State>,
+    _held: Held<'r>,
+    _blocked: Blocked,
+}
+
 impl Runtime {
     /// Looks at the list, or changes it. No handler of a signal meets it half changed.
     pub(crate) fn with<T>(&self, then: impl FnOnce(&mut State) -> T) -> Result<T, Refusal> {
-        sync::without_signals(|| {
-            let _held = self.list.hold();
-            let mut state = self.state.try_borrow_mut().map_err(|_| Refusal::Busy)?;
-            Ok(then(&mut state))
-        })
+        let Some(mut change) = self.change() else { return Err(Refusal::Busy) };
+        Ok(then(&mut change.state))
+    }
+
+    #[inline(never)]
+    fn change(&self) -> Option<Change<'_>> {
+        let blocked = Blocked::new();
+        let held = self.list.hold();
+        Some(Change { state: self.state.try_borrow_mut().ok()?, _held: held, _blocked: blocked })
     }
 
     /// Opens; answers a handle, 0 if RTLD_NOLOAD leaves it unopened, and whether something is in the arena for good.

@@ -37,7 +37,10 @@ impl fmt::Display for Refusal {
         match self {
             Self::Error(error) => error.fmt(f),
             Self::Busy => f.write_str("not from a callback of dl_iterate_phdr"),
-            Self::Mode(flags) => write!(f, "invalid mode for slul_dlopen(): {flags:#x}"),
+            Self::Mode(flags) => {
+                let flags = u64::from(flags.cast_unsigned());
+                write!(f, "invalid mode for slul_dlopen(): {flags:#x}")
+            }
             Self::Handle(handle) => write!(f, "{handle:#x} is no handle of an object that is open"),
             Self::Symbol(name, _) => write!(f, "undefined symbol: {}", Escaped(name)),
             Self::Libc => Escaped(libc::error().unwrap_or(b"libc does not say why")).fmt(f),

@@ -61,15 +61,24 @@ pub(crate) fn set_signal_mask(mask: u64) -> Option<u64> {
     (result == 0).then_some(old)
 }
 
-/// Runs `then` with signals blocked, as far as the kernel lets us.
-pub(crate) fn without_signals<T>(then: impl FnOnce() -> T) -> T {
-    let before = set_signal_mask(u64::MAX);
-    let result = then();
-    if let Some(before) = before {
-        // The kernel took a mask a moment ago; whoever forbids the way back has to live with that.
-        let _ = set_signal_mask(before);
+/// Signals are blocked, as far as the kernel lets us, until this is dropped.
+pub(crate) struct Blocked {
+    before: Option<u64>,
+}
+
+impl Blocked {
+    pub(crate) fn new() -> Self {
+        Self { before: set_signal_mask(u64::MAX) }
     }
-    result
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            // The kernel took a mask a moment ago; whoever forbids the way back has to live with that.
+            let _ = set_signal_mask(before);
+        }
+    }
 }
 
 /// A lock that its owner may take again.

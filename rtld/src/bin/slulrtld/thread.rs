@@ -25,7 +25,8 @@ use rtld::report::Line;
 use rtld::seam::Image;
 use rtld::tls::TlsLayout;
 
-use super::{REFUSED, say, start, sync};
+use super::sync::Blocked;
+use super::{REFUSED, say, start};
 
 /// Room in every thread for the thread-local storage of libraries that are opened at run time, in bytes. libcs count it
 /// with the stack that a thread is asked for: PTHREAD_STACK_MIN, 16 KiB, is to leave enough of that.
@@ -175,15 +176,14 @@ fn make_ready(late: usize, block: usize) {
         return;
     }
     // A handler that uses the block meanwhile would find half of it, or have its changes undone.
-    sync::without_signals(|| {
-        if !ready(bit) {
-            let image: *const u8 = ptr::with_exposed_provenance(image.load(Ordering::Relaxed));
-            let block: *mut u8 = ptr::with_exposed_provenance_mut(block);
-            // SAFETY: the module stays mapped, as all that have thread-local storage; the block is this thread's,
-            // within the reserve, with room for it.
-            unsafe { block.copy_from_nonoverlapping(image, size.load(Ordering::Relaxed)) };
-        }
-    });
+    let _blocked = Blocked::new();
+    if !ready(bit) {
+        let image: *const u8 = ptr::with_exposed_provenance(image.load(Ordering::Relaxed));
+        let block: *mut u8 = ptr::with_exposed_provenance_mut(block);
+        // SAFETY: the module stays mapped, as all that have thread-local storage; the block is this thread's, within
+        // the reserve, with room for it.
+        unsafe { block.copy_from_nonoverlapping(image, size.load(Ordering::Relaxed)) };
+    }
 }
 
 /// The calling thread's state, if programs of this kind have any.
