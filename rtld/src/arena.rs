@@ -303,7 +303,9 @@ impl<'a, T> List<'a, T> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self) -> Result<(), OutOfMemory> {
-        self.grow_to(self.capacity.saturating_mul(2).max(8))
+        // The first storage is some 128 bytes, of large values two: most lists are short.
+        let first = 128usize.checked_div(size_of::<T>()).unwrap_or(0).clamp(2, 8);
+        self.grow_to(self.capacity.saturating_mul(2).max(first))
     }
 
     /// Moves to storage for `capacity` values, which is more than before.
