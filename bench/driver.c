@@ -2,8 +2,9 @@
  *
  *     driver CPU ROUNDS EACH  STATUS [NAME=VALUE]... PROGRAM [ARGUMENT]...  --  STATUS ...
  *
- * Pinned to one CPU. In each round every program is run EACH times, by turns; a line `program round nanoseconds faults`
- * is printed for each: the median of the times, and the mean of the minor page faults. The first round only warms up.
+ * Pinned to one CPU. In each round every program is run EACH times, by turns; a line
+ * `program round nanoseconds faults user system` is printed for each: the median of the times, and the means of the minor
+ * page faults and of the nanoseconds that the kernel counted as user's and its own. The first round only warms up.
  * A program that ends otherwise than with STATUS is an error. Programs write to /dev/null. */
 #define _GNU_SOURCE
 #include <err.h>
@@ -54,7 +55,18 @@ static char **take(char **words, char **end, struct job *job)
     return words + 1;
 }
 
-static double run(const struct job *job, long *faults)
+/* Sums over the runs of a round. */
+struct usage {
+    long faults;
+    double user, system;
+};
+
+static double nanoseconds(struct timeval time)
+{
+    return (double)time.tv_sec * 1e9 + (double)time.tv_usec * 1e3;
+}
+
+static double run(const struct job *job, struct usage *sum)
 {
     struct rusage usage;
     int status;
@@ -69,7 +81,9 @@ static double run(const struct job *job, long *faults)
     double time = now() - before;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != job->status)
         errx(1, "%s: wait status %#x, not exit status %d", job->arguments[0], (unsigned)status, job->status);
-    *faults += usage.ru_minflt;
+    sum->faults += usage.ru_minflt;
+    sum->user += nanoseconds(usage.ru_utime);
+    sum->system += nanoseconds(usage.ru_stime);
     return time;
 }
 
@@ -93,16 +107,18 @@ int main(int argc, char **argv)
     if (!results || null < 0 || dup2(null, 1) < 0)
         err(1, "/dev/null");
     double *times = calloc((size_t)count * (size_t)each, sizeof *times);
-    long *faults = calloc((size_t)count, sizeof *faults);
+    struct usage *sums = calloc((size_t)count, sizeof *sums);
     for (int round = -1; round < rounds; round++) {
-        memset(faults, 0, (size_t)count * sizeof *faults);
+        memset(sums, 0, (size_t)count * sizeof *sums);
         for (int turn = 0; turn < each; turn++)
             for (int which = 0; which < count; which++)
-                times[which * each + turn] = run(&jobs[which], &faults[which]);
+                times[which * each + turn] = run(&jobs[which], &sums[which]);
         for (int which = 0; which < count && round >= 0; which++) {
             double *own = times + which * each;
             qsort(own, (size_t)each, sizeof *own, ascending);
-            fprintf(results, "%d %d %.0f %.2f\n", which, round, own[each / 2], (double)faults[which] / each);
+            struct usage sum = sums[which];
+            fprintf(results, "%d %d %.0f %.2f %.0f %.0f\n", which, round, own[each / 2], (double)sum.faults / each,
+                    sum.user / each, sum.system / each);
         }
     }
     return fclose(results) != 0;

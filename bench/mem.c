@@ -1,7 +1,7 @@
 /* Memory functions of several makers in one process: nanoseconds a call, by size.
  *
- * For each function and size a line `function size` and a figure for each maker: glibc, slulrtld, musl. Each figure is the
- * mean over four pairs of alignments. Everything is measured twice, of which the first time warms up. */
+ * For each function and size a line `function size` and a figure for each maker: glibc, slulrtld, musl, and compiler_builtins
+ * if BUILTINS is defined. Each figure is the mean over four pairs of alignments. Everything is measured twice, of which the first time warms up. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -14,8 +14,15 @@
     size_t name##_strlen(const char *);
 MAKER(slul)
 MAKER(musl)
+#ifdef BUILTINS
+MAKER(builtins)
+#define AND_BUILTINS(function) , builtins_##function
+#else
+#define AND_BUILTINS(function)
+#endif
+#define MAKERS_OF(function) {function, slul_##function, musl_##function AND_BUILTINS(function)}
 
-enum { MAKERS = 3, ALIGNMENTS = 4, ROOM = 65536 + 8192 };
+enum { ALIGNMENTS = 4, ROOM = 65536 + 8192 };
 static const size_t sizes[] = {0,   1,   3,   8,    16,   31,   64,   100,   128,
                                256, 512, 1024, 2048, 4096, 16384, 65536};
 /* Where in their pages destination and source begin. */
@@ -29,11 +36,13 @@ typedef void *filler(void *, int, size_t);
 typedef int comparer(const void *, const void *, size_t);
 typedef size_t measurer(const char *);
 
-static copier *volatile copiers[] = {memcpy, slul_memcpy, musl_memcpy};
-static copier *volatile movers[] = {memmove, slul_memmove, musl_memmove};
-static filler *volatile fillers[] = {memset, slul_memset, musl_memset};
-static comparer *volatile comparers[] = {memcmp, slul_memcmp, musl_memcmp};
-static measurer *volatile measurers[] = {strlen, slul_strlen, musl_strlen};
+static copier *volatile copiers[] = MAKERS_OF(memcpy);
+static copier *volatile movers[] = MAKERS_OF(memmove);
+static filler *volatile fillers[] = MAKERS_OF(memset);
+static comparer *volatile comparers[] = MAKERS_OF(memcmp);
+static measurer *volatile measurers[] = MAKERS_OF(strlen);
+
+enum { MAKERS = sizeof measurers / sizeof *measurers };
 
 static double now(void)
 {
@@ -89,9 +98,12 @@ int main(void)
                 for (int pair = 0; pair < ALIGNMENTS; pair++)
                     for (int maker = 0; maker < MAKERS; maker++)
                         sums[maker] += measure(names[which][0], maker, sizes[number], alignments[pair]);
-                if (round > 0)
-                    printf("%s %zu %.4f %.4f %.4f\n", shown[which], sizes[number], sums[0] / ALIGNMENTS,
-                           sums[1] / ALIGNMENTS, sums[2] / ALIGNMENTS);
+                if (round == 0)
+                    continue;
+                printf("%s %zu", shown[which], sizes[number]);
+                for (int maker = 0; maker < MAKERS; maker++)
+                    printf(" %.4f", sums[maker] / ALIGNMENTS);
+                putchar('\n');
             }
     return 0;
 }

@@ -181,6 +181,9 @@ pub fn is_unsecure_variable(variable: &[u8]) -> bool {
     name.starts_with(b"LD_") || name.starts_with(b"MALLOC_") || NAMES.contains(&name)
 }
 
+/// How many of them, from the first, each process wants. The others are for one that opens libraries, or has some.
+pub const START_IMPORTS: usize = 3;
+
 /// Never offered to libc, whoever defines them: it has its own, and must use it. Besides these, what the loader
 /// itself imports ([`LOADER_IMPORTS`]): lookups begin at the template, so it would find the program's.
 pub const NEVER_EXPORTED: [&[u8]; 9] = [

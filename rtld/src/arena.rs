@@ -5,7 +5,9 @@
 //! of its `unsafe` rests on one fact: `Chunk::carve` returns each byte at most once.
 #![allow(unsafe_code)]
 
+use core::alloc::Layout;
 use core::cell::Cell;
+use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
 use core::ptr::NonNull;
 use core::{fmt, slice};
@@ -172,6 +174,15 @@ impl Arena {
         Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
     }
 
+    /// `len` times `N` zeros, at a multiple of the size of `N`.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn zeroed<const N: usize>(&self, len: usize) -> Result<&mut [[u64; N]], OutOfMemory> {
+        let size = len.checked_mul(size_of::<[u64; N]>()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.allocate(size, size_of::<[u64; N]>().next_power_of_two().max(align_of::<u64>()))?;
+        // SAFETY: aligned, and zeroed bytes, as every source gives them, which nothing else was given.
+        Ok(unsafe { slice::from_raw_parts_mut(start.cast().as_ptr(), len) })
+    }
+
     /// A copy of `values`.
     pub fn copy<T: Copy + Default>(&self, values: &[T]) -> Result<&[T], OutOfMemory> {
         let copy = self.slice(values.len(), T::default())?;
@@ -223,19 +234,53 @@ impl Drop for Scratch {
     }
 }
 
-/// A list that grows in an arena. Outgrown storage stays behind, so a list costs at most twice its size.
-pub struct List<'a, T> {
+/// The storage of a list, of values of any type: so there is one function that makes it grow.
+struct Storage<'a> {
     arena: &'a Arena,
-    start: NonNull<T>,
+    start: NonNull<u8>,
     len: usize,
     capacity: usize,
+}
+
+impl Storage<'_> {
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, value: Layout) -> Result<(), OutOfMemory> {
+        // The first storage is some 128 bytes, of large values two: most lists are short.
+        let first = 128usize.checked_div(value.size()).unwrap_or(0).clamp(2, 8);
+        self.grow_to(self.capacity.saturating_mul(2).max(first), value)
+    }
+
+    /// Moves to where there is room for `capacity` values, which is more than before.
+    #[inline(never)]
+    fn grow_to(&mut self, capacity: usize, value: Layout) -> Result<(), OutOfMemory> {
+        let size = capacity.checked_mul(value.size()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.arena.allocate(size, value.align())?;
+        // SAFETY: both are aligned and hold at least `len` values; fresh memory overlaps nothing. The values
+        // move: the old storage is never read again.
+        unsafe { start.copy_from_nonoverlapping(self.start, self.len.wrapping_mul(value.size())) };
+        self.start = start;
+        self.capacity = capacity;
+        Ok(())
+    }
+}
+
+/// A list that grows in an arena. Outgrown storage stays behind, so a list costs at most twice its size.
+pub struct List<'a, T> {
+    storage: Storage<'a>,
+    values: PhantomData<T>,
 }
 
 impl<'a, T> List<'a, T> {
     /// An empty list, without storage.
     #[must_use]
     pub const fn new(arena: &'a Arena) -> Self {
-        Self { arena, start: NonNull::dangling(), len: 0, capacity: 0 }
+        let start = NonNull::<T>::dangling().cast();
+        Self { storage: Storage { arena, start, len: 0, capacity: 0 }, values: PhantomData }
+    }
+
+    fn start(&self) -> NonNull<T> {
+        self.storage.start.cast()
     }
 
     /// Appends all of `values`.
@@ -249,20 +294,20 @@ impl<'a, T> List<'a, T> {
 
     /// Appends `value`.
     pub fn push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        if self.len == self.capacity {
-            self.grow()?;
+        if self.storage.len == self.storage.capacity {
+            self.storage.grow(Layout::new::<T>())?;
         }
         // SAFETY: `len < capacity`, the number of values that `start` has room for.
-        let place = unsafe { self.start.add(self.len) };
+        let place = unsafe { self.start().add(self.storage.len) };
         // SAFETY: within that room, aligned, not yet a value.
         unsafe { place.write(value) };
-        self.len = self.len.saturating_add(1);
+        self.storage.len = self.storage.len.saturating_add(1);
         Ok(())
     }
 
     /// Makes room for `len` values in all.
     pub fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
-        if self.capacity < len { self.grow_to(len) } else { Ok(()) }
+        if self.storage.capacity < len { self.storage.grow_to(len, Layout::new::<T>()) } else { Ok(()) }
     }
 
     /// Appends `value` until there are `len` values.
@@ -270,7 +315,7 @@ impl<'a, T> List<'a, T> {
     where
         T: Copy,
     {
-        while self.len < len {
+        while self.storage.len < len {
             self.push(value)?;
         }
         Ok(())
@@ -281,7 +326,7 @@ impl<'a, T> List<'a, T> {
     where
         T: Copy,
     {
-        self.len = self.len.min(len);
+        self.storage.len = self.storage.len.min(len);
     }
 
     /// Keeps the values that `keep` says yes to, in their order.
@@ -290,34 +335,14 @@ impl<'a, T> List<'a, T> {
         T: Copy,
     {
         let mut kept = 0;
-        for index in 0..self.len {
+        for index in 0..self.storage.len {
             let Some(&value) = self.get(index).filter(|&value| keep(value)) else { continue };
             if let Some(place) = self.get_mut(kept) {
                 *place = value;
             }
             kept = kept.saturating_add(1);
         }
-        self.len = kept;
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) -> Result<(), OutOfMemory> {
-        // The first storage is some 128 bytes, of large values two: most lists are short.
-        let first = 128usize.checked_div(size_of::<T>()).unwrap_or(0).clamp(2, 8);
-        self.grow_to(self.capacity.saturating_mul(2).max(first))
-    }
-
-    /// Moves to storage for `capacity` values, which is more than before.
-    fn grow_to(&mut self, capacity: usize) -> Result<(), OutOfMemory> {
-        let size = capacity.checked_mul(size_of::<T>()).ok_or(OutOfMemory(usize::MAX))?;
-        let start = self.arena.allocate(size, align_of::<T>())?.cast::<T>();
-        // SAFETY: both are aligned and hold at least `len` values; fresh memory overlaps nothing. The values
-        // move: the old storage is never read again.
-        unsafe { start.copy_from_nonoverlapping(self.start, self.len) };
-        self.start = start;
-        self.capacity = capacity;
-        Ok(())
+        self.storage.len = kept;
     }
 }
 
@@ -336,14 +361,14 @@ impl<T> core::ops::Deref for List<'_, T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         // SAFETY: the first `len` values at `start` are initialised and owned by this list.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.start().as_ptr(), self.storage.len) }
     }
 }
 
 impl<T> core::ops::DerefMut for List<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `self` is borrowed mutably.
-        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.start().as_ptr(), self.storage.len) }
     }
 }
 

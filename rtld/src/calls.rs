@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::addr::RuntimeAddr;
-use crate::error::Problem;
+use crate::error::{Failure, Problem};
 use crate::namespace::Namespace;
 use crate::seam::Image;
 use crate::stubs::Stubs;
@@ -21,12 +21,12 @@ pub fn require_code<I: Image>(
     namespace: &Namespace<'_, I>,
     index: usize,
     stubs: &Stubs,
-) -> Result<(), Problem<'static>> {
+) -> Result<(), Failure<'static>> {
     let module = namespace.module(index);
     let dynamic = &module.dynamic;
     for (what, function) in [("DT_INIT", dynamic.init), ("DT_FINI", dynamic.fini)] {
         if let Some(vaddr) = function.filter(|&vaddr| !module.is_code(vaddr)) {
-            return Err(Problem::NotCode { what, vaddr });
+            return Err(Problem::NotCode { what, vaddr }.into());
         }
     }
     let arrays = [
@@ -41,7 +41,7 @@ pub fn require_code<I: Image>(
             is_function(*address) && !namespace.is_code(*address) && !stubs.contains(*address)
         };
         if let Some(address) = words.map(RuntimeAddr).find(stray) {
-            return Err(Problem::NotCode { what, vaddr: module.image.bias().vaddr(address) });
+            return Err(Problem::NotCode { what, vaddr: module.image.bias().vaddr(address) }.into());
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 
 use crate::addr::{Vaddr, from_usize};
 use crate::elf::{Decode, Dyn, Rela, Sym, consts};
-use crate::error::{Problem, Table};
+use crate::error::{Failure, Problem, Table};
 use crate::gnu_hash::GnuHash;
 use crate::plan::Place;
 use crate::seam::Image;
@@ -55,13 +55,13 @@ impl<T> Default for Entries<T> {
 
 impl<T: Decode> Entries<T> {
     /// The table at `place`; the only constructor of one that is not empty.
-    pub fn check(image: &impl Image, place: Place, table: Table) -> Result<Self, Problem<'static>> {
+    pub fn check(image: &impl Image, place: Place, table: Table) -> Result<Self, Failure<'static>> {
         let size = from_usize(T::SIZE);
         if !place.size.is_multiple_of(size) {
-            return Err(Problem::TableSize { table, size: place.size });
+            return Err(Problem::TableSize { table, size: place.size }.into());
         }
         if place.size != 0 && image.file_backed(place.vaddr) < place.size {
-            return Err(Problem::OutsideImage { table, vaddr: place.vaddr });
+            return Err(Problem::OutsideImage { table, vaddr: place.vaddr }.into());
         }
         Ok(Self { start: place.vaddr, count: place.size.checked_div(size).unwrap_or(0), kind: PhantomData })
     }
@@ -80,6 +80,7 @@ impl<T: Decode> Entries<T> {
 
     /// Where entry `index` is, if there is one.
     #[must_use]
+    #[inline]
     pub fn vaddr(&self, index: u64) -> Option<Vaddr> {
         if index >= self.count {
             return None;
@@ -87,9 +88,26 @@ impl<T: Decode> Entries<T> {
         self.start.checked_add(index.checked_mul(from_usize(T::SIZE))?)
     }
 
+    /// Copies entries from `index` on into a buffer, as many as there are and fit.
+    pub fn copy<'b>(&self, image: &impl Image, index: u64, buffer: &'b mut [T]) -> &'b [T] {
+        let count = self.count.saturating_sub(index).min(from_usize(buffer.len()));
+        let bytes =
+            self.vaddr(index).and_then(|vaddr| image.bytes(vaddr, count.wrapping_mul(from_usize(T::SIZE))));
+        let entries = bytes.unwrap_or_default().chunks_exact(T::SIZE).map(T::decode);
+        let copied = buffer.iter_mut().zip(entries).map(|(place, entry)| *place = entry).count();
+        buffer.get(..copied).unwrap_or_default()
+    }
+
     /// Entry `index`, if there is one.
+    #[inline]
     pub fn get(&self, image: &impl Image, index: u64) -> Option<T> {
         image.get(self.vaddr(index)?)
+    }
+
+    /// All of them, in order.
+    fn iter(&self, image: &impl Image) -> impl Iterator<Item = T> {
+        let size = self.count.saturating_mul(from_usize(T::SIZE));
+        image.bytes(self.start, size).unwrap_or_default().chunks_exact(T::SIZE).map(T::decode)
     }
 }
 
@@ -102,20 +120,20 @@ pub struct Strings {
 
 impl Strings {
     /// The string at `offset`, without its NUL.
-    pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Problem<'static>> {
+    pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
         let string = CStr::from_bytes_until_nul(self.from(image, offset)?);
-        string.map(CStr::to_bytes).map_err(|_| Problem::BadString { offset })
+        string.map(CStr::to_bytes).map_err(|_| Problem::BadString { offset }.into())
     }
 
     /// What is there from `offset` to the end of the table.
-    pub fn from<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Problem<'static>> {
+    pub fn from<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
         let left = self.size.checked_sub(offset).filter(|&left| left != 0);
         let bytes = left.and_then(|left| image.bytes(self.start.checked_add(offset)?, left));
-        bytes.ok_or(Problem::BadString { offset })
+        bytes.ok_or_else(|| Problem::BadString { offset }.into())
     }
 
     /// Whether that is the string at `offset`.
-    pub fn is(&self, image: &impl Image, offset: u64, string: &[u8]) -> Result<bool, Problem<'static>> {
+    pub fn is(&self, image: &impl Image, offset: u64, string: &[u8]) -> Result<bool, Failure<'static>> {
         let size = from_usize(string.len()).saturating_add(1);
         let fits = self.size.checked_sub(offset).is_some_and(|left| left >= size);
         let bytes = self.start.checked_add(offset).filter(|_| fits).and_then(|vaddr| image.bytes(vaddr, size));
@@ -145,15 +163,16 @@ impl Symbols {
     }
 
     /// The table from its start to the end of symbol `count - 1`.
-    pub fn bytes<'i>(&self, image: &'i impl Image, count: u32) -> Result<&'i [u8], Problem<'static>> {
+    pub fn bytes<'i>(&self, image: &'i impl Image, count: u32) -> Result<&'i [u8], Failure<'static>> {
         let size = u64::from(count).wrapping_mul(from_usize(Sym::SIZE));
-        image.bytes(self.0, size).ok_or(Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 })
+        let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
+        image.bytes(self.0, size).ok_or_else(|| outside.into())
     }
 
     /// Symbol `index`.
-    pub fn get(&self, image: &impl Image, index: u32) -> Result<Sym, Problem<'static>> {
+    pub fn get(&self, image: &impl Image, index: u32) -> Result<Sym, Failure<'static>> {
         let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
-        image.get(self.vaddr(index).ok_or(outside)?).ok_or(outside)
+        image.get(self.vaddr(index).ok_or(outside)?).ok_or_else(|| outside.into())
     }
 }
 
@@ -218,23 +237,23 @@ struct Parts {
 
 impl Parts {
     /// A list whose size is a number of entries, each of which says where the next is.
-    fn list(self, table: Table) -> Result<Option<(Vaddr, u64)>, Problem<'static>> {
+    fn list(self, table: Table) -> Result<Option<(Vaddr, u64)>, Failure<'static>> {
         match (self.addr, self.size) {
             (Some(addr), Some(count)) => Ok(Some((Vaddr(addr), count))),
             (None, None | Some(0)) => Ok(None),
-            _ => Err(Problem::HalfTable(table)),
+            _ => Err(Problem::HalfTable(table).into()),
         }
     }
 
-    fn table<T: Decode>(self, image: &impl Image, table: Table) -> Result<Entries<T>, Problem<'static>> {
+    fn table<T: Decode>(self, image: &impl Image, table: Table) -> Result<Entries<T>, Failure<'static>> {
         if let Some(size) = self.entry.filter(|&entry| entry != from_usize(T::SIZE)) {
-            return Err(Problem::TableSize { table, size });
+            return Err(Problem::TableSize { table, size }.into());
         }
         match (self.addr, self.size) {
             (Some(addr), Some(size)) => Entries::check(image, Place { vaddr: Vaddr(addr), size }, table),
             // Linkers write an address with size 0, or leave one of the two out for an empty table.
             (None, None | Some(0)) => Ok(Entries::default()),
-            _ => Err(Problem::HalfTable(table)),
+            _ => Err(Problem::HalfTable(table).into()),
         }
     }
 }
@@ -292,18 +311,18 @@ impl Seen {
 
 impl DynamicInfo {
     /// Refuses by name what this loader does not do, in an object that it is to run.
-    pub fn require_supported(&self) -> Result<(), Problem<'static>> {
-        self.unsupported.map_or(Ok(()), |what| Err(Problem::Unsupported(what)))
+    pub fn require_supported(&self) -> Result<(), Failure<'static>> {
+        self.unsupported.map_or(Ok(()), |what| Err(Problem::Unsupported(what).into()))
     }
 
     /// Decodes the PT_DYNAMIC at `place`, of any object.
-    pub fn decode(image: &impl Image, place: Place) -> Result<Self, Problem<'static>> {
+    pub fn decode(image: &impl Image, place: Place) -> Result<Self, Failure<'static>> {
         let whole = Place { size: place.size & !0xf, ..place };
         let all = Entries::<Dyn>::check(image, whole, Table::Dynamic)?;
         let mut info = Self::default();
         let mut seen = Seen::default();
         let mut count = 0;
-        while let Some(entry) = all.get(image, count) {
+        for entry in all.iter(image) {
             if entry.d_tag == consts::DT_NULL {
                 break;
             }
@@ -339,15 +358,15 @@ impl DynamicInfo {
         }
     }
 
-    fn tables(&mut self, image: &impl Image, seen: &Seen) -> Result<(), Problem<'static>> {
+    fn tables(&mut self, image: &impl Image, seen: &Seen) -> Result<(), Failure<'static>> {
         let strings = seen.strings.table::<Byte>(image, Table::Strings)?;
         self.strings = Strings { start: strings.start, size: strings.count };
         if let Some(size) = seen.symbols.entry.filter(|&entry| entry != from_usize(Sym::SIZE)) {
-            return Err(Problem::TableSize { table: Table::Symbols, size });
+            return Err(Problem::TableSize { table: Table::Symbols, size }.into());
         }
         let symbols = Vaddr(seen.symbols.addr.unwrap_or(0));
         if seen.symbols.addr.is_some() && image.get::<Sym>(symbols).is_none() {
-            return Err(Problem::OutsideImage { table: Table::Symbols, vaddr: symbols });
+            return Err(Problem::OutsideImage { table: Table::Symbols, vaddr: symbols }.into());
         }
         self.symbols = Symbols(symbols);
         self.rela = seen.rela.table(image, Table::Rela)?;
@@ -366,10 +385,7 @@ impl DynamicInfo {
 
     /// The values of all entries with `tag`, in order.
     pub fn values(&self, image: &impl Image, tag: u64) -> impl Iterator<Item = u64> {
-        (0..self.entries.len())
-            .filter_map(|index| self.entries.get(image, index))
-            .filter(move |entry| entry.d_tag == tag)
-            .map(|entry| entry.d_val)
+        self.entries.iter(image).filter(move |entry| entry.d_tag == tag).map(|entry| entry.d_val)
     }
 }
 
@@ -418,13 +434,13 @@ impl Decode for Byte {
 
 #[cfg(test)]
 mod tests {
-    use super::{DynamicInfo, Place, Problem, Table};
+    use super::{DynamicInfo, Failure, Place, Problem, Table};
     use crate::addr::Vaddr;
     use crate::elf::consts;
     use crate::testing::Bytes;
     use std::vec::Vec;
 
-    fn decode(entries: &[(u64, u64)]) -> Result<DynamicInfo, Problem<'static>> {
+    fn decode(entries: &[(u64, u64)]) -> Result<DynamicInfo, Failure<'static>> {
         let mut bytes: Vec<u8> = Vec::new();
         for (tag, value) in entries {
             bytes.extend(tag.to_le_bytes());
@@ -439,9 +455,9 @@ mod tests {
 
     #[test]
     fn address_and_size_belong_together() {
-        assert_eq!(decode(&[(consts::DT_RELA, 0x100)]), Err(Problem::HalfTable(Table::Rela)));
-        assert_eq!(decode(&[(consts::DT_RELASZ, 24)]), Err(Problem::HalfTable(Table::Rela)));
-        assert_eq!(decode(&[(consts::DT_VERNEED, 24)]), Err(Problem::HalfTable(Table::Verneed)));
+        assert_eq!(decode(&[(consts::DT_RELA, 0x100)]), Err(Problem::HalfTable(Table::Rela).into()));
+        assert_eq!(decode(&[(consts::DT_RELASZ, 24)]), Err(Problem::HalfTable(Table::Rela).into()));
+        assert_eq!(decode(&[(consts::DT_VERNEED, 24)]), Err(Problem::HalfTable(Table::Verneed).into()));
         let rela = decode(&[(consts::DT_RELA, 0x100), (consts::DT_RELASZ, 48)]).unwrap().rela;
         assert_eq!(rela.len(), 2);
     }
@@ -449,11 +465,11 @@ mod tests {
     #[test]
     fn sizes_are_checked() {
         let odd = decode(&[(consts::DT_RELA, 0x100), (consts::DT_RELASZ, 25)]);
-        assert_eq!(odd, Err(Problem::TableSize { table: Table::Rela, size: 25 }));
+        assert_eq!(odd, Err(Problem::TableSize { table: Table::Rela, size: 25 }.into()));
         let entry = decode(&[(consts::DT_RELAENT, 8)]);
-        assert_eq!(entry, Err(Problem::TableSize { table: Table::Rela, size: 8 }));
+        assert_eq!(entry, Err(Problem::TableSize { table: Table::Rela, size: 8 }.into()));
         let far = decode(&[(consts::DT_JMPREL, 0x3f0), (consts::DT_PLTRELSZ, 24)]);
-        assert_eq!(far, Err(Problem::OutsideImage { table: Table::JmpRel, vaddr: Vaddr(0x3f0) }));
+        assert_eq!(far, Err(Problem::OutsideImage { table: Table::JmpRel, vaddr: Vaddr(0x3f0) }.into()));
     }
 
     #[test]
@@ -468,16 +484,16 @@ mod tests {
     fn strings_end_inside_the_table() {
         let info = decode(&[(consts::DT_STRTAB, 0x3fe), (consts::DT_STRSZ, 2)]).unwrap();
         let mut bytes = std::vec![b'x'; 0x400];
-        assert_eq!(info.strings.get(&Bytes::new(bytes.clone()), 0), Err(Problem::BadString { offset: 0 }));
+        assert_eq!(info.strings.get(&Bytes::new(bytes.clone()), 0), Err(Problem::BadString { offset: 0 }.into()));
         bytes[0x3ff] = 0;
         let image = Bytes::new(bytes);
         assert_eq!(info.strings.get(&image, 0), Ok(&b"x"[..]));
-        assert_eq!(info.strings.get(&image, 2), Err(Problem::BadString { offset: 2 }));
+        assert_eq!(info.strings.get(&image, 2), Err(Problem::BadString { offset: 2 }.into()));
     }
 
     #[test]
     fn what_is_not_done_is_refused() {
-        assert_eq!(decode(&[(consts::DT_TEXTREL, 0)]), Err(Problem::Unsupported("DT_TEXTREL")));
-        assert_eq!(decode(&[(consts::DT_FLAGS, 4)]), Err(Problem::Unsupported("DF_TEXTREL")));
+        assert_eq!(decode(&[(consts::DT_TEXTREL, 0)]), Err(Problem::Unsupported("DT_TEXTREL").into()));
+        assert_eq!(decode(&[(consts::DT_FLAGS, 4)]), Err(Problem::Unsupported("DF_TEXTREL").into()));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::addr::{Vaddr, from_usize};
 use crate::elf::Decode;
-use crate::error::{Problem, Table};
+use crate::error::{Failure, Problem, Table};
 use crate::seam::Image;
 
 /// Its header, checked: its parts begin in memory that comes from the file.
@@ -26,11 +26,11 @@ const fn outside(vaddr: Vaddr) -> Problem<'static> {
 
 impl GnuHash {
     /// The table at `table`.
-    pub fn decode(image: &impl Image, table: Vaddr) -> Result<Self, Problem<'static>> {
+    pub fn decode(image: &impl Image, table: Vaddr) -> Result<Self, Failure<'static>> {
         let [bucket_count, first, bloom_words, bloom_shift] =
             image.get::<[u32; 4]>(table).ok_or(outside(table))?;
         if !bloom_words.is_power_of_two() {
-            return Err(Problem::TableSize { table: Table::GnuHash, size: u64::from(bloom_words) });
+            return Err(Problem::TableSize { table: Table::GnuHash, size: u64::from(bloom_words) }.into());
         }
         let part = |start: Vaddr, count: u32, size: u64| {
             start.checked_add(u64::from(count).wrapping_mul(size)).ok_or(outside(start))
@@ -40,7 +40,7 @@ impl GnuHash {
         let chains = part(buckets, bucket_count, 4)?;
         let end = part(table, 1, image.file_backed(table))?;
         if chains > end {
-            return Err(outside(chains));
+            return Err(outside(chains).into());
         }
         let bloom_mask = bloom_words.wrapping_sub(1);
         Ok(Self { bloom, bloom_mask, bloom_shift, buckets, bucket_count, chains, first, end })
@@ -53,7 +53,7 @@ impl GnuHash {
     }
 
     /// One more than the last symbol of the last chain.
-    pub fn count(&self, image: &impl Image) -> Result<u32, Problem<'static>> {
+    pub fn count(&self, image: &impl Image) -> Result<u32, Failure<'static>> {
         let size = self.chains.0.saturating_sub(self.buckets.0);
         let buckets = image.bytes(self.buckets, size).ok_or(outside(self.buckets))?;
         let last = buckets.chunks_exact(4).map(u32::decode).max().unwrap_or(0);
@@ -68,7 +68,7 @@ impl GnuHash {
     }
 
     /// The first symbol that may have a hash, if some may.
-    pub fn bucket(&self, image: &impl Image, hash: u32) -> Result<Option<u32>, Problem<'static>> {
+    pub fn bucket(&self, image: &impl Image, hash: u32) -> Result<Option<u32>, Failure<'static>> {
         let word = u64::from((hash >> 6) & self.bloom_mask);
         // In memory from the file, as has been checked.
         let at = Vaddr(self.bloom.0.wrapping_add(word.wrapping_mul(8)));
@@ -84,15 +84,15 @@ impl GnuHash {
     }
 
     /// The hash of a symbol that is listed; its lowest bit says whether it is the last of its chain.
-    pub fn chain(&self, image: &impl Image, index: u32) -> Result<u32, Problem<'static>> {
+    pub fn chain(&self, image: &impl Image, index: u32) -> Result<u32, Failure<'static>> {
         let entry = u64::from(index.wrapping_sub(self.first)).wrapping_mul(from_usize(u32::SIZE));
         let at = self.chains.checked_add(entry).ok_or(outside(self.chains))?;
-        image.get::<u32>(at).filter(|_| at < self.end).ok_or(outside(at))
+        image.get::<u32>(at).filter(|_| at < self.end).ok_or_else(|| outside(at).into())
     }
 
     /// The symbol after one that is listed.
-    pub fn after(&self, index: u32) -> Result<u32, Problem<'static>> {
-        index.checked_add(1).ok_or(outside(self.chains))
+    pub fn after(&self, index: u32) -> Result<u32, Failure<'static>> {
+        index.checked_add(1).ok_or_else(|| outside(self.chains).into())
     }
 }
 

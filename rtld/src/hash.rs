@@ -3,8 +3,8 @@
 //! Names in an object come from whoever made it, and so do the hashes in its DT_GNU_HASH: a table by those can be made to
 //! degenerate into a list. Here a string is a polynomial over the integers modulo 2^61 - 1, evaluated at two secret points
 //! (Carter and Wegman, "New hash functions and their use in authentication and set equality", 1981): two strings of at
-//! most n digits have the same hash for one key in (2^61 / n)^2, whatever they are, if they were chosen before the key was.
-//! For the names of a million symbols that is less than one start in 2^70, so strings with the same hash are the same.
+//! most n digits have the same hash for one key in (2^60 / n)^2, whatever they are, if they were chosen before the key was.
+//! For the names of a million symbols that is less than one start in 2^68, so strings with the same hash are the same.
 #![forbid(unsafe_code)]
 
 use crate::addr::to_usize;
@@ -16,7 +16,7 @@ const MODULUS: u64 = (1 << 61) - 1;
 /// Bytes of a digit.
 const DIGIT: usize = 7;
 
-/// The secret points.
+/// The secret points, less than 2^60.
 #[derive(Clone, Copy, Debug)]
 pub struct Key([u64; 2]);
 
@@ -28,7 +28,7 @@ impl Key {
     /// From sixteen random bytes.
     #[must_use]
     pub fn new(random: [u64; 2]) -> Self {
-        Self(random.map(reduce))
+        Self(random.map(|point| point & ((1 << 60) - 1)))
     }
 
     /// Hash of a string without NUL bytes.
@@ -95,6 +95,18 @@ impl Key {
 }
 
 impl Hash {
+    /// It as numbers.
+    #[must_use]
+    pub const fn words(self) -> [u64; 2] {
+        self.0
+    }
+
+    /// The one that is these numbers.
+    #[must_use]
+    pub const fn of(words: [u64; 2]) -> Self {
+        Self(words)
+    }
+
     /// Half of it at most, for [`Numbers`].
     #[must_use]
     pub const fn fold(self) -> u32 {
@@ -102,14 +114,13 @@ impl Hash {
     }
 }
 
-/// `(state + digit) * point`, which is less than twice the modulus if `state` is. Also the last digit is multiplied: names
-/// that differ only there are to lie far apart.
+/// `(state + digit) * point`, modulo the modulus but not less than it: less than 2^63, if `state` is, because the point is so
+/// small. Also the last digit is multiplied: names that differ only there are to lie far apart.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the two parts of the product are what is asked for")]
 const fn step(state: u64, point: u64, digit: u64) -> u64 {
     let product = (state.wrapping_add(digit) as u128).wrapping_mul(point as u128);
-    let sum = (product as u64 & MODULUS).wrapping_add((product >> 61) as u64);
-    (sum & MODULUS).wrapping_add(sum >> 61)
+    (product as u64 & MODULUS).wrapping_add((product >> 61) as u64)
 }
 
 /// The remainder.
@@ -168,13 +179,6 @@ impl<'a> Numbers<'a> {
                 Ok(None)
             }
         }
-    }
-
-    /// What stands where a hash belongs: another's, if that was there first.
-    #[must_use]
-    pub fn first(&self, hash: u32) -> Option<u32> {
-        let place = to_usize(hash.into()) & self.slots.len().wrapping_sub(1);
-        split(*self.slots.get(place)?).1.checked_sub(1)
     }
 
     /// Puts a number in that is not there yet, and grows in `arena` for that if it has to.
@@ -241,9 +245,9 @@ mod tests {
     #[test]
     fn it_is_the_polynomial() {
         let bytes: Vec<u8> = (0..100).map(|byte| 255 - byte).collect();
-        for points in [KEY, [0, 1], [MODULUS - 1, MODULUS - 2], [u64::MAX, MODULUS]] {
+        for points in [KEY, [0, 1], [u64::MAX, u64::MAX - 1], [MODULUS, MODULUS - 2]] {
             for size in 0..bytes.len() {
-                let expected = points.map(|point| evaluate(&bytes[..size], point % MODULUS));
+                let expected = points.map(|point| evaluate(&bytes[..size], point % (1 << 60)));
                 let key = Key::new(points);
                 assert_eq!(key.hash(&bytes[..size]).0, expected, "{size} bytes at {points:x?}");
                 let mut ended = bytes[..size].to_vec();

@@ -3,7 +3,7 @@
 
 use crate::addr::FileOffset;
 use crate::elf::{Decode, Ehdr, consts, size};
-use crate::error::Problem;
+use crate::error::{Failure, Problem};
 use crate::machine::{Machine, Native};
 
 /// Most program headers that the loader reads. Linkers write about a dozen.
@@ -22,37 +22,37 @@ pub struct Headers {
 
 impl Headers {
     /// Checks the first bytes of a file of `file_size` bytes.
-    pub fn parse(bytes: &[u8], file_size: u64) -> Result<Self, Problem<'static>> {
+    pub fn parse(bytes: &[u8], file_size: u64) -> Result<Self, Failure<'static>> {
         if !bytes.starts_with(b"\x7fELF") {
-            return Err(Problem::NotElf);
+            return Err(Problem::NotElf.into());
         }
         if bytes.len() < size::EHDR {
-            return Err(Problem::Truncated { end: FileOffset(size::EHDR as u64), size: file_size });
+            return Err(Problem::Truncated { end: FileOffset(size::EHDR as u64), size: file_size }.into());
         }
         let ehdr = Ehdr::decode(bytes);
         let [_, _, _, _, class, data, version, ..] = ehdr.e_ident;
         if class != consts::ELFCLASS64 {
-            return Err(Problem::Class(class));
+            return Err(Problem::Class(class).into());
         }
         if data != consts::ELFDATA2LSB {
-            return Err(Problem::Encoding(data));
+            return Err(Problem::Encoding(data).into());
         }
         if version != consts::EV_CURRENT || ehdr.e_version != u32::from(consts::EV_CURRENT) {
-            return Err(Problem::Version(ehdr.e_version));
+            return Err(Problem::Version(ehdr.e_version).into());
         }
         if ehdr.e_machine != Native::E_MACHINE {
-            return Err(Problem::Machine(ehdr.e_machine));
+            return Err(Problem::Machine(ehdr.e_machine).into());
         }
         if ehdr.e_type != consts::ET_DYN && ehdr.e_type != consts::ET_EXEC {
-            return Err(Problem::Type(ehdr.e_type));
+            return Err(Problem::Type(ehdr.e_type).into());
         }
         if usize::from(ehdr.e_phentsize) != size::PHDR || ehdr.e_phnum == 0 || ehdr.e_phnum > MAX_PHDRS {
-            return Err(Problem::ProgramHeaders { count: ehdr.e_phnum, entry_size: ehdr.e_phentsize });
+            return Err(Problem::ProgramHeaders { count: ehdr.e_phnum, entry_size: ehdr.e_phentsize }.into());
         }
         let table = u64::from(ehdr.e_phnum).saturating_mul(size::PHDR as u64);
         let end = ehdr.e_phoff.saturating_add(table);
         if end > file_size {
-            return Err(Problem::Truncated { end: FileOffset(end), size: file_size });
+            return Err(Problem::Truncated { end: FileOffset(end), size: file_size }.into());
         }
         Ok(Self { e_type: ehdr.e_type, phoff: FileOffset(ehdr.e_phoff), phnum: ehdr.e_phnum })
     }
@@ -66,7 +66,7 @@ impl Headers {
 
 #[cfg(test)]
 mod tests {
-    use super::{Headers, Problem};
+    use super::{Failure, Headers, Problem};
     use crate::addr::FileOffset;
     use std::vec::Vec;
 
@@ -82,7 +82,7 @@ mod tests {
         bytes
     }
 
-    fn with(offset: usize, value: u8) -> Result<Headers, Problem<'static>> {
+    fn with(offset: usize, value: u8) -> Result<Headers, Failure<'static>> {
         let mut bytes = header();
         bytes[offset] = value;
         Headers::parse(&bytes, 120)
@@ -96,16 +96,16 @@ mod tests {
 
     #[test]
     fn each_field_has_its_refusal() {
-        assert_eq!(with(0, 0), Err(Problem::NotElf));
-        assert_eq!(with(4, 1), Err(Problem::Class(1)));
-        assert_eq!(with(5, 2), Err(Problem::Encoding(2)));
-        assert_eq!(with(20, 2), Err(Problem::Version(2)));
-        assert_eq!(with(18, 183), Err(Problem::Machine(183)));
-        assert_eq!(with(16, 1), Err(Problem::Type(1)));
-        assert_eq!(with(54, 32), Err(Problem::ProgramHeaders { count: 1, entry_size: 32 }));
-        assert_eq!(with(56, 0), Err(Problem::ProgramHeaders { count: 0, entry_size: 56 }));
-        assert_eq!(with(56, 65), Err(Problem::ProgramHeaders { count: 65, entry_size: 56 }));
-        assert_eq!(with(33, 1), Err(Problem::Truncated { end: FileOffset(64 + 256 + 56), size: 120 }));
+        assert_eq!(with(0, 0), Err(Problem::NotElf.into()));
+        assert_eq!(with(4, 1), Err(Problem::Class(1).into()));
+        assert_eq!(with(5, 2), Err(Problem::Encoding(2).into()));
+        assert_eq!(with(20, 2), Err(Problem::Version(2).into()));
+        assert_eq!(with(18, 183), Err(Problem::Machine(183).into()));
+        assert_eq!(with(16, 1), Err(Problem::Type(1).into()));
+        assert_eq!(with(54, 32), Err(Problem::ProgramHeaders { count: 1, entry_size: 32 }.into()));
+        assert_eq!(with(56, 0), Err(Problem::ProgramHeaders { count: 0, entry_size: 56 }.into()));
+        assert_eq!(with(56, 65), Err(Problem::ProgramHeaders { count: 65, entry_size: 56 }.into()));
+        assert_eq!(with(33, 1), Err(Problem::Truncated { end: FileOffset(64 + 256 + 56), size: 120 }.into()));
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub mod native;
 pub mod note;
 pub mod opened;
 pub mod plan;
+pub mod problem;
+pub mod record;
 pub mod reloc;
 pub mod report;
 pub mod resolve;

@@ -17,7 +17,7 @@ use crate::addr::{PageSize, from_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
 use crate::eh_frame::find;
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Error, Failure, OfObject, Problem};
 use crate::load::{Sealed, init_order, protect_relro, trace_tls};
 use crate::namespace::{Namespace, Need, TlsPlace};
 use crate::native::needs::NativeNeeds;
@@ -307,7 +307,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
 
     /// Closes a library that is open; of one of the start it is only remembered that nobody minds. Answers what is
     /// [`unused`](Self::unused) then.
-    pub fn close(&mut self, arena: &'a Arena, index: usize) -> Result<&'a [usize], Problem<'static>> {
+    pub fn close(&mut self, arena: &'a Arena, index: usize) -> Result<&'a [usize], Failure<'static>> {
         if self.namespace.is_first(index) {
             return Ok(&[]);
         }

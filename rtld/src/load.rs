@@ -8,7 +8,7 @@ use crate::addr::{FileOffset, PageSize, from_usize, to_usize};
 use crate::arena::{Arena, List};
 use crate::dynamic::DynamicInfo;
 use crate::elf::{Decode, Phdr, consts, size};
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Error, Failure, OfObject, Problem};
 use crate::hash::Key;
 use crate::headers::{Headers, MAX_PHDRS};
 use crate::init;
@@ -73,7 +73,7 @@ pub fn map_object<S: AddressSpace>(
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
-) -> Result<Mapped<S::Image>, Problem<'static>> {
+) -> Result<Mapped<S::Image>, Failure<'static>> {
     map_file(sys, file, info, page, false)
 }
 
@@ -83,7 +83,7 @@ pub fn map_program<S: AddressSpace>(
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
-) -> Result<Mapped<S::Image>, Problem<'static>> {
+) -> Result<Mapped<S::Image>, Failure<'static>> {
     map_file(sys, file, info, page, true)
 }
 
@@ -93,15 +93,17 @@ fn map_file<S: AddressSpace>(
     info: &FileInfo,
     page: PageSize,
     program: bool,
-) -> Result<Mapped<S::Image>, Problem<'static>> {
+) -> Result<Mapped<S::Image>, Failure<'static>> {
     const BUFFER: usize = MAX_PHDRS as usize * size::PHDR;
     let mut buffer = [0u8; BUFFER];
-    let read = sys.read_at(file, FileOffset(0), &mut buffer).map_err(Problem::Read)?;
+    // Not beyond the end of a small file, where there would be a second call to hear of that.
+    let start = buffer.get_mut(..to_usize(info.size.min(from_usize(BUFFER)))).unwrap_or_default();
+    let read = sys.read_at(file, FileOffset(0), start).map_err(Problem::Read)?;
     let headers = Headers::parse(buffer.get(..read).unwrap_or_default(), info.size)?;
     let entry = crate::addr::Vaddr(crate::elf::Ehdr::decode(&buffer).e_entry);
     let fixed = headers.e_type == consts::ET_EXEC;
     if fixed && !program {
-        return Err(Problem::Type(headers.e_type));
+        return Err(Problem::Type(headers.e_type).into());
     }
     let start = to_usize(headers.phoff.0);
     let in_buffer = start.checked_add(headers.table_size()).filter(|&end| end <= read);
@@ -116,14 +118,14 @@ fn map_file<S: AddressSpace>(
     // A file that shrank since fstat gives fewer headers; what is missing is missed below.
     let phdrs = table.unwrap_or_default().chunks_exact(size::PHDR).map(Phdr::decode);
     let plan = LoadPlan::new(phdrs, Origin::File { size: info.size, fixed }, page)?;
-    let mut image = sys.reserve(&plan).map_err(Problem::Map)?;
+    let mut image = sys.reserve(&plan, file).map_err(Problem::Map)?;
     for segment in plan.segments() {
         sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;
     }
     let dynamic = match plan.dynamic {
         Some(place) => DynamicInfo::decode(&image, place)?,
         None if program => DynamicInfo::default(),
-        None => return Err(Problem::NoDynamic),
+        None => return Err(Problem::NoDynamic.into()),
     };
     Ok(Mapped { dynamic, image, entry, headers })
 }

@@ -11,7 +11,7 @@ use core::ptr::NonNull;
 use core::slice;
 
 use crate::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
-use crate::plan::LoadPlan;
+use crate::plan::{LoadPlan, Segment};
 use crate::seam::{Image, ImageMut};
 
 /// A mapped object; unmapped when dropped, unless it was adopted.
@@ -45,7 +45,10 @@ impl MappedImage {
 
     /// A pointer to `vaddr`, if a segment holds `len` bytes from there and `permitted` allows.
     fn pointer(&self, vaddr: Vaddr, len: u64, write: bool) -> Option<NonNull<u8>> {
-        let segment = self.plan.segment_of(vaddr, len)?;
+        let mut segments = self.plan.segments().iter();
+        let holds = |segment: &&Segment| segment.contains(vaddr, len);
+        // Those that can be written are mostly behind the others.
+        let segment = if write { segments.rfind(holds) } else { segments.find(holds) }?;
         let permitted = if write { segment.protection.write } else { segment.protection.read };
         let distance = vaddr.0.checked_sub(self.plan.span.start.0).filter(|_| permitted)?;
         // SAFETY: the segment is inside the span, which is one mapping from `start` on.
@@ -92,6 +95,7 @@ impl Image for MappedImage {
 }
 
 impl ImageMut for MappedImage {
+    #[inline]
     fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()> {
         let pointer = self.pointer(vaddr, from_usize(bytes.len()), true)?;
         // SAFETY: a writable segment holds so many bytes there, by `adopt`; a borrow of `self` is not among them.

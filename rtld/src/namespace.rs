@@ -208,6 +208,7 @@ impl<'a, I: Image> Namespace<'a, I> {
 
     /// Module `index`, if there is one.
     #[must_use]
+    #[inline]
     pub fn get(&self, index: usize) -> Option<&Module<'a, I>> {
         let place = match index.checked_sub(self.first.len()) {
             None => self.first.get(index),

@@ -4,7 +4,7 @@
 use rt0::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0};
 
 use crate::addr::{Vaddr, from_usize};
-use crate::error::{Problem, Table};
+use crate::error::{Failure, Problem, Table};
 use crate::seam::Image;
 
 /// Finds a note of ours in a note segment: its descriptor, and where in the segment that is.
@@ -36,11 +36,11 @@ fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
 }
 
 /// The object's ABI note, if it has one that this loader can honour; an error if it can not.
-pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Problem<'static>> {
+pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Failure<'static>> {
     // Notes that are not in memory at all are for other tools.
     let places = || image.plan().notes.iter().filter(|place| place.size != 0 && image.readable(place.vaddr) != 0);
     if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
-        return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr });
+        return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr }.into());
     }
     let mut segments = places().filter_map(|place| image.bytes(place.vaddr, place.size));
     let found = segments.find_map(|segment| find(segment, NT_SLUL_ABI));
@@ -48,11 +48,11 @@ pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Problem<'static>>
     let Some(desc) = found.and_then(|(desc, _)| desc.first_chunk()) else { return Ok(None) };
     let note = AbiNote::from_ne_bytes(*desc);
     if note.abi_major > ABI_MAJOR || note.min_loader > LOADER_VERSION {
-        return Err(Problem::NewerAbi { abi_major: note.abi_major, min_loader: note.min_loader });
+        return Err(Problem::NewerAbi { abi_major: note.abi_major, min_loader: note.min_loader }.into());
     }
     match note.unknown_flags() {
         0 => Ok(Some(note)),
-        flags => Err(Problem::AbiFlags(flags)),
+        flags => Err(Problem::AbiFlags(flags).into()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::addr::{FileOffset, PageRange, PageSize, Vaddr};
 use crate::elf::{Phdr, consts};
-use crate::error::{Problem, SegmentFault, Table};
+use crate::error::{Failure, Problem, SegmentFault, Table};
 
 /// Most PT_LOAD segments of an object. Linkers write two to six.
 pub const MAX_SEGMENTS: usize = 16;
@@ -84,9 +84,9 @@ impl Segment {
         PageRange::covering(self.mem_start, end, self.page).unwrap_or_default()
     }
 
-    fn plan(phdr: &Phdr, origin: Origin, page: PageSize) -> Result<Self, Problem<'static>> {
+    fn plan(phdr: &Phdr, origin: Origin, page: PageSize) -> Result<Self, Failure<'static>> {
         let vaddr = Vaddr(phdr.p_vaddr);
-        let fault = |fault| Problem::Segment { vaddr, fault };
+        let fault = |fault| Failure::from(Problem::Segment { vaddr, fault });
         let protection = Protection::from_flags(phdr.p_flags);
         if phdr.p_filesz > phdr.p_memsz {
             return Err(fault(SegmentFault::FileLargerThanMemory));
@@ -105,7 +105,7 @@ impl Segment {
         let file_end = phdr.p_offset.checked_add(phdr.p_filesz).ok_or_else(wraps)?;
         if let Origin::File { size, .. } = origin {
             if file_end > size {
-                return Err(Problem::Truncated { end: FileOffset(file_end), size });
+                return Err(Problem::Truncated { end: FileOffset(file_end), size }.into());
             }
             if protection.write && protection.execute {
                 return Err(fault(SegmentFault::WritableAndExecutable));
@@ -203,14 +203,14 @@ impl LoadPlan {
         phdrs: impl Iterator<Item = Phdr> + Clone,
         origin: Origin,
         page: PageSize,
-    ) -> Result<Self, Problem<'static>> {
+    ) -> Result<Self, Failure<'static>> {
         let fixed = matches!(origin, Origin::File { fixed: true, .. });
         let mut plan = Self { align: page.bytes(), fixed, ..Self::EMPTY };
         for phdr in phdrs.clone().filter(|phdr| phdr.p_type == consts::PT_LOAD && phdr.p_memsz != 0) {
             plan.push(&phdr, origin, page)?;
         }
         let (Some(first), Some(last)) = (plan.segments().first(), plan.segments().last()) else {
-            return Err(Problem::NoSegments);
+            return Err(Problem::NoSegments.into());
         };
         plan.span = PageRange { start: first.pages().start, end: last.pages().end };
         for phdr in phdrs {
@@ -236,12 +236,12 @@ impl LoadPlan {
     }
 
     /// Refuses a file of `size` bytes that ends before what is mapped of it.
-    pub fn require_file(&self, size: u64) -> Result<(), Problem<'static>> {
+    pub fn require_file(&self, size: u64) -> Result<(), Failure<'static>> {
         for segment in self.segments().iter().filter(|segment| !segment.file_pages().is_empty()) {
             let data = segment.data_end.0.saturating_sub(segment.pages().start.0);
             let end = segment.offset.0.saturating_add(data);
             if end > size {
-                return Err(Problem::Truncated { end: FileOffset(end), size });
+                return Err(Problem::Truncated { end: FileOffset(end), size }.into());
             }
         }
         Ok(())
@@ -253,10 +253,30 @@ impl LoadPlan {
         self.segments().iter().find(|segment| segment.contains(vaddr, len))
     }
 
-    fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Problem<'static>> {
+    /// The segment whose mapping may cover the whole span until the others are mapped over it: the first one, if no page of
+    /// the span is without a segment.
+    #[must_use]
+    pub fn base(&self) -> Option<&Segment> {
+        let (first, others) = self.segments().split_first()?;
+        let mut end = first.pages().end;
+        let dense = others.iter().all(|next| core::mem::replace(&mut end, next.pages().end) == next.pages().start);
+        // The kernel's choice of an address is a multiple of a page, whose size is at least this.
+        let anywhere = !self.fixed && self.align <= 4096;
+        let usable = anywhere && !first.file_pages().is_empty() && !first.protection.write;
+        Some(first).filter(|_| dense && usable)
+    }
+
+    /// Whether a mapping of [`Self::base`] over the whole span has the pages of that segment which come from the file.
+    #[must_use]
+    pub fn is_in_base(&self, segment: &Segment) -> bool {
+        let distance = |segment: &Segment| segment.pages().start.0.wrapping_sub(segment.offset.0);
+        self.base().is_some_and(|base| distance(base) == distance(segment))
+    }
+
+    fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Failure<'static>> {
         let segment = Segment::plan(phdr, origin, page)?;
         if self.segments().last().is_some_and(|last| segment.pages().start < last.pages().end) {
-            return Err(Problem::Segment { vaddr: segment.mem_start, fault: SegmentFault::Overlaps });
+            return Err(Problem::Segment { vaddr: segment.mem_start, fault: SegmentFault::Overlaps }.into());
         }
         let free = self.segments.get_mut(self.count).ok_or(Problem::TooManySegments { limit: MAX_SEGMENTS })?;
         *free = segment;
@@ -265,7 +285,7 @@ impl LoadPlan {
         Ok(())
     }
 
-    fn note(&mut self, phdr: &Phdr, page: PageSize) -> Result<(), Problem<'static>> {
+    fn note(&mut self, phdr: &Phdr, page: PageSize) -> Result<(), Failure<'static>> {
         let place = Place { vaddr: Vaddr(phdr.p_vaddr), size: phdr.p_memsz };
         match phdr.p_type {
             consts::PT_DYNAMIC => {
@@ -281,7 +301,7 @@ impl LoadPlan {
                 let image = Place { vaddr: place.vaddr, size: phdr.p_filesz };
                 let align = phdr.p_align.max(1);
                 if phdr.p_filesz > phdr.p_memsz || !align.is_power_of_two() {
-                    return Err(Problem::TableSize { table: Table::TlsImage, size: phdr.p_filesz });
+                    return Err(Problem::TableSize { table: Table::TlsImage, size: phdr.p_filesz }.into());
                 }
                 if image.size != 0 {
                     self.require(image, Table::TlsImage)?;
@@ -310,17 +330,17 @@ impl LoadPlan {
         Ok(())
     }
 
-    fn require(&self, place: Place, table: Table) -> Result<(), Problem<'static>> {
+    fn require(&self, place: Place, table: Table) -> Result<(), Failure<'static>> {
         match self.segment_of(place.vaddr, place.size) {
             Some(segment) if segment.protection.read => Ok(()),
-            _ => Err(Problem::OutsideImage { table, vaddr: place.vaddr }),
+            _ => Err(Problem::OutsideImage { table, vaddr: place.vaddr }.into()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LoadPlan, Origin, PageSize, Problem, SegmentFault};
+    use super::{Failure, LoadPlan, Origin, PageSize, Problem, SegmentFault};
     use crate::addr::{FileOffset, Vaddr};
     use crate::elf::{Phdr, consts};
 
@@ -339,12 +359,12 @@ mod tests {
         }
     }
 
-    fn plan(phdrs: &[Phdr]) -> Result<LoadPlan, Problem<'static>> {
+    fn plan(phdrs: &[Phdr]) -> Result<LoadPlan, Failure<'static>> {
         LoadPlan::new(phdrs.iter().copied(), FILE, PageSize::K4)
     }
 
     fn fault(phdrs: &[Phdr]) -> SegmentFault {
-        match plan(phdrs) {
+        match plan(phdrs).map_err(|failure| *failure) {
             Err(Problem::Segment { fault, .. }) => fault,
             other => panic!("{other:?}"),
         }
@@ -385,15 +405,15 @@ mod tests {
 
     #[test]
     fn limits_are_said() {
-        assert_eq!(plan(&[]), Err(Problem::NoSegments));
+        assert_eq!(plan(&[]), Err(Problem::NoSegments.into()));
         let past = plan(&[load(0, 0x2000, 0x1001, 0x1001, 4)]);
-        assert_eq!(past, Err(Problem::Truncated { end: FileOffset(0x3001), size: 0x3000 }));
+        assert_eq!(past, Err(Problem::Truncated { end: FileOffset(0x3001), size: 0x3000 }.into()));
         let whole = plan(&[load(0x1100, 0x100, 0x1000, 0x1000, 4)]).unwrap();
         assert_eq!(whole.require_file(0x1100), Ok(()));
         let end = FileOffset(0x1100);
-        assert_eq!(whole.require_file(0x10ff), Err(Problem::Truncated { end, size: 0x10ff }));
+        assert_eq!(whole.require_file(0x10ff), Err(Problem::Truncated { end, size: 0x10ff }.into()));
         let many: std::vec::Vec<_> = (0..17).map(|i| load(i * 0x1000, 0, 1, 1, 4)).collect();
-        assert_eq!(plan(&many), Err(Problem::TooManySegments { limit: 16 }));
+        assert_eq!(plan(&many), Err(Problem::TooManySegments { limit: 16 }.into()));
     }
 
     #[test]

@@ -10,12 +10,12 @@ mod versions;
 
 use self::copies::CopyLater;
 use self::finder::{Among, Finder};
-use crate::addr::{RuntimeAddr, Vaddr};
+use crate::addr::{RuntimeAddr, Vaddr, from_usize};
 use crate::arena::{Arena, List};
 use crate::calls::require_code;
 use crate::definitions::STACK_CHK_FAIL;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
-use crate::error::{Error, Escaped, OfObject, Problem};
+use crate::error::{Error, Escaped, Failure, OfObject, Problem};
 use crate::machine::{Machine, Native, RelocKind};
 use crate::namespace::{Definition, Namespace, TlsPlace};
 use crate::native::needs::{NativeNeeds, Slot};
@@ -139,6 +139,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     /// Relocates all of them.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         versions::check(self.namespace, self.objects.fresh, self.arena, self.scratch)?;
+        self.finder.begin(self.namespace, &self.objects)?;
         // The last first, as glibc does it: of several errors the same one is said, of several unique symbols the same
         // one is the first.
         for &index in self.objects.fresh.iter().rev() {
@@ -160,10 +161,11 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             self.relative(index).of(path)?;
             let dynamic = self.namespace.module(index).dynamic;
             for table in [dynamic.rela, dynamic.jmprel] {
-                for entry in 0..table.len() {
-                    if let Some(rela) = table.get(&self.namespace.module(index).image, entry) {
-                        self.entry(index, path, &rela)?;
-                    }
+                let (mut at_once, mut next) = ([Rela::default(); 32], 0);
+                while next < table.len() {
+                    let entries = table.copy(&self.namespace.module(index).image, next, &mut at_once);
+                    entries.iter().try_for_each(|rela| self.entry(index, path, rela))?;
+                    next = next.saturating_add(from_usize(at_once.len()));
                 }
             }
         }
@@ -174,14 +176,14 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         copies.iter().try_for_each(|copy| self.copy(copy))
     }
 
-    fn write(&mut self, index: usize, rela: &Rela, value: u64) -> Result<(), Problem<'a>> {
+    fn write(&mut self, index: usize, rela: &Rela, value: u64) -> Result<(), Failure<'a>> {
         let at = Vaddr(rela.r_offset);
         let written = self.namespace.module_mut(index).image.write_word(at, value);
-        written.ok_or(Problem::RelocationOutside { r_type: r_type(rela), at })
+        written.ok_or_else(|| Problem::RelocationOutside { r_type: r_type(rela), at }.into())
     }
 
     /// DT_RELR (gABI): an even entry is an address to relocate, an odd one a bitmap of the 63 words after it.
-    fn relative(&mut self, index: usize) -> Result<(), Problem<'a>> {
+    fn relative(&mut self, index: usize) -> Result<(), Failure<'a>> {
         let module = self.namespace.module_mut(index);
         let bias = module.image.bias().0;
         let relocate = |image: &mut I, at: u64| {
@@ -252,6 +254,10 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             return self.thread_local(kind, index, 0, addend).unwrap_or(Ok(addend)).of(path);
         }
         let number = r_sym(rela);
+        if let Some(known) = self.finder.known(number).filter(|_| !is_thread_local(kind)) {
+            self.refer(index, path, number, known.module)?;
+            return Ok(known.address.0.wrapping_add(addend));
+        }
         match self.resolve(index, path, number, kind)? {
             Target::Defined(definition) if is_thread_local(kind) => {
                 let Definition { module, sym } = definition;
@@ -297,14 +303,14 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     }
 
     /// A resolver, if it is code. It is named by module `definer`.
-    fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Problem<'static>> {
+    fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Failure<'static>> {
         let vaddr = self.namespace.module(definer).image.bias().vaddr(address);
         // Other objects have no resolvers of this one.
         let code = self.namespace.module(definer).is_code(vaddr);
-        if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }) }
+        if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }.into()) }
     }
 
-    fn copy_name(&self, index: usize, number: u32) -> Result<&'a [u8], Problem<'a>> {
+    fn copy_name(&self, index: usize, number: u32) -> Result<&'a [u8], Failure<'a>> {
         let module = self.namespace.module(index);
         let sym = module.dynamic.symbols.get(&module.image, number)?;
         let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name))?;
@@ -318,9 +324,6 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         number: u32,
         kind: RelocKind,
     ) -> Result<Target, Error<'a>> {
-        if let Some(found) = self.finder.known(number) {
-            return self.bind(index, path, number, found).map(Target::Defined);
-        }
         let module = self.namespace.module(index);
         let sym = &module.dynamic.symbols.get(&module.image, number).of(path)?;
         let local = st_bind(sym) == consts::STB_LOCAL;
@@ -362,7 +365,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         Err(Problem::UndefinedSymbol(self.copy_name(index, number).of(path)?)).of(path)
     }
 
-    /// Module `index` refers to what was found, or to what stands for it: the definer stays as long as it does.
+    /// Module `index` refers to what was found, or to what stands for it.
     fn bind(
         &mut self,
         index: usize,
@@ -375,25 +378,30 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             let name = self.copy_name(index, number).of(path)?;
             found = self.namespace.only(&Name::new(name), found).of(path)?;
         }
-        if self.trace.wants(Category::Bindings) {
-            let (symbol, definer) =
-                (self.copy_name(index, number).of(path)?, self.namespace.module(found.module).path);
-            let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
-            self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
-        }
-        let opened = self.namespace.module(index).opened.is_some() || !self.namespace.is_first(found.module);
-        if opened && !self.used.get(found.module).copied().unwrap_or(false) {
-            self.used.resize(found.module.saturating_add(1), false).of(path)?;
-            if let Some(used) = self.used.get_mut(found.module) {
-                *used = true;
-            }
-            self.namespace.refer(index, found.module).of(path)?;
-        }
+        self.refer(index, path, number, found.module)?;
         Ok(found)
     }
 
+    /// By its symbol `number`, module `index` refers to a definition of `definer`, which stays as long as it does.
+    fn refer(&mut self, index: usize, path: &'a [u8], number: u32, definer: usize) -> Result<(), Error<'a>> {
+        if self.trace.wants(Category::Bindings) {
+            let (symbol, definer) = (self.copy_name(index, number).of(path)?, self.namespace.module(definer).path);
+            let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
+            self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
+        }
+        // What came with the start stays for good.
+        if !self.namespace.is_first(definer) && !self.used.get(definer).copied().unwrap_or(false) {
+            self.used.resize(definer.saturating_add(1), false).of(path)?;
+            if let Some(used) = self.used.get_mut(definer) {
+                *used = true;
+            }
+            self.namespace.refer(index, definer).of(path)?;
+        }
+        Ok(())
+    }
+
     /// The argument of a descriptor that gives a thread's block its initial values first.
-    fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Problem<'a>> {
+    fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Failure<'a>> {
         self.is_described = true;
         let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
         let described = self.arena.put(Described { ready, offset: value.wrapping_sub(place.offset) })?;
@@ -407,20 +415,21 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         module: usize,
         value: u64,
         addend: u64,
-    ) -> Option<Result<u64, Problem<'a>>> {
+    ) -> Option<Result<u64, Failure<'a>>> {
         let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
         let module = self.namespace.module(module);
-        let place = module.tls.ok_or(missing);
+        let tls = module.tls;
+        let place = || tls.ok_or_else(|| Failure::from(missing));
         let value = value.wrapping_add(addend);
         // Running threads can not be given initial values but when they ask for the address.
         let waits = module.opened.is_some() && module.image.plan().tls.is_some_and(|tls| tls.file_size != 0);
         match kind {
-            RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC))),
-            RelocKind::TlsDescriptor if waits => Some(place.and_then(|place| self.described(place, value))),
+            RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC).into())),
+            RelocKind::TlsDescriptor if waits => Some(place().and_then(|place| self.described(place, value))),
             RelocKind::TpOffset | RelocKind::TlsDescriptor => {
-                Some(place.map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
+                Some(place().map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
             }
-            RelocKind::DtpModule => Some(place.map(|TlsPlace { id, .. }| id)),
+            RelocKind::DtpModule => Some(place().map(|TlsPlace { id, .. }| id)),
             RelocKind::DtpOffset => Some(Ok(value)),
             _ => None,
         }

@@ -10,7 +10,7 @@ use crate::addr::{PageSize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::dynamic::DynamicInfo;
 use crate::elf::consts;
-use crate::error::{Error, Escaped, OfObject, OpenError, Problem};
+use crate::error::{Error, Escaped, Failure, OfObject, OpenError, Problem};
 use crate::hash::{Key, Numbers};
 use crate::load::{Mapped, map_object};
 use crate::namespace::{Module, Namespace, Need};
@@ -103,11 +103,11 @@ enum Judged {
     /// A library of libc's world, or one that is to be left alone.
     Outside,
     /// A file for some other machine.
-    Foreign(Problem<'static>),
+    Foreign(Failure<'static>),
 }
 
 /// Whether an object is built for a libc: it names one in its DT_NEEDED. Which, if so.
-pub fn needs_libc(image: &impl Image, dynamic: &DynamicInfo) -> Result<Option<Libc>, Problem<'static>> {
+pub fn needs_libc(image: &impl Image, dynamic: &DynamicInfo) -> Result<Option<Libc>, Failure<'static>> {
     for offset in dynamic.values(image, consts::DT_NEEDED) {
         if let Some(libc) = Libc::named_by(dynamic.strings.get(image, offset)?) {
             return Ok(Some(libc));
@@ -176,7 +176,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         match self.open(needer, name, path)? {
             Ok(Judged::Library(index)) => Ok(Some(index)),
             Ok(Judged::Outside) => Ok(None),
-            Ok(Judged::Foreign(problem)) => Err(problem).of(path),
+            Ok(Judged::Foreign(failure)) => Err(failure).of(path),
             Err(error) => Err(error).of(path),
         }
     }
@@ -230,7 +230,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             match self.open(needer, name, path)? {
                 Ok(Judged::Library(index)) => return Ok(Some(Some(index))),
                 Ok(Judged::Outside) => return Ok(Some(None)),
-                Ok(Judged::Foreign(problem)) => *foreign = Some(Error { object: path, problem }),
+                Ok(Judged::Foreign(failure)) => *foreign = Some(failure.of(path)),
                 Err(error) if error.is_absence() => {}
                 Err(error) => return Err(error).of(path),
             }
@@ -257,15 +257,23 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         }
         let mapped = match map_object(self.sys, &file, &info, self.page) {
             Ok(mapped) => mapped,
-            Err(problem @ (Problem::Class(_) | Problem::Encoding(_) | Problem::Machine(_))) => {
-                return Ok(Ok(Judged::Foreign(problem)));
-            }
-            Err(problem) => return Err(problem).of(path),
+            Err(failure) => match *failure {
+                Problem::Class(_) | Problem::Encoding(_) | Problem::Machine(_) => {
+                    return Ok(Ok(Judged::Foreign(failure)));
+                }
+                _ => return Err(failure).of(path),
+            },
         };
         let Mapped { dynamic, image, headers, .. } = mapped;
         let note = abi_note(&image).of(path)?;
-        if note.is_none() && needs_libc(&image, &dynamic).of(path)?.is_some() {
+        if note.is_none()
+            && let Some(libc) = needs_libc(&image, &dynamic).of(path)?
+        {
             self.trace.line(Category::Files, format_args!("{}: names a libc, so it is native", Escaped(path)));
+            // libc does not look into our own directories.
+            if !entries(DIRECTORIES, false).any(|ours| ours == directory(path)) {
+                self.natives.told = self.natives.told.or(Some((path, libc)));
+            }
             return Ok(Ok(Judged::Outside));
         }
         dynamic.require_supported().of(path)?;

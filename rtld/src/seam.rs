@@ -45,8 +45,8 @@ pub trait AddressSpace: Files {
     /// The memory of one object.
     type Image: ImageMut;
 
-    /// Reserves the plan's whole span, inaccessible.
-    fn reserve(&self, plan: &LoadPlan) -> Result<Self::Image, Errno>;
+    /// Reserves the plan's whole span. Where no segment is, it is inaccessible once all segments are mapped.
+    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<Self::Image, Errno>;
 
     /// Maps one segment: the pages of the file, the zeroed rest of its last page, and pages of zeros.
     fn map_segment(&self, image: &mut Self::Image, file: &Self::File, segment: &Segment) -> Result<(), Errno>;
@@ -77,6 +77,7 @@ pub trait Image {
     fn file_backed(&self, vaddr: Vaddr) -> u64;
 
     /// The structure at `vaddr`.
+    #[inline]
     fn get<T: Decode>(&self, vaddr: Vaddr) -> Option<T> {
         self.bytes(vaddr, from_usize(T::SIZE)).map(T::decode)
     }
@@ -95,6 +96,7 @@ pub trait ImageMut: Image {
     fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()>;
 
     /// Stores a word of eight bytes, if a writable segment holds all of it.
+    #[inline]
     fn write_word(&mut self, vaddr: Vaddr, value: u64) -> Option<()> {
         self.write(vaddr, &value.to_le_bytes())
     }

@@ -6,7 +6,7 @@ use core::ops::Range;
 use crate::addr::Vaddr;
 use crate::dynamic::DynamicInfo;
 use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type, st_visibility, sysv_hash};
-use crate::error::{Problem, Table};
+use crate::error::{Failure, Problem, Table};
 use crate::gnu_hash::GnuHash;
 use crate::seam::Image;
 use crate::version::{Acceptance, Wanted};
@@ -67,6 +67,7 @@ struct Lookup<'l, 'n, I> {
 
 /// Whether other objects may bind to the symbol.
 #[must_use]
+#[inline]
 pub fn is_exported(sym: &Sym) -> bool {
     let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
     is_visible(sym) && defined && (sym.st_value != 0 || st_type(sym) == consts::STT_TLS || is_absolute(sym))
@@ -91,13 +92,13 @@ pub const fn is_absolute(sym: &Sym) -> bool {
 
 /// Number of entries in the symbol table, as far as its hash table tells: a bound for walking all that is
 /// exported.
-pub fn count(image: &impl Image, dynamic: &DynamicInfo) -> Result<u32, Problem<'static>> {
+pub fn count(image: &impl Image, dynamic: &DynamicInfo) -> Result<u32, Failure<'static>> {
     if let Some(table) = dynamic.gnu_hash {
         return table.count(image);
     }
     let Some(table) = dynamic.hash else { return Ok(0) };
     let outside = Problem::OutsideImage { table: Table::Hash, vaddr: table };
-    table.checked_add(4).and_then(|vaddr| image.get(vaddr)).ok_or(outside)
+    table.checked_add(4).and_then(|vaddr| image.get(vaddr)).ok_or_else(|| outside.into())
 }
 
 /// Number of the first symbol that its hash table lists. Those before are its own business, or others'.
@@ -107,7 +108,7 @@ pub fn first_listed(dynamic: &DynamicInfo) -> u32 {
 }
 
 /// Numbers of the symbols that its hash table lists, as far as that tells.
-pub fn listed(image: &impl Image, dynamic: &DynamicInfo) -> Result<Range<u32>, Problem<'static>> {
+pub fn listed(image: &impl Image, dynamic: &DynamicInfo) -> Result<Range<u32>, Failure<'static>> {
     let first = first_listed(dynamic);
     let count = count(image, dynamic)?;
     let outside =
@@ -123,7 +124,7 @@ pub fn lookup(
     image: &impl Image,
     dynamic: &DynamicInfo,
     name: &Name<'_>,
-) -> Result<Option<Sym>, Problem<'static>> {
+) -> Result<Option<Sym>, Failure<'static>> {
     lookup_hashed(image, dynamic, name, gnu_hash(name.bytes), &mut 0)
 }
 
@@ -134,7 +135,7 @@ pub(crate) fn lookup_hashed<I: Image>(
     name: &Name<'_>,
     hash: u32,
     work: &mut u64,
-) -> Result<Option<Sym>, Problem<'static>> {
+) -> Result<Option<Sym>, Failure<'static>> {
     *work = work.saturating_add(1);
     let mut lookup = Lookup { image, dynamic, name, wanted: None, otherwise: None, work };
     let found = match (dynamic.gnu_hash, dynamic.hash) {
@@ -147,7 +148,7 @@ pub(crate) fn lookup_hashed<I: Image>(
 
 impl<I: Image> Lookup<'_, '_, I> {
     /// Symbol `index`, if it is the one.
-    fn consider(&mut self, index: u32) -> Result<Option<Sym>, Problem<'static>> {
+    fn consider(&mut self, index: u32) -> Result<Option<Sym>, Failure<'static>> {
         let Self { image, dynamic, name, .. } = *self;
         let sym = dynamic.symbols.get(image, index)?;
         let canonical = name.canonical && is_canonical_plt(&sym);
@@ -181,7 +182,7 @@ fn lookup_gnu<I: Image>(
     lookup: &mut Lookup<'_, '_, I>,
     table: &GnuHash,
     hash: u32,
-) -> Result<Option<Sym>, Problem<'static>> {
+) -> Result<Option<Sym>, Failure<'static>> {
     let image = lookup.image;
     let Some(mut index) = table.bucket(image, hash)? else { return Ok(None) };
     // Ends at the chain's last entry or, in a broken table, at the end of what the file gives.
@@ -197,7 +198,7 @@ fn lookup_gnu<I: Image>(
     }
 }
 
-fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result<Option<Sym>, Problem<'static>> {
+fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result<Option<Sym>, Failure<'static>> {
     let image = lookup.image;
     let outside = Problem::OutsideImage { table: Table::Hash, vaddr: table };
     let word = |index: u64| {
@@ -209,7 +210,7 @@ fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result
     let mut index = word(bucket.wrapping_add(2))?;
     let words = bucket_count.saturating_add(chain_count).saturating_add(2);
     if image.file_backed(table) < words.saturating_mul(4) {
-        return Err(outside);
+        return Err(outside.into());
     }
     // A chain visits each symbol at most once; one that goes on is a loop.
     for _ in 0..chain_count {
@@ -220,7 +221,7 @@ fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result
         }
         index = word(bucket_count.wrapping_add(2).wrapping_add(u64::from(index)))?;
     }
-    if index == 0 { Ok(None) } else { Err(Problem::TableSize { table: Table::Hash, size: chain_count }) }
+    if index == 0 { Ok(None) } else { Err(Problem::TableSize { table: Table::Hash, size: chain_count }.into()) }
 }
 
 #[cfg(test)]
@@ -228,10 +229,10 @@ mod tests {
     use super::Name;
     use crate::dynamic::DynamicInfo;
     use crate::elf::Sym;
-    use crate::error::Problem;
+    use crate::error::{Failure, Problem};
     use crate::testing::{Bytes, Symbolic};
 
-    fn lookup(image: &Bytes, dynamic: &DynamicInfo, name: &[u8]) -> Result<Option<Sym>, Problem<'static>> {
+    fn lookup(image: &Bytes, dynamic: &DynamicInfo, name: &[u8]) -> Result<Option<Sym>, Failure<'static>> {
         super::lookup(image, dynamic, &Name::new(name))
     }
 
@@ -260,7 +261,7 @@ mod tests {
         bytes[chain + 4..chain + 8].copy_from_slice(&1u32.to_le_bytes());
         bytes[chain + 8..chain + 12].copy_from_slice(&1u32.to_le_bytes());
         object.image = Bytes::new(bytes);
-        let result = lookup(&object.image, &object.dynamic, b"zz");
+        let result = lookup(&object.image, &object.dynamic, b"zz").map_err(|failure| *failure);
         assert!(matches!(result, Err(Problem::TableSize { .. })), "{result:?}");
     }
 }

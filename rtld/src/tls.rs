@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::addr::{align_up, to_usize};
-use crate::error::Problem;
+use crate::error::{Failure, Problem};
 use crate::plan::TlsSegment;
 
 /// Largest block in bytes. Programs have kilobytes; this only keeps sums far from wrapping.
@@ -29,10 +29,10 @@ impl Default for TlsLayout {
 
 impl TlsLayout {
     /// Places one more module; answers its offset below the thread pointer, in bytes.
-    pub fn place(&mut self, tls: &TlsSegment) -> Result<u64, Problem<'static>> {
+    pub fn place(&mut self, tls: &TlsSegment) -> Result<u64, Failure<'static>> {
         let too_large = Problem::TlsSize(tls.mem_size);
         if tls.mem_size > LIMIT || tls.align > LIMIT {
-            return Err(too_large);
+            return Err(too_large.into());
         }
         let end = self.used.checked_add(tls.mem_size).ok_or(too_large)?;
         // The smallest offset from `end` on that puts the block at `p_vaddr` modulo its alignment.
@@ -41,7 +41,7 @@ impl TlsLayout {
         let offset = end.checked_add(padding).filter(|&offset| offset <= LIMIT).ok_or(too_large)?;
         if let Some(end) = self.end.filter(|&end| offset > end || tls.align > self.align) {
             let left = end.saturating_sub(self.used);
-            return Err(Problem::TlsReserve { size: tls.mem_size, align: tls.align, left });
+            return Err(Problem::TlsReserve { size: tls.mem_size, align: tls.align, left }.into());
         }
         self.used = offset;
         self.align = self.align.max(tls.align);
@@ -128,8 +128,14 @@ mod tests {
         assert_eq!(size % 64, 0);
         let offset = layout.place(&tls(8, 900, 16)).unwrap();
         assert!(offset >= 1000 && offset <= size);
-        assert!(matches!(layout.place(&tls(0, 300, 8)), Err(Problem::TlsReserve { size: 300, .. })));
-        assert!(matches!(layout.place(&tls(0, 8, 128)), Err(Problem::TlsReserve { align: 128, .. })));
+        assert!(matches!(
+            layout.place(&tls(0, 300, 8)).map_err(|failure| *failure),
+            Err(Problem::TlsReserve { size: 300, .. })
+        ));
+        assert!(matches!(
+            layout.place(&tls(0, 8, 128)).map_err(|failure| *failure),
+            Err(Problem::TlsReserve { align: 128, .. })
+        ));
         assert_eq!(layout.size(), size);
     }
 

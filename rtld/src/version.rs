@@ -6,7 +6,7 @@ use crate::addr::{Vaddr, from_usize};
 use crate::arena::{Arena, List};
 use crate::dynamic::DynamicInfo;
 use crate::elf::{Decode, Verdef, Vernaux, Verneed, consts};
-use crate::error::{Problem, Table};
+use crate::error::{Failure, Problem, Table};
 use crate::seam::Image;
 
 /// A version as a reference names it.
@@ -29,7 +29,7 @@ impl<'a> NeededVersions<'a> {
     }
 
     /// Makes it that object's.
-    pub fn read(&mut self, image: &impl Image, dynamic: &DynamicInfo) -> Result<(), Problem<'static>> {
+    pub fn read(&mut self, image: &impl Image, dynamic: &DynamicInfo) -> Result<(), Failure<'static>> {
         self.0.truncate(0);
         if dynamic.versym.is_none() {
             return Ok(());
@@ -54,7 +54,7 @@ impl<'a> NeededVersions<'a> {
         image: &'i impl Image,
         dynamic: &DynamicInfo,
         index: u32,
-    ) -> Result<Option<VersionRef<'i>>, Problem<'static>> {
+    ) -> Result<Option<VersionRef<'i>>, Failure<'static>> {
         let Some(versym) = dynamic.versym.filter(|_| !self.0.is_empty()) else { return Ok(None) };
         let number = versym_entry(image, versym, index)? & consts::VERSYM_VERSION;
         // What is not there is a version that the object defines itself.
@@ -73,7 +73,7 @@ fn version_ref<'i>(
     dynamic: &DynamicInfo,
     file: &Verneed,
     aux: &Vernaux,
-) -> Result<VersionRef<'i>, Problem<'static>> {
+) -> Result<VersionRef<'i>, Failure<'static>> {
     let version = dynamic.strings.get(image, u64::from(aux.vna_name))?;
     let file = dynamic.strings.get(image, u64::from(file.vn_file))?;
     Ok(VersionRef { file, version })
@@ -83,8 +83,8 @@ fn version_ref<'i>(
 fn find_needed<'p>(
     image: &impl Image,
     dynamic: &DynamicInfo,
-    mut wanted: impl FnMut(&Verneed, &Vernaux) -> Result<bool, Problem<'p>>,
-) -> Result<Option<(Verneed, Vernaux)>, Problem<'p>> {
+    mut wanted: impl FnMut(&Verneed, &Vernaux) -> Result<bool, Failure<'p>>,
+) -> Result<Option<(Verneed, Vernaux)>, Failure<'p>> {
     let Some((mut at, files)) = dynamic.verneed else { return Ok(None) };
     let outside = |vaddr| Problem::OutsideImage { table: Table::Verneed, vaddr };
     let mut left = image.file_backed(at).checked_div(from_usize(Vernaux::SIZE)).unwrap_or(0);
@@ -147,7 +147,7 @@ impl Wanted {
         dynamic: &DynamicInfo,
         version: Option<&[u8]>,
         newest: bool,
-    ) -> Result<Self, Problem<'static>> {
+    ) -> Result<Self, Failure<'static>> {
         if dynamic.versym.is_none() {
             return Ok(Self::Any);
         }
@@ -164,7 +164,7 @@ impl Wanted {
         image: &impl Image,
         dynamic: &DynamicInfo,
         index: u32,
-    ) -> Result<Acceptance, Problem<'static>> {
+    ) -> Result<Acceptance, Failure<'static>> {
         let Some(entry) = symbol_version(image, dynamic, index)? else { return Ok(Acceptance::Bind) };
         Ok(match self {
             Self::Any => Acceptance::Bind,
@@ -190,21 +190,22 @@ pub struct SymbolVersion {
 }
 
 /// The version of symbol `index`; `None` in an object without versions.
+#[inline]
 pub fn symbol_version(
     image: &impl Image,
     dynamic: &DynamicInfo,
     index: u32,
-) -> Result<Option<SymbolVersion>, Problem<'static>> {
+) -> Result<Option<SymbolVersion>, Failure<'static>> {
     let Some(versym) = dynamic.versym else { return Ok(None) };
     let entry = versym_entry(image, versym, index)?;
     let hidden = entry & !consts::VERSYM_VERSION != 0;
     Ok(Some(SymbolVersion { number: entry & consts::VERSYM_VERSION, hidden }))
 }
 
-fn versym_entry(image: &impl Image, versym: Vaddr, index: u32) -> Result<u16, Problem<'static>> {
+fn versym_entry(image: &impl Image, versym: Vaddr, index: u32) -> Result<u16, Failure<'static>> {
     let entry = versym.checked_add(u64::from(index).wrapping_mul(2));
     let outside = Problem::OutsideImage { table: Table::Versym, vaddr: versym };
-    entry.and_then(|vaddr| image.get::<u16>(vaddr)).ok_or(outside)
+    entry.and_then(|vaddr| image.get::<u16>(vaddr)).ok_or_else(|| outside.into())
 }
 
 /// The first version that the object defines and `wanted` says yes to, given its number and its name in the string table.
@@ -212,8 +213,8 @@ fn versym_entry(image: &impl Image, versym: Vaddr, index: u32) -> Result<u16, Pr
 pub fn defined<'p>(
     image: &impl Image,
     dynamic: &DynamicInfo,
-    mut wanted: impl FnMut(u16, u32) -> Result<bool, Problem<'p>>,
-) -> Result<Option<(u16, u32)>, Problem<'p>> {
+    mut wanted: impl FnMut(u16, u32) -> Result<bool, Failure<'p>>,
+) -> Result<Option<(u16, u32)>, Failure<'p>> {
     let Some((mut at, count)) = dynamic.verdef else { return Ok(None) };
     let outside = |vaddr| Problem::OutsideImage { table: Table::Verdef, vaddr };
     for _ in 0..count {
@@ -237,8 +238,8 @@ pub fn defined<'p>(
 pub fn for_each_needed<'i, 'p>(
     image: &'i impl Image,
     dynamic: &DynamicInfo,
-    mut visit: impl FnMut(VersionRef<'i>, bool) -> Result<(), Problem<'p>>,
-) -> Result<(), Problem<'p>> {
+    mut visit: impl FnMut(VersionRef<'i>, bool) -> Result<(), Failure<'p>>,
+) -> Result<(), Failure<'p>> {
     let all = |file: &Verneed, aux: &Vernaux| {
         let needed = version_ref(image, dynamic, file, aux)?;
         visit(needed, aux.vna_flags & consts::VER_FLG_WEAK != 0).map(|()| false)
@@ -327,6 +328,6 @@ mod tests {
         }
         let arena = Arena::new(leaking());
         let result = NeededVersions::new(&arena).read(&image, &dynamic);
-        assert_eq!(result, Err(Problem::TableSize { table: Table::Verneed, size: 2 }));
+        assert_eq!(result, Err(Problem::TableSize { table: Table::Verneed, size: 2 }.into()));
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use object::LittleEndian;
-use object::elf::{FileHeader64, PT_DYNAMIC, PT_LOAD, PT_PHDR, ProgramType, SHT_RELA};
+use object::elf::{FileHeader64, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_PHDR, ProgramType, SHT_RELA};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 /// Offset of `EI_CLASS`.
@@ -168,8 +168,9 @@ fn which_header(name: &str) -> Result<(ProgramType, usize)> {
     Ok(match name.split_once('-') {
         None if name == "phdr" => (PT_PHDR, 0),
         None if name == "dynamic" => (PT_DYNAMIC, 0),
+        None if name == "stack" => (PT_GNU_STACK, 0),
         Some(("load", index)) => (PT_LOAD, index.parse()?),
-        _ => bail!("{name}: neither phdr, dynamic nor load-N"),
+        _ => bail!("{name}: neither phdr, dynamic, stack nor load-N"),
     })
 }
 

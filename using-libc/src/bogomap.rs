@@ -112,15 +112,12 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         return Ok(());
     }
     let made = shim::make(|arena, load, bias| {
-        let words = arena.bytes(LOADER_WORDS, 8)?;
-        let nothing = shim::nothing(load, bias, RuntimeAddr::of(words.as_ptr()));
-        build(arena, &Parts { exports: &offered, ..nothing })
+        build(arena, &Parts { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
     });
     let made = made.of(program)?;
     let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
     // Written for where it was made; nobody has looked anything up in it yet.
-    let count = offered.len().saturating_add(libc_template::LOADER_IMPORTS.len()).saturating_add(1);
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let count = u32::try_from(offered.len().saturating_add(1)).unwrap_or(u32::MAX);
     for vaddr in (0..count).filter_map(|index| made.dynamic.symbols.vaddr(index)) {
         // SAFETY: the object's own symbol table, as libc has mapped it: writable.
         let symbol = unsafe { &mut *shim::word(bias, vaddr.0).cast::<[u8; size::SYM]>() };
@@ -135,9 +132,6 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
     Ok(())
 }
 
-/// Bytes of the words that the builder has ld.so fill for the loader.
-const LOADER_WORDS: usize = libc_template::LOADER_IMPORTS.len().saturating_mul(8);
-
 /// Has libc open the native libraries and bind the symbols, and writes what it has found.
 fn fill(process: &'static Process) -> Result<(), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
@@ -149,10 +143,10 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
     }
     let search = native_search(process).of(program)?;
     let (slots, count) = (natives.slots.len(), imports.len());
-    // Words to fill: one for each slot, one for each import, and the loader's.
+    // Words to fill: one for each slot, and one for each import.
     let place = core::cell::Cell::new(RuntimeAddr(0));
     let made = shim::make(|arena, load, bias| {
-        let words = arena.bytes(slots.saturating_add(count).saturating_mul(8).saturating_add(LOADER_WORDS), 8)?;
+        let words = arena.bytes(slots.saturating_add(count).saturating_mul(8), 8)?;
         let first = RuntimeAddr::of(words.as_ptr());
         let word = |index: usize| RuntimeAddr(first.0.wrapping_add(from_usize(index).wrapping_mul(8)));
         place.set(first);
@@ -171,7 +165,6 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
             imports: &imports,
             bindings: &bindings,
             targets: word(slots),
-            loader_targets: word(slots.saturating_add(count)),
             ..shim::nothing(load, bias, first)
         };
         build(arena, &parts)

@@ -15,7 +15,7 @@ use core::slice;
 use rtld::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, List, OutOfMemory};
 use rtld::elf::consts;
-use rtld::error::{Error, OWN, Problem};
+use rtld::error::{Error, Failure, OWN, Problem};
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
 use rtld::native::template::{Export, Parts, build};
@@ -75,7 +75,7 @@ fn exported() -> [(&'static str, *const ()); 19] {
 pub(crate) fn exporter(
     arena: &'static Arena,
     path: &'static [u8],
-) -> Result<Present<'static, MappedImage>, Problem<'static>> {
+) -> Result<Present<'static, MappedImage>, Failure<'static>> {
     let mut list = List::new(arena);
     for (name, address) in exported() {
         let st_info = consts::STB_GLOBAL << 4 | consts::STT_NOTYPE;
@@ -92,7 +92,7 @@ pub(crate) fn exporter(
 
 /// Puts the program's thread-local storage into the room that there is: the main thread's, and the image of which libc
 /// makes that of threads to come.
-pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Problem<'static>> {
+pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Failure<'static>> {
     let (size, align) = (process.sealed.tls.size(), process.sealed.tls.align());
     if size == 0 {
         return Ok(());
@@ -101,7 +101,7 @@ pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Problem<'static
     let room = image.plan().tls.ok_or(Problem::TlsSize(size))?;
     let offset = from_usize(start::room_offset().wrapping_neg());
     if size > offset || align > room.align {
-        return Err(Problem::TlsReserve { size, align, left: offset });
+        return Err(Problem::TlsReserve { size, align, left: offset }.into());
     }
     let initial = process.arena.bytes(to_usize(size), 8)?;
     process.sealed.fill_tls(initial).map_err(|error| error.problem)?;
@@ -118,14 +118,14 @@ pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Problem<'static
 }
 
 /// Writes to this executable, whose RELRO is sealed.
-fn write_sealed(image: &mut MappedImage, at: Vaddr, bytes: &[u8]) -> Result<(), Problem<'static>> {
+fn write_sealed(image: &mut MappedImage, at: Vaddr, bytes: &[u8]) -> Result<(), Failure<'static>> {
     let protect = |image: &MappedImage, protection| match image.plan().relro {
         Some(range) => Linux.protect(image, range, protection).map_err(Problem::Protect),
         None => Ok(()),
     };
     protect(image, Protection::READ_WRITE)?;
     image.write(at, bytes).ok_or(Problem::RelocationOutside { r_type: 0, at })?;
-    protect(image, Protection::READ)
+    Ok(protect(image, Protection::READ)?)
 }
 
 /// There is nobody to leave it to.

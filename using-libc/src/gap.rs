@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use rtld::addr::PageSize;
-use rtld::error::Problem;
+use rtld::error::Failure;
 
 use super::kernel::{Block, StackLimit};
 
@@ -12,7 +12,7 @@ pub(crate) struct Gap;
 
 impl Gap {
     /// Answers the address of the block.
-    pub(crate) fn leave(block: &Block, _: PageSize, _: StackLimit) -> Result<(Self, u64), Problem<'static>> {
+    pub(crate) fn leave(block: &Block, _: PageSize, _: StackLimit) -> Result<(Self, u64), Failure<'static>> {
         Ok((Self, block.address()))
     }
 }

@@ -13,8 +13,8 @@ use core::ptr::{self, NonNull};
 use rtld::addr::{LoadBias, PageSize, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory, Source};
 use rtld::dynamic::DynamicInfo;
-use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
-use rtld::error::Problem;
+use rtld::elf::{Ehdr, Phdr, consts, size};
+use rtld::error::{Failure, Problem};
 use rtld::mapped::MappedImage;
 use rtld::native::template::{Parts, Template};
 use rtld::plan::{LoadPlan, Origin, Place};
@@ -51,6 +51,7 @@ pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) 
         imports: &[],
         bindings: &[],
         targets: words,
+        loader_imports: &[],
         loader_targets: words,
         exports: &[],
         tls: None,
@@ -64,7 +65,7 @@ extern "C" fn no_hook() {}
 /// Writes an object: `build` gets an arena within it, its PT_LOAD, and its load bias where it is written.
 pub(crate) fn make(
     build: impl Fn(&'static Arena, &[Phdr], LoadBias) -> Result<Template<'static>, OutOfMemory>,
-) -> Result<Made, Problem<'static>> {
+) -> Result<Made, Failure<'static>> {
     let (mut size, limit) = SIZES;
     loop {
         let memory = sys::anonymous(size).ok_or(OutOfMemory(size))?;
@@ -117,7 +118,7 @@ fn name_sections(
     dynamic: &DynamicInfo,
     place: Place,
     names: Vaddr,
-) -> Result<(), Problem<'static>> {
+) -> Result<(), Failure<'static>> {
     /// The section is in memory (`SHF_ALLOC`).
     const ALLOC: u64 = 2;
     let (strings, symbols) = (dynamic.strings.place(), dynamic.symbols.vaddr(0).unwrap_or_default());
@@ -149,9 +150,8 @@ fn finish(
     bias: LoadBias,
     template: &Template<'static>,
     (sections, names): (&mut [[u64; 8]], &[u8]),
-) -> Result<Made, Problem<'static>> {
-    let phdrs = template.phdrs.chunks_exact(size::PHDR).map(Phdr::decode);
-    let plan = LoadPlan::new(phdrs, Origin::Kernel, PageSize::K4)?;
+) -> Result<Made, Failure<'static>> {
+    let plan = LoadPlan::new(template.headers(), Origin::Kernel, PageSize::K4)?;
     let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
     let count = u16::try_from(count).map_err(|_| OutOfMemory(memory.len()))?;
     let mut ident = *b"\x7fELF\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -204,7 +204,7 @@ impl Made {
     /// libc knows what it has open by the path that it was opened by. `descriptors` is the directory of descriptors, said
     /// in a way of its own for each object: the number will be that of other files, too. The process is named by its
     /// number, for tools in other processes that read the path.
-    pub(crate) fn open(&self, name: &CStr, descriptors: &[u8]) -> Result<Option<LoadBias>, Problem<'static>> {
+    pub(crate) fn open(&self, name: &CStr, descriptors: &[u8]) -> Result<Option<LoadBias>, Failure<'static>> {
         // SAFETY: the whole of it, which nobody writes to.
         let bytes = unsafe { self.memory.as_ref() };
         let file = sys::memory_file(name, bytes).map_err(Problem::Map)?;

@@ -1,5 +1,6 @@
 //! Builds the loader, and the host tools that are installed with it.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -30,47 +31,53 @@ impl Profile {
     }
 }
 
+/// What no profile can say. Unwind tables of frames with a frame pointer are the shorter ones, and what is called from
+/// several places is to be there once: where that costs time, `#[inline]` stands in the source.
+const SMALL: [&str; 2] = ["-Cforce-frame-pointers=yes", "-Cllvm-args=-inline-threshold=10"];
+
 /// Builds the loader in that profile; returns the executable as linked, with its symbols.
 pub(crate) fn build(repo: &Repo, profile: Profile) -> Result<PathBuf> {
     step(format!("build the loader, {}", profile.name()));
-    executable(repo, profile, "rtld", "slulrtld")
+    let options: &[&str] = if profile == Profile::Release { &SMALL } else { &[] };
+    build_program(repo, profile, ("rtld", "slulrtld"), &[], options)
 }
 
 /// Builds a program of a package in that profile.
 pub(crate) fn executable(repo: &Repo, profile: Profile, package: &str, name: &str) -> Result<PathBuf> {
-    build_program(repo, profile, package, name, None)
+    build_program(repo, profile, (package, name), &[], &[])
 }
 
 /// Builds `slulrtld-using-libc`; musl's is linked by `musl-gcc`, in a directory of its own.
 pub(crate) fn build_using_libc(repo: &Repo, profile: Profile, libc: Libc) -> Result<PathBuf> {
     step(format!("build slulrtld-using-libc, {}, {}", libc.name(), profile.name()));
-    let driver = match libc {
-        Libc::Gnu => None,
-        Libc::Musl => Some("musl-gcc"),
-    };
-    build_program(repo, profile, "using-libc", "slulrtld-using-libc", driver)
+    let program = ("using-libc", "slulrtld-using-libc");
+    match libc {
+        Libc::Gnu => build_program(repo, profile, program, &[], &[]),
+        Libc::Musl => {
+            let target = repo.target().join("musl-gcc");
+            let cargo_options = [OsStr::new("--target-dir"), target.as_os_str()];
+            build_program(repo, profile, program, &cargo_options, &["-Clinker=musl-gcc"])
+        }
+    }
 }
 
-/// Builds a program; with the compiler driver that links it, if it is not the usual one.
+/// Builds a program of a package, with options of cargo's and of the compiler's.
 fn build_program(
     repo: &Repo,
     profile: Profile,
-    package: &str,
-    program: &str,
-    driver: Option<&str>,
+    (package, program): (&str, &str),
+    options: &[&OsStr],
+    of_rustc: &[&str],
 ) -> Result<PathBuf> {
     let mut command = cargo(repo.root());
-    // Not `build`: only the program itself is for another linker, not build scripts.
+    // Not `build`: the compiler's options are for the program itself, not for build scripts.
     command.args(["rustc", "--package", package, "--bin", program]);
     // cargo says where the executable is, so that no configuration of its directories matters.
     command.arg("--message-format=json-render-diagnostics");
     if profile == Profile::Release {
         command.arg("--release");
     }
-    if let Some(driver) = driver {
-        command.arg("--target-dir").arg(repo.target().join(driver)).arg("--");
-        command.arg(format!("-Clinker={driver}"));
-    }
+    command.args(options).arg("--").args(of_rustc);
     let shown = line(&command);
     let output = command.stderr(Stdio::inherit()).output().with_context(|| shown.clone())?;
     if !output.status.success() {

@@ -10,7 +10,7 @@ use crate::run::run;
 
 /// Assembles and links it. It has no relocations, so it is the same wherever it is built.
 pub(crate) fn build(repo: &Repo, to: &Path) -> Result<()> {
-    let source = repo.root().join(format!("libc-template/executable/{ARCH}.S"));
+    let source = |extension| repo.root().join(format!("libc-template/executable/{ARCH}.{extension}"));
     let soname = libc_template::NOTICE.to_string_lossy();
     run(Command::new("gcc")
         .args([
@@ -22,9 +22,10 @@ pub(crate) fn build(repo: &Repo, to: &Path) -> Result<()> {
             "-Wl,--hash-style=gnu",
             "-Wl,--build-id=sha1",
         ])
-        // One segment, of one page: it is mapped only to be looked at.
-        .args(["-Wl,-z,noseparate-code", "-Wl,-z,noexecstack", "-Wl,-z,norelro"])
+        .args(["-Wl,-z,noexecstack", "-Wl,-z,norelro"])
         .arg(format!("-Wl,-soname,{soname}"))
+        .arg("-T")
+        .arg(source("ld"))
         .arg("-o")
-        .args([to, &source]))
+        .args([to, &source("S")]))
 }

@@ -7,6 +7,7 @@ use crate::addr::PageSize;
 use crate::arena::Arena;
 use crate::error::{Errno, Error, Escaped, OWN, OfObject, OpenError, Problem};
 use crate::load::map_object;
+use crate::native::needs::NativeNeeds;
 use crate::report::{Category, Trace};
 use crate::resolve::needs_libc;
 use crate::seam::{AddressSpace, FileInfo};
@@ -17,7 +18,7 @@ use crate::search::{entries, expand, is_path};
 pub struct Places<'p> {
     /// LD_LIBRARY_PATH; none if `secure`.
     pub library_path: Option<&'p [u8]>,
-    /// The program's DT_RUNPATH or DT_RPATH.
+    /// The program's DT_RUNPATH or DT_RPATH, and its libraries'.
     pub runpath: Option<&'p [u8]>,
     /// Directory of the program.
     pub origin: Option<&'p [u8]>,
@@ -28,15 +29,16 @@ pub struct Places<'p> {
 /// A libc, and its ld.so, opened.
 pub type Chosen<F> = (Libc, (F, FileInfo));
 
-/// Tells which libc serves `libraries`; `None` if the machine has none.
+/// Tells which libc serves `natives`, and native libraries of the names `wanted`; `None` if the machine has none.
 ///
-/// Where there is one libc, it is that. Where there are both, the first library that LD_LIBRARY_PATH, the
-/// program's DT_RUNPATH or its own slash leads to says by its DT_NEEDED; libraries in the system's own
-/// directories are the concern of glibc, which such a machine calls its own.
+/// Where there is one libc, it is that. Where there are both, the first library that LD_LIBRARY_PATH, a DT_RUNPATH or
+/// its own slash leads to says by its DT_NEEDED; libraries in the system's own directories are the concern of glibc,
+/// which such a machine calls its own. Those of `natives` were looked for when everything was loaded.
 pub fn choose<'a, S: AddressSpace>(
     sys: &S,
     arena: &'a Arena,
-    libraries: &[&[u8]],
+    natives: &NativeNeeds<'_>,
+    wanted: &[&[u8]],
     places: &Places<'_>,
     page: PageSize,
     trace: Trace,
@@ -47,24 +49,39 @@ pub fn choose<'a, S: AddressSpace>(
         Err(error) if error.is_absence() => Ok(Err(error)),
         Err(error) => Err(error).of(libc.interpreter().as_bytes()),
     };
-    let gnu = open(Libc::Gnu)?;
-    let tells = |name: &&[u8]| is_path(name) || Libc::named_by(name) == Some(Libc::Musl);
-    let is_told = places.library_path.is_some() || places.runpath.is_some() || libraries.iter().any(tells);
-    let gnu = match gnu {
+    let mut names = natives.libraries.iter().chain(wanted);
+    // A program that needs nothing but libc was linked with one of its own.
+    let is_musl = names.any(|name| Libc::named_by(name) == Some(Libc::Musl));
+    let by_name = if is_musl { Libc::Musl } else { Libc::Gnu };
+    let listed = places.library_path.is_some() || places.runpath.is_some();
+    let tells = |name: &&[u8]| Libc::named_by(name).is_none() && (listed || is_path(name));
+    let sure = match natives.told {
+        Some((path, libc)) => {
+            say(trace, path, libc);
+            Some(libc)
+        }
         // Nobody could say otherwise.
-        Ok(gnu) if !is_told => return Ok(Some((Libc::Gnu, gnu))),
-        gnu => gnu,
+        None if !wanted.iter().any(tells) => Some(by_name),
+        None => None,
     };
-    Ok(match (gnu, open(Libc::Musl)?) {
-        (Ok(gnu), Ok(musl)) => Some(match named(sys, arena, libraries, places, page, trace)? {
-            Some(Libc::Musl) => (Libc::Musl, musl),
-            Some(Libc::Gnu) | None => (Libc::Gnu, gnu),
-        }),
-        (Ok(gnu), Err(_)) => Some((Libc::Gnu, gnu)),
-        (Err(_), Ok(musl)) => Some((Libc::Musl, musl)),
-        (Err(gnu), Err(musl)) => {
+    let [first, second] = match sure {
+        Some(Libc::Musl) => [Libc::Musl, Libc::Gnu],
+        _ => [Libc::Gnu, Libc::Musl],
+    };
+    let opened = match open(first)? {
+        Ok(opened) if sure.is_some() => return Ok(Some((first, opened))),
+        opened => opened,
+    };
+    Ok(match (opened, open(second)?) {
+        (Ok(opened), Ok(other)) => {
+            let libc = named(sys, arena, wanted, places, page, trace)?.unwrap_or(by_name);
+            Some(if libc == first { (first, opened) } else { (second, other) })
+        }
+        (Ok(opened), Err(_)) => Some((first, opened)),
+        (Err(_), Ok(opened)) => Some((second, opened)),
+        (Err(one), Err(other)) => {
             // If there is one that may not be used, that is what is wrong.
-            let forbidden = [(Libc::Gnu, gnu), (Libc::Musl, musl)]
+            let forbidden = [(first, one), (second, other)]
                 .into_iter()
                 .find(|(_, error)| *error != OpenError::Errno(Errno::ENOENT));
             match forbidden {
@@ -73,6 +90,10 @@ pub fn choose<'a, S: AddressSpace>(
             }
         }
     })
+}
+
+fn say(trace: Trace, path: &[u8], libc: Libc) {
+    trace.line(Category::Libc, format_args!("{} is built for {}", Escaped(path), libc.name()));
 }
 
 /// The libc that the first of `libraries` that can be found is built for.
@@ -93,11 +114,13 @@ fn named<'a, S: AddressSpace>(
         let mapped = match map_object(sys, &file, &info, page) {
             Ok(mapped) => mapped,
             // The kernel's failures are said. What is wrong with the file is for libc's ld.so to complain about.
-            Err(problem @ (Problem::Map(_) | Problem::Read(_))) => return Err(problem).of(path),
-            Err(_) => return Ok(None),
+            Err(failure) => match *failure {
+                Problem::Map(_) | Problem::Read(_) => return Err(failure).of(path),
+                _ => return Ok(None),
+            },
         };
         let Ok(Some(libc)) = needs_libc(&mapped.image, &mapped.dynamic) else { return Ok(None) };
-        trace.line(Category::Libc, format_args!("{} is built for {}", Escaped(path), libc.name()));
+        say(trace, path, libc);
         Ok(Some(libc))
     };
     let lists = [(places.library_path, true), (places.runpath, false)];
@@ -121,7 +144,5 @@ fn named<'a, S: AddressSpace>(
             }
         }
     }
-    // A program that needs nothing but libc was linked with one of its own.
-    let musl = libraries.iter().any(|name| Libc::named_by(name) == Some(Libc::Musl));
-    Ok(musl.then_some(Libc::Musl))
+    Ok(None)
 }

@@ -1,8 +1,6 @@
 //! A template in words, for LD_SLUL_DEBUG=libc.
 #![forbid(unsafe_code)]
 
-use libc_template::LOADER_IMPORTS;
-
 use crate::addr::{RuntimeAddr, to_usize};
 use crate::elf::consts;
 use crate::error::Escaped;
@@ -51,7 +49,7 @@ pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place
         let kind = Native::r_type_name(binding.r_type);
         line(format_args!("{kind} {}+{:#x} -> {}", Escaped(place.object), place.vaddr, Escaped(name)));
     }
-    for name in LOADER_IMPORTS {
+    for name in parts.loader_imports {
         line(format_args!("import {} for the loader", Escaped(name)));
     }
     for export in parts.exports {

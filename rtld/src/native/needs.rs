@@ -110,6 +110,8 @@ pub struct NativeNeeds<'a> {
     pub inherited: bool,
     /// DT_NEEDED names: the program's in link order, then its libraries'; each once.
     pub libraries: List<'a, &'a [u8]>,
+    /// The first native library whose file was found, and the libc that it names.
+    pub told: Option<(&'a [u8], Libc)>,
     /// The symbols, in the order of first reference. The index is the stub's number.
     pub imports: List<'a, Import<'a>>,
     /// The words to fill.
@@ -133,6 +135,7 @@ impl<'a> NativeNeeds<'a> {
             arena,
             inherited: false,
             libraries: List::new(arena),
+            told: None,
             imports: List::new(arena),
             slots: List::new(arena),
             copies: List::new(arena),

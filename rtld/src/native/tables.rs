@@ -1,82 +1,126 @@
-//! The tables of a template as they are being written: bytes, strings, versions.
+//! The tables of a template as they are being written: words, strings, versions.
 #![forbid(unsafe_code)]
 
-use crate::addr::{RuntimeAddr, from_usize};
+use crate::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
 use crate::elf::{consts, size, sysv_hash};
 use crate::version::VersionRef;
 
-/// Address of a table that ld.so will read, and in part write.
-pub(super) fn address_of(table: &[u8]) -> RuntimeAddr {
-    RuntimeAddr::of(table)
+/// A table being written, of structures that are made of words, into room of the size that it comes to.
+pub(super) struct Words<'a> {
+    room: &'a mut [u64],
+    len: usize,
 }
 
-/// A table being written.
-pub(super) struct Bytes<'a>(pub(super) List<'a, u8>);
-
-impl<'a> Bytes<'a> {
-    pub(super) const fn new(arena: &'a Arena) -> Self {
-        Self(List::new(arena))
+impl<'a> Words<'a> {
+    /// With room for `count` structures of `size` bytes.
+    #[inline(never)]
+    pub(super) fn new(arena: &'a Arena, count: usize, size: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self { room: arena.slice(count.saturating_mul(size) >> 3, 0)?, len: 0 })
     }
 
-    pub(super) fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), OutOfMemory> {
-        self.0.extend(&bytes)
+    #[inline(never)]
+    pub(super) fn put<const N: usize>(&mut self, words: [u64; N]) -> Result<(), OutOfMemory> {
+        let place = self.room.get_mut(self.len..).and_then(<[u64]>::first_chunk_mut);
+        *place.ok_or(OutOfMemory(N))? = words.map(u64::to_le);
+        self.len = self.len.saturating_add(N);
+        Ok(())
     }
 
-    pub(super) fn half(&mut self, value: u16) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
+    /// A program header of something in memory: its type and flags, vaddr, size, alignment.
+    #[inline(never)]
+    pub(super) fn header(
+        &mut self,
+        kind: (u32, u32),
+        vaddr: u64,
+        size: u64,
+        align: u64,
+    ) -> Result<(), OutOfMemory> {
+        self.put([pair(kind.0, kind.1), 0, vaddr, vaddr, size, size, align])
     }
 
-    pub(super) fn word(&mut self, value: u32) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
+    /// Where ld.so will read it, and in part write.
+    pub(super) fn address(&self) -> RuntimeAddr {
+        RuntimeAddr::of(self.room.as_ptr())
     }
 
-    pub(super) fn xword(&mut self, value: u64) -> Result<(), OutOfMemory> {
-        self.put(value.to_le_bytes())
+    /// Size in bytes of what has been written.
+    pub(super) fn size(&self) -> u64 {
+        from_usize(self.len) << 3
     }
 
-    /// Fixed in place, aligned for words of any size.
-    pub(super) fn finish(self, arena: &'a Arena) -> Result<&'a [u8], OutOfMemory> {
-        let table = arena.bytes(self.0.len(), 8)?;
-        table.copy_from_slice(&self.0);
-        Ok(table)
+    /// The whole of it.
+    pub(super) fn finish(self) -> &'a [u64] {
+        self.room
     }
+
+    /// How many structures of so many bytes that is.
+    pub(super) fn count(&self, size: usize) -> usize {
+        to_usize(self.size()).checked_div(size).unwrap_or(0)
+    }
+}
+
+/// Two numbers of 32 bits, in the order in which they stand in memory.
+pub(super) fn pair(first: u32, second: u32) -> u64 {
+    u64::from(first) | u64::from(second) << 32
 }
 
 /// DT_STRTAB.
-pub(super) struct Strings<'a>(pub(super) Bytes<'a>);
+pub(super) struct Strings<'a> {
+    room: &'a mut [u8],
+    len: usize,
+}
 
-impl Strings<'_> {
+impl<'a> Strings<'a> {
+    /// With room for so many bytes.
+    pub(super) fn new(arena: &'a Arena, size: usize) -> Result<Self, OutOfMemory> {
+        Ok(Self { room: arena.bytes(size, 1)?, len: 0 })
+    }
+
+    /// Adds a string, and answers where it begins.
+    #[inline(never)]
     pub(super) fn add(&mut self, string: &[u8]) -> Result<u32, OutOfMemory> {
-        let offset = u32::try_from(self.0.0.len()).map_err(|_| OutOfMemory(usize::MAX))?;
-        self.0.0.extend(string)?;
-        self.0.0.extend(b"\0")?;
+        let offset = u32::try_from(self.len).map_err(|_| OutOfMemory(usize::MAX))?;
+        let end = self.len.saturating_add(string.len());
+        self.room.get_mut(self.len..end).ok_or(OutOfMemory(end))?.copy_from_slice(string);
+        // There are zeros from the start.
+        self.len = end.saturating_add(1);
         Ok(offset)
+    }
+
+    pub(super) fn address(&self) -> RuntimeAddr {
+        RuntimeAddr::of(self.room.as_ptr())
+    }
+
+    /// Size in bytes, and whether that is what there was room for.
+    pub(super) fn size(&self) -> Result<u64, OutOfMemory> {
+        if self.len > self.room.len() { Err(OutOfMemory(self.len)) } else { Ok(from_usize(self.len)) }
     }
 }
 
-/// Sizes in the type that the tables use for offsets.
-const VERNEED_SIZE: u32 = 16;
-const VERNAUX_SIZE: u32 = 16;
-static_assertions::const_assert_eq!(VERNEED_SIZE as usize, size::VERNEED);
-static_assertions::const_assert_eq!(VERNAUX_SIZE as usize, size::VERNAUX);
+/// Size of a `Verneed` and of a `Vernaux` in bytes, in the type that they have for offsets.
+const ENTRY: u32 = 16;
+static_assertions::const_assert_eq!(ENTRY as usize, size::VERNEED);
+static_assertions::const_assert_eq!(ENTRY as usize, size::VERNAUX);
 
 /// DT_VERSYM and DT_VERNEED.
 pub(super) struct Versions<'a> {
     pub(super) known: List<'a, VersionRef<'a>>,
-    pub(super) versym: Bytes<'a>,
+    /// By number of the symbol.
+    pub(super) versym: &'a mut [u16],
 }
 
 impl<'a> Versions<'a> {
     /// Index 0 is local and 1 global; needed versions are numbered from here.
     const FIRST: usize = 2;
 
-    pub(super) fn number(index: usize) -> u16 {
+    fn number(index: usize) -> u16 {
         u16::try_from(index.saturating_add(Self::FIRST)).unwrap_or(consts::VERSYM_VERSION)
     }
 
-    pub(super) fn of_symbol(&mut self, version: Option<VersionRef<'a>>) -> Result<(), OutOfMemory> {
-        let Some(version) = version else { return self.versym.half(consts::VER_NDX_GLOBAL) };
+    /// Gives a symbol its version.
+    pub(super) fn set(&mut self, symbol: usize, version: Option<VersionRef<'a>>) -> Result<(), OutOfMemory> {
+        let Some(version) = version else { return Ok(()) };
         let known = self.known.iter().position(|known| *known == version);
         let index = match known {
             Some(index) => index,
@@ -85,39 +129,24 @@ impl<'a> Versions<'a> {
                 self.known.len().saturating_sub(1)
             }
         };
-        self.versym.half(Self::number(index))
+        self.versym.get_mut(symbol).into_iter().for_each(|place| *place = Self::number(index).to_le());
+        Ok(())
     }
 
-    /// DT_VERNEED, and the number of files in it.
+    /// DT_VERNEED: an entry for each version, whose file may be another's, too. With their number.
     pub(super) fn needed(
         &self,
         arena: &'a Arena,
         strings: &mut Strings<'a>,
-    ) -> Result<(Bytes<'a>, u64), OutOfMemory> {
-        let mut table = Bytes::new(arena);
-        let first_of = |index: usize, version: &VersionRef<'_>| {
-            !self.known.iter().take(index).any(|earlier| earlier.file == version.file)
-        };
-        let files = || self.known.iter().enumerate().filter(|(index, version)| first_of(*index, version));
-        let count = files().count();
-        for (position, (_, VersionRef { file, .. })) in files().enumerate() {
-            let versions = || self.known.iter().enumerate().filter(|(_, version)| version.file == *file);
-            let aux_count = versions().count();
-            let end = aux_count.saturating_mul(size::VERNAUX).saturating_add(size::VERNEED);
-            let last = position.saturating_add(1) == count;
-            table.half(1)?;
-            table.half(u16::try_from(aux_count).unwrap_or(u16::MAX))?;
-            table.word(strings.add(file)?)?;
-            table.word(VERNEED_SIZE)?;
-            table.word(if last { 0 } else { u32::try_from(end).unwrap_or(0) })?;
-            for (position, (index, version)) in versions().enumerate() {
-                let last = position.saturating_add(1) == aux_count;
-                table.word(sysv_hash(version.version))?;
-                table.half(consts::VER_FLG_WEAK)?;
-                table.half(Self::number(index))?;
-                table.word(strings.add(version.version)?)?;
-                table.word(if last { 0 } else { VERNAUX_SIZE })?;
-            }
+    ) -> Result<(Words<'a>, u64), OutOfMemory> {
+        let count = self.known.len();
+        let mut table = Words::new(arena, count, size::VERNEED.saturating_add(size::VERNAUX))?;
+        for (index, VersionRef { file, version }) in self.known.iter().enumerate() {
+            let next = if index.saturating_add(1) == count { 0 } else { ENTRY << 1 };
+            // Revision 1, one version.
+            table.put([pair(1 << 16 | 1, strings.add(file)?), pair(ENTRY, next)])?;
+            let about = u32::from(Self::number(index)) << 16 | u32::from(consts::VER_FLG_WEAK);
+            table.put([pair(sysv_hash(version), about), pair(strings.add(version)?, 0)])?;
         }
         Ok((table, from_usize(count)))
     }

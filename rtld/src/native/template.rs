@@ -7,18 +7,18 @@
 //!   stacks from being executable, PT_GNU_RELRO keeps musl from giving the head of that page to malloc.
 //! * All imports are weak and all needed versions VER_FLG_WEAK: what is missing is found by our own check,
 //!   before any constructor runs, and said in our own words. Only a missing library is libc's own message.
-//! * DT_HASH serves both libcs, and musl does not start without one.
+//! * DT_GNU_HASH serves both libcs, and musl does not start without a hash table.
 //! * There is no DT_INIT_ARRAY: libcs differ on running it. DT_PREINIT_ARRAY holds our hook, which glibc runs
 //!   before any constructor; for musl, which ignores it, the entry runs the hook again.
 #![forbid(unsafe_code)]
 
-use libc_template::{LIBC_SONAME, LOADER_IMPORTS};
+use libc_template::LIBC_SONAME;
 
 use crate::addr::{LoadBias, RuntimeAddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
-use crate::elf::{Phdr, consts, r_x86_64, size, sysv_hash};
+use crate::elf::{Phdr, consts, gnu_hash, r_x86_64, size};
 use crate::native::needs::Import;
-use crate::native::tables::{Bytes, Strings, Versions, address_of};
+use crate::native::tables::{Strings, Versions, Words, pair};
 use crate::version::VersionRef;
 
 /// A word that ld.so is to fill, by address.
@@ -47,6 +47,13 @@ pub struct Export<'a> {
     pub size: u64,
     /// What it is of native data, if it is a copy.
     pub copy: Option<CopyOf<'a>>,
+}
+
+impl<'a> Export<'a> {
+    /// The version that it has.
+    fn version(&self) -> Option<VersionRef<'a>> {
+        self.copy.and_then(|copy| copy.version)
+    }
 }
 
 /// Whose data an export is to be a copy of.
@@ -88,7 +95,9 @@ pub struct Parts<'p, 'a> {
     pub bindings: &'p [Binding],
     /// One word for each import, for its address; 0 for what is not found.
     pub targets: RuntimeAddr,
-    /// One word for each of [`LOADER_IMPORTS`].
+    /// Functions that the loader wants for itself, of any version.
+    pub loader_imports: &'p [&'a [u8]],
+    /// One word for each of them.
     pub loader_targets: RuntimeAddr,
     /// What native libraries may bind to.
     pub exports: &'p [Export<'a>],
@@ -98,20 +107,57 @@ pub struct Parts<'p, 'a> {
     pub hook: RuntimeAddr,
 }
 
-impl<'p> Parts<'p, '_> {
+impl<'p, 'a> Parts<'p, 'a> {
     /// DT_NEEDED of the template: the program's in link order, what that libc needs besides, libc itself last.
     pub(super) fn needed(&self) -> impl Iterator<Item = &'p [u8]> + use<'p> {
         let libraries = self.libraries;
         let rest = self.extra_libraries.iter().copied().chain([LIBC_SONAME]);
         libraries.iter().copied().chain(rest.filter(|name| !libraries.contains(name)))
     }
+
+    /// Number of symbols: the empty one, imports, and those that others are to find.
+    fn symbols(&self) -> usize {
+        let canonical = self.imports.iter().filter(|import| import.canonical.is_some()).count();
+        [self.imports.len(), self.loader_imports.len(), canonical, self.exports.len()]
+            .into_iter()
+            .fold(1, usize::saturating_add)
+    }
+
+    /// Number of relocations, at most.
+    fn relocations(&self) -> usize {
+        let copies = self.exports.iter().filter(|export| export.copy.is_some()).count();
+        [self.imports.len(), self.loader_imports.len(), copies, self.bindings.len()]
+            .into_iter()
+            .fold(0, usize::saturating_add)
+    }
+
+    /// Size of the strings in bytes, at most: those of versions will be there once.
+    fn strings(&self) -> usize {
+        let mut size = 1usize;
+        let mut count = |name: &[u8]| size = size.saturating_add(name.len()).saturating_add(1);
+        let search = self.search.map(|(_, list)| list);
+        self.needed().chain(search).chain(self.loader_imports.iter().copied()).for_each(&mut count);
+        let mut versioned = |name, version: Option<VersionRef<'_>>| {
+            let VersionRef { file, version } = version.unwrap_or(VersionRef { file: b"", version: b"" });
+            [name, file, version].into_iter().for_each(&mut count);
+        };
+        for import in self.imports {
+            versioned(import.name, import.version);
+            if import.canonical.is_some() {
+                // There is a second symbol for it.
+                versioned(import.name, None);
+            }
+        }
+        self.exports.iter().for_each(|export| versioned(export.name, export.version()));
+        size
+    }
 }
 
 /// A finished template.
 #[derive(Clone, Copy, Debug)]
 pub struct Template<'a> {
-    /// Its program headers: for AT_PHDR and AT_PHNUM.
-    pub phdrs: &'a [u8],
+    /// Its program headers, seven words each: for AT_PHDR and AT_PHNUM.
+    pub phdrs: &'a [u64],
     /// Its dynamic section, which ld.so writes to.
     pub dynamic: RuntimeAddr,
     /// Index in it of DT_DEBUG.
@@ -122,13 +168,23 @@ impl Template<'_> {
     /// AT_PHDR.
     #[must_use]
     pub fn phdr_address(&self) -> RuntimeAddr {
-        address_of(self.phdrs)
+        RuntimeAddr::of(self.phdrs.as_ptr())
     }
 
     /// AT_PHNUM.
     #[must_use]
     pub fn phdr_count(&self) -> u64 {
-        from_usize(self.phdrs.len().checked_div(size::PHDR).unwrap_or(0))
+        from_usize(self.phdrs.len().checked_div(size::PHDR >> 3).unwrap_or(0))
+    }
+
+    /// The program headers by value.
+    pub fn headers(&self) -> impl Iterator<Item = Phdr> + Clone {
+        let low = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+        self.phdrs.as_chunks().0.iter().map(move |words| {
+            let [kind, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align] = words.map(u64::from_le);
+            let (p_type, p_flags) = (low(kind), low(kind >> 32));
+            Phdr { p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align }
+        })
     }
 
     /// Where ld.so writes the address of its `r_debug`.
@@ -144,23 +200,24 @@ struct Builder<'b, 'a> {
     arena: &'a Arena,
     parts: &'b Parts<'b, 'a>,
     strings: Strings<'a>,
-    dynamic: Bytes<'a>,
+    symbols: Words<'a>,
+    versions: Versions<'a>,
+    rela: Words<'a>,
+    dynamic: Words<'a>,
 }
 
 impl<'a> Builder<'_, 'a> {
+    #[inline(never)]
     fn entry(&mut self, tag: u64, value: u64) -> Result<(), OutOfMemory> {
-        self.dynamic.xword(tag)?;
-        self.dynamic.xword(value)
+        self.dynamic.put([tag, value])
     }
 
     fn vaddr(&self, address: RuntimeAddr) -> u64 {
         self.parts.bias.vaddr(address).0
     }
 
-    fn table(&mut self, tag: u64, bytes: Bytes<'a>) -> Result<u64, OutOfMemory> {
-        let table = bytes.finish(self.arena)?;
-        self.entry(tag, self.vaddr(address_of(table)))?;
-        Ok(from_usize(table.len()))
+    fn table(&mut self, tag: u64, start: RuntimeAddr) -> Result<(), OutOfMemory> {
+        self.entry(tag, self.vaddr(start))
     }
 
     fn libraries(&mut self) -> Result<(), OutOfMemory> {
@@ -176,205 +233,224 @@ impl<'a> Builder<'_, 'a> {
         Ok(())
     }
 
+    /// Adds a symbol, and answers its number.
     fn symbol(
         &mut self,
-        symbols: &mut Bytes<'a>,
         name: &[u8],
-        info: u8,
-        section: u16,
+        (info, section): (u8, u16),
         (value, size): (u64, u64),
-    ) -> Result<(), OutOfMemory> {
-        symbols.word(self.strings.add(name)?)?;
-        symbols.put([info, 0])?;
-        symbols.half(section)?;
-        symbols.xword(value)?;
-        symbols.xword(size)
+        version: Option<VersionRef<'a>>,
+    ) -> Result<u32, OutOfMemory> {
+        let number = self.symbols.count(size::SYM);
+        let name = self.strings.add(name)?;
+        self.symbols.put([pair(name, u32::from(section) << 16 | u32::from(info)), value, size])?;
+        self.versions.set(number, version)?;
+        u32::try_from(number).map_err(|_| OutOfMemory(usize::MAX))
     }
 
-    /// Symbols in the order null, imports, the loader's imports, exports; their versions; their hash table.
-    fn symbols(&mut self) -> Result<(), OutOfMemory> {
+    #[inline(never)]
+    fn relocation(&mut self, at: RuntimeAddr, symbol: u32, r_type: u32, addend: i64) -> Result<(), OutOfMemory> {
+        self.rela.put([self.vaddr(at), pair(r_type, symbol), addend.cast_unsigned()])
+    }
+
+    /// What is imported, and the words that are to hold it.
+    fn imports(&mut self) -> Result<(), OutOfMemory> {
         let parts = self.parts;
-        let mut symbols = Bytes::new(self.arena);
-        let mut versions = Versions { known: List::new(self.arena), versym: Bytes::new(self.arena) };
-        self.symbol(&mut symbols, b"", 0, 0, (0, 0))?;
-        versions.versym.half(0)?;
-        let weak = |st_type: u8| consts::STB_WEAK << 4 | st_type;
-        for import in parts.imports {
-            let value = import.canonical.map_or(0, |vaddr| vaddr.0);
-            self.symbol(&mut symbols, import.name, weak(import.st_type), 0, (value, 0))?;
-            versions.of_symbol(import.version)?;
+        let word =
+            |table: RuntimeAddr, index| RuntimeAddr(table.0.wrapping_add(from_usize(index).wrapping_mul(8)));
+        for (index, import) in parts.imports.iter().enumerate() {
+            let symbol = self.symbol(import.name, (weak(import.st_type), 0), (0, 0), import.version)?;
+            if import.st_type != consts::STT_TLS {
+                // A PLT slot that stands for the function is not what it leads to.
+                let canonical = import.canonical.is_some();
+                let r_type = if canonical { r_x86_64::R_X86_64_JUMP_SLOT } else { r_x86_64::R_X86_64_GLOB_DAT };
+                self.relocation(word(parts.targets, index), symbol, r_type, 0)?;
+            }
         }
-        for name in LOADER_IMPORTS {
-            self.symbol(&mut symbols, name, weak(consts::STT_FUNC), 0, (0, 0))?;
-            versions.of_symbol(None)?;
+        for (index, name) in parts.loader_imports.iter().enumerate() {
+            let symbol = self.symbol(name, (weak(consts::STT_FUNC), 0), (0, 0), None)?;
+            self.relocation(word(parts.loader_targets, index), symbol, r_x86_64::R_X86_64_GLOB_DAT, 0)?;
         }
-        for export in parts.exports {
-            let thread_local = export.st_info & 0xf == consts::STT_TLS;
-            let value = if thread_local { export.at.0 } else { self.vaddr(export.at) };
-            self.symbol(&mut symbols, export.name, export.st_info, 1, (value, export.size))?;
-            versions.of_symbol(export.copy.and_then(|copy| copy.version))?;
-        }
-        let hash = self.hash()?;
-        self.table(consts::DT_HASH, hash)?;
-        self.table(consts::DT_SYMTAB, symbols)?;
-        self.entry(consts::DT_SYMENT, size::SYM as u64)?;
-        if !versions.known.is_empty() {
-            let (needed, count) = versions.needed(self.arena, &mut self.strings)?;
-            self.table(consts::DT_VERNEED, needed)?;
-            self.entry(consts::DT_VERNEEDNUM, count)?;
-            self.table(consts::DT_VERSYM, versions.versym)?;
+        for binding in parts.bindings {
+            // The imports are the first symbols but for the empty one.
+            self.relocation(binding.at, binding.import.saturating_add(1), binding.r_type, binding.addend)?;
         }
         Ok(())
     }
 
-    /// DT_HASH over the exports, and the functions that the program's PLT stands for. Every lookup of every library
-    /// visits it first, so it has real buckets.
-    fn hash(&self) -> Result<Bytes<'a>, OutOfMemory> {
+    /// What others are to find, the exports and the functions that the program's PLT stands for, bucket by bucket; and
+    /// DT_GNU_HASH, which lists them. Every lookup of every library visits it first: its filter spares it the rest.
+    fn exports(&mut self) -> Result<(), OutOfMemory> {
+        /// How the second bit of a name in the filter is made of its hash.
+        const SHIFT: u32 = 26;
         let Parts { exports, imports, .. } = *self.parts;
-        let first = first_export(imports.len());
-        let count = first.saturating_add(exports.len());
-        let buckets = exports.len().checked_div(2).unwrap_or(0) | 1;
-        let heads = self.arena.slice(buckets, 0u32)?;
-        let chains = self.arena.slice(count, 0u32)?;
-        let canonical = imports.iter().enumerate().filter(|(_, import)| import.canonical.is_some());
-        let canonical = canonical.map(|(index, import)| (index.saturating_add(1), import.name));
-        let exported = exports.iter().enumerate();
-        let exported = exported.map(|(index, export)| (first.saturating_add(index), export.name));
+        let (first, all) = (self.symbols.count(size::SYM), self.parts.symbols());
+        let count = all.saturating_sub(first);
+        let buckets = count.checked_div(4).unwrap_or(0) | 1;
+        // Some ten bits for each. With none there is one word, which says no to all.
+        let filter = count.checked_div(6).unwrap_or(0).next_power_of_two();
+
         // Backwards, so that of one name the first in scope order is found first.
-        for (symbol, name) in canonical.rev().chain(exported.rev()) {
-            let bucket = to_usize(sysv_hash(name).into()).checked_rem(buckets).unwrap_or(0);
-            if let (Some(head), Some(chain)) = (heads.get_mut(bucket), chains.get_mut(symbol)) {
-                *chain = *head;
-                *head = u32::try_from(symbol).map_err(|_| OutOfMemory(usize::MAX))?;
+        let canonical = imports.iter().enumerate().filter(|(_, import)| import.canonical.is_some());
+        let exported = exports.iter().enumerate();
+        let exported = exported.map(|(index, export)| (imports.len().saturating_add(index), export.name));
+        let listed = canonical.map(|(which, import)| (which, import.name)).rev().chain(exported.rev());
+        // A bucket's first name, and the hash of each and the next in its bucket. Numbers from 1 on, without padding: the
+        // arena's memory may be written to a file.
+        let heads = self.arena.slice(buckets, 0u32)?;
+        let rests = self.arena.slice(imports.len().saturating_add(exports.len()), [0u32; 2])?;
+        let number = |value: usize| u32::try_from(value).map_err(|_| OutOfMemory(usize::MAX));
+        for (which, name) in listed {
+            let hash = gnu_hash(name);
+            let bucket = to_usize(hash.into()).checked_rem(buckets).unwrap_or(0);
+            if let (Some(head), Some(rest)) = (heads.get_mut(bucket), rests.get_mut(which)) {
+                *rest = [hash, core::mem::replace(head, number(which.saturating_add(1))?)];
             }
         }
-        let mut table = Bytes::new(self.arena);
-        let word = |value: usize| u32::try_from(value).map_err(|_| OutOfMemory(usize::MAX));
-        table.word(word(buckets)?)?;
-        table.word(word(count)?)?;
-        heads.iter().chain(chains.iter()).try_for_each(|&entry| table.word(entry))?;
-        Ok(table)
+
+        let header = 4usize;
+        let size = filter.saturating_mul(2).saturating_add(buckets).saturating_add(count).saturating_add(header);
+        let table = self.arena.slice(size, 0u32)?;
+        self.table(consts::DT_GNU_HASH, RuntimeAddr::of(table.as_ptr()))?;
+        let (place, rest) = table.split_at_mut_checked(header).ok_or(OutOfMemory(size))?;
+        place.copy_from_slice(&[number(buckets)?, number(first)?, number(filter)?, SHIFT]);
+        let (words, rest) = rest.split_at_mut_checked(filter.saturating_mul(2)).ok_or(OutOfMemory(size))?;
+        let (starts, chains) = rest.split_at_mut_checked(buckets).ok_or(OutOfMemory(size))?;
+        let mut chains = chains.iter_mut();
+        for (start, head) in starts.iter_mut().zip(heads.iter()) {
+            let mut next = *head;
+            while let Some(which) = to_usize(next.into()).checked_sub(1) {
+                let [hash, rest] = rests.get(which).copied().unwrap_or_default();
+                let symbol = self.listed(which)?;
+                if *start == 0 {
+                    *start = symbol;
+                }
+                // The filter's words are of 64 bits.
+                let word = to_usize((hash >> 6).into()) & filter.saturating_sub(1);
+                for bit in [hash & 63, hash >> SHIFT] {
+                    let half = word.saturating_mul(2).saturating_add(usize::from(bit >= 32));
+                    words.get_mut(half).into_iter().for_each(|half| *half |= 1 << (bit & 31));
+                }
+                // The lowest bit says whether a chain ends here.
+                chains.next().into_iter().for_each(|entry| *entry = hash & !1 | u32::from(rest == 0));
+                next = rest;
+            }
+        }
+        Ok(())
     }
 
-    fn relocations(&mut self) -> Result<(), OutOfMemory> {
+    /// Adds the symbol of an import that the program's PLT stands for, or, behind the imports, of an export.
+    fn listed(&mut self, which: usize) -> Result<u32, OutOfMemory> {
         let parts = self.parts;
-        let mut rela = Bytes::new(self.arena);
-        let mut add = |at: u64, symbol: u64, r_type: u32, addend: i64| {
-            rela.xword(at)?;
-            rela.xword(symbol << 32 | u64::from(r_type))?;
-            rela.xword(addend.cast_unsigned())
-        };
-        for binding in parts.bindings {
-            let symbol = u64::from(binding.import).saturating_add(1);
-            add(self.vaddr(binding.at), symbol, binding.r_type, binding.addend)?;
+        if let Some(Import { name, st_type, canonical, version, .. }) = parts.imports.get(which) {
+            let value = canonical.map_or(0, |vaddr| vaddr.0);
+            return self.symbol(name, (weak(*st_type), 0), (value, 0), *version);
         }
-        for (index, import) in parts.imports.iter().enumerate() {
-            if import.st_type != consts::STT_TLS {
-                let at = parts.targets.0.wrapping_add(from_usize(index).wrapping_mul(8));
-                let symbol = from_usize(index).saturating_add(1);
-                // A PLT slot that stands for the function is not what it leads to.
-                let canonical = import.canonical.is_some();
-                let r_type = if canonical { r_x86_64::R_X86_64_JUMP_SLOT } else { r_x86_64::R_X86_64_GLOB_DAT };
-                add(self.vaddr(RuntimeAddr(at)), symbol, r_type, 0)?;
-            }
+        let export = parts.exports.get(which.wrapping_sub(parts.imports.len())).ok_or(OutOfMemory(which))?;
+        let thread_local = export.st_info & 0xf == consts::STT_TLS;
+        let value = if thread_local { export.at.0 } else { self.vaddr(export.at) };
+        let symbol = self.symbol(export.name, (export.st_info, 1), (value, export.size), export.version())?;
+        if export.copy.is_some() {
+            self.relocation(export.at, symbol, r_x86_64::R_X86_64_COPY, 0)?;
         }
-        for (symbol, export) in (first_export(parts.imports.len())..).zip(parts.exports) {
-            if export.copy.is_some() {
-                add(self.vaddr(export.at), from_usize(symbol), r_x86_64::R_X86_64_COPY, 0)?;
-            }
-        }
-        for index in 0..LOADER_IMPORTS.len() {
-            let at = parts.loader_targets.0.wrapping_add(from_usize(index).wrapping_mul(8));
-            let symbol = from_usize(parts.imports.len().saturating_add(index)).saturating_add(1);
-            add(self.vaddr(RuntimeAddr(at)), symbol, r_x86_64::R_X86_64_GLOB_DAT, 0)?;
-        }
-        let size = self.table(consts::DT_RELA, rela)?;
-        self.entry(consts::DT_RELASZ, size)?;
-        self.entry(consts::DT_RELAENT, size::RELA as u64)
+        Ok(symbol)
     }
 
-    fn headers(&self, dynamic: &[u8]) -> Result<&'a [u8], OutOfMemory> {
+    /// The tables that are finished when all symbols are there.
+    fn tables(&mut self) -> Result<(), OutOfMemory> {
+        self.table(consts::DT_SYMTAB, self.symbols.address())?;
+        self.entry(consts::DT_SYMENT, size::SYM as u64)?;
+        if !self.versions.known.is_empty() {
+            let (needed, count) = self.versions.needed(self.arena, &mut self.strings)?;
+            self.table(consts::DT_VERNEED, needed.address())?;
+            self.entry(consts::DT_VERNEEDNUM, count)?;
+            self.table(consts::DT_VERSYM, RuntimeAddr::of(self.versions.versym.as_ptr()))?;
+        }
+        self.table(consts::DT_RELA, self.rela.address())?;
+        self.entry(consts::DT_RELASZ, self.rela.size())?;
+        self.entry(consts::DT_RELAENT, size::RELA as u64)?;
+        self.table(consts::DT_STRTAB, self.strings.address())?;
+        self.entry(consts::DT_STRSZ, self.strings.size()?)
+    }
+
+    /// The program headers.
+    fn headers(&self) -> Result<Words<'a>, OutOfMemory> {
         let parts = self.parts;
         let path = self.arena.concat(&[parts.interpreter.as_bytes(), b"\0"])?;
-        let at = |p_type, p_flags, bytes: &[u8], p_align| {
-            let vaddr = self.vaddr(address_of(bytes));
-            header(p_type, p_flags, vaddr, from_usize(bytes.len()), p_align)
-        };
         let from_program = [consts::PT_LOAD, consts::PT_GNU_EH_FRAME, consts::PT_GNU_RELRO];
         let program = parts.phdrs.iter().filter(|phdr| from_program.contains(&phdr.p_type));
         let count = program.clone().count().saturating_add(if parts.tls.is_some() { 5 } else { 4 });
-        let table = self.arena.bytes(count.saturating_mul(size::PHDR), 8)?;
-        let (start, table_size) = (address_of(table), from_usize(table.len()));
-        let mut bytes = Bytes::new(self.arena);
-        write_header(&mut bytes, &header(consts::PT_PHDR, consts::PF_R, self.vaddr(start), table_size, 8))?;
-        write_header(&mut bytes, &at(consts::PT_INTERP, consts::PF_R, path, 1))?;
-        program.into_iter().try_for_each(|phdr| write_header(&mut bytes, phdr))?;
-        if let Some(tls) = parts.tls {
-            let vaddr = self.vaddr(tls.at);
-            write_header(&mut bytes, &header(consts::PT_TLS, consts::PF_R, vaddr, tls.size, tls.align))?;
+        let mut table = Words::new(self.arena, count, size::PHDR)?;
+        let (start, size) = (table.address(), from_usize(count.saturating_mul(size::PHDR)));
+        let (read, write) = (consts::PF_R, consts::PF_R | consts::PF_W);
+        let (path, path_size) = (self.vaddr(RuntimeAddr::of(path)), from_usize(path.len()));
+        table.header((consts::PT_PHDR, read), self.vaddr(start), size, 8)?;
+        table.header((consts::PT_INTERP, read), path, path_size, 1)?;
+        table.header((consts::PT_GNU_STACK, write), 0, 0, 16)?;
+        table.header((consts::PT_DYNAMIC, write), self.vaddr(self.dynamic.address()), self.dynamic.size(), 8)?;
+        if let Some(TlsSnapshot { at, size, align }) = parts.tls {
+            table.header((consts::PT_TLS, read), self.vaddr(at), size, align)?;
         }
-        let writable = consts::PF_R | consts::PF_W;
-        write_header(&mut bytes, &header(consts::PT_GNU_STACK, writable, 0, 0, 16))?;
-        write_header(&mut bytes, &at(consts::PT_DYNAMIC, writable, dynamic, 8))?;
-        for (place, byte) in table.iter_mut().zip(bytes.0.iter()) {
-            *place = *byte;
+        for phdr in program {
+            let rest = [phdr.p_offset, phdr.p_vaddr, phdr.p_paddr, phdr.p_filesz, phdr.p_memsz, phdr.p_align];
+            let [offset, vaddr, paddr, file_size, size, align] = rest;
+            table.put([pair(phdr.p_type, phdr.p_flags), offset, vaddr, paddr, file_size, size, align])?;
         }
         Ok(table)
     }
 }
 
-/// Number of the first export's symbol.
-fn first_export(imports: usize) -> usize {
-    imports.saturating_add(LOADER_IMPORTS.len()).saturating_add(1)
+/// `st_info` of a symbol whose absence is ours to report.
+const fn weak(st_type: u8) -> u8 {
+    consts::STB_WEAK << 4 | st_type
 }
 
-fn header(p_type: u32, p_flags: u32, p_vaddr: u64, size: u64, p_align: u64) -> Phdr {
-    Phdr { p_type, p_flags, p_offset: 0, p_vaddr, p_paddr: p_vaddr, p_filesz: size, p_memsz: size, p_align }
-}
-
-fn write_header(bytes: &mut Bytes<'_>, phdr: &Phdr) -> Result<(), OutOfMemory> {
-    bytes.word(phdr.p_type)?;
-    bytes.word(phdr.p_flags)?;
-    let rest = [phdr.p_offset, phdr.p_vaddr, phdr.p_paddr, phdr.p_filesz, phdr.p_memsz, phdr.p_align];
-    rest.into_iter().try_for_each(|field| bytes.xword(field))
-}
+/// Entries of the dynamic section besides DT_NEEDED, at most.
+const OTHER_ENTRIES: usize = 17;
 
 /// Writes the tables, in the order in which they refer to one another.
 pub fn build<'a>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<Template<'a>, OutOfMemory> {
-    let strings = Strings(Bytes::new(arena));
-    let mut builder = Builder { arena, parts, strings, dynamic: Bytes::new(arena) };
-    builder.strings.add(b"")?;
+    let table = |count, size| Words::new(arena, count, size);
+    let (symbols, entries) = (parts.symbols(), parts.needed().count().saturating_add(OTHER_ENTRIES));
+    let versym = arena.slice(symbols, consts::VER_NDX_GLOBAL.to_le())?;
+    let mut builder = Builder {
+        arena,
+        parts,
+        strings: Strings::new(arena, parts.strings())?,
+        symbols: table(symbols, size::SYM)?,
+        versions: Versions { known: List::new(arena), versym },
+        rela: table(parts.relocations(), size::RELA)?,
+        dynamic: table(entries, size::DYN)?,
+    };
+    builder.symbol(b"", (0, 0), (0, 0), None)?;
     builder.libraries()?;
-    builder.symbols()?;
-    builder.relocations()?;
-    let hook = arena.bytes(8, 8)?;
-    hook.copy_from_slice(&parts.hook.0.to_le_bytes());
-    builder.entry(consts::DT_PREINIT_ARRAY, builder.vaddr(address_of(hook)))?;
+    builder.imports()?;
+    builder.exports()?;
+    builder.tables()?;
+    let hook = arena.slice(1, parts.hook.0)?;
+    builder.table(consts::DT_PREINIT_ARRAY, RuntimeAddr::of(hook.as_ptr()))?;
     builder.entry(consts::DT_PREINIT_ARRAYSZ, 8)?;
     builder.entry(consts::DT_FLAGS, consts::DF_BIND_NOW)?;
-    let strings = core::mem::replace(&mut builder.strings.0, Bytes::new(arena));
-    let strings_size = builder.table(consts::DT_STRTAB, strings)?;
-    builder.entry(consts::DT_STRSZ, strings_size)?;
-    let debug_entry = builder.dynamic.0.len().checked_div(size::DYN).unwrap_or(0);
+    let debug_entry = builder.dynamic.count(size::DYN);
     builder.entry(consts::DT_DEBUG, 0)?;
     builder.entry(consts::DT_NULL, 0)?;
-    let dynamic = core::mem::replace(&mut builder.dynamic, Bytes::new(arena)).finish(arena)?;
-    let phdrs = builder.headers(dynamic)?;
-    Ok(Template { phdrs, dynamic: address_of(dynamic), debug_entry })
+    let phdrs = builder.headers()?.finish();
+    Ok(Template { phdrs, dynamic: builder.dynamic.address(), debug_entry })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Binding, Export, LOADER_IMPORTS, Parts, TlsSnapshot, build};
+    use super::{Binding, CopyOf, Export, Parts, TlsSnapshot, build};
     use crate::addr::{LoadBias, RuntimeAddr, Vaddr};
     use crate::arena::Arena;
     use crate::dynamic::DynamicInfo;
-    use crate::elf::{Decode, Phdr, consts, r_sym, r_type};
+    use crate::elf::{Phdr, consts, r_sym, r_type};
     use crate::native::needs::Import;
     use crate::plan::Place;
     use crate::symbol::{Name, lookup};
     use crate::testing::{OneChunk, Span, leaking};
     use crate::version::{NeededVersions, VersionRef};
+    use libc_template::LOADER_IMPORTS;
     use std::string::String;
     use std::vec::Vec;
 
@@ -398,6 +474,7 @@ mod tests {
             imports,
             bindings: &[Binding { at: RuntimeAddr(0x9000), import: 1, r_type: 7, addend: 0 }],
             targets: RuntimeAddr(0xa000),
+            loader_imports: &LOADER_IMPORTS,
             loader_targets: RuntimeAddr(0xb000),
             exports,
             tls: Some(TlsSnapshot { at: RuntimeAddr(0xc000), size: 128, align: 64 }),
@@ -410,7 +487,7 @@ mod tests {
         let memory = OneChunk::new();
         let arena: &'static Arena = memory.arena();
         let template = build(arena, parts).unwrap();
-        let phdrs: Vec<Phdr> = template.phdrs.chunks(56).map(Phdr::decode).collect();
+        let phdrs: Vec<Phdr> = template.headers().collect();
         let image = memory.span(BIAS);
         let first = phdrs.first().unwrap();
         assert_eq!((first.p_type, first.p_memsz), (consts::PT_PHDR, phdrs.len() as u64 * 56));
@@ -436,7 +513,7 @@ mod tests {
         assert_eq!(needed, ["libz.so.1", "libdl.so.2", "libc.so.6"]);
         let kinds: Vec<u32> = phdrs.iter().map(|phdr| phdr.p_type).collect();
         use consts::{PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_PHDR, PT_TLS};
-        assert_eq!(kinds, [PT_PHDR, PT_INTERP, PT_TLS, PT_GNU_STACK, PT_DYNAMIC]);
+        assert_eq!(kinds, [PT_PHDR, PT_INTERP, PT_GNU_STACK, PT_DYNAMIC, PT_TLS]);
         assert!(phdrs.iter().all(|phdr| phdr.p_flags & consts::PF_X == 0));
         assert_eq!(info.strings.get(&image, info.runpath.unwrap()).unwrap(), b"/opt/lib");
     }
@@ -461,7 +538,7 @@ mod tests {
             assert_eq!(crate::elf::st_bind(&sym), consts::STB_WEAK, "what is missing is ours to report");
             assert_eq!(needed.of(&image, &info, number).unwrap(), import.version);
         }
-        assert_eq!(info.verneed.unwrap().1, 2, "one entry a file");
+        assert_eq!(info.verneed.unwrap().1, 3, "each version once");
     }
 
     #[test]
@@ -472,8 +549,9 @@ mod tests {
             .map(|index| info.rela.get(&image, index).unwrap())
             .map(|rela| (BIAS.runtime(Vaddr(rela.r_offset)).0, r_sym(&rela), r_type(&rela)))
             .collect();
-        let mut expected = std::vec![(0x9000, 2, 7), (0xa000, 1, 6), (0xa008, 2, 6)];
+        let mut expected = std::vec![(0xa000, 1, 6), (0xa008, 2, 6)];
         expected.extend((0..LOADER_IMPORTS.len()).map(|index| (0xb000 + index as u64 * 8, 3 + index as u32, 6)));
+        expected.push((0x9000, 2, 7));
         assert_eq!(seen, expected);
     }
 
@@ -490,5 +568,44 @@ mod tests {
         assert_eq!(find(b"x"), Some(0x4005));
         assert_eq!(find(b"a"), None, "imports are not definitions");
         assert_eq!(find(b"absent"), None);
+    }
+
+    #[test]
+    fn functions_of_the_programs_plt_are_found_and_bound() {
+        let imports =
+            [Import { canonical: Some(Vaddr(0x40)), ..import(b"puts", Some(OLD)) }, import(b"exit", None)];
+        let (image, _, info) = open(&parts(&imports, &[]));
+        let found =
+            lookup(&image, &info, &Name::by_hand(b"puts")).unwrap().map(|sym| (sym.st_value, sym.st_shndx));
+        assert_eq!(found, Some((0x40, 0)));
+        assert_eq!(lookup(&image, &info, &Name::new(b"puts")).unwrap(), None, "not for PLT slots");
+        let first = info.rela.get(&image, 0).unwrap();
+        let sym = info.symbols.get(&image, r_sym(&first)).unwrap();
+        assert_eq!((r_type(&first), sym.st_value), (7, 0), "the slot is to have the function itself");
+    }
+
+    #[test]
+    fn copies_are_of_what_they_are_called() {
+        let copy = Some(CopyOf { version: Some(OLD) });
+        let names: Vec<String> = (0..50).map(|number| std::format!("data{number}")).collect();
+        let export = |(index, name): (usize, &'static String)| Export {
+            name: name.as_bytes(),
+            st_info: 0x11,
+            at: RuntimeAddr(0x5000 + index as u64 * 8),
+            size: 8,
+            copy: copy.filter(|_| index % 2 == 0),
+        };
+        let exports: Vec<_> = names.leak().iter().enumerate().map(export).collect();
+        let (image, _, info) = open(&parts(&[], &exports));
+        let copies: Vec<_> = (0..info.rela.len()).filter_map(|index| info.rela.get(&image, index)).collect();
+        let copies: Vec<_> = copies.iter().filter(|rela| r_type(rela) == 5).collect();
+        assert_eq!(copies.len(), 25);
+        for rela in copies {
+            let sym = info.symbols.get(&image, r_sym(rela)).unwrap();
+            let at = BIAS.runtime(Vaddr(rela.r_offset)).0;
+            let name = info.strings.get(&image, sym.st_name.into()).unwrap();
+            assert_eq!(name, std::format!("data{}", (at - 0x5000) / 8).as_bytes());
+            assert_eq!(sym.st_value, rela.r_offset);
+        }
     }
 }

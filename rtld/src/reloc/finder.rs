@@ -4,7 +4,7 @@
 use super::Objects;
 use crate::addr::{from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
-use crate::definitions::Definitions;
+use crate::definitions::{Definitions, Known};
 use crate::error::{Error, OfObject};
 use crate::namespace::{Definition, Namespace};
 use crate::seam::Image;
@@ -13,6 +13,9 @@ use crate::version::NeededVersions;
 
 /// What may be looked at, object by object, before it is asked whether a table pays.
 const FREE: u64 = 2048;
+
+/// To read a symbol into the table costs about as much as so many looks (measured).
+const LOOKS: u64 = 3;
 
 /// Looks up the references of some objects.
 pub(super) struct Finder<'s> {
@@ -26,7 +29,7 @@ pub(super) struct Finder<'s> {
     own: Option<(usize, Definitions<'s>)>,
     others: Option<(usize, Definitions<'s>)>,
     /// What is known of the symbols of the object at hand.
-    answers: List<'s, Option<Definition>>,
+    answers: List<'s, Option<Known>>,
 }
 
 /// What a reference can mean.
@@ -41,6 +44,25 @@ pub(super) enum Among {
 impl<'s> Finder<'s> {
     pub(super) fn new(arena: &'s Arena) -> Self {
         Self { arena, work: 0, limit: FREE, shared: None, own: None, others: None, answers: List::new(arena) }
+    }
+
+    /// Looks forward to the references of all objects.
+    pub(super) fn begin<'a, I: Image>(
+        &mut self,
+        namespace: &Namespace<'a, I>,
+        objects: &Objects<'_>,
+    ) -> Result<(), Error<'a>> {
+        let Some(&first) = objects.fresh.first() else { return Ok(()) };
+        let scope = || namespace.shared_scope(first, objects.local);
+        let modules = objects.fresh.iter().filter_map(|&index| namespace.get(index));
+        let references = modules.map(|module| u64::from(symbol::first_listed(&module.dynamic)));
+        // Each would be looked for in half of them.
+        let looks = references.fold(0, u64::saturating_add).saturating_mul(from_usize(scope().count())) / 2;
+        if looks > FREE && looks > listed(namespace, &mut scope())?.saturating_mul(LOOKS) {
+            self.shared = Some(definitions(namespace, &mut scope(), self.arena)?);
+            self.limit = 0;
+        }
+        Ok(())
     }
 
     /// Turns to the references of module `from`.
@@ -59,7 +81,7 @@ impl<'s> Finder<'s> {
     }
 
     /// What is known of a symbol of that module without a search.
-    pub(super) fn known(&self, symbol: u32) -> Option<Definition> {
+    pub(super) fn known(&self, symbol: u32) -> Option<Known> {
         *self.answers.get(to_usize(symbol.into()))?
     }
 
@@ -77,48 +99,67 @@ impl<'s> Finder<'s> {
             shared.filter(move |&index| among == Among::All || index != from)
         };
         let symbolic = among == Among::All && namespace.is_symbolic(from);
-        if !self.table_pays(namespace, scope())? {
+        if !self.table_pays(namespace, &mut scope())? {
             let mut scope = symbolic.then_some(from).into_iter().chain(scope());
             return namespace.lookup(&mut scope, name, &mut self.work);
         }
         if symbolic {
-            let own = table(&mut self.own, namespace, from, [from].into_iter(), self.arena)?;
-            if let Some(found) = own.find(name) {
+            let own = table(&mut self.own, namespace, from, &mut [from].into_iter(), self.arena)?;
+            if let Some(found) = own.find(namespace, name) {
                 return Ok(Some(found));
             }
         }
         let definitions = match (among, &mut self.shared) {
-            (Among::Others, _) => table(&mut self.others, namespace, from, scope(), self.arena)?,
+            (Among::Others, _) => table(&mut self.others, namespace, from, &mut scope(), self.arena)?,
             (Among::All, Some(shared)) => shared,
-            (Among::All, shared) => shared.insert(Definitions::of(namespace, scope(), self.arena)?),
+            (Among::All, shared) => shared.insert(definitions(namespace, &mut scope(), self.arena)?),
         };
-        Ok(definitions.find(name))
+        Ok(definitions.find(namespace, name))
     }
 
     /// Whether so much was looked at that to read all that the scope defines would have cost no more.
     fn table_pays<'a, I: Image>(
         &mut self,
         namespace: &Namespace<'a, I>,
-        scope: impl Iterator<Item = usize>,
+        scope: &mut dyn Iterator<Item = usize>,
     ) -> Result<bool, Error<'a>> {
         if cfg!(fuzzing) {
             // Its files are so small that it would never come to that. Lookups in one object it tries by themselves.
             return Ok(true);
         }
-        if self.work <= self.limit {
-            return Ok(false);
+        if self.limit == FREE && self.work > FREE {
+            // It pays soon.
+            self.limit = listed(namespace, scope)?.max(FREE.saturating_add(1));
         }
-        if self.limit == FREE {
-            let mut symbols = 0u64;
-            for module in scope.filter_map(|index| namespace.get(index)) {
-                let listed = symbol::listed(&module.image, &module.dynamic).of(module.path)?;
-                symbols = symbols.saturating_add(from_usize(listed.len()));
-            }
-            // To read a symbol into the table costs about as much as three looks (measured): it pays soon.
-            self.limit = symbols.max(FREE.saturating_add(1));
-        }
-        Ok(self.work > self.limit)
+        // Without a limit it paid from the beginning.
+        Ok(self.limit == 0 || self.work > self.limit)
     }
+}
+
+/// How many symbols the objects of a scope list.
+fn listed<'a, I: Image>(
+    namespace: &Namespace<'a, I>,
+    scope: &mut dyn Iterator<Item = usize>,
+) -> Result<u64, Error<'a>> {
+    let modules = scope.filter_map(|index| namespace.get(index));
+    let counts = modules.map(|module| symbol::listed(&module.image, &module.dynamic).of(module.path));
+    counts
+        .map(|listed| Ok(from_usize(listed?.len())))
+        .try_fold(0, |sum: u64, count| Ok(sum.saturating_add(count?)))
+}
+
+/// A table of what the objects of a scope define.
+fn definitions<'a, 's, I: Image>(
+    namespace: &Namespace<'a, I>,
+    scope: &mut dyn Iterator<Item = usize>,
+    arena: &'s Arena,
+) -> Result<Definitions<'s>, Error<'a>> {
+    let mut modules = List::new(arena);
+    for index in scope {
+        modules.push(index).of(namespace.module(0).path)?;
+    }
+    let modules = arena.copy(&modules).of(namespace.module(0).path)?;
+    Definitions::of(namespace, modules, arena)
 }
 
 /// The table that is for module `of`.
@@ -126,7 +167,7 @@ fn table<'t, 'a, 's, I: Image>(
     known: &'t mut Option<(usize, Definitions<'s>)>,
     namespace: &Namespace<'a, I>,
     of: usize,
-    scope: impl Iterator<Item = usize> + Clone,
+    scope: &mut dyn Iterator<Item = usize>,
     arena: &'s Arena,
 ) -> Result<&'t Definitions<'s>, Error<'a>> {
     if known.as_ref().is_none_or(|(known, _)| *known != of) {
@@ -134,6 +175,6 @@ fn table<'t, 'a, 's, I: Image>(
     }
     match known {
         Some((_, definitions)) => Ok(definitions),
-        None => Ok(&known.insert((of, Definitions::of(namespace, scope, arena)?)).1),
+        None => Ok(&known.insert((of, definitions(namespace, scope, arena)?)).1),
     }
 }

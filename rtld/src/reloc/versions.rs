@@ -3,7 +3,7 @@
 
 use crate::addr::to_usize;
 use crate::arena::{Arena, List, OutOfMemory};
-use crate::error::{Error, OfObject, Problem};
+use crate::error::{Error, Failure, OfObject, Problem};
 use crate::hash::Numbers;
 use crate::namespace::{Module, Namespace};
 use crate::seam::Image;
@@ -55,7 +55,7 @@ pub(super) fn check<'a, I: Image>(
                 return Ok(());
             }
             let version = arena.copy(needed.version)?;
-            Err(Problem::VersionNotFound { file: module.soname, version })
+            Err(Problem::VersionNotFound { file: module.soname, version }.into())
         };
         for_each_needed(&module.image, &module.dynamic, visit).of(module.path)?;
     }
@@ -89,7 +89,7 @@ impl<'r, 'a, I: Image> Versions<'r, '_, 'a, I> {
     }
 
     /// Whether a module defines a version.
-    fn defines(&mut self, index: usize, module: &Module<'a, I>, version: &[u8]) -> Result<bool, Problem<'static>> {
+    fn defines(&mut self, index: usize, module: &Module<'a, I>, version: &[u8]) -> Result<bool, Failure<'static>> {
         let Module { image, dynamic, .. } = module;
         let key = self.namespace.key();
         let hash = |version: &[u8]| key.extend(key.hash(module.path), 0, version).fold();

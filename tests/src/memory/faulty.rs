@@ -75,9 +75,9 @@ impl Files for Faulty {
 impl AddressSpace for Faulty {
     type Image = MemImage;
 
-    fn reserve(&self, plan: &LoadPlan) -> Result<MemImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<MemImage, Errno> {
         self.check()?;
-        self.os.reserve(plan)
+        self.os.reserve(plan, file)
     }
 
     fn map_segment(&self, image: &mut MemImage, file: &Self::File, segment: &Segment) -> Result<(), Errno> {

@@ -214,7 +214,7 @@ impl Files for MemOs {
 impl AddressSpace for MemOs {
     type Image = MemImage;
 
-    fn reserve(&self, plan: &LoadPlan) -> Result<MemImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan, _file: &Self::File) -> Result<MemImage, Errno> {
         self.check(Call::Reserve)?;
         if plan.span.len() > self.largest || plan.align > ROOM {
             return Err(Errno::ENOMEM);

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use rtld::addr::{Vaddr, to_usize};
 use rtld::arena::Arena;
 use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
-use rtld::error::{Error, Problem};
+use rtld::error::{Error, Failure};
 use rtld::load::{Mapped, Sealed};
 use rtld::namespace::Module;
 use rtld::note::{abi_note, entry_behind_stub};
@@ -143,7 +143,7 @@ fn constant(plan: &LoadPlan, at: Vaddr, size: usize) -> Option<Vaddr> {
 #[must_use]
 pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
     const PATH: &str = "/lib/slul/file";
-    let said = |problem: Problem<'_>| is_said(&Error { object: PATH.as_bytes(), problem });
+    let said = |failure: Failure<'_>| is_said(&failure.of(PATH.as_bytes()));
     let mut os = MemOs::new(arena);
     os.largest = LARGEST;
     os.file(PATH, bytes);
@@ -154,8 +154,8 @@ pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
             assert!(mapped.image.changed_only_in(std::iter::empty()), "reading has written");
             true
         }
-        Err(problem) => {
-            said(problem);
+        Err(failure) => {
+            said(failure);
             false
         }
     }
@@ -189,7 +189,7 @@ fn is_within(plan: &LoadPlan, size: usize) {
 }
 
 /// Reads whatever the loader may come to read.
-fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Problem<'_>)) {
+fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Failure<'_>)) {
     /// A symbol table says nowhere how long it is; this many are looked at.
     const MOST: u32 = 1000;
     let Mapped { dynamic, image, .. } = mapped;

@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 
 use rtld::addr::RuntimeAddr;
 use rtld::arena::{Arena, Source};
-use rtld::error::{Error, Problem};
+use rtld::error::{Error, Failure, OfObject};
 use rtld::hash::Key;
 use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object, present};
 use rtld::reloc::{LoaderCode, StubLayout, Stubs};
@@ -101,7 +101,7 @@ impl Scene {
     }
 
     /// Plans and maps one file.
-    pub fn map(&self, path: &str) -> Result<Mapped<MemImage>, Problem<'static>> {
+    pub fn map(&self, path: &str) -> Result<Mapped<MemImage>, Failure<'static>> {
         map(&self.os, path)
     }
 
@@ -127,7 +127,7 @@ impl Scene {
 }
 
 /// Plans and maps one file.
-pub fn map<S: AddressSpace>(sys: &S, path: &str) -> Result<Mapped<S::Image>, Problem<'static>> {
+pub fn map<S: AddressSpace>(sys: &S, path: &str) -> Result<Mapped<S::Image>, Failure<'static>> {
     let (file, info) = sys.open(path.as_bytes())?;
     map_object(sys, &file, &info, PAGE)
 }
@@ -153,13 +153,10 @@ impl Start {
         sys: &S,
         path: &'static str,
     ) -> Result<Present<'static, S::Image>, Error<'static>> {
-        match map(sys, path) {
-            Ok(Mapped { image, headers, .. }) => {
-                let phdrs = image.plan().vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
-                Ok(Present { path: path.as_bytes(), image, phdrs })
-            }
-            Err(problem) => Err(Error { object: path.as_bytes(), problem }),
-        }
+        let path_bytes = path.as_bytes();
+        let Mapped { image, headers, .. } = map(sys, path).of(path_bytes)?;
+        let phdrs = image.plan().vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
+        Ok(Present { path: path_bytes, image, phdrs })
     }
 
     /// The first phase.

@@ -93,14 +93,15 @@ fn it_answers_as_the_objects_do() {
         let namespace = loaded.namespace();
         let mut scope: Vec<usize> = (0..namespace.bound()).collect();
         for _ in 0..2 {
-            let definitions = Definitions::of(namespace, scope.iter().copied(), scene.arena).unwrap();
+            let definitions = Definitions::of(namespace, &scope, scene.arena).unwrap();
             for name in NAMES {
                 for version in [None, Some("V_1"), Some("V_2"), Some("V_3"), Some("V_4")] {
                     for canonical in [false, true] {
                         let name =
                             Name::versioned(name.as_bytes(), version.map(str::as_bytes)).canonical(canonical);
                         let expected = one_by_one(namespace, &scope, &name);
-                        let answer = definitions.find(&name).map(|found| (found.module, found.sym.st_value));
+                        let answer =
+                            definitions.find(namespace, &name).map(|found| (found.module, found.sym.st_value));
                         assert_eq!(answer, expected, "{name:?} in {scope:?}");
                         found += usize::from(answer.is_some());
                     }
@@ -180,8 +181,8 @@ fn the_table_is_the_same_in_any_arena() {
     let scene = Scene::new(&ElfBuilder::new());
     let loaded = scene.load().unwrap();
     let scratch: &Arena = &scene.arena.scratch();
-    let none = Definitions::of(loaded.namespace(), std::iter::empty(), scratch).unwrap();
-    assert!(none.find(&Name::new(b"x")).is_none());
+    let none = Definitions::of(loaded.namespace(), &[], scratch).unwrap();
+    assert!(none.find(loaded.namespace(), &Name::new(b"x")).is_none());
 }
 
 /// An opening with so many references that the table answers them: what it has is the scope of what is opened, in its

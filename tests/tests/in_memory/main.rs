@@ -33,7 +33,7 @@ fn paths<'m, 'a: 'm>(modules: impl Iterator<Item = (usize, &'m Module<'a, MemIma
 fn refused<T>(result: Result<T, Error<'static>>) -> (&'static str, Problem<'static>) {
     match result {
         Ok(_) => panic!("not refused"),
-        Err(Error { object, problem }) => (text(object), problem),
+        Err(error) => (text(error.object), error.problem),
     }
 }
 

@@ -63,7 +63,7 @@ fn what_comes_goes_and_leaves_its_number_to_another() {
     assert_eq!(process.close(a), ["a"]);
     assert_eq!(process.open("d", 0), a, "a number that is free again");
     assert_eq!(process.close(b), ["b", "c"]);
-    assert_eq!(process.libraries.close(tests::memory::scene::arena(), b), Err(Problem::NotOpen));
+    assert_eq!(process.libraries.close(tests::memory::scene::arena(), b), Err(Problem::NotOpen.into()));
     assert_eq!(process.close(a), ["d"]);
     assert_eq!(process.state().0, before.0);
     assert_eq!(process.sys.os().mapped(), before.1);

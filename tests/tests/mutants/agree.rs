@@ -97,11 +97,11 @@ impl Files for Real {
 impl AddressSpace for Real {
     type Image = MappedImage;
 
-    fn reserve(&self, plan: &LoadPlan) -> Result<MappedImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<MappedImage, Errno> {
         if self.limited && (plan.span.len() > MEMORY || plan.align > ROOM) {
             return Err(Errno::ENOMEM);
         }
-        let image = Linux.reserve(plan)?;
+        let image = Linux.reserve(plan, file)?;
         self.biases.borrow_mut().push(image.bias());
         Ok(image)
     }

@@ -60,6 +60,10 @@ pub(crate) struct Sample {
     pub(crate) times: Vec<f64>,
     /// Minor page faults of a run.
     pub(crate) faults: Vec<f64>,
+    /// Nanoseconds of a run outside the kernel. Both are attributed tick by tick: in a run without any, all is the user's.
+    pub(crate) user: Vec<f64>,
+    /// Nanoseconds of a run inside it.
+    pub(crate) system: Vec<f64>,
 }
 
 /// Runs all of them by turns.
@@ -80,12 +84,14 @@ fn parse(text: &str, jobs: usize) -> Result<Vec<Sample>> {
     let mut samples = vec![Sample::default(); jobs];
     for line in text.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
-        let &[job, _round, time, faults] = fields.as_slice() else {
-            anyhow::bail!("not four fields: {line}");
+        let &[job, _round, time, faults, user, system] = fields.as_slice() else {
+            anyhow::bail!("not six fields: {line}");
         };
         let sample = samples.get_mut(job.parse::<usize>()?).with_context(|| format!("no job {job}"))?;
         sample.times.push(time.parse()?);
         sample.faults.push(faults.parse()?);
+        sample.user.push(user.parse()?);
+        sample.system.push(system.parse()?);
     }
     anyhow::ensure!(samples.iter().all(|sample| !sample.times.is_empty()), "nothing was measured of some job");
     Ok(samples)
@@ -97,11 +103,15 @@ mod tests {
 
     #[test]
     fn lines_are_sorted_by_job() {
-        let samples = parse("0 0 100 2.50\n1 0 300 4.00\n0 1 110 2.00\n", 2).unwrap();
+        let samples = parse("0 0 100 2.50 60 40\n1 0 300 4.00 300 0\n0 1 110 2.00 50 60\n", 2).unwrap();
         assert_eq!(samples[0].times, [100.0, 110.0]);
         assert_eq!(samples[1].faults, [4.0]);
-        assert!(parse("0 0 100 2.5\n", 2).is_err());
-        assert!(parse("2 0 100 2.5\n", 2).is_err());
-        assert!(parse("0 0 100\n", 1).is_err());
+        assert_eq!(
+            (samples[0].user.as_slice(), samples[1].system.as_slice()),
+            ([60.0, 50.0].as_slice(), [0.0].as_slice())
+        );
+        assert!(parse("0 0 100 2.5 60 40\n", 2).is_err());
+        assert!(parse("2 0 100 2.5 60 40\n", 2).is_err());
+        assert!(parse("0 0 100 2.5\n", 1).is_err());
     }
 }

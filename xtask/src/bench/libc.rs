@@ -71,12 +71,10 @@ fn contenders(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
     let least = Least::new(workshop.repo, workshop.directory().to_owned());
     let first = unused(workshop)?;
     let helper = workshop.compile("gcc", "detour-helper", "detour_helper.c", &[])?;
-    let musl = musl_library(workshop)?;
-    let link = ["-Wl,--no-as-needed", "-lnative", "-lc"];
+    let (musl_first, musl) = musl_first(workshop)?;
     let musl_directory = format!("-L{}", text(&musl)?);
-    let musl_link = [&[musl_directory.as_str()], link.as_slice()].concat();
+    let musl_link = [&[musl_directory.as_str()], MUSL_LINK.as_slice()].concat();
     let bare = |name, link| least.program(name, link);
-    let musl_first = workshop.libc_free("musl-first", "first_call.c", &musl_link)?;
     let no_start_up = ["-nostartfiles"];
     let musl_least = [no_start_up.as_slice(), musl_link.as_slice()].concat();
     Ok(vec![
@@ -93,6 +91,17 @@ fn contenders(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
         Contender::new(MUSL_HELLO, workshop.compile("musl-gcc", "musl-hello", "hello.c", &musl_link)?, 0)
             .variable("LD_LIBRARY_PATH", &musl)?,
     ])
+}
+
+/// What musl's programs are linked with.
+const MUSL_LINK: [&str; 3] = ["-Wl,--no-as-needed", "-lnative", "-lc"];
+
+/// A program that, with an argument, calls `puts` of musl; and what its LD_LIBRARY_PATH has to be for that.
+pub(crate) fn musl_first(workshop: &Workshop<'_>) -> Result<(PathBuf, PathBuf)> {
+    let directory = musl_library(workshop)?;
+    let search = format!("-L{}", text(&directory)?);
+    let link = [&[search.as_str()], MUSL_LINK.as_slice()].concat();
+    Ok((workshop.libc_free("musl-first", "first_call.c", &link)?, directory))
 }
 
 fn detour(workshop: &Workshop<'_>, helper: &std::path::Path) -> Result<PathBuf> {

@@ -1,4 +1,4 @@
-//! The loader's memory functions beside glibc's and musl's, in one process.
+//! The loader's memory functions beside glibc's, musl's and compiler_builtins', in one process.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -23,11 +23,13 @@ struct Times {
     glibc: Vec<f64>,
     ours: Vec<f64>,
     musl: Vec<f64>,
+    /// Not without crates.
+    builtins: Vec<f64>,
 }
 
 /// Measures them.
-pub(crate) fn bench(workshop: &Workshop<'_>, rounds: usize) -> Result<Report> {
-    let program = program(workshop)?;
+pub(crate) fn bench(workshop: &Workshop<'_>, rounds: usize, with_crates: bool) -> Result<Report> {
+    let program = program(workshop, with_crates)?;
     // Where things lie in a process makes some differences, and stays the same as long as it lives.
     let said =
         on_one_cpu(|| (0..rounds).map(|_| output(&mut Command::new(&program))).collect::<Result<String>>())?;
@@ -42,8 +44,9 @@ pub(crate) fn bench(workshop: &Workshop<'_>, rounds: usize) -> Result<Report> {
         ),
         tables,
         notes: vec![
-            "glibc's functions are those that it chose for this processor (by CPUID); musl's are those of its libc.a; ours are \
-             the loader's source, compiled and linked in. A call goes through a pointer and takes some 1.7 ns of its own."
+            "glibc's functions are those that it chose for this processor (by CPUID); musl's are those of its libc.a; \
+             compiler_builtins' are those of the crate of that name (`bench/compiler_builtins`), which Rust programs without \
+             a libc get, for any x86_64; ours are the loader's source, compiled and linked in. A call goes through a pointer and takes some 1.7 ns of its own."
                 .to_owned(),
             "Ours use SSE2: 16 bytes a load. Where glibc uses vectors of 32 or 64 bytes, and everything is in the first \
              caches, comparing and measuring can not keep up: they are bound by the number of loads."
@@ -61,16 +64,28 @@ fn goal(size: u64) -> f64 {
 }
 
 fn table(function: &str, times: &BTreeMap<(String, u64), Times>) -> Table {
-    let header = ["bytes", "glibc, ns", "slulrtld, ns", "musl, ns", "slulrtld to glibc (p10 to p90)", "goal"];
+    let header = [
+        "bytes",
+        "glibc, ns",
+        "slulrtld, ns",
+        "musl, ns",
+        "compiler_builtins, ns",
+        "slulrtld to glibc (p10 to p90)",
+        "goal",
+    ];
     let mut table = Table::new(function, &header);
     for ((_, size), times) in times.iter().filter(|((name, _), _)| name == function) {
-        let median = |times: &[f64]| Cell::Figure(Spread::of(times.iter().copied()).median, 2);
+        let median = |times: &[f64]| match times {
+            [] => Cell::None,
+            times => Cell::Figure(Spread::of(times.iter().copied()).median, 2),
+        };
         let ratio = Spread::of_ratios(&times.ours, &times.glibc);
         table.push(vec![
             Cell::Count(*size),
             median(&times.glibc),
             median(&times.ours),
             median(&times.musl),
+            median(&times.builtins),
             Cell::Ratio(ratio),
             Cell::AtMost(ratio.median, goal(*size)),
         ]);
@@ -82,20 +97,24 @@ fn parse(said: &str) -> Result<BTreeMap<(String, u64), Times>> {
     let mut all: BTreeMap<_, Times> = BTreeMap::new();
     for line in said.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
-        let &[function, size, glibc, ours, musl] = fields.as_slice() else {
-            anyhow::bail!("not five fields: {line}");
+        let &[function, size, glibc, ours, musl, ref builtins @ ..] = fields.as_slice() else {
+            anyhow::bail!("fewer than five fields: {line}");
         };
+        anyhow::ensure!(builtins.len() <= 1, "more than six fields: {line}");
         let times = all.entry((function.to_owned(), size.parse()?)).or_default();
         times.glibc.push(glibc.parse()?);
         times.ours.push(ours.parse()?);
         times.musl.push(musl.parse()?);
+        for time in builtins {
+            times.builtins.push(time.parse()?);
+        }
     }
     anyhow::ensure!(!all.is_empty(), "nothing was measured");
     Ok(all)
 }
 
 /// All makers' functions in one program, under names of their own.
-fn program(workshop: &Workshop<'_>) -> Result<PathBuf> {
+fn program(workshop: &Workshop<'_>, with_crates: bool) -> Result<PathBuf> {
     let ours = workshop.path("slul.o");
     let source = workshop.path("slul.rs");
     std::fs::write(&source, "#![no_std]\nmod mem;\n").context("write slul.rs")?;
@@ -106,9 +125,25 @@ fn program(workshop: &Workshop<'_>) -> Result<PathBuf> {
     run(Command::new("rustc")
         .args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort", "-Copt-level=s", "--edition=2024", "-o"])
         .args([&ours, &source]))?;
-    let objects = [renamed(ours, "slul")?, renamed(musl(workshop)?, "musl")?];
-    let options = objects.iter().map(|object| text(object)).collect::<Result<Vec<_>>>()?;
-    workshop.compile("gcc", "beside", "mem.c", &[&["-fno-builtin"], options.as_slice()].concat())
+    let mut objects = vec![renamed(ours, "slul")?, renamed(musl(workshop)?, "musl")?];
+    // Of an archive's members, what nobody calls is left out, and with it what that would need.
+    let mut options = vec!["-fno-builtin", "-Wl,--gc-sections"];
+    if with_crates {
+        objects.push(renamed(builtins(workshop)?, "builtins")?);
+        options.push("-DBUILTINS");
+    }
+    for object in &objects {
+        options.push(text(object)?);
+    }
+    workshop.compile("gcc", "beside", "mem.c", &options)
+}
+
+/// compiler_builtins' functions, in an archive.
+fn builtins(workshop: &Workshop<'_>) -> Result<PathBuf> {
+    let archive = workshop.path("builtins.a");
+    let built = workshop.build_crate("compiler_builtins")?.join("libcompiler_builtins_peer.a");
+    std::fs::copy(&built, &archive).with_context(|| format!("copy {}", built.display()))?;
+    Ok(archive)
 }
 
 /// musl's functions, out of its archive.
@@ -150,5 +185,8 @@ mod tests {
         assert_eq!(times[&("memcpy".to_owned(), 8)].ours, [2.0, 2.5]);
         assert_eq!(times.len(), 2);
         assert!(parse("").is_err() && parse("memcpy 8 1.0\n").is_err());
+        let times = parse("memcpy 8 1.0 2.0 3.0 4.0\n").unwrap();
+        assert_eq!(times[&("memcpy".to_owned(), 8)].builtins, [4.0]);
+        assert!(parse("memcpy 8 1.0 2.0 3.0 4.0 5.0\n").is_err());
     }
 }

@@ -8,7 +8,7 @@
 //! | `spread`, `report`, `machine` | medians; tables, JSON and documentation; what it was measured on |
 
 mod driver;
-mod libc;
+pub(crate) mod libc;
 mod machine;
 mod mem;
 mod processes;
@@ -126,10 +126,10 @@ fn run(repo: &Repo, stage: &Stage, name: Name, quick: bool) -> Result<Report> {
         false => Effort { rounds, each },
     };
     match name {
-        Name::Start => start::bench(&workshop, effort(100, 21)),
+        Name::Start => start::bench(&workshop, effort(100, 21), !quick),
         Name::Rt0 => rt0::bench(&workshop, effort(100, 21)),
         Name::Libc => libc::bench(&workshop, effort(100, 11), if quick { 3 } else { 31 }),
-        Name::Mem => mem::bench(&workshop, if quick { 1 } else { 101 }),
+        Name::Mem => mem::bench(&workshop, if quick { 1 } else { 101 }, !quick),
         Name::Scale => scale::bench(&workshop, &steps(quick), !quick),
         Name::Size => size::bench(&workshop),
     }

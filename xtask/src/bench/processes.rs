@@ -14,22 +14,22 @@ use crate::count::trace::{self, Trace};
 /// A program that is compared with others.
 #[derive(Clone, Debug)]
 pub(crate) struct Contender {
-    label: &'static str,
+    label: String,
     program: PathBuf,
     status: i32,
-    argument: Option<&'static str>,
+    argument: Option<String>,
     variables: Vec<(&'static str, String)>,
 }
 
 impl Contender {
     /// Is run without arguments, and ends with that status.
-    pub(crate) fn new(label: &'static str, program: PathBuf, status: i32) -> Self {
-        Self { label, program, status, argument: None, variables: Vec::new() }
+    pub(crate) fn new(label: impl Into<String>, program: PathBuf, status: i32) -> Self {
+        Self { label: label.into(), program, status, argument: None, variables: Vec::new() }
     }
 
     /// Gets an argument.
-    pub(crate) fn argument(self, argument: &'static str) -> Self {
-        Self { argument: Some(argument), ..self }
+    pub(crate) fn argument(self, argument: &str) -> Self {
+        Self { argument: Some(argument.to_owned()), ..self }
     }
 
     /// Gets a variable.
@@ -43,7 +43,7 @@ impl Contender {
         for (name, value) in &self.variables {
             job = job.variable(name, value);
         }
-        Ok(match self.argument {
+        Ok(match &self.argument {
             Some(argument) => job.argument(argument),
             None => job,
         })
@@ -55,7 +55,7 @@ impl Contender {
             environment.retain(|(other, _)| other != name);
             environment.push((name, value));
         }
-        trace::trace_with(&self.program, self.argument, &environment)
+        trace::trace_with(&self.program, self.argument.as_deref(), &environment)
     }
 }
 
@@ -90,7 +90,7 @@ impl Comparison {
         let mut table = Table::new(caption, &header);
         for ((contender, sample), trace) in self.contenders.iter().zip(&self.samples).zip(&self.traces) {
             table.push(vec![
-                Cell::text(contender.label),
+                Cell::text(&contender.label),
                 Cell::Figure(Spread::of(sample.times.iter().copied()).median / 1000.0, 1),
                 Cell::Ratio(Spread::of_ratios(&sample.times, to)),
                 Cell::Figure(Spread::of(sample.faults.iter().copied()).median, 1),

@@ -5,7 +5,8 @@ use anyhow::Result;
 use super::driver::Effort;
 use super::processes::{Comparison, Contender, Goals};
 use super::report::Report;
-use super::workshop::Workshop;
+use super::scale::peer;
+use super::workshop::{Workshop, text};
 use crate::least::{Least, Link, STATUS};
 
 const STATIC: &str = "static";
@@ -19,8 +20,8 @@ const MUSL_DYNAMIC: &str = "musl, dynamic hello";
 const GLIBC_DYNAMIC: &str = "glibc, dynamic hello";
 
 /// Measures it.
-pub(crate) fn bench(workshop: &Workshop<'_>, effort: Effort) -> Result<Report> {
-    let comparison = Comparison::run(workshop, effort, contenders(workshop)?)?;
+pub(crate) fn bench(workshop: &Workshop<'_>, effort: Effort, with_crates: bool) -> Result<Report> {
+    let comparison = Comparison::run(workshop, effort, contenders(workshop, with_crates)?)?;
     let times = |label| comparison.times(label);
     let mut goals = Goals::new();
     let plain = times(PLAIN_PIE)?;
@@ -42,6 +43,9 @@ pub(crate) fn bench(workshop: &Workshop<'_>, effort: Effort) -> Result<Report> {
             "The programs without libc exit at once; the hellos write a line to /dev/null. The trivial interpreter has one \
              segment and does nothing but look for AT_ENTRY and jump there."
                 .to_owned(),
+            "The crates load a library that needs the one library, each in an ordinary program (`bench/elf_loader`, \
+             `bench/dlopen_rs`), whose own start is in the figures."
+                .to_owned(),
             "System calls and instructions are those of one run, executed step by step, without what the kernel does in \
              execve; page faults are the means of the timed runs, in which execve's are counted too."
                 .to_owned(),
@@ -49,13 +53,13 @@ pub(crate) fn bench(workshop: &Workshop<'_>, effort: Effort) -> Result<Report> {
     })
 }
 
-fn contenders(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
+fn contenders(workshop: &Workshop<'_>, with_crates: bool) -> Result<Vec<Contender>> {
     let least = Least::new(workshop.repo, workshop.directory().to_owned());
     let trivial = least.interpreter()?;
     let loader = &workshop.stage.loader;
     let bare =
         |label, name, link| Ok::<_, anyhow::Error>(Contender::new(label, least.program(name, link)?, STATUS));
-    Ok(vec![
+    let mut contenders = vec![
         bare(STATIC, "static", Link::Static)?,
         bare("static PIE", "static-pie", Link::StaticPie)?,
         bare(TRIVIAL_EXEC, "trivial-exec", Link::Exec(&trivial))?,
@@ -70,13 +74,30 @@ fn contenders(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
             0,
         ),
         Contender::new(MUSL_DYNAMIC, workshop.compile("musl-gcc", "musl-dynamic", "hello.c", &[])?, 0),
+    ];
+    // What follows such a program finds the caches as it leaves them: not one that others are compared with.
+    if with_crates {
+        contenders.extend(crates(workshop)?);
+    }
+    contenders.extend([
         Contender::new(
             "glibc, static hello",
             workshop.compile("gcc", "glibc-static", "hello.c", &["-static"])?,
             0,
         ),
         Contender::new(GLIBC_DYNAMIC, workshop.compile("gcc", "glibc-dynamic", "hello.c", &[])?, 0),
-    ])
+    ]);
+    Ok(contenders)
+}
+
+/// Programs that load the one library by a crate.
+fn crates(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
+    let needer = peer::needer(workshop, &[workshop.path("libone.so")])?;
+    let contender = |peer: peer::Peer| {
+        let label = format!("{}, one library", peer.name);
+        Ok(Contender::new(label, peer.program, 0).argument(text(&needer)?))
+    };
+    peer::crates(workshop)?.into_iter().map(contender).collect()
 }
 
 /// A program that names libc and, without an argument, does not use it.
@@ -88,6 +109,6 @@ pub(crate) fn unused(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
 pub(crate) fn one_library(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
     let library = ["-DLIBRARY", "-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libone.so"];
     workshop.compile("gcc", "libone.so", "one_library.c", &library)?;
-    let origin = format!("-Wl,-rpath,{}", super::workshop::text(workshop.directory())?);
+    let origin = format!("-Wl,-rpath,{}", text(workshop.directory())?);
     workshop.libc_free("one-library", "one_library.c", &["-lone", &origin])
 }

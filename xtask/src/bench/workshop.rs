@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::repo::Repo;
-use crate::run::run;
+use crate::run::{cargo, run, step};
 use crate::stage::Stage;
 
 /// Sources from `bench/`, the staged loader, and a directory to build in.
@@ -54,6 +54,16 @@ impl<'a> Workshop<'a> {
             .arg(format!("-L{}", text(&self.directory)?))
             .args(options))?;
         Ok(made)
+    }
+
+    /// Builds a crate of `bench/`, which is a workspace of its own; returns the directory with what is made of it.
+    pub(crate) fn build_crate(&self, name: &str) -> Result<PathBuf> {
+        step(format!("build the crate bench/{name}"));
+        let target = self.repo.target().join("bench").join(name);
+        run(cargo(&self.source(name))
+            .args(["build", "--quiet", "--release", "--locked", "--target-dir"])
+            .arg(&target))?;
+        Ok(target.join("release"))
     }
 
     /// A program without libc for the staged loader.

@@ -1,5 +1,6 @@
 //! Executes a program one instruction at a time, or from system call to system call.
 
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -45,14 +46,43 @@ pub(crate) fn trace(program: &Path, environment: &[(&str, &str)]) -> Result<Trac
 
 /// The same, with an argument for the program. It is run twice: once from system call to system call, once step by step.
 pub(crate) fn trace_with(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
+    trace_in(None, program, argument, environment)
+}
+
+/// The same, but counted is only what is executed in the text of `object`, if that is given, which execve maps.
+pub(crate) fn trace_in(
+    object: Option<&Path>,
+    program: &Path,
+    argument: Option<&str>,
+    environment: &[(&str, &str)],
+) -> Result<Trace> {
     // Two processes that wait for each other at each instruction.
     on_one_cpu(|| {
         let pid = stopped_at_exec(program, argument, environment)?;
-        let (system_calls, status) = follow(pid).with_context(|| format!("follow {}", program.display()))?;
+        let within = mapping(pid, object)?;
+        let (system_calls, status) =
+            follow(pid, &within).with_context(|| format!("follow {}", program.display()))?;
         let pid = stopped_at_exec(program, argument, environment)?;
-        let instructions = step_to_exit(pid).with_context(|| format!("step through {}", program.display()))?;
+        let within = mapping(pid, object)?;
+        let instructions =
+            step_to_exit(pid, &within).with_context(|| format!("step through {}", program.display()))?;
         Ok(Trace { instructions, system_calls, status })
     })
+}
+
+/// Where an object is mapped; without one, everywhere.
+fn mapping(pid: Pid, object: Option<&Path>) -> Result<Range<u64>> {
+    let Some(object) = object else { return Ok(0..u64::MAX) };
+    let object = object.canonicalize().with_context(|| object.display().to_string())?;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).context("the list of mappings")?;
+    let mut places = maps.lines().filter(|line| Path::new(line.split(' ').next_back().unwrap_or("")) == object);
+    let place = |line: &str| -> Result<Range<u64>> {
+        let (start, end) = line.split(' ').next().and_then(|place| place.split_once('-')).context("no place")?;
+        Ok(u64::from_str_radix(start, 16)?..u64::from_str_radix(end, 16)?)
+    };
+    let first = place(places.next().with_context(|| format!("{} is not mapped", object.display()))?)?;
+    let last = places.next_back().map(place).transpose()?.unwrap_or_else(|| first.clone());
+    Ok(first.start..last.end)
 }
 
 /// How many system calls a program makes, with these variables and those of [`ENVIRONMENT`].
@@ -60,7 +90,8 @@ pub(crate) fn system_calls(program: &Path, variables: &[(&str, &str)]) -> Result
     let environment = [ENVIRONMENT.as_slice(), variables].concat();
     on_one_cpu(|| {
         let pid = stopped_at_exec(program, None, &environment)?;
-        let (system_calls, _) = follow(pid).with_context(|| format!("follow {}", program.display()))?;
+        let (system_calls, _) =
+            follow(pid, &mapping(pid, None)?).with_context(|| format!("follow {}", program.display()))?;
         Ok(system_calls.len() as u64)
     })
 }
@@ -86,10 +117,11 @@ fn stopped_at_exec(program: &Path, argument: Option<&str>, environment: &[(&str,
     Ok(pid)
 }
 
-/// The numbers of its system calls, and its exit status.
-fn follow(pid: Pid) -> Result<(Vec<u64>, i32)> {
+/// The numbers of its system calls from within some code, and its exit status.
+fn follow(pid: Pid, within: &Range<u64>) -> Result<(Vec<u64>, i32)> {
     let mut system_calls = Vec::new();
     let mut inside = false;
+    let mut last = 0;
     loop {
         ptrace::syscall(pid, None)?;
         match waitpid(pid, None)? {
@@ -97,24 +129,30 @@ fn follow(pid: Pid) -> Result<(Vec<u64>, i32)> {
             WaitStatus::PtraceSyscall(_) => {
                 inside = !inside;
                 if inside {
-                    system_calls.push(ptrace::getregs(pid)?.orig_rax);
+                    let registers = ptrace::getregs(pid)?;
+                    last = registers.orig_rax;
+                    system_calls.extend(within.contains(&registers.rip).then_some(last));
                 }
             }
             // It has executed another program.
-            WaitStatus::Stopped(_, Signal::SIGTRAP) if system_calls.last() == Some(&EXECVE) => {}
+            WaitStatus::Stopped(_, Signal::SIGTRAP) if last == EXECVE => {}
             WaitStatus::Exited(_, status) => return Ok((system_calls, status)),
             other => bail!("after {} system calls: {other:?}", system_calls.len()),
         }
     }
 }
 
-/// The number of its instructions.
-fn step_to_exit(pid: Pid) -> Result<u64> {
+/// The number of its instructions in some code.
+fn step_to_exit(pid: Pid, within: &Range<u64>) -> Result<u64> {
+    let everywhere = within.end == u64::MAX;
+    let mut counted = 0;
     for instructions in 1..=MOST_INSTRUCTIONS {
+        // Asking where it is takes as long as the step.
+        counted += u64::from(everywhere || within.contains(&ptrace::getregs(pid)?.rip));
         ptrace::step(pid, None)?;
         match waitpid(pid, None)? {
             WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
-            WaitStatus::Exited(..) => return Ok(instructions),
+            WaitStatus::Exited(..) => return Ok(counted),
             other => bail!("after {instructions} instructions: {other:?}"),
         }
     }

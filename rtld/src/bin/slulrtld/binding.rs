@@ -60,7 +60,7 @@ pub(crate) fn missing(process: &Process, import: u32) -> Error<'static> {
         (import.name, import.version.map_or(&b""[..], |version| version.version))
     });
     let referrer = process.sealed.namespace.module(import.map_or(0, |import| import.referrer));
-    Error { object: referrer.path, problem: Problem::NativeSymbol { symbol, version } }
+    Error::new(referrer.path, Problem::NativeSymbol { symbol, version })
 }
 
 /// Gives an import an address that ld.so did not find, in the words that do not wait, too. RELRO is unsealed meanwhile.

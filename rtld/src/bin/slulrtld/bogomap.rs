@@ -5,9 +5,10 @@
 //!
 //! ```text
 //! Prepared   a libc is chosen, its ld.so mapped, the template written. Nobody has noticed yet: a failure up
-//!            to here, or in `enter` before ld.so runs, harms nothing.
-//! enter      words that ld.so is to fill are unsealed, the gap's guard closed, the block made libc's, the live
-//!            thread-local block copied; then ld.so, on the kernel's stack pointer.
+//!            to here, or in `commit`, harms nothing.
+//! commit     words that ld.so is to fill are unsealed, the gap's guard closed, the block made libc's, the live
+//!            thread-local block copied, the notice mapped.
+//! Committed  nothing can fail any more but ld.so; `enter` it, on the kernel's stack pointer.
 //!   hook     (called by ld.so) everything is bound, thread-local storage is libc's, no constructor has run:
 //!            the block as it was, pristine initial images, missing symbols said, RELRO sealed, signals back.
 //! Escaped    libc has called what it takes for `main`; we are back on the program's stack.
@@ -29,7 +30,6 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use libc_template::{Libc, is_masked_variable, is_unsecure_variable};
 use rtld::addr::{RuntimeAddr, from_usize};
-use rtld::arena::List;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::handoff::{Layout, libc_values};
 use rtld::load::map_object;
@@ -117,7 +117,13 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
 
 /// With the state ours and signals blocked; `signals` is the mask to go back to.
 fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<(), Error<'static>> {
-    let result = prepare(process, wanted).and_then(|prepared| prepared.enter(signals)).map(Escaped::publish);
+    let mut committed = None;
+    on_gap(process, &mut || {
+        let prepared = Prepared::new(process, wanted);
+        committed = Some(prepared.and_then(|prepared| prepared.commit(signals)));
+    });
+    let committed = committed.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN));
+    let result = committed.map(|committed| committed.enter().publish());
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // Otherwise the hook has done it.
@@ -127,27 +133,21 @@ fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result
     result
 }
 
-/// [`Prepared::new`], on the gap's stack where there is one: the caller may be on a small one.
-fn prepare(process: &'static Process, wanted: &[&[u8]]) -> Result<Prepared, Error<'static>> {
-    struct Job<'w> {
-        process: &'static Process,
-        wanted: &'w [&'w [u8]],
-        result: Option<Result<Prepared, Error<'static>>>,
+/// Does `work` on the gap's stack, where there is one: the caller may be on a small one, and the start has used those
+/// pages before.
+fn on_gap(process: &Process, mut work: &mut dyn FnMut()) {
+    extern "C" fn run(work: usize) {
+        let work: *mut &mut dyn FnMut() = ptr::with_exposed_provenance_mut(work);
+        // SAFETY: the reference below, which nobody uses meanwhile.
+        let work = unsafe { &mut *work };
+        work();
     }
-    extern "C" fn run(job: usize) {
-        let job: *mut Job<'_> = ptr::with_exposed_provenance_mut(job);
-        // SAFETY: the job below, which its owner does not touch meanwhile.
-        let job = unsafe { &mut *job };
-        job.result = Some(Prepared::new(job.process, job.wanted));
-    }
-    let mut job = Job { process, wanted, result: None };
-    let address = (&raw mut job).expose_provenance();
+    let address = (&raw mut work).expose_provenance();
     match process.gap {
         // SAFETY: the gap is used by nobody until ld.so is entered, and only one thread is here.
         Some(_) => unsafe { start::call_on_stack(process.block.address() & !0xf, run, address) },
         None => run(address),
     }
-    job.result.unwrap_or(Err(Error { object: OWN, problem: Problem::NoLibc }))
 }
 
 /// What the hook needs; static, because ld.so calls it without arguments.
@@ -172,20 +172,16 @@ pub(crate) fn choose_libc(
     wanted: &[&[u8]],
 ) -> Result<(Libc, (sys::File, FileInfo)), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
-    let mut libraries = List::new(process.arena);
-    libraries.extend(&process.sealed.natives.libraries).of(program)?;
-    for name in wanted {
-        libraries.push(process.arena.copy(name).of(program)?).of(program)?;
-    }
     let library_path = process.settings.library_path;
-    let expanded = libraries.iter().copied().chain(library_path);
+    let natives = &process.sealed.natives;
+    let expanded = natives.libraries.iter().chain(wanted).copied().chain(library_path);
     let places = Places {
         library_path,
         runpath: search.map(|(_, list)| list),
         origin: process.program_path.origin_for(process.arena, expanded).of(program)?,
         secure: process.secure,
     };
-    choose(&Linux, process.arena, &libraries, &places, process.page, process.trace)?
+    choose(&Linux, process.arena, natives, wanted, &places, process.page, process.trace)?
         .ok_or(Problem::NoLibc)
         .of(program)
 }
@@ -222,8 +218,8 @@ impl Prepared {
         Ok(Self { process, template, base: bias.0, entry, snapshot, began, image: mapped.image })
     }
 
-    /// Enters ld.so, and comes back when libc has started. An error leaves everything as it was.
-    fn enter(self, signals: u64) -> Result<Escaped, Error<'static>> {
+    /// Makes everything as ld.so is to find it. An error leaves it as it was.
+    fn commit(self, signals: u64) -> Result<Committed, Error<'static>> {
         let Self { process, template, base, entry, snapshot, began, image } = self;
         let program = process.sealed.namespace.module(0);
         let entering = Entering { process, masked: &[], snapshot, signals };
@@ -258,9 +254,34 @@ impl Prepared {
             unsafe { snapshot.copy_from_nonoverlapping(live.block, live.size) };
         }
         ENTERING.store(entering, Ordering::Release);
-        // SAFETY: the kernel's block and the gap below it; `STATE` lets nobody come here twice.
+        let shown = Shown { debug_slot: template.debug_slot(), notice: Notice::show(process) };
+        Ok(Committed { process, entry, shown, began })
+    }
+}
+
+/// What debuggers are to be told of.
+struct Shown {
+    /// Where ld.so writes the address of its `r_debug`.
+    debug_slot: RuntimeAddr,
+    notice: Notice,
+}
+
+/// ld.so is all that is missing.
+struct Committed {
+    process: &'static Process,
+    /// ld.so's entry.
+    entry: u64,
+    shown: Shown,
+    began: u64,
+}
+
+impl Committed {
+    /// Enters ld.so, and comes back when libc has started.
+    fn enter(self) -> Escaped {
+        let Self { process, entry, shown, began } = self;
+        // SAFETY: the kernel's block and the gap below it, which the hook knows of; `STATE` lets nobody come here twice.
         unsafe { start::enter(process.block.address(), entry) };
-        Ok(Escaped { process, template, began })
+        Escaped { process, shown, began }
     }
 }
 
@@ -341,21 +362,21 @@ pub(crate) extern "C" fn hook() {
     HOOKED.store(clock(process.trace), Ordering::Relaxed);
     if sync::set_signal_mask(entering.signals).is_none() {
         let program = process.sealed.namespace.module(0).path;
-        super::refuse(&Error { object: program, problem: Problem::SignalMask });
+        super::refuse(&Error::new(program, Problem::SignalMask));
     }
 }
 
 /// libc has started, and we are back.
 struct Escaped {
     process: &'static Process,
-    template: Template<'static>,
+    shown: Shown,
     began: u64,
 }
 
 impl Escaped {
     /// Makes the common life of the two worlds official.
     fn publish(self) {
-        let Self { process, template, began } = self;
+        let Self { process, shown: Shown { debug_slot, notice }, began } = self;
         if let Some(gap) = process.gap {
             // SAFETY: the pages that `enter` closed. If they can not be opened, less stack looks like ours to
             // those who ask; nothing else depends on it.
@@ -368,9 +389,8 @@ impl Escaped {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
-        let notice = Notice::show(process);
         notice::end_backtraces(process, notice.frame);
-        libraries::with_list_held(|| debugger::announce_libc(process, template.debug_slot(), &notice));
+        libraries::with_list_held(|| debugger::announce_libc(process, debug_slot, &notice));
         let trace = process.trace;
         if trace.wants(Category::Timings) {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));

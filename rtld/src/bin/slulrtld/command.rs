@@ -5,7 +5,7 @@ use linux_raw_sys::auxvec;
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::Arena;
 use rtld::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
-use rtld::error::{Error, Escaped, OfObject, Problem};
+use rtld::error::{Error, Escaped, Failure, OfObject, Problem};
 use rtld::load::{Mapped, Present, map_program, present};
 use rtld::mapped::MappedImage;
 use rtld::namespace::Module;
@@ -95,10 +95,10 @@ fn open(
     path: &[u8],
     handed: Option<Handed>,
     secure: bool,
-) -> Result<(File, FileInfo), Problem<'static>> {
+) -> Result<(File, FileInfo), Failure<'static>> {
     let (by_kernel, descriptor) = match handed {
         // Whoever may run the loader with such privileges would have them for any program of his choice.
-        None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely),
+        None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely.into()),
         None => return Ok(Linux.open(path)?),
         Some(Handed::ByUser(descriptor)) => {
             kernel::may_execute(descriptor).map_err(Problem::Execute)?;
@@ -117,7 +117,7 @@ fn open(
             (differ || by_kernel) && sys::explains_ids(&file, user, group)
         });
         if !explained {
-            return Err(Problem::ExecutedSecurely);
+            return Err(Problem::ExecutedSecurely.into());
         }
     }
     Ok((file, info))

@@ -27,7 +27,7 @@ static PROGRAM: AtomicPtr<&'static [u8]> = AtomicPtr::new(ptr::null_mut());
 extern "C" fn refuse() -> ! {
     // SAFETY: null, or published and never changed.
     let object = unsafe { PROGRAM.load(Ordering::Acquire).as_ref() }.copied().unwrap_or(OWN);
-    super::refuse(&Error { object, problem: Problem::CutWhileMapped })
+    super::refuse(&Error::new(object, Problem::CutWhileMapped))
 }
 
 fn set(new: &Action) -> Option<Action> {

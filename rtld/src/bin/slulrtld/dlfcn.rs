@@ -7,7 +7,7 @@
 use core::ffi::{CStr, c_char};
 
 use rtld::arena::Arena;
-use rtld::error::{Error, Problem};
+use rtld::error::Problem;
 use rtld::opened::Flags;
 
 use super::libraries::{Runtime, release, runtime};
@@ -29,8 +29,8 @@ fn operate<T>(
     }
     let arena = match new_arena() {
         Ok(arena) => arena,
-        Err(problem) => {
-            thread::fail(format_args!("{problem}"));
+        Err(failure) => {
+            thread::fail(format_args!("{failure}"));
             return failed;
         }
     };
@@ -64,7 +64,7 @@ pub(crate) extern "C" fn open(name_in_c: *const c_char, flags: i32, caller: usiz
             return Ok((runtime.with(|state| state.handle(0))?, false));
         }
         runtime.open(arena, name, flags, caller).or_else(|refusal| match refusal {
-            Refusal::Error(Error { problem: Problem::NotLibrary, .. }) => {
+            Refusal::Error(error) if matches!(error.problem, Problem::NotLibrary) => {
                 native = true;
                 Ok((0, false))
             }

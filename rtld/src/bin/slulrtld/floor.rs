@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{Arena, List, OutOfMemory};
-use rtld::error::{Errno, Error, OfObject, Problem};
+use rtld::error::{Errno, Error, Failure, OfObject, Problem};
 use rtld::installed::installed;
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
@@ -27,7 +27,7 @@ pub(crate) const LIBC_KNOWS_PROGRAM: bool = true;
 pub(crate) fn exporter(
     _: &'static Arena,
     path: &'static [u8],
-) -> Result<Present<'static, MappedImage>, Problem<'static>> {
+) -> Result<Present<'static, MappedImage>, Failure<'static>> {
     kernel::own_image(path)
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn seal_own() -> Result<(), Problem<'static>> {
 }
 
 /// Makes the main thread's TCB, and sets the thread pointer to it.
-pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Problem<'static>> {
+pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Failure<'static>> {
     const TCB_SIZE: usize = 128;
     let size = to_usize(process.sealed.tls.size());
     let align = to_usize(process.sealed.tls.align());
@@ -62,14 +62,14 @@ pub(crate) fn set_up_thread(process: &mut Process) -> Result<(), Problem<'static
     if unsafe { start::set_thread_pointer(tp, process.block.auxiliary().hwcap2()) } {
         Ok(())
     } else {
-        Err(Problem::ThreadPointer)
+        Err(Problem::ThreadPointer.into())
     }
 }
 
 /// The stack protector's canary. glibc and musl will each make their own of AT_RANDOM, glibc with its
 /// first byte zeroed and musl with its second; where both are zero already, all three are equal, and
 /// frames that are alive when libc comes stay right.
-fn canary(process: &Process) -> Result<u64, Problem<'static>> {
+fn canary(process: &Process) -> Result<u64, Failure<'static>> {
     const MASK: u64 = !0xffff;
     let [first, second] = random(&process.block).ok_or(Problem::NoRandom)?;
     if let Some(random) = process.block.random().filter(|_| process.gap.is_some()) {

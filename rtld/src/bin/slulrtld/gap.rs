@@ -8,7 +8,7 @@
 use core::ptr::{self, NonNull};
 
 use rtld::addr::{PageSize, from_usize, to_usize};
-use rtld::error::Problem;
+use rtld::error::{Failure, Problem};
 
 use super::kernel::{self, Block, StackLimit};
 
@@ -41,7 +41,7 @@ impl Gap {
         block: &Block,
         page: PageSize,
         limit: StackLimit,
-    ) -> Result<(Self, u64), Problem<'static>> {
+    ) -> Result<(Self, u64), Failure<'static>> {
         let copy_size = from_usize(block.words().len()).saturating_mul(8).saturating_add(16);
         let gap = match limit {
             // Whether there is so much is found out below.
@@ -53,7 +53,7 @@ impl Gap {
                 let fixed = used.saturating_add(PROGRAM_MINIMUM).saturating_add(page.saturating_mul(2));
                 let needed = fixed.saturating_add(GAP_MINIMUM);
                 if limit < needed {
-                    return Err(Problem::StackTooSmall { limit, needed });
+                    return Err(Problem::StackTooSmall { limit, needed }.into());
                 }
                 GAP_LIMIT.min(limit >> 1).clamp(GAP_MINIMUM, limit.saturating_sub(fixed))
             }
@@ -63,7 +63,7 @@ impl Gap {
         // The kernel writes there first, on our behalf: it grows the stack, however far below the stack pointer that
         // is (before Linux 4.20 it would not do that for us), or says that it can not.
         if !kernel::can_write(copy) {
-            return Err(Problem::StackGrowth(block.address().wrapping_sub(copy)));
+            return Err(Problem::StackGrowth(block.address().wrapping_sub(copy)).into());
         }
         // SAFETY: below everything that is in use of this stack, and just found to be writable.
         unsafe { block.copy_to(copy) };

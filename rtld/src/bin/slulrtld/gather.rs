@@ -4,7 +4,7 @@
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::{List, OutOfMemory};
 use rtld::elf::consts;
-use rtld::error::Problem;
+use rtld::error::Failure;
 use rtld::native::needs::{Import, NativeCopy};
 use rtld::native::template::{CopyOf, Export};
 use rtld::seam::Image;
@@ -15,7 +15,7 @@ use super::process::Process;
 
 /// Where to search for native libraries: the program's DT_RUNPATH or DT_RPATH, then those of its libraries, with
 /// `$ORIGIN` expanded. ld.so knows only one object that needs them, so what each would have for its own is joined.
-pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Problem<'static>> {
+pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Failure<'static>> {
     let arena = process.arena;
     let mut joined: &'static [u8] = b"";
     for (index, module) in process.sealed.namespace.loaded() {
@@ -45,7 +45,7 @@ const EXPORTED: [u8; 5] =
     [consts::STT_FUNC, consts::STT_OBJECT, consts::STT_NOTYPE, consts::STT_TLS, consts::STT_GNU_IFUNC];
 
 /// What native libraries may bind to: what program and libraries export, but for what libc must have itself.
-pub(crate) fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Problem<'static>> {
+pub(crate) fn exports(process: &Process) -> Result<List<'static, Export<'static>>, Failure<'static>> {
     let mut exports = List::new(process.arena);
     let copies = &process.sealed.natives.copies;
     for copy in copies.iter() {

@@ -12,7 +12,7 @@ use core::slice;
 use rtld::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
 use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
-use rtld::error::{Errno, Problem, Table};
+use rtld::error::{Errno, Failure, Problem, Table};
 use rtld::handoff::{Auxiliary, Layout};
 use rtld::load::Present;
 use rtld::mapped::MappedImage;
@@ -180,12 +180,12 @@ impl Block {
     }
 
     /// The program, as the kernel mapped it.
-    pub(crate) fn program(&self) -> Result<Present<'static, MappedImage>, Problem<'static>> {
+    pub(crate) fn program(&self) -> Result<Present<'static, MappedImage>, Failure<'static>> {
         let auxiliary = self.auxiliary();
         let none = Problem::ProgramHeaders { count: 0, entry_size: 0 };
         let (address, count) = auxiliary.program_headers().ok_or(none)?;
         if !can_read(address, to_usize(count).saturating_mul(size::PHDR)) {
-            return Err(Problem::OutsideImage { table: Table::ProgramHeaders, vaddr: Vaddr(address.0) });
+            return Err(Problem::OutsideImage { table: Table::ProgramHeaders, vaddr: Vaddr(address.0) }.into());
         }
         // SAFETY: AT_PHDR and AT_PHNUM describe a table that can be read.
         let phdrs = unsafe { headers_at(address, count) };
@@ -235,7 +235,7 @@ fn program_bias(
     address: RuntimeAddr,
     entry: RuntimeAddr,
     plan: &LoadPlan,
-) -> Result<LoadBias, Problem<'static>> {
+) -> Result<LoadBias, Failure<'static>> {
     let page = rtld::addr::PageSize::K4;
     let start = RuntimeAddr(page.floor(address.0));
     if let Some(header) = pointer(start).filter(|_| page.offset_in(address.0) >= size::EHDR as u64) {
@@ -252,7 +252,7 @@ fn program_bias(
     let into = vaddr.0.wrapping_sub(segment.pages().start.0);
     let bias = LoadBias::new(address, vaddr);
     if segment.offset.0.wrapping_add(into) != phdr.p_offset || page.offset_in(bias.0) != 0 {
-        return Err(Problem::LoadBias);
+        return Err(Problem::LoadBias.into());
     }
     Ok(bias)
 }
@@ -290,7 +290,7 @@ pub(crate) fn can_write(address: u64) -> bool {
 
 /// If `secure`, opens what is closed of standard input, output and error on /dev/null, lest a file that the program opens
 /// gets such a number.
-pub(crate) fn open_standard(secure: bool) -> Result<(), Problem<'static>> {
+pub(crate) fn open_standard(secure: bool) -> Result<(), Failure<'static>> {
     use linux_raw_sys::general::{__NR_fcntl, __NR_open, F_GETFD, O_RDWR};
     let standard = if secure { 0..3 } else { 0..0 };
     for number in standard {
@@ -299,7 +299,7 @@ pub(crate) fn open_standard(secure: bool) -> Result<(), Problem<'static>> {
         let path = c"/dev/null".as_ptr().expose_provenance();
         // SAFETY: a string. The file gets the lowest number that is free, which is this one.
         if !is_open && unsafe { start::system_call(__NR_open, [path, O_RDWR as usize, 0, 0]) } < 0 {
-            return Err(Problem::Open(Errno::ENOENT));
+            return Err(Problem::Open(Errno::ENOENT).into());
         }
     }
     Ok(())
@@ -366,7 +366,7 @@ pub(crate) fn stack_limit() -> StackLimit {
 
 /// The loader itself, as the kernel mapped it; `path` is what the program calls it.
 #[inline(never)]
-pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Problem<'static>> {
+pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>> {
     let header = start::own_header();
     let address = RuntimeAddr::of(header.as_ptr());
     // SAFETY: the loader's ELF header, of the size that the format gives it.

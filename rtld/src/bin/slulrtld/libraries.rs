@@ -18,13 +18,14 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{Arena, List};
 use rtld::elf::{consts, st_type};
-use rtld::error::{Error, OWN, OfObject, Problem};
+use rtld::error::{Error, Failure, OWN, OfObject};
 use rtld::find::Where;
 use rtld::libraries::{Circumstances, Libraries, Opening};
 use rtld::mapped::MappedImage;
 use rtld::namespace::{Module, Namespace};
 use rtld::opened::Flags;
 use rtld::plan::Protection;
+use rtld::reloc::Seen;
 use rtld::seam::Image;
 use rtld::symbol::Name;
 use rtld::sys::Linux;
@@ -71,7 +72,7 @@ pub(crate) unsafe fn release(arena: &'static Arena) {
 }
 
 /// Makes it possible to open libraries and to list objects, before anything of the program runs.
-pub(crate) fn set_up(process: &'static Process) -> Result<(), Problem<'static>> {
+pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> {
     let arena = new_arena()?;
     let circumstances = Circumstances {
         library_path: process.settings.library_path,
@@ -89,6 +90,12 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Problem<'static>> 
     let runtime = Runtime { process, whole: Lock::new(), list: Lock::new(), state };
     RUNTIME.store(arena.put(runtime)?, Ordering::Release);
     Ok(())
+}
+
+/// Whether there are libraries, or may come to be some.
+pub(crate) fn any(process: &Process) -> bool {
+    let Seen { opens, lists, .. } = process.sealed.seen;
+    opens || lists || process.sealed.namespace.loaded().count() > 1
 }
 
 /// Runs `then` while nobody changes the debuggers' list.

@@ -51,7 +51,7 @@ use core::ptr;
 
 use rtld::addr::{RuntimeAddr, from_usize};
 use rtld::arena::OutOfMemory;
-use rtld::error::{Error, OfObject, Problem};
+use rtld::error::{Error, OfObject};
 use rtld::sys;
 
 use kernel::{Block, StackLimit};
@@ -102,13 +102,13 @@ fn load(block: Block) -> Result<&'static Process, Error<'static>> {
     if matches!(limit, StackLimit::Unlimited | StackLimit::Bytes(ENOUGH..)) {
         return Process::load(block, limit);
     }
-    let none = Error { object: block.exec_path(), problem: Problem::OutOfMemory(OutOfMemory(OWN)) };
-    let stack = sys::anonymous(OWN).ok_or(none)?;
+    let path = block.exec_path();
+    let stack = sys::anonymous(OWN).ok_or(OutOfMemory(OWN)).of(path)?;
     let top = RuntimeAddr::of(stack.cast::<u8>().as_ptr()).0.wrapping_add(from_usize(stack.len()));
     let mut job = Job { block: Some(block), limit, result: None };
     // SAFETY: fresh memory, whose end is a multiple of a page.
     unsafe { start::call_on_stack(top, run, (&raw mut job).expose_provenance()) };
     // SAFETY: `run` has returned, and nothing refers to what was on its stack.
     unsafe { sys::give_back(stack) };
-    job.result.unwrap_or(Err(none))
+    job.result.unwrap_or_else(|| Err(OutOfMemory(OWN)).of(path))
 }

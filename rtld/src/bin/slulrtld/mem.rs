@@ -8,7 +8,8 @@
 //! into a call of itself; they use no stack and no variable, so that they work before the loader has relocated itself.
 //!
 //! They know nothing of the processor but SSE2, which all have: asking it (CPUID) traps in virtual machines, for longer
-//! than most programs copy. Short sizes are two loads or more that may overlap, one from each end. From 2 KiB
+//! than most programs copy. Short sizes are two loads or more that may overlap, one from each end; what they cost is the
+//! number of branches, so there are few on the way to each size. From 2 KiB
 //! on, copying and filling is left to the processor's own string instructions: below that their beginning costs more than
 //! they gain (measured by `cargo xtask bench mem`; glibc's threshold for vectors of 16 bytes is the same).
 #![allow(unsafe_code)]

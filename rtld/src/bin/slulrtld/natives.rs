@@ -145,7 +145,7 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
         if *place == 0 && import.strong {
             let version = import.version.map_or(&b""[..], |version| version.version);
             let object = runtime.with(|state| state.libraries.namespace().module(import.referrer).path)?;
-            return Err(said(Error { object, problem: Problem::NativeSymbol { symbol: import.name, version } }));
+            return Err(said(Error::new(object, Problem::NativeSymbol { symbol: import.name, version })));
         }
     }
     runtime.with(|state| -> Result<(), Error<'static>> {

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use rtld::addr::{PageSize, RuntimeAddr, Vaddr, align_up, from_usize, to_usize};
 use rtld::arena::{Arena, List, OutOfMemory};
 use rtld::command_line::Until;
-use rtld::error::{Error, OWN, OfObject, Problem};
+use rtld::error::{Error, Failure, OWN, OfObject, Problem};
 use rtld::hash::Key;
 use rtld::invocation::Settings;
 use rtld::load::{Request, Sealed, load, present};
@@ -115,12 +115,12 @@ fn loader_itself(
 }
 
 /// An arena of its own.
-pub(crate) fn new_arena() -> Result<&'static Arena, Problem<'static>> {
+pub(crate) fn new_arena() -> Result<&'static Arena, Failure<'static>> {
     const FIRST: usize = 64 << 10;
     let memory = sys::anonymous(FIRST).ok_or(OutOfMemory(FIRST))?;
     // SAFETY: fresh memory of our own, as the source gives it.
     let arena = unsafe { Arena::in_memory(memory, sys::MEMORY) };
-    arena.ok_or(Problem::OutOfMemory(OutOfMemory(FIRST)))
+    Ok(arena.ok_or(OutOfMemory(FIRST))?)
 }
 
 impl Process {
@@ -204,11 +204,11 @@ impl Process {
     }
 
     /// Stack, thread-local storage and stub targets; then the process is published.
-    fn prepare(mut self, limit: StackLimit) -> Result<&'static Self, Problem<'static>> {
+    fn prepare(mut self, limit: StackLimit) -> Result<&'static Self, Failure<'static>> {
         let natives = &self.sealed.natives;
         if self.may_want_libc() {
             if let Some(key) = self.block.auxiliary().missing_for_libc() {
-                return Err(Problem::Auxiliary(key.into()));
+                return Err(Problem::Auxiliary(key.into()).into());
             }
             binding::set_up(self.arena, natives.imports.len())?;
             // Twice 64: the area's own alignment, and that of its end.

@@ -4,7 +4,7 @@
 use rtld::addr::RuntimeAddr;
 use rtld::arena::Arena;
 use rtld::command_line::Until;
-use rtld::error::{Error, OfObject, Problem};
+use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::invocation::Settings;
 use rtld::load::present;
 use rtld::mapped::MappedImage;
@@ -22,11 +22,15 @@ use super::kernel::Block;
 pub(crate) fn entry(
     block: &Block,
     program: &Module<'static, MappedImage>,
-) -> Result<RuntimeAddr, Problem<'static>> {
+) -> Result<RuntimeAddr, Failure<'static>> {
     let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
     let bias = program.image.bias();
     let vaddr = note::entry_behind_stub(&program.image).unwrap_or_else(|| bias.vaddr(entry));
-    if program.is_code(vaddr) { Ok(bias.runtime(vaddr)) } else { Err(Problem::NotCode { what: "e_entry", vaddr }) }
+    if program.is_code(vaddr) {
+        Ok(bias.runtime(vaddr))
+    } else {
+        Err(Problem::NotCode { what: "e_entry", vaddr }.into())
+    }
 }
 
 /// What is to be done with a program that the kernel has mapped.
@@ -50,7 +54,7 @@ pub(crate) fn direct(
 }
 
 /// Refuses a program whose file ends before what is mapped of it.
-fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Problem<'static>> {
+fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Failure<'static>> {
     // /proc makes its entries for a process when they are first asked for, which takes ten times as long as to ask for
     // the file that the kernel was given. That may be another by now, so it is not what refuses.
     let size = if secure { None } else { sys::file_size(given) };

@@ -2,21 +2,22 @@
 
 use core::ptr::NonNull;
 
-use libc_template::{Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES};
+use libc_template::{LOADER_IMPORTS, Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, START_IMPORTS};
 use rtld::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::arena::{List, OutOfMemory};
 use rtld::elf::Phdr;
-use rtld::error::Problem;
+use rtld::error::Failure;
 use rtld::load::Mapped;
 use rtld::mapped::MappedImage;
 use rtld::native::describe::{Place, describe};
 use rtld::native::template::{Binding, Parts, Template, TlsSnapshot};
 use rtld::report::Category;
 use rtld::seam::Image;
+use rtld::version::Wanted;
 
 use super::gather::{exports, needs};
 use super::process::{Process, ThreadLocal};
-use super::{binding, bogomap, start};
+use super::{binding, bogomap, libraries, start};
 
 /// Writes the template, and says what it is.
 pub(crate) fn write(
@@ -24,7 +25,7 @@ pub(crate) fn write(
     libc: Libc,
     ld_so: &Mapped<MappedImage>,
     search: Option<(u64, &'static [u8])>,
-) -> Result<(Template<'static>, Option<NonNull<u8>>), Problem<'static>> {
+) -> Result<(Template<'static>, Option<NonNull<u8>>), Failure<'static>> {
     let arena = process.arena;
     let natives = &process.sealed.natives;
     let namespace = &process.sealed.namespace;
@@ -44,21 +45,23 @@ pub(crate) fn write(
         None => (None, None),
     };
     let exports = exports(process)?;
-    let strings = ld_so.dynamic.strings.place();
-    let names = ld_so.image.bytes(strings.vaddr, strings.size).unwrap_or_default();
-    let merged = names.windows(MERGED_GLIBC_VERSION.len()).any(|name| name == MERGED_GLIBC_VERSION);
-    let split = libc == Libc::Gnu && !merged;
-    let (libraries, imports) = needs(process)?;
+    let split = libc == Libc::Gnu && !is_merged(ld_so)?;
+    let (needed, imports) = needs(process)?;
+    // dlopen(3) and its relatives are for libraries, and for native ones that may be missing.
+    let opens = libraries::any(process) || needed.len() != natives.libraries.len();
+    let loader_imports =
+        if opens { &LOADER_IMPORTS[..] } else { LOADER_IMPORTS.get(..START_IMPORTS).unwrap_or_default() };
     let parts = Parts {
         bias: namespace.module(0).image.bias(),
         phdrs: &phdrs,
         interpreter: libc.interpreter(),
-        libraries: &libraries,
+        libraries: &needed,
         extra_libraries: if split { &SPLIT_GLIBC_SONAMES } else { &[] },
         search,
         imports: &imports,
         bindings: &bindings,
         targets: binding::addresses(),
+        loader_imports,
         loader_targets: RuntimeAddr::of(&raw const start::LOADER_TARGETS),
         exports: &exports,
         tls,
@@ -68,6 +71,12 @@ pub(crate) fn write(
         describe(&parts, |at| locate(process, at), process.trace);
     }
     Ok((rtld::native::template::build(arena, &parts)?, snapshot))
+}
+
+/// Whether that is the ld.so of a glibc that has everything in one library.
+fn is_merged(ld_so: &Mapped<MappedImage>) -> Result<bool, Failure<'static>> {
+    let wanted = Wanted::of(&ld_so.image, &ld_so.dynamic, Some(MERGED_GLIBC_VERSION), false)?;
+    Ok(matches!(wanted, Wanted::Number(_)))
 }
 
 /// Room for a copy of the thread-local block, where libc takes it for aligned. glibc goes by the vaddr of PT_TLS, musl

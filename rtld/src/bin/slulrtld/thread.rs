@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use rtld::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::arena::{Arena, OutOfMemory};
-use rtld::error::Problem;
+use rtld::error::Failure;
 use rtld::libraries::TLS_MODULES;
 use rtld::mapped::MappedImage;
 use rtld::namespace::{Module, TlsPlace};
@@ -66,7 +66,7 @@ static LATE: [Late; TLS_MODULES] =
     [const { Late { image: AtomicUsize::new(0), size: AtomicUsize::new(0) } }; TLS_MODULES];
 
 /// Fixes the layout, with room for the loader's own state and for what is opened later.
-pub(crate) fn make_room(layout: &mut TlsLayout) -> Result<(), Problem<'static>> {
+pub(crate) fn make_room(layout: &mut TlsLayout) -> Result<(), Failure<'static>> {
     let size = from_usize(size_of::<State>());
     let align = from_usize(align_of::<State>());
     let offset = layout.place(&TlsSegment { vaddr: Vaddr(0), file_size: 0, mem_size: size, align })?;

@@ -31,7 +31,8 @@ const REGISTER: &core::ffi::CStr = c"__register_frame";
 /// out, and exceptions do not pass through them.
 pub(crate) fn register(process: &'static Process, arena: &'static Arena, opened: bool) {
     static START_TOLD: AtomicBool = AtomicBool::new(false);
-    if bogomap::state() == 0 {
+    let nothing = floor::LIBC_KNOWS_PROGRAM && !libraries::any(process);
+    if nothing || bogomap::state() == 0 {
         return;
     }
     let Some(register) = libgcc(opened) else { return };

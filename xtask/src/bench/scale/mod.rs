@@ -1,7 +1,7 @@
 //! Many libraries: how loading grows with their number.
 
 pub(crate) mod libraries;
-mod peer;
+pub(crate) mod peer;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use self::libraries::{EXPORTS, Libraries, Shape};
+use self::peer::Peer;
 use super::driver::{self, Effort, Job, Sample};
 use super::report::{Cell, Report, Table};
 use super::spread::Spread;
@@ -26,8 +27,8 @@ const MUSL: &str = "/lib/ld-musl-x86_64.so.1";
 /// Makes glibc bind everything at once, as the others do.
 const BIND_NOW: (&str, &str) = ("LD_BIND_NOW", "1");
 
-/// Numbers of libraries whose loading is counted by valgrind, too.
-const COUNTED: std::ops::RangeInclusive<u64> = 0..=200;
+/// Milliseconds from which on the kernel's division into user and system time means something: no kernel's tick is longer.
+const TICK: f64 = 10.0;
 
 /// One number of libraries, and how often each program is run with it.
 pub(crate) struct Step {
@@ -42,7 +43,8 @@ struct Found {
     ours_without_imports: Sample,
     glibc: Sample,
     musl: Sample,
-    elf_loader: Option<Sample>,
+    /// In the order of their columns; not of those that can not load so many.
+    crates: Vec<Option<Sample>>,
     instructions: [Option<u64>; 2],
     system_calls: [u64; 2],
 }
@@ -55,8 +57,8 @@ impl Found {
 
 /// Measures it.
 pub(crate) fn bench(workshop: &Workshop<'_>, steps: &[Step], with_crates: bool) -> Result<Report> {
-    let elf_loader = with_crates.then(|| peer::elf_loader(workshop)).transpose()?;
-    let measured = steps.iter().map(|step| measure(workshop, step, elf_loader.as_deref()));
+    let crates = if with_crates { peer::crates(workshop)? } else { Vec::new() };
+    let measured = steps.iter().map(|step| measure(workshop, step, &crates));
     let found = measured.collect::<Result<Vec<_>>>()?;
     let rounds: Vec<_> = steps.iter().map(|step| step.effort.rounds.to_string()).collect();
     Ok(Report {
@@ -66,7 +68,7 @@ pub(crate) fn bench(workshop: &Workshop<'_>, steps: &[Step], with_crates: bool) 
              pinned to one CPU",
             rounds.join(", ")
         ),
-        tables: vec![times(&found), counters(&found), goals(&found)],
+        tables: vec![times(&found), divided(&found), counters(&found), goals(&found)],
         notes: vec![
             "The same libraries for all, made by GNU as and ld; half of the imports go through the PLT. Their program exits at \
              once, by a system call. glibc runs with LD_BIND_NOW=1."
@@ -77,14 +79,19 @@ pub(crate) fn bench(workshop: &Workshop<'_>, steps: &[Step], with_crates: bool) 
             "Before anything is timed, the program reads back every word that names a function of another library; the count \
              and the checksum are the same under slulrtld, glibc and musl."
                 .to_owned(),
-            "elf_loader is the crate of that name (`bench/elf_loader`), without lazy binding, in an ordinary program that loads a \
-             library which needs all the others; that program's own start is in the time."
+            "elf_loader and dlopen-rs are the crates of these names, in the versions of their Cargo.lock, without lazy binding, each in an ordinary program \
+             that loads a library which needs all the others (`bench/elf_loader`, `bench/dlopen_rs`); that program's own start \
+             is in the time. dlopen-rs can not number more than some 250 libraries. rustld 0.1.57, a crate that runs whole programs, is not here: it needs a nightly compiler \
+             (`impl_trait_in_assoc_type`)."
+                .to_owned(),
+            "User and system time are what the kernel says of the runs, which it finds out at its ticks: for runs that may be \
+             shorter than one it means nothing, and is left out."
                 .to_owned(),
         ],
     })
 }
 
-fn measure(workshop: &Workshop<'_>, step: &Step, elf_loader: Option<&Path>) -> Result<Found> {
+fn measure(workshop: &Workshop<'_>, step: &Step, crates: &[Peer]) -> Result<Found> {
     let libraries = step.libraries;
     let build = |imports| Libraries::build(workshop.repo, Shape { libraries, imports });
     let (whole, bare) = (build(IMPORTS)?, build(0)?);
@@ -103,14 +110,15 @@ fn measure(workshop: &Workshop<'_>, step: &Step, elf_loader: Option<&Path>) -> R
         Job::new(&glibc, 0)?.variable(BIND_NOW.0, BIND_NOW.1),
         Job::new(&musl, 0)?,
     ];
-    if let Some(peer) = elf_loader {
-        jobs.push(Job::new(peer, 0)?.argument(text(&peer::needer(workshop, &whole.files)?)?));
+    let needer = peer::needer(workshop, &whole.files)?;
+    let able = |peer: &Peer| libraries <= peer.most;
+    for peer in crates.iter().filter(|peer| able(peer)) {
+        jobs.push(Job::new(&peer.program, 0)?.argument(text(&needer)?));
     }
     let mut samples = driver::measure(workshop, step.effort, &jobs)?.into_iter();
     let mut next = || samples.next().context("a sample for each job");
     let count = |program: &Path, variables: &[(&str, &str)]| {
-        let wanted = COUNTED.contains(&libraries) && packages::VALGRIND.present();
-        wanted.then(|| callgrind::instructions(program, variables, 0)).transpose()
+        packages::VALGRIND.present().then(|| callgrind::instructions(program, variables, 0)).transpose()
     };
     Ok(Found {
         libraries,
@@ -118,7 +126,7 @@ fn measure(workshop: &Workshop<'_>, step: &Step, elf_loader: Option<&Path>) -> R
         ours_without_imports: next()?,
         glibc: next()?,
         musl: next()?,
-        elf_loader: elf_loader.map(|_| next()).transpose()?,
+        crates: crates.iter().map(|peer| able(peer).then(&mut next).transpose()).collect::<Result<_>>()?,
         instructions: [count(&ours, &[])?, count(&glibc, &[BIND_NOW])?],
         system_calls: [trace::system_calls(&ours, &[])?, trace::system_calls(&glibc, &[BIND_NOW])?],
     })
@@ -166,6 +174,10 @@ fn median(times: &[f64]) -> f64 {
     Spread::of(times.iter().copied()).median
 }
 
+fn mean(times: &[f64]) -> f64 {
+    times.iter().sum::<f64>() / number(times.len() as u64)
+}
+
 /// By which power of the number of libraries the time grows between two of them.
 fn exponent(less: (u64, f64), more: (u64, f64)) -> f64 {
     (more.1 / less.1).ln() / (number(more.0) / number(less.0)).ln()
@@ -180,12 +192,14 @@ fn times(found: &[Found]) -> Table {
         "glibc, ms",
         "musl, ms",
         "elf_loader, ms",
+        "dlopen-rs, ms",
         "glibc to slulrtld (p10 to p90)",
         "page faults",
     ];
     let mut table = Table::new("From vfork to the end of the process", &header);
     for found in found {
         let milliseconds = |sample: &Sample| Cell::Figure(median(&sample.times) / 1e6, 2);
+        let by_crate = |place| found.crates.get(place).and_then(Option::as_ref).map_or(Cell::None, milliseconds);
         table.push(vec![
             Cell::Count(found.libraries),
             milliseconds(&found.ours),
@@ -193,10 +207,35 @@ fn times(found: &[Found]) -> Table {
             Cell::Figure(nanoseconds_a_relocation(found), 1),
             milliseconds(&found.glibc),
             milliseconds(&found.musl),
-            found.elf_loader.as_ref().map_or(Cell::None, milliseconds),
+            by_crate(0),
+            by_crate(1),
             Cell::Ratio(Spread::of_ratios(&found.glibc.times, &found.ours.times)),
             Cell::Figure(median(&found.ours.faults), 0),
         ]);
+    }
+    table
+}
+
+/// Where the time goes: outside the kernel, and inside it.
+fn divided(found: &[Found]) -> Table {
+    let header = [
+        "libraries",
+        "slulrtld, user, ms",
+        "slulrtld, system, ms",
+        "without imports, user, ms",
+        "without imports, system, ms",
+        "glibc, user, ms",
+        "glibc, system, ms",
+    ];
+    let mut table = Table::new("User and system time", &header);
+    for found in found {
+        let mut row = vec![Cell::Count(found.libraries)];
+        for sample in [&found.ours, &found.ours_without_imports, &found.glibc] {
+            let long_enough = median(&sample.times) / 1e6 >= TICK;
+            let cell = |times| if long_enough { Cell::Figure(mean(times) / 1e6, 1) } else { Cell::None };
+            row.extend([cell(&sample.user), cell(&sample.system)]);
+        }
+        table.push(row);
     }
     table
 }

@@ -1,4 +1,4 @@
-//! The crate elf_loader as a peer: a program of `bench/elf_loader`, and a library that needs all others.
+//! Crates that load libraries, as peers: each has a program in `bench/`, which loads a library that needs all others.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,16 +6,40 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::super::workshop::{Workshop, text};
-use crate::run::{cargo, run, step};
+use crate::run::run;
 
-/// Builds the program, unless it has been built.
-pub(crate) fn elf_loader(workshop: &Workshop<'_>) -> Result<PathBuf> {
-    step("build elf_loader's program");
-    let target = workshop.repo.target().join("bench/elf_loader");
-    run(cargo(&workshop.source("elf_loader"))
-        .args(["build", "--quiet", "--release", "--locked", "--target-dir"])
-        .arg(&target))?;
-    Ok(target.join("release/elf-loader-peer"))
+/// A crate.
+struct Crate {
+    /// Of `bench/`.
+    directory: &'static str,
+    name: &'static str,
+    program: &'static str,
+    /// The most libraries that it can load.
+    most: u64,
+}
+
+/// In the order of their columns.
+const CRATES: [Crate; 2] = [
+    Crate { directory: "elf_loader", name: "elf_loader", program: "elf-loader-peer", most: u64::MAX },
+    // It keeps the state of a library, or its number, in a byte.
+    Crate { directory: "dlopen_rs", name: "dlopen-rs", program: "dlopen-rs-peer", most: 250 },
+];
+
+/// A program of `bench/` that loads by a crate.
+pub(crate) struct Peer {
+    /// The crate's.
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+    /// The most libraries that it can load.
+    pub(crate) most: u64,
+}
+
+/// Builds the programs, unless they have been built.
+pub(crate) fn crates(workshop: &Workshop<'_>) -> Result<Vec<Peer>> {
+    let build = |&Crate { directory, name, program, most }: &Crate| {
+        Ok(Peer { name, program: workshop.build_crate(directory)?.join(program), most })
+    };
+    CRATES.iter().map(build).collect()
 }
 
 /// A library whose only content is that it needs these.
