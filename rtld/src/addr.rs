@@ -76,42 +76,42 @@ impl fmt::Display for RuntimeAddr {
     }
 }
 
-/// Size of a page: a power of two.
+/// Size of a page: a power of two, by its exponent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageSize(u64);
+pub struct PageSize(u32);
 
 impl PageSize {
     /// 4 KiB, the size of x86_64.
-    pub const K4: Self = Self(4096);
+    pub const K4: Self = Self(12);
 
     /// `bytes` as a page size, if it is a power of two (AT_PAGESZ).
     #[must_use]
     pub const fn new(bytes: u64) -> Option<Self> {
-        if bytes.is_power_of_two() { Some(Self(bytes)) } else { None }
+        if bytes.is_power_of_two() { Some(Self(bytes.trailing_zeros())) } else { None }
     }
 
     /// The size in bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
-        self.0
+        1u64.wrapping_shl(self.0)
     }
 
     /// Position of `value` within its page.
     #[must_use]
     pub const fn offset_in(self, value: u64) -> u64 {
-        value & self.0.wrapping_sub(1)
+        value & self.bytes().wrapping_sub(1)
     }
 
     /// `value` rounded down to the start of its page.
     #[must_use]
     pub const fn floor(self, value: u64) -> u64 {
-        value & !self.0.wrapping_sub(1)
+        value & !self.bytes().wrapping_sub(1)
     }
 
     /// `value` rounded up to a page, unless that wraps.
     #[must_use]
     pub const fn ceil(self, value: u64) -> Option<u64> {
-        align_up(value, self.0)
+        align_up(value, self.bytes())
     }
 }
 

@@ -266,7 +266,9 @@ impl Storage<'_> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, value: Layout) -> Result<(), OutOfMemory> {
-        self.grow_to(self.capacity.saturating_mul(2).max(8), value)
+        // The first storage is some 128 bytes, of large values two: most lists are short.
+        let first = 128usize.checked_div(value.size()).unwrap_or(0).clamp(2, 8);
+        self.grow_to(self.capacity.saturating_mul(2).max(first), value)
     }
 
     /// Moves to where there is room for `capacity` values, which is more than before.

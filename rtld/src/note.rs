@@ -38,7 +38,7 @@ fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
 /// The object's ABI note, if it has one that this loader can honour; an error if it can not.
 pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Failure<'static>> {
     // Notes that are not in memory at all are for other tools.
-    let places = || image.plan().notes.iter().flatten().filter(|place| image.readable(place.vaddr) != 0);
+    let places = || image.plan().notes.iter().filter(|place| place.size != 0 && image.readable(place.vaddr) != 0);
     if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
         return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr }.into());
     }
@@ -58,7 +58,7 @@ pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Failure<'static>>
 
 /// The program's own entry, if its `e_entry` is a stub of rt0's.
 pub fn entry_behind_stub(image: &impl Image) -> Option<Vaddr> {
-    image.plan().notes.iter().flatten().find_map(|place| {
+    image.plan().notes.iter().find_map(|place| {
         let (desc, at) = find(image.bytes(place.vaddr, place.size)?, NT_SLUL_RT0)?;
         let distance = i32::from_ne_bytes(*desc.first_chunk()?);
         Some(Vaddr(place.vaddr.0.wrapping_add(from_usize(at)).wrapping_add_signed(distance.into())))

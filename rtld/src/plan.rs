@@ -39,11 +39,7 @@ impl Protection {
 /// One PT_LOAD, normalised to pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// All pages of the segment.
-    pub pages: PageRange,
-    /// Those of them, from the start, that come from the file.
-    pub file_pages: PageRange,
-    /// Position in the file of `file_pages.start`.
+    /// Position in the file of its first page.
     pub offset: FileOffset,
     /// End of the bytes from the file; what follows up to `mem_end` is zero.
     pub data_end: Vaddr,
@@ -53,18 +49,40 @@ pub struct Segment {
     pub mem_end: Vaddr,
     /// What its pages may be used for.
     pub protection: Protection,
+    page: PageSize,
 }
 
 impl Segment {
     const EMPTY: Self = Self {
-        pages: PageRange { start: Vaddr(0), end: Vaddr(0) },
-        file_pages: PageRange { start: Vaddr(0), end: Vaddr(0) },
         offset: FileOffset(0),
         data_end: Vaddr(0),
         mem_start: Vaddr(0),
         mem_end: Vaddr(0),
         protection: Protection { read: false, write: false, execute: false },
+        page: PageSize::K4,
     };
+
+    /// All pages of the segment.
+    #[must_use]
+    pub fn pages(&self) -> PageRange {
+        self.pages_to(self.mem_end)
+    }
+
+    /// Those of them, from the start, that come from the file.
+    #[must_use]
+    pub fn file_pages(&self) -> PageRange {
+        if self.data_end == self.mem_start {
+            let start = self.pages().start;
+            return PageRange { start, end: start };
+        }
+        self.pages_to(self.data_end)
+    }
+
+    #[inline(never)]
+    fn pages_to(&self, end: Vaddr) -> PageRange {
+        // Planning found that it does not wrap.
+        PageRange::covering(self.mem_start, end, self.page).unwrap_or_default()
+    }
 
     fn plan(phdr: &Phdr, origin: Origin, page: PageSize) -> Result<Self, Failure<'static>> {
         let vaddr = Vaddr(phdr.p_vaddr);
@@ -80,12 +98,10 @@ impl Segment {
         let wraps = || fault(SegmentFault::Wraps);
         let mem_end = vaddr.checked_add(phdr.p_memsz).ok_or_else(wraps)?;
         let data_end = vaddr.checked_add(phdr.p_filesz).ok_or_else(wraps)?;
-        let pages = PageRange::covering(vaddr, mem_end, page).ok_or_else(wraps)?;
-        let file_pages = if phdr.p_filesz == 0 {
-            PageRange { start: pages.start, end: pages.start }
-        } else {
-            PageRange::covering(vaddr, data_end, page).ok_or_else(wraps)?
-        };
+        PageRange::covering(vaddr, mem_end, page).ok_or_else(wraps)?;
+        let offset = FileOffset(page.floor(phdr.p_offset));
+        let segment = Self { offset, data_end, mem_start: vaddr, mem_end, protection, page };
+        let file_pages = segment.file_pages();
         let file_end = phdr.p_offset.checked_add(phdr.p_filesz).ok_or_else(wraps)?;
         if let Origin::File { size, .. } = origin {
             if file_end > size {
@@ -99,8 +115,7 @@ impl Segment {
                 return Err(fault(SegmentFault::ZeroesReadOnly));
             }
         }
-        let offset = FileOffset(page.floor(phdr.p_offset));
-        Ok(Self { pages, file_pages, offset, data_end, mem_start: vaddr, mem_end, protection })
+        Ok(segment)
     }
 
     /// Whether the segment's memory holds all of `[vaddr, vaddr + len)`.
@@ -165,8 +180,8 @@ pub struct LoadPlan {
     pub tls: Option<TlsSegment>,
     /// PT_GNU_RELRO, in whole pages.
     pub relro: Option<PageRange>,
-    /// PT_NOTE segments, the first eight. Linkers write one for each alignment of notes.
-    pub notes: [Option<Place>; 8],
+    /// PT_NOTE segments, the first eight; then places of size 0. Linkers write one for each alignment of notes.
+    pub notes: [Place; 8],
 }
 
 impl LoadPlan {
@@ -180,7 +195,7 @@ impl LoadPlan {
         dynamic: None,
         tls: None,
         relro: None,
-        notes: [None; 8],
+        notes: [Place { vaddr: Vaddr(0), size: 0 }; 8],
     };
 
     /// Plans an object from its program headers.
@@ -197,7 +212,7 @@ impl LoadPlan {
         let (Some(first), Some(last)) = (plan.segments().first(), plan.segments().last()) else {
             return Err(Problem::NoSegments.into());
         };
-        plan.span = PageRange { start: first.pages.start, end: last.pages.end };
+        plan.span = PageRange { start: first.pages().start, end: last.pages().end };
         for phdr in phdrs {
             plan.note(&phdr, page)?;
         }
@@ -215,15 +230,15 @@ impl LoadPlan {
     pub fn vaddr_of(&self, offset: FileOffset) -> Option<Vaddr> {
         self.segments().iter().find_map(|segment| {
             let into = offset.0.checked_sub(segment.offset.0)?;
-            let vaddr = segment.pages.start.checked_add(into)?;
+            let vaddr = segment.pages().start.checked_add(into)?;
             (segment.mem_start <= vaddr && vaddr < segment.data_end).then_some(vaddr)
         })
     }
 
     /// Refuses a file of `size` bytes that ends before what is mapped of it.
     pub fn require_file(&self, size: u64) -> Result<(), Failure<'static>> {
-        for segment in self.segments().iter().filter(|segment| !segment.file_pages.is_empty()) {
-            let data = segment.data_end.0.saturating_sub(segment.pages.start.0);
+        for segment in self.segments().iter().filter(|segment| !segment.file_pages().is_empty()) {
+            let data = segment.data_end.0.saturating_sub(segment.pages().start.0);
             let end = segment.offset.0.saturating_add(data);
             if end > size {
                 return Err(Problem::Truncated { end: FileOffset(end), size }.into());
@@ -243,24 +258,24 @@ impl LoadPlan {
     #[must_use]
     pub fn base(&self) -> Option<&Segment> {
         let (first, others) = self.segments().split_first()?;
-        let mut end = first.pages.end;
-        let dense = others.iter().all(|next| core::mem::replace(&mut end, next.pages.end) == next.pages.start);
+        let mut end = first.pages().end;
+        let dense = others.iter().all(|next| core::mem::replace(&mut end, next.pages().end) == next.pages().start);
         // The kernel's choice of an address is a multiple of a page, whose size is at least this.
         let anywhere = !self.fixed && self.align <= 4096;
-        let usable = anywhere && !first.file_pages.is_empty() && !first.protection.write;
+        let usable = anywhere && !first.file_pages().is_empty() && !first.protection.write;
         Some(first).filter(|_| dense && usable)
     }
 
     /// Whether a mapping of [`Self::base`] over the whole span has the pages of that segment which come from the file.
     #[must_use]
     pub fn is_in_base(&self, segment: &Segment) -> bool {
-        let distance = |segment: &Segment| segment.pages.start.0.wrapping_sub(segment.offset.0);
+        let distance = |segment: &Segment| segment.pages().start.0.wrapping_sub(segment.offset.0);
         self.base().is_some_and(|base| distance(base) == distance(segment))
     }
 
     fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Failure<'static>> {
         let segment = Segment::plan(phdr, origin, page)?;
-        if self.segments().last().is_some_and(|last| segment.pages.start < last.pages.end) {
+        if self.segments().last().is_some_and(|last| segment.pages().start < last.pages().end) {
             return Err(Problem::Segment { vaddr: segment.mem_start, fault: SegmentFault::Overlaps }.into());
         }
         let free = self.segments.get_mut(self.count).ok_or(Problem::TooManySegments { limit: MAX_SEGMENTS })?;
@@ -278,8 +293,8 @@ impl LoadPlan {
                 self.dynamic = Some(place);
             }
             consts::PT_NOTE => {
-                if let Some(free) = self.notes.iter_mut().find(|note| note.is_none()) {
-                    *free = Some(Place { size: phdr.p_filesz, ..place });
+                if let Some(free) = self.notes.iter_mut().find(|note| note.size == 0) {
+                    *free = Place { size: phdr.p_filesz, ..place };
                 }
             }
             consts::PT_TLS if phdr.p_memsz != 0 => {
@@ -302,9 +317,8 @@ impl LoadPlan {
                 // covered are ordinary data.
                 let range = PageRange { start, end: Vaddr(page.floor(end.0)) };
                 let in_one = |segment: &Segment| {
-                    segment.protection.write
-                        && segment.pages.start <= range.start
-                        && range.end <= segment.pages.end
+                    let pages = segment.pages();
+                    segment.protection.write && pages.start <= range.start && range.end <= pages.end
                 };
                 if !range.is_empty() {
                     self.segments().iter().find(|segment| in_one(segment)).ok_or(outside)?;
@@ -360,9 +374,9 @@ mod tests {
     fn text_and_data_with_bss() {
         let plan = plan(&[load(0, 0, 0x1234, 0x1234, 5), load(0x2f00, 0x1f00, 0x200, 0x3000, 6)]).unwrap();
         let [text, data] = plan.segments() else { panic!() };
-        assert_eq!(text.pages.end, Vaddr(0x2000));
-        assert_eq!((data.pages.start, data.pages.end), (Vaddr(0x2000), Vaddr(0x6000)));
-        assert_eq!((data.file_pages.end, data.data_end), (Vaddr(0x4000), Vaddr(0x3100)));
+        assert_eq!(text.pages().end, Vaddr(0x2000));
+        assert_eq!((data.pages().start, data.pages().end), (Vaddr(0x2000), Vaddr(0x6000)));
+        assert_eq!((data.file_pages().end, data.data_end), (Vaddr(0x4000), Vaddr(0x3100)));
         assert_eq!(data.offset, FileOffset(0x1000));
         assert_eq!(plan.span.end, Vaddr(0x6000));
         assert!(plan.segment_of(Vaddr(0x2f00), 0x3000).is_some());
@@ -372,7 +386,7 @@ mod tests {
     #[test]
     fn only_zeros_need_no_file() {
         let plan = plan(&[load(0x1000, 0, 0, 0x10, 6)]).unwrap();
-        assert!(plan.segments()[0].file_pages.is_empty());
+        assert!(plan.segments()[0].file_pages().is_empty());
     }
 
     #[test]

@@ -158,13 +158,13 @@ impl AddressSpace for Linux {
     fn map_segment(&self, image: &mut MappedImage, file: &File, segment: &Segment) -> Result<(), Errno> {
         let protection = prot_flags(segment.protection);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
-        if !segment.file_pages.is_empty() {
+        if !segment.file_pages().is_empty() {
             let plan = image.plan();
             let there =
                 plan.is_in_base(segment) && plan.base().is_some_and(|base| base.protection == segment.protection);
             if !there {
-                let start = place(image, segment.file_pages)?;
-                let size = to_usize(segment.file_pages.len());
+                let start = place(image, segment.file_pages())?;
+                let size = to_usize(segment.file_pages().len());
                 // So few pages are all going to be written by relocation. To have them made at once saves a fault or two
                 // for each.
                 let few = segment.protection.write && size <= FEW;
@@ -173,14 +173,14 @@ impl AddressSpace for Linux {
                 // SAFETY: inside the image's own reservation.
                 unsafe { mmap(start, size, protection, flags | populate, file, offset) }?;
             }
-            let zeroes = segment.file_pages.end.0.saturating_sub(segment.data_end.0);
+            let zeroes = segment.file_pages().end.0.saturating_sub(segment.data_end.0);
             if segment.mem_end > segment.data_end && zeroes != 0 {
                 let rest = image.span_pointer(segment.data_end, zeroes).ok_or(OUTSIDE)?;
                 // SAFETY: the rest of the segment's last page from the file, which the plan says is writable.
                 unsafe { rest.write_bytes(0, to_usize(zeroes)) };
             }
         }
-        let zero_pages = PageRange { start: segment.file_pages.end, end: segment.pages.end };
+        let zero_pages = PageRange { start: segment.file_pages().end, end: segment.pages().end };
         if !zero_pages.is_empty() {
             let start = place(image, zero_pages)?;
             // SAFETY: inside the image's own reservation.

@@ -75,7 +75,7 @@ impl MemImage {
     /// Maps a segment, whose pages must be reserved and not mapped yet.
     pub(crate) fn map(&mut self, file: &[u8], segment: &Segment) {
         assert_eq!(self.plan.segments().get(self.mapped), Some(segment), "not the plan's next segment");
-        let (pages, file_pages) = (segment.pages, segment.file_pages);
+        let (pages, file_pages) = (segment.pages(), segment.file_pages());
         assert!(file_pages.is_empty() || file_pages.start == pages.start, "{segment:x?} begins after its pages");
         assert!(file_pages.end <= pages.end, "{segment:x?} is larger in the file than in memory");
         for page in self.pages_of(pages) {

@@ -166,22 +166,25 @@ fn is_within(plan: &LoadPlan, size: usize) {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     let mut end = plan.span.start;
     for segment in plan.segments() {
-        assert!(segment.pages.start >= end, "{segment:x?} lies over another");
-        assert!(segment.pages.start <= segment.mem_start && segment.mem_end <= segment.pages.end, "{segment:x?}");
-        assert!(segment.pages.end <= plan.span.end, "{segment:x?} is outside of the span");
+        assert!(segment.pages().start >= end, "{segment:x?} lies over another");
+        assert!(
+            segment.pages().start <= segment.mem_start && segment.mem_end <= segment.pages().end,
+            "{segment:x?}"
+        );
+        assert!(segment.pages().end <= plan.span.end, "{segment:x?} is outside of the span");
         assert!(!(segment.protection.write && segment.protection.execute), "{segment:x?}");
-        if !segment.file_pages.is_empty() {
-            let last = segment.offset.0 + (segment.data_end.0 - segment.file_pages.start.0);
+        if !segment.file_pages().is_empty() {
+            let last = segment.offset.0 + (segment.data_end.0 - segment.file_pages().start.0);
             assert!(last <= size, "{segment:x?} reaches beyond the end of the file");
-            assert!(segment.data_end <= segment.file_pages.end, "{segment:x?}");
+            assert!(segment.data_end <= segment.file_pages().end, "{segment:x?}");
         }
-        end = segment.pages.end;
+        end = segment.pages().end;
     }
     if let Some(range) = plan.relro {
         let whole = Place { vaddr: range.start, size: range.len() };
         assert_eq!(PAGE.offset_in(range.start.0 | range.end.0), 0, "{range:x?}");
         let holds = |pages: rtld::addr::PageRange| pages.start <= whole.vaddr && range.end <= pages.end;
-        assert!(plan.segments().iter().any(|segment| holds(segment.pages) && segment.protection.write));
+        assert!(plan.segments().iter().any(|segment| holds(segment.pages()) && segment.protection.write));
     }
 }
 

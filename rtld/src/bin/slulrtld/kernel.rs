@@ -249,7 +249,7 @@ fn program_bias(
     let phdr = decode(phdrs).find(|phdr| phdr.p_type == consts::PT_PHDR).ok_or(Problem::LoadBias)?;
     let vaddr = Vaddr(phdr.p_vaddr);
     let segment = plan.segment_of(vaddr, from_usize(phdrs.len())).ok_or(Problem::LoadBias)?;
-    let into = vaddr.0.wrapping_sub(segment.pages.start.0);
+    let into = vaddr.0.wrapping_sub(segment.pages().start.0);
     let bias = LoadBias::new(address, vaddr);
     if segment.offset.0.wrapping_add(into) != phdr.p_offset || page.offset_in(bias.0) != 0 {
         return Err(Problem::LoadBias.into());
