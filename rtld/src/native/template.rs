@@ -295,13 +295,15 @@ impl<'a> Builder<'_, 'a> {
         let exported = exports.iter().enumerate();
         let exported = exported.map(|(index, export)| (imports.len().saturating_add(index), export.name));
         let listed = canonical.map(|(which, import)| (which, import.name)).rev().chain(exported.rev());
-        let heads = self.arena.slice(buckets, None)?;
-        let rests = self.arena.slice(imports.len().saturating_add(exports.len()), (0u32, None))?;
+        // Chains, by number of what is listed and 1 more, and the hashes. Whole numbers: where the template is a file, this
+        // memory is in it.
+        let heads = self.arena.slice(buckets, 0u64)?;
+        let rests = self.arena.slice(imports.len().saturating_add(exports.len()), [0u64; 2])?;
         for (which, name) in listed {
             let hash = gnu_hash(name);
             let bucket = to_usize(hash.into()).checked_rem(buckets).unwrap_or(0);
             if let (Some(head), Some(rest)) = (heads.get_mut(bucket), rests.get_mut(which)) {
-                *rest = (hash, head.replace(which));
+                *rest = [hash.into(), core::mem::replace(head, from_usize(which.saturating_add(1)))];
             }
         }
 
@@ -317,8 +319,9 @@ impl<'a> Builder<'_, 'a> {
         let mut chains = chains.iter_mut();
         for (start, head) in starts.iter_mut().zip(heads.iter()) {
             let mut next = *head;
-            while let Some(which) = next {
-                let (hash, rest) = rests.get(which).copied().unwrap_or_default();
+            while let Some(which) = to_usize(next).checked_sub(1) {
+                let [hash, rest] = rests.get(which).copied().unwrap_or_default();
+                let hash = u32::try_from(hash).unwrap_or(0);
                 let symbol = self.listed(which)?;
                 if *start == 0 {
                     *start = symbol;
@@ -330,7 +333,7 @@ impl<'a> Builder<'_, 'a> {
                     words.get_mut(half).into_iter().for_each(|half| *half |= 1 << (bit & 31));
                 }
                 // The lowest bit says whether a chain ends here.
-                chains.next().into_iter().for_each(|entry| *entry = hash & !1 | u32::from(rest.is_none()));
+                chains.next().into_iter().for_each(|entry| *entry = hash & !1 | u32::from(rest == 0));
                 next = rest;
             }
         }
