@@ -295,16 +295,15 @@ impl<'a> Builder<'_, 'a> {
         let exported = exports.iter().enumerate();
         let exported = exported.map(|(index, export)| (imports.len().saturating_add(index), export.name));
         let listed = canonical.map(|(which, import)| (which, import.name)).rev().chain(exported.rev());
-        // A bucket's first name, and the hash of each and the next in its bucket. Numbers from 1 on, without padding: the
-        // arena's memory may be written to a file.
-        let heads = self.arena.slice(buckets, 0u32)?;
-        let rests = self.arena.slice(imports.len().saturating_add(exports.len()), [0u32; 2])?;
-        let number = |value: usize| u32::try_from(value).map_err(|_| OutOfMemory(usize::MAX));
+        // Chains, by number of what is listed and 1 more, and the hashes. Whole numbers: where the template is a file, this
+        // memory is in it.
+        let heads = self.arena.slice(buckets, 0u64)?;
+        let rests = self.arena.slice(imports.len().saturating_add(exports.len()), [0u64; 2])?;
         for (which, name) in listed {
             let hash = gnu_hash(name);
             let bucket = to_usize(hash.into()).checked_rem(buckets).unwrap_or(0);
             if let (Some(head), Some(rest)) = (heads.get_mut(bucket), rests.get_mut(which)) {
-                *rest = [hash, core::mem::replace(head, number(which.saturating_add(1))?)];
+                *rest = [hash.into(), core::mem::replace(head, from_usize(which.saturating_add(1)))];
             }
         }
 
@@ -312,6 +311,7 @@ impl<'a> Builder<'_, 'a> {
         let size = filter.saturating_mul(2).saturating_add(buckets).saturating_add(count).saturating_add(header);
         let table = self.arena.slice(size, 0u32)?;
         self.table(consts::DT_GNU_HASH, RuntimeAddr::of(table.as_ptr()))?;
+        let number = |value: usize| u32::try_from(value).map_err(|_| OutOfMemory(usize::MAX));
         let (place, rest) = table.split_at_mut_checked(header).ok_or(OutOfMemory(size))?;
         place.copy_from_slice(&[number(buckets)?, number(first)?, number(filter)?, SHIFT]);
         let (words, rest) = rest.split_at_mut_checked(filter.saturating_mul(2)).ok_or(OutOfMemory(size))?;
@@ -319,8 +319,9 @@ impl<'a> Builder<'_, 'a> {
         let mut chains = chains.iter_mut();
         for (start, head) in starts.iter_mut().zip(heads.iter()) {
             let mut next = *head;
-            while let Some(which) = to_usize(next.into()).checked_sub(1) {
+            while let Some(which) = to_usize(next).checked_sub(1) {
                 let [hash, rest] = rests.get(which).copied().unwrap_or_default();
+                let hash = u32::try_from(hash).unwrap_or(0);
                 let symbol = self.listed(which)?;
                 if *start == 0 {
                     *start = symbol;
