@@ -266,11 +266,12 @@ impl LoadPlan {
         Some(first).filter(|_| dense && usable)
     }
 
-    /// Whether a mapping of [`Self::base`] over the whole span has the pages of that segment which come from the file.
+    /// Whether a mapping of [`Self::base`] over the whole span has what the file gives to that segment, as it is to be.
     #[must_use]
     pub fn is_in_base(&self, segment: &Segment) -> bool {
         let distance = |segment: &Segment| segment.pages().start.0.wrapping_sub(segment.offset.0);
-        self.base().is_some_and(|base| distance(base) == distance(segment))
+        self.base()
+            .is_some_and(|base| base.protection == segment.protection && distance(base) == distance(segment))
     }
 
     fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Failure<'static>> {

@@ -109,7 +109,7 @@ impl AddressSpace for Linux {
     fn reserve(&self, plan: &LoadPlan, file: &File) -> Result<MappedImage, Errno> {
         let size = plan.span.len();
         if let Some(base) = plan.base() {
-            // A reservation that most segments need nothing but another protection of, if that: mmap(2) costs more.
+            // A reservation in which some segments, the first at least, are already.
             let (protection, offset) = (prot_flags(base.protection), file.whole(base.offset));
             // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
             let start =
@@ -159,10 +159,7 @@ impl AddressSpace for Linux {
         let protection = prot_flags(segment.protection);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
         if !segment.file_pages().is_empty() {
-            let plan = image.plan();
-            let there =
-                plan.is_in_base(segment) && plan.base().is_some_and(|base| base.protection == segment.protection);
-            if !there {
+            if !image.plan().is_in_base(segment) {
                 let start = place(image, segment.file_pages())?;
                 let size = to_usize(segment.file_pages().len());
                 // So few pages are all going to be written by relocation. To have them made at once saves a fault or two
