@@ -68,6 +68,7 @@ const CASES: &[Entry] = &[
     ("known/also-descriptors/secure", Need::Root, environment::descriptors_secure),
     ("known/also-unreadable/binfmt", Need::Binfmt, handlers::unreadable_binfmt),
     ("known/also-addresses/below-2-47", Need::Nothing, resources::addresses),
+    ("known/also-executable/never-gained", Need::Nothing, resources::executable),
 ];
 
 fn main() -> Result<ExitCode> {

@@ -116,6 +116,45 @@ pub(crate) fn no_room_secure(case: Case<'_>) -> Result<()> {
     no_room(case, "large/secure")
 }
 
+/// Memory that was mapped so as not to be executed never becomes so, and none is ever written and executed: what
+/// `MemoryDenyWriteExecute=` of systemd.exec(5) and PR_SET_MDWE forbid. In both worlds, libc's ld.so included.
+pub(crate) fn executable(case: Case<'_>) -> Result<()> {
+    const MMAP: u64 = 9;
+    const MPROTECT: u64 = 10;
+    const PKEY_MPROTECT: u64 = 329;
+    const WRITE: u64 = 2;
+    const EXECUTE: u64 = 4;
+    for name in ["searching", "calling"] {
+        let mut tracee = Tracee::start(&case.start(name)?)?;
+        let (mut mapped, mut protected) = (0, 0);
+        while let Some(call) = tracee.next_call()? {
+            let [_, _, protection, ..] = call.arguments;
+            let executable = protection & EXECUTE != 0;
+            match call.number {
+                MMAP => {
+                    mapped += u64::from(executable);
+                    ensure!(!executable || protection & WRITE == 0, "{name}: {call:?}");
+                }
+                MPROTECT | PKEY_MPROTECT => {
+                    protected += 1;
+                    ensure!(!executable, "{name}: {call:?}");
+                }
+                _ => {}
+            }
+            if tracee.finish_call()?.is_none() {
+                break;
+            }
+        }
+        ensure!(
+            mapped > 0 && protected > 0,
+            "{name}: {mapped} mappings of code, {protected} changes of protection"
+        );
+        let Outcome { ending, .. } = tracee.finish()?;
+        ensure!(ending == Ending::Exit(SUCCESS), "{name}: {ending:?}");
+    }
+    Ok(())
+}
+
 /// mmap(2) is never asked for addresses that a process has only if it asks for them, from 2^47 on: pointers in programs
 /// may have tags there.
 pub(crate) fn addresses(case: Case<'_>) -> Result<()> {
