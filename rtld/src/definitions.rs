@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use core::num::NonZeroU64;
+use core::ops::Range;
 
 use crate::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::arena::{Arena, List, OutOfMemory};
@@ -124,12 +125,15 @@ impl<'s> Definitions<'s> {
         scope: &'s [usize],
         arena: &'s Arena,
     ) -> Result<Self, Error<'a>> {
-        let mut count = 0usize;
-        for module in scope.iter().filter_map(|&index| namespace.get(index)) {
+        let (mut count, mut objects) = (0usize, List::new(arena));
+        objects.reserve(scope.len()).of(namespace.module(0).path)?;
+        for (object, &index) in (1..).zip(scope) {
+            let Some(module) = namespace.get(index) else { continue };
             let listed = symbol::listed(&module.image, &module.dynamic).of(module.path)?;
             // A definition with a version may serve references with it and without.
             let each = if module.dynamic.versym.is_some() { 2 } else { 1 };
             count = count.saturating_add(listed.len().saturating_mul(each));
+            objects.push((object, module, listed)).of(module.path)?;
         }
         // At most two thirds full.
         let size = count.saturating_add(count / 2).saturating_add(1);
@@ -138,22 +142,24 @@ impl<'s> Definitions<'s> {
         let watched = key.hash(STACK_CHK_FAIL);
         let (batch, versions) = (List::new(arena), List::new(arena));
         let mut definitions = Self { key, scope, slots, batch, versions, particular: None, watched };
-        for (object, &index) in (1..).zip(scope) {
-            if let Some(module) = namespace.get(index) {
-                definitions.read(object, module).of(module.path)?;
-            }
+        for (object, module, listed) in objects.iter() {
+            definitions.read(*object, module, listed).of(module.path)?;
         }
         Ok(definitions)
     }
 
-    fn read<I: Image>(&mut self, object: u32, module: &Module<'_, I>) -> Result<(), Failure<'static>> {
+    fn read<I: Image>(
+        &mut self,
+        object: u32,
+        module: &Module<'_, I>,
+        listed: &Range<u32>,
+    ) -> Result<(), Failure<'static>> {
         let Module { image, dynamic, .. } = module;
         self.versions.truncate(0);
         defined(image, dynamic, |number, name| {
             self.versions.put_first(number.into(), name)?;
             Ok(false)
         })?;
-        let listed = symbol::listed(image, dynamic)?;
         let strings = dynamic.strings.from(image, 0).unwrap_or_default();
         let symbols = dynamic.symbols.bytes(image, listed.end)?;
         sweep(strings);

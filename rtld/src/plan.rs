@@ -20,6 +20,8 @@ pub struct Protection {
 }
 
 impl Protection {
+    /// Nothing.
+    pub const NONE: Self = Self { read: false, write: false, execute: false };
     /// Read only.
     pub const READ: Self = Self { read: true, write: false, execute: false };
     /// Read and write.
@@ -58,7 +60,7 @@ impl Segment {
         data_end: Vaddr(0),
         mem_start: Vaddr(0),
         mem_end: Vaddr(0),
-        protection: Protection { read: false, write: false, execute: false },
+        protection: Protection::NONE,
         page: PageSize::K4,
     };
 

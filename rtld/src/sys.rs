@@ -224,7 +224,7 @@ pub fn file_size(path: &[u8]) -> Option<u64> {
 /// Size in bytes of the running program's file; `None` if /proc does not tell.
 #[must_use]
 pub fn program_size() -> Option<u64> {
-    stat(c"/proc/self/exe").ok().and_then(|stat| u64::try_from(stat.st_size).ok())
+    file_size(b"/proc/self/exe")
 }
 
 /// The absolute path of the running program, from /proc. `None` if that is not mounted or the path does not

@@ -60,7 +60,6 @@ impl<'s> Finder<'s> {
         let looks = references.fold(0, u64::saturating_add).saturating_mul(from_usize(scope().count())) / 2;
         if looks > FREE && looks > listed(namespace, &mut scope())?.saturating_mul(LOOKS) {
             self.shared = Some(definitions(namespace, &mut scope(), self.arena)?);
-            self.limit = 0;
         }
         Ok(())
     }
@@ -131,8 +130,7 @@ impl<'s> Finder<'s> {
             // It pays soon.
             self.limit = listed(namespace, scope)?.max(FREE.saturating_add(1));
         }
-        // Without a limit it paid from the beginning.
-        Ok(self.limit == 0 || self.work > self.limit)
+        Ok(self.shared.is_some() || self.work > self.limit)
     }
 }
 

@@ -216,7 +216,7 @@ pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<()
 /// # Safety
 /// The pages belong to the caller, who uses them accordingly.
 pub unsafe fn guard(start: NonNull<u8>, size: usize, closed: bool) -> Result<(), Errno> {
-    let flags = if closed { MprotectFlags::empty() } else { MprotectFlags::READ | MprotectFlags::WRITE };
+    let protection = if closed { Protection::NONE } else { Protection::READ_WRITE };
     // SAFETY: by the caller.
-    Ok(unsafe { mprotect(start.as_ptr().cast(), size, flags) }?)
+    unsafe { protect(NonNull::slice_from_raw_parts(start, size), protection) }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 use tests::start::Start;
-use tests::tracer::{Begun, Tracee};
+use tests::tracer::{Begun, Call, Tracee};
 use tests::verdict::{Complaints, Verdict, judge};
 use tests::world::Case;
 
@@ -116,6 +116,18 @@ pub(crate) fn no_room_secure(case: Case<'_>) -> Result<()> {
     no_room(case, "large/secure")
 }
 
+/// Runs a program to its good end, and looks at each system call and what came of it.
+fn each_call(case: Case<'_>, name: &str, mut look: impl FnMut(&Call, u64) -> Result<()>) -> Result<()> {
+    let mut tracee = Tracee::start(&case.start(name)?)?;
+    while let Some(call) = tracee.next_call()? {
+        let Some(result) = tracee.finish_call()? else { break };
+        look(&call, result).with_context(|| format!("{name}: {call:?} = {result:#x}"))?;
+    }
+    let Outcome { ending, .. } = tracee.finish()?;
+    ensure!(ending == Ending::Exit(SUCCESS), "{name}: {ending:?}");
+    Ok(())
+}
+
 /// Memory that was mapped so as not to be executed never becomes so, and none is ever written and executed: what
 /// `MemoryDenyWriteExecute=` of systemd.exec(5) and PR_SET_MDWE forbid. In both worlds, libc's ld.so included.
 pub(crate) fn executable(case: Case<'_>) -> Result<()> {
@@ -125,32 +137,27 @@ pub(crate) fn executable(case: Case<'_>) -> Result<()> {
     const WRITE: u64 = 2;
     const EXECUTE: u64 = 4;
     for name in ["searching", "calling"] {
-        let mut tracee = Tracee::start(&case.start(name)?)?;
         let (mut mapped, mut protected) = (0, 0);
-        while let Some(call) = tracee.next_call()? {
+        each_call(case, name, |call, _| {
             let [_, _, protection, ..] = call.arguments;
             let executable = protection & EXECUTE != 0;
             match call.number {
                 MMAP => {
                     mapped += u64::from(executable);
-                    ensure!(!executable || protection & WRITE == 0, "{name}: {call:?}");
+                    ensure!(!executable || protection & WRITE == 0, "written and executed");
                 }
                 MPROTECT | PKEY_MPROTECT => {
                     protected += 1;
-                    ensure!(!executable, "{name}: {call:?}");
+                    ensure!(!executable, "becomes executable");
                 }
                 _ => {}
             }
-            if tracee.finish_call()?.is_none() {
-                break;
-            }
-        }
+            Ok(())
+        })?;
         ensure!(
             mapped > 0 && protected > 0,
             "{name}: {mapped} mappings of code, {protected} changes of protection"
         );
-        let Outcome { ending, .. } = tracee.finish()?;
-        ensure!(ending == Ending::Exit(SUCCESS), "{name}: {ending:?}");
     }
     Ok(())
 }
@@ -162,22 +169,19 @@ pub(crate) fn addresses(case: Case<'_>) -> Result<()> {
     const MREMAP: u64 = 25;
     const LIMIT: u64 = 1 << 47;
     for name in ["searching", "calling"] {
-        let mut tracee = Tracee::start(&case.start(name)?)?;
         let mut count = 0;
-        while let Some(call) = tracee.next_call()? {
-            let [address, size, ..] = call.arguments;
-            if [MMAP, MREMAP].contains(&call.number) {
-                count += 1;
-                ensure!(address.saturating_add(size) < LIMIT, "{name}: {call:?}");
+        each_call(case, name, |call, result| {
+            if ![MMAP, MREMAP].contains(&call.number) {
+                return Ok(());
             }
-            let result = tracee.finish_call()?;
-            let Some(result) = result else { break };
-            let is_place = [MMAP, MREMAP].contains(&call.number) && result < 4096_u64.wrapping_neg();
-            ensure!(!is_place || result < LIMIT, "{name}: {call:?} = {result:#x}");
-        }
+            let [address, size, ..] = call.arguments;
+            count += 1;
+            ensure!(address.saturating_add(size) < LIMIT, "asked for");
+            let is_place = result < 4096_u64.wrapping_neg();
+            ensure!(!is_place || result < LIMIT, "got");
+            Ok(())
+        })?;
         ensure!(count > 3, "{name}: {count} calls");
-        let Outcome { ending, .. } = tracee.finish()?;
-        ensure!(ending == Ending::Exit(SUCCESS), "{name}: {ending:?}");
     }
     Ok(())
 }

@@ -246,7 +246,7 @@ impl Process {
 
     fn run(&'static self) -> ! {
         let Seen { opens, lists, .. } = self.sealed.seen;
-        if self.sealed.namespace.loaded().count() > 1 || opens || lists {
+        if libraries::any(self) {
             debugger::announce_own(self);
         }
         if opens || lists {
