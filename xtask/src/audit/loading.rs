@@ -1,5 +1,7 @@
 //! What loading costs where the plain start is not enough, in counters that repeat exactly.
 
+use std::fmt::Display;
+use std::ops::Sub;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -146,25 +148,22 @@ fn counted(limit: &Limit, counts: Result<Counts>) -> Vec<Row> {
 
 fn faulted((title, most): (&'static str, i64), faults: Result<i64>) -> Row {
     match faults {
-        Ok(faults) => Row::new(title, format!("{faults} of {most}"))
-            .require(faults <= most, || format!("{} too many", faults - most)),
+        Ok(faults) => at_most(title, faults, most),
         Err(error) => Row::new(title, "-").require(false, || format!("{error:#}")),
     }
 }
 
 fn gate(limit: &Limit, counts: &Counts) -> Vec<Row> {
-    let (calls, most_calls) = (counts.system_calls, limit.system_calls);
     let instructions = counts.instructions.map_or_else(
         || Row::new(limit.instructions_title, "not counted: no valgrind"),
-        |instructions| {
-            let most = limit.instructions;
-            Row::new(limit.instructions_title, format!("{instructions} of {most}"))
-                .require(instructions <= most, || format!("{} too many", instructions - most))
-        },
+        |instructions| at_most(limit.instructions_title, instructions, limit.instructions),
     );
-    let calls = Row::new(limit.calls_title, format!("{calls} of {most_calls}"))
-        .require(calls <= most_calls, || format!("{} too many", calls - most_calls));
-    vec![instructions, calls]
+    vec![instructions, at_most(limit.calls_title, counts.system_calls, limit.system_calls)]
+}
+
+fn at_most<N: Copy + Display + PartialOrd + Sub<Output: Display>>(title: &'static str, figure: N, most: N) -> Row {
+    let row = Row::new(title, format!("{figure} of {most}"));
+    row.require(figure <= most, || format!("{} too many", figure - most))
 }
 
 #[cfg(test)]
