@@ -9,7 +9,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
-use rtld::arena::{Arena, Source};
+use rtld::base::arena::{Arena, Source};
 
 /// What an arena's memory is aligned to, in bytes.
 const ALIGN: usize = 4096;

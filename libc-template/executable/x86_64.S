@@ -6,7 +6,7 @@
 
     .text
 
-# As the one in the loader (rtld/src/bin/slulrtld/start/x86_64.rs), which serves where this file is missing: nobody has
+# As the one in the loader (rtld/src/bin/slulrtld/cpu/x86_64/enter.rs), which serves where this file is missing: nobody has
 # called it, so backtraces end here, after the first instruction.
     .globl __notice__libc_bogomapped_by_slul
     .type __notice__libc_bogomapped_by_slul, @function

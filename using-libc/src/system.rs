@@ -9,10 +9,10 @@ use core::ptr;
 use core::sync::atomic::Ordering;
 
 use libc_template::LOADER_IMPORTS;
-use rtld::addr::{RuntimeAddr, to_usize};
+use rtld::base::addr::{RuntimeAddr, to_usize};
 
-use super::process::Process;
-use super::start;
+use crate::cpu;
+use crate::run::process::Process;
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -97,7 +97,7 @@ pub(crate) fn forget_errors() {
 
 /// Finds what the loader calls of libc: the first of that name, whoever has been preloaded.
 pub(crate) fn find_libc() {
-    for (target, name) in start::LOADER_TARGETS.iter().zip(LOADER_IMPORTS) {
+    for (target, name) in cpu::LOADER_TARGETS.iter().zip(LOADER_IMPORTS) {
         let mut buffer = [0u8; 32];
         if let Some(place) = buffer.get_mut(..name.len()) {
             place.copy_from_slice(name);
@@ -122,7 +122,7 @@ pub(crate) fn take_name(process: &'static Process) {
     const PR_SET_NAME: usize = 15;
     let number = linux_raw_sys::general::__NR_prctl;
     // SAFETY: a string, of which the kernel copies what it has room for.
-    unsafe { start::system_call(number, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
+    unsafe { cpu::system_call(number, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
     if process.block.layout().argc == 0 {
         return;
     }

@@ -3,15 +3,15 @@
 
 use libc_template::Libc;
 
-use crate::addr::PageSize;
-use crate::arena::Arena;
+use crate::base::addr::PageSize;
+use crate::base::arena::Arena;
+use crate::base::report::{Category, Trace};
 use crate::error::{Errno, Error, Escaped, OWN, OfObject, OpenError, Problem};
-use crate::load::map_object;
+use crate::link::load::map_object;
+use crate::link::resolve::needs_libc;
+use crate::link::search::{entries, expand, is_path};
 use crate::native::needs::NativeNeeds;
-use crate::report::{Category, Trace};
-use crate::resolve::needs_libc;
-use crate::seam::{AddressSpace, FileInfo};
-use crate::search::{entries, expand, is_path};
+use crate::os::seam::{AddressSpace, FileInfo};
 
 /// Where native libraries are looked for to tell their libc.
 #[derive(Clone, Copy, Debug)]

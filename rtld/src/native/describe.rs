@@ -1,12 +1,12 @@
 //! A template in words, for LD_SLUL_DEBUG=libc.
 #![forbid(unsafe_code)]
 
-use crate::addr::{RuntimeAddr, to_usize};
+use crate::base::addr::{RuntimeAddr, to_usize};
+use crate::base::report::{Category, Trace};
 use crate::elf::consts;
 use crate::error::Escaped;
 use crate::machine::{Machine, Native};
 use crate::native::template::Parts;
-use crate::report::{Category, Trace};
 
 /// Prints what ld.so is about to see, without addresses that differ from run to run.
 pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place<'o>, trace: Trace) {

@@ -3,13 +3,13 @@
 
 use libc_template::Libc;
 
-use crate::addr::{Vaddr, from_usize, to_usize};
-use crate::arena::{Arena, List, OutOfMemory};
+use crate::base::addr::{Vaddr, from_usize, to_usize};
+use crate::base::arena::{Arena, List, OutOfMemory};
+use crate::base::hash::{Key, Numbers};
+use crate::elf::symbol::is_canonical_plt;
+use crate::elf::version::VersionRef;
 use crate::elf::{Sym, consts, st_bind, st_type};
-use crate::hash::{Key, Numbers};
 use crate::machine::RelocKind;
-use crate::symbol::is_canonical_plt;
-use crate::version::VersionRef;
 
 /// A symbol of a native library, as the program and its libraries refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,12 +286,12 @@ fn why_eager(kind: RelocKind, sym: &Sym, addend: i64) -> Option<WhyEager> {
 #[cfg(test)]
 mod tests {
     use super::{NativeNeeds, Slot, WhyEager};
-    use crate::addr::Vaddr;
-    use crate::arena::Arena;
+    use crate::base::addr::Vaddr;
+    use crate::base::arena::Arena;
+    use crate::base::hash::Key;
     use crate::elf::Sym;
-    use crate::hash::Key;
+    use crate::elf::version::VersionRef;
     use crate::machine::RelocKind;
-    use crate::version::VersionRef;
 
     use std::format;
 
@@ -300,7 +300,7 @@ mod tests {
     }
 
     fn arena() -> Arena {
-        Arena::new(crate::testing::leaking())
+        Arena::new(crate::os::testing::leaking())
     }
 
     #[test]

@@ -3,11 +3,11 @@
 
 use libc_template::NOTICE_FRAME;
 
-use crate::addr::{PageSize, RuntimeAddr, Vaddr};
+use crate::base::addr::{PageSize, RuntimeAddr, Vaddr};
+use crate::elf::symbol::{Name, lookup};
 use crate::error::{Errno, Error, OfObject, Problem};
-use crate::load::{Mapped, map_object};
-use crate::seam::{AddressSpace, Image};
-use crate::symbol::{Name, lookup};
+use crate::link::load::{Mapped, map_object};
+use crate::os::seam::{AddressSpace, Image};
 
 /// The file, mapped.
 pub struct Notice<I> {

@@ -1,10 +1,10 @@
 //! The tables of a template as they are being written: words, strings, versions.
 #![forbid(unsafe_code)]
 
-use crate::addr::{RuntimeAddr, from_usize, to_usize};
-use crate::arena::{Arena, List, OutOfMemory};
+use crate::base::addr::{RuntimeAddr, from_usize, to_usize};
+use crate::base::arena::{Arena, List, OutOfMemory};
+use crate::elf::version::VersionRef;
 use crate::elf::{consts, size, sysv_hash};
-use crate::version::VersionRef;
 
 /// A table being written, of structures that are made of words, into room of the size that it comes to.
 pub(super) struct Words<'a> {

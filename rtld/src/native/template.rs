@@ -14,12 +14,12 @@
 
 use libc_template::LIBC_SONAME;
 
-use crate::addr::{LoadBias, RuntimeAddr, from_usize, to_usize};
-use crate::arena::{Arena, List, OutOfMemory};
+use crate::base::addr::{LoadBias, RuntimeAddr, from_usize, to_usize};
+use crate::base::arena::{Arena, List, OutOfMemory};
+use crate::elf::version::VersionRef;
 use crate::elf::{Phdr, consts, gnu_hash, r_x86_64, size};
 use crate::native::needs::Import;
 use crate::native::tables::{Strings, Versions, Words, pair};
-use crate::version::VersionRef;
 
 /// A word that ld.so is to fill, by address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -442,15 +442,15 @@ pub fn build<'a>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<Template<'a>
 #[cfg(test)]
 mod tests {
     use super::{Binding, CopyOf, Export, Parts, TlsSnapshot, build};
-    use crate::addr::{LoadBias, RuntimeAddr, Vaddr};
-    use crate::arena::Arena;
-    use crate::dynamic::DynamicInfo;
+    use crate::base::addr::{LoadBias, RuntimeAddr, Vaddr};
+    use crate::base::arena::Arena;
+    use crate::elf::dynamic::DynamicInfo;
+    use crate::elf::plan::Place;
+    use crate::elf::symbol::{Name, lookup};
+    use crate::elf::version::{NeededVersions, VersionRef};
     use crate::elf::{Phdr, consts, r_sym, r_type};
     use crate::native::needs::Import;
-    use crate::plan::Place;
-    use crate::symbol::{Name, lookup};
-    use crate::testing::{OneChunk, Span, leaking};
-    use crate::version::{NeededVersions, VersionRef};
+    use crate::os::testing::{OneChunk, Span, leaking};
     use libc_template::LOADER_IMPORTS;
     use std::string::String;
     use std::vec::Vec;
@@ -497,7 +497,7 @@ mod tests {
         assert!(dynamic.p_flags & consts::PF_W != 0, "ld.so writes DT_DEBUG");
         let place = Place { vaddr: Vaddr(dynamic.p_vaddr), size: dynamic.p_memsz };
         let entries =
-            crate::dynamic::Entries::<crate::elf::Dyn>::check(&image, place, crate::error::Table::Dynamic);
+            crate::elf::dynamic::Entries::<crate::elf::Dyn>::check(&image, place, crate::error::Table::Dynamic);
         let debug = entries.unwrap().get(&image, template.debug_entry as u64).unwrap();
         assert_eq!(debug.d_tag, consts::DT_DEBUG);
         let info = DynamicInfo::decode(&image, place).unwrap_or_else(|problem| panic!("{problem}"));

@@ -3,7 +3,7 @@
 
 use libc_template::{STATIC_TLS_TUNABLE, TUNABLES, is_unsecure_variable};
 
-use crate::arena::{Arena, OutOfMemory};
+use crate::base::arena::{Arena, OutOfMemory};
 
 /// A variable that has ld.so leave room for thread-local storage of libraries that are opened later, NUL-terminated, and
 /// the number of the one in whose place it is to be shown: GLIBC_TUNABLES, which it then contains, or one that ld.so takes
@@ -32,14 +32,14 @@ pub fn roomy<'a, 'v>(
 #[cfg(test)]
 mod tests {
     use super::roomy;
-    use crate::arena::Arena;
+    use crate::base::arena::Arena;
 
     use std::string::String;
 
     const ROOM: &str = "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=4608";
 
     fn shown(variables: &[&str]) -> Option<(usize, String)> {
-        let arena = Arena::new(crate::testing::leaking());
+        let arena = Arena::new(crate::os::testing::leaking());
         let (place, text) = roomy(&arena, variables.iter().map(|variable| variable.as_bytes())).unwrap()?;
         Some((place, String::from_utf8(text.strip_suffix(b"\0").unwrap().to_vec()).unwrap()))
     }

@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 
-use rtld::addr::{FileOffset, PageRange};
+use rtld::base::addr::{FileOffset, PageRange};
+use rtld::elf::plan::{LoadPlan, Protection, Segment};
 use rtld::error::{Errno, OpenError};
-use rtld::plan::{LoadPlan, Protection, Segment};
-use rtld::seam::{AddressSpace, FileInfo, Files};
+use rtld::os::seam::{AddressSpace, FileInfo, Files};
 
 use super::image::MemImage;
 use super::os::MemOs;

@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use rtld::addr::{LoadBias, PageRange, PageSize, Vaddr, to_usize};
-use rtld::arena::{Arena, OutOfMemory};
-use rtld::plan::{LoadPlan, Protection, Segment};
-use rtld::seam::{Image, ImageMut};
+use rtld::base::addr::{LoadBias, PageRange, PageSize, Vaddr, to_usize};
+use rtld::base::arena::{Arena, OutOfMemory};
+use rtld::elf::plan::{LoadPlan, Protection, Segment};
+use rtld::os::seam::{Image, ImageMut};
 
 /// Pages of this machine.
 pub const PAGE: PageSize = PageSize::K4;

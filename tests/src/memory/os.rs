@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rtld::addr::{FileOffset, LoadBias, PageRange, to_usize};
-use rtld::arena::Arena;
+use rtld::base::addr::{FileOffset, LoadBias, PageRange, to_usize};
+use rtld::base::arena::Arena;
+use rtld::elf::plan::{LoadPlan, Protection, Segment};
 use rtld::error::{Errno, OpenError};
-use rtld::plan::{LoadPlan, Protection, Segment};
-use rtld::seam::{AddressSpace, FileInfo, Files};
+use rtld::os::seam::{AddressSpace, FileInfo, Files};
 
 use super::image::MemImage;
 

@@ -3,18 +3,18 @@
 
 use std::sync::LazyLock;
 
-use rtld::addr::{Vaddr, to_usize};
-use rtld::arena::Arena;
+use rtld::base::addr::{Vaddr, to_usize};
+use rtld::base::arena::Arena;
+use rtld::elf::note::{abi_note, entry_behind_stub};
+use rtld::elf::plan::{LoadPlan, Place};
+use rtld::elf::symbol::{self, Name};
+use rtld::elf::version::{self, NeededVersions, Wanted};
 use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
 use rtld::error::{Error, Failure};
-use rtld::load::{Mapped, Sealed};
-use rtld::namespace::Module;
-use rtld::note::{abi_note, entry_behind_stub};
-use rtld::plan::{LoadPlan, Place};
-use rtld::resolve::needs_libc;
-use rtld::seam::Image;
-use rtld::symbol::{self, Name};
-use rtld::version::{self, NeededVersions, Wanted};
+use rtld::link::load::{Mapped, Sealed};
+use rtld::link::namespace::Module;
+use rtld::link::resolve::needs_libc;
+use rtld::os::seam::Image;
 
 use super::image::{MemImage, PAGE};
 use super::os::MemOs;
@@ -183,7 +183,7 @@ fn is_within(plan: &LoadPlan, size: usize) {
     if let Some(range) = plan.relro {
         let whole = Place { vaddr: range.start, size: range.len() };
         assert_eq!(PAGE.offset_in(range.start.0 | range.end.0), 0, "{range:x?}");
-        let holds = |pages: rtld::addr::PageRange| pages.start <= whole.vaddr && range.end <= pages.end;
+        let holds = |pages: rtld::base::addr::PageRange| pages.start <= whole.vaddr && range.end <= pages.end;
         assert!(plan.segments().iter().any(|segment| holds(segment.pages()) && segment.protection.write));
     }
 }

@@ -2,15 +2,15 @@
 
 use std::ptr::NonNull;
 
-use rtld::addr::RuntimeAddr;
-use rtld::arena::{Arena, Source};
+use rtld::base::addr::RuntimeAddr;
+use rtld::base::arena::{Arena, Source};
+use rtld::base::hash::Key;
+use rtld::base::report::Trace;
 use rtld::error::{Error, Failure, OfObject};
-use rtld::hash::Key;
-use rtld::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object, present};
-use rtld::reloc::{LoaderCode, StubLayout, Stubs};
-use rtld::report::Trace;
-use rtld::seam::{AddressSpace, Image};
-use rtld::search::ProgramPath;
+use rtld::link::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object, present};
+use rtld::link::reloc::{LoaderCode, StubLayout, Stubs};
+use rtld::link::search::ProgramPath;
+use rtld::os::seam::{AddressSpace, Image};
 
 use super::elf::ElfBuilder;
 use super::file::Elf;

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use rtld::arena::Arena;
-use rtld::definitions::Definitions;
-use rtld::namespace::Namespace;
-use rtld::symbol::Name;
+use rtld::base::arena::Arena;
+use rtld::elf::symbol::Name;
+use rtld::link::definitions::Definitions;
+use rtld::link::namespace::Namespace;
 use tests::memory::file::{DATA, GOT, TEXT};
 use tests::memory::mutation::Xorshift;
 use tests::memory::{ElfBuilder, Hash, MemImage, Scene, Symbol};

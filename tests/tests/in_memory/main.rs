@@ -15,8 +15,8 @@ mod symbols;
 mod words;
 
 use rtld::error::{Error, Problem};
-use rtld::load::Sealed;
-use rtld::namespace::Module;
+use rtld::link::load::Sealed;
+use rtld::link::namespace::Module;
 use tests::memory::{ElfBuilder, MemImage};
 
 /// A program that needs some libraries.
@@ -44,7 +44,7 @@ fn word(sealed: &Sealed<'_, MemImage>, module: usize, vaddr: u64) -> u64 {
 
 /// Load bias of a module.
 fn bias(sealed: &Sealed<'_, MemImage>, module: usize) -> u64 {
-    use rtld::seam::Image;
+    use rtld::os::seam::Image;
     sealed.namespace.module(module).image.bias().0
 }
 

@@ -1,8 +1,8 @@
 //! Which objects there are, in which order, and of which world.
 
-use rtld::namespace::Need;
+use rtld::elf::version::VersionRef;
+use rtld::link::namespace::Need;
 use rtld::native::needs::WhyEager;
-use rtld::version::VersionRef;
 use tests::memory::file::{DATA, GOT};
 use tests::memory::scene::{LOADER, STUBS};
 use tests::memory::{ElfBuilder, Scene, Symbol};

@@ -4,10 +4,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use rtld::elf::symbol::{Name, lookup};
 use rtld::error::Error;
-use rtld::resolve::needs_libc;
-use rtld::seam::Image;
-use rtld::symbol::{Name, lookup};
+use rtld::link::resolve::needs_libc;
+use rtld::os::seam::Image;
 use tests::memory::file::{DATA, TEXT};
 use tests::memory::mutation::{Xorshift, mutate};
 use tests::memory::property::is_sound;
@@ -106,13 +106,9 @@ fn libraries_of_this_machine() {
         assert_eq!(mapped.dynamic.strings.get(&mapped.image, soname), Ok(file.as_bytes()));
         if let Some(symbol) = symbol {
             let found = lookup(&mapped.image, &mapped.dynamic, &Name::new(symbol.as_bytes())).unwrap();
-            assert!(
-                found.is_some_and(|sym| mapped
-                    .image
-                    .plan()
-                    .segment_of(rtld::addr::Vaddr(sym.st_value), 1)
-                    .is_some())
-            );
+            assert!(found.is_some_and(|sym| {
+                mapped.image.plan().segment_of(rtld::base::addr::Vaddr(sym.st_value), 1).is_some()
+            }));
         }
         assert!(needs_libc(&mapped.image, &mapped.dynamic).unwrap().is_some(), "{file} names a libc");
         drop(mapped);

@@ -2,8 +2,8 @@
 
 use rtld::elf::consts;
 use rtld::error::{Errno, Problem};
-use rtld::find::Where;
-use rtld::libraries::TLS_MODULES;
+use rtld::open::find::Where;
+use rtld::open::libraries::TLS_MODULES;
 use tests::memory::file::{DATA, GOT};
 use tests::memory::{ElfBuilder, Scene, Symbol};
 
@@ -148,7 +148,7 @@ fn what_stays_for_good() {
         process.open(name, flags);
     }
     process.open("later", NOLOAD | NODELETE);
-    let name = rtld::symbol::Name::by_hand(b"x");
+    let name = rtld::elf::symbol::Name::by_hand(b"x");
     assert!(process.libraries.find(Where::As(0), Some(0), &name).unwrap().is_some());
     let goes = process.open("goes", GLOBAL);
     // By its handle, or for nobody, nothing is kept.

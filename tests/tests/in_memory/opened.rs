@@ -1,15 +1,15 @@
 //! A process that opens and closes libraries, with nothing of them ever run: what the other tests of this do it by.
 
+use rtld::base::report::Trace;
+use rtld::elf::symbol::Name;
 use rtld::error::{Error, Problem};
-use rtld::find::Where;
-use rtld::libraries::{Circumstances, Libraries, Opening};
-use rtld::load::Sealed;
-use rtld::namespace::Definition;
-use rtld::opened::Flags;
-use rtld::report::Trace;
-use rtld::seam::Image;
-use rtld::search::ProgramPath;
-use rtld::symbol::Name;
+use rtld::link::load::Sealed;
+use rtld::link::namespace::Definition;
+use rtld::link::search::ProgramPath;
+use rtld::open::find::Where;
+use rtld::open::libraries::{Circumstances, Libraries, Opening};
+use rtld::open::opened::Flags;
+use rtld::os::seam::Image;
 use tests::memory::image::PAGE;
 use tests::memory::scene::{CODE, arena};
 use tests::memory::{Faulty, MemImage, Scene};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rtld::find::Where;
+use rtld::open::find::Where;
 use tests::memory::file::DATA;
 use tests::memory::{ElfBuilder, Scene, Symbol};
 

@@ -1,7 +1,7 @@
 //! Files that are refused, each for its reason.
 
-use rtld::addr::{FileOffset, Vaddr};
-use rtld::arena::{Arena, OutOfMemory, Source};
+use rtld::base::addr::{FileOffset, Vaddr};
+use rtld::base::arena::{Arena, OutOfMemory, Source};
 use rtld::elf::consts;
 use rtld::error::{Problem, SegmentFault, Table};
 use tests::memory::file::{BSS_END, DATA, E_MACHINE, E_PHNUM, GOT, TABLES, TEXT, phdr};

@@ -1,6 +1,6 @@
 //! What a name means: scope, binding, versions, hash tables.
 
-use rtld::addr::RuntimeAddr;
+use rtld::base::addr::RuntimeAddr;
 use rtld::error::Problem;
 use tests::memory::file::{DATA, GOT, TEXT};
 use tests::memory::scene::PROGRAM;

@@ -1,10 +1,10 @@
 //! The words that relocation writes, to the bit; what is sealed; thread-local storage.
 
-use rtld::addr::{PageRange, RuntimeAddr, Vaddr};
+use rtld::base::addr::{PageRange, RuntimeAddr, Vaddr};
 use rtld::elf::consts::{DT_DEBUG, DT_FLAGS};
+use rtld::elf::plan::Protection;
 use rtld::error::{Errno, Problem};
-use rtld::plan::Protection;
-use rtld::seam::{Image, ImageMut};
+use rtld::os::seam::{Image, ImageMut};
 use tests::memory::file::{BSS, BSS_END, DATA, DYNAMIC, FINI_ARRAY, GOT, INIT_ARRAY, TABLES, TEXT, phdr};
 use tests::memory::scene::PROGRAM;
 use tests::memory::{Call, ElfBuilder, Scene, Symbol};

@@ -118,10 +118,8 @@ fn program(workshop: &Workshop<'_>, with_crates: bool) -> Result<PathBuf> {
     let ours = workshop.path("slul.o");
     let source = workshop.path("slul.rs");
     std::fs::write(&source, "#![no_std]\nmod mem;\n").context("write slul.rs")?;
-    let loader = workshop.repo.root().join("rtld/src/bin/slulrtld");
-    for name in ["mem.rs", "mem"] {
-        symlink(loader.join(name), workshop.path(name)).with_context(|| format!("symlink {name}"))?;
-    }
+    let folder = workshop.repo.root().join("rtld/src/bin/slulrtld/cpu/x86_64/mem");
+    symlink(folder, workshop.path("mem")).context("symlink mem")?;
     run(Command::new("rustc")
         .args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort", "-Copt-level=s", "--edition=2024", "-o"])
         .args([&ours, &source]))?;

@@ -1,62 +1,36 @@
 //! slulrtld: the PT_INTERP program.
 //!
 //! A table of contents: what can be computed as a value is in the library; what only a starting process can
-//! do is in the files beside this one. The way of a start:
+//! do is in the folders beside this one, and in `run`. The way of a start:
 //!
 //! ```text
-//! _start            start/<cpu>.rs
-//!   plain?          plain.rs       -> the program, at once
-//!   plain, by rt0?  handed.rs      -> maps the program, and enters it at once
-//!   bootstrap       bootstrap.rs   the loader's own addresses become right
+//! _start            cpu/<cpu>/enter.rs
+//!   plain?          early/plain.rs -> the program, at once
+//!   plain, by rt0?  early/handed.rs -> maps the program, and enters it at once
+//!   bootstrap       early/bootstrap.rs   the loader's own addresses become right
 //!   slul_main       here           handoff, secure, settings; load, relocate, seal
-//!   begin           process.rs     block and gap, thread pointer, initialisers -> the program
-//! first native call stub in start/<cpu>.rs -> binding.rs -> bogomap.rs
+//!   begin           run/process.rs block and gap, thread pointer, initialisers -> the program
+//! first native call stub in run/cpu/<cpu>/stubs.rs -> run/native/binding.rs -> platform/bogomap.rs
 //! ```
 #![no_std]
 #![no_main]
 
-mod binding;
-mod bogomap;
-mod bootstrap;
-mod code;
-mod command;
-mod cut;
-mod debugger;
-mod dlfcn;
-mod exports;
-mod floor;
-mod gap;
-mod gather;
-mod handed;
-mod inspect;
-mod kernel;
-mod last_words;
-mod libc;
-mod libraries;
-mod mem;
-mod natives;
-mod notice;
-mod plain;
-mod process;
-mod refusal;
-mod start;
-mod started;
-mod sync;
-mod template;
-mod thread;
-mod trace;
-mod unwind;
+mod cpu;
+mod early;
+mod platform;
+#[path = "../../run/mod.rs"]
+mod run;
 
 use core::ptr;
 
-use rtld::addr::{RuntimeAddr, from_usize};
-use rtld::arena::OutOfMemory;
+use rtld::base::addr::{RuntimeAddr, from_usize};
+use rtld::base::arena::OutOfMemory;
 use rtld::error::{Error, OfObject};
-use rtld::sys;
+use rtld::os::sys;
 
-use kernel::{Block, StackLimit};
-use last_words::{REFUSED, refuse, say};
-use process::Process;
+use crate::run::kernel::{self, Block, StackLimit};
+use crate::run::last_words::refuse;
+use crate::run::process::Process;
 
 /// Which loader this is, for whoever looks at its file.
 #[allow(unsafe_code)]
@@ -107,7 +81,7 @@ fn load(block: Block) -> Result<&'static Process, Error<'static>> {
     let top = RuntimeAddr::of(stack.cast::<u8>().as_ptr()).0.wrapping_add(from_usize(stack.len()));
     let mut job = Job { block: Some(block), limit, result: None };
     // SAFETY: fresh memory, whose end is a multiple of a page.
-    unsafe { start::call_on_stack(top, run, (&raw mut job).expose_provenance()) };
+    unsafe { cpu::call_on_stack(top, run, (&raw mut job).expose_provenance()) };
     // SAFETY: `run` has returned, and nothing refers to what was on its stack.
     unsafe { sys::give_back(stack) };
     job.result.unwrap_or_else(|| Err(OutOfMemory(OWN)).of(path))

@@ -1,0 +1,439 @@
+//! Memory for the loader's tables: a bump arena that never gives anything back.
+//!
+//! # Safety
+//! This file exists because handing out disjoint parts of one allocation as `&mut` needs raw pointers. All
+//! of its `unsafe` rests on one fact: `Chunk::carve` returns each byte at most once.
+#![allow(unsafe_code)]
+
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::mem::{align_of, size_of};
+use core::ptr::NonNull;
+use core::{fmt, slice};
+
+/// No memory could be had; the number of bytes asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory(pub usize);
+
+/// Where an arena gets its memory from.
+#[derive(Clone, Copy)]
+pub struct Source {
+    take: fn(bytes: usize) -> Option<NonNull<[u8]>>,
+    give_back: unsafe fn(NonNull<[u8]>),
+}
+
+impl Source {
+    /// `take` gives at least `bytes` fresh, zeroed bytes aligned to a page, valid and unaliased for as long as the process
+    /// lives. Nothing is given back.
+    #[must_use]
+    pub const fn keeping(take: fn(bytes: usize) -> Option<NonNull<[u8]>>) -> Self {
+        Self { take, give_back: |_| {} }
+    }
+
+    /// As [`Source::keeping`], but what `take` gives is valid until `give_back` is given the whole of it.
+    ///
+    /// # Safety
+    /// They do that.
+    #[must_use]
+    pub const unsafe fn new(
+        take: fn(bytes: usize) -> Option<NonNull<[u8]>>,
+        give_back: unsafe fn(NonNull<[u8]>),
+    ) -> Self {
+        Self { take, give_back }
+    }
+}
+
+/// Unused memory: from `next`, `left` bytes.
+#[derive(Clone, Copy)]
+struct Chunk {
+    next: NonNull<u8>,
+    left: usize,
+}
+
+impl Chunk {
+    /// Takes `size` bytes at a multiple of `align` off the front.
+    fn carve(self, size: usize, align: usize) -> Option<(NonNull<u8>, Self)> {
+        // Alignments are powers of two.
+        let padding = self.next.addr().get().wrapping_neg() & align.wrapping_sub(1);
+        let left = self.left.checked_sub(padding)?.checked_sub(size)?;
+        // SAFETY: `padding + size <= self.left`, and `left` bytes from `next` are one allocation.
+        let taken = unsafe { self.next.add(padding) };
+        // SAFETY: as above; at most one past the end of the allocation.
+        let next = unsafe { taken.add(size) };
+        Some((taken, Self { next, left }))
+    }
+}
+
+/// What stands at the start of each piece of memory from the source: the piece before it, and its own size in bytes.
+struct Piece {
+    before: Option<NonNull<Piece>>,
+    size: usize,
+}
+
+/// A bump arena. What it hands out lives as long as the borrow of the arena.
+pub struct Arena {
+    source: Source,
+    chunk: Cell<Chunk>,
+    pieces: Cell<Option<NonNull<Piece>>>,
+}
+
+/// What the first request takes from the source, in bytes. A start with a few libraries fits.
+const CHUNK: usize = 64 * 1024;
+
+impl Arena {
+    /// An arena that holds nothing yet and asks `source` when it needs memory.
+    #[must_use]
+    pub const fn new(source: Source) -> Self {
+        Self { source, chunk: Cell::new(Chunk { next: NonNull::dangling(), left: 0 }), pieces: Cell::new(None) }
+    }
+
+    /// An arena at the start of `memory`, of which the rest is its first chunk. `None` if it does not fit.
+    ///
+    /// # Safety
+    /// `memory` is as a [`Source`] would give it.
+    #[must_use]
+    pub unsafe fn in_memory(memory: NonNull<[u8]>, source: Source) -> Option<&'static Self> {
+        let (piece, chunk) = Self::begin(memory, None)?;
+        let (place, rest) = chunk.carve(size_of::<Self>(), align_of::<Self>())?;
+        let place = place.cast::<Self>();
+        // SAFETY: aligned, within the memory, and not part of what the arena hands out.
+        unsafe { place.write(Self { source, chunk: Cell::new(rest), pieces: Cell::new(Some(piece)) }) };
+        // SAFETY: just written; valid for as long as the process lives.
+        Some(unsafe { place.as_ref() })
+    }
+
+    /// Makes fresh memory a piece, and the rest of it a chunk.
+    fn begin(memory: NonNull<[u8]>, before: Option<NonNull<Piece>>) -> Option<(NonNull<Piece>, Chunk)> {
+        let chunk = Chunk { next: memory.cast(), left: memory.len() };
+        let (place, rest) = chunk.carve(size_of::<Piece>(), align_of::<Piece>())?;
+        let place = place.cast::<Piece>();
+        // SAFETY: aligned, within the memory, and not part of what the arena hands out.
+        unsafe { place.write(Piece { before, size: memory.len() }) };
+        Some((place, rest))
+    }
+
+    /// An arena of the same source, for what is needed for a while.
+    #[must_use]
+    pub const fn scratch(&self) -> Scratch {
+        Scratch(Self::new(self.source))
+    }
+
+    /// Gives all memory back.
+    ///
+    /// # Safety
+    /// Nothing that the arena has handed out is used any more, nor is the arena itself.
+    pub unsafe fn release(&self) {
+        // The arena may be in what it gives back.
+        let Source { give_back, .. } = self.source;
+        let mut last = self.pieces.get();
+        while let Some(piece) = last {
+            // SAFETY: a piece that was not given back yet. The arena itself is in the first, and that is the last here.
+            let Piece { before, size } = unsafe { piece.read() };
+            last = before;
+            // SAFETY: the whole of what the source gave; by the caller, nobody uses it.
+            unsafe { give_back(NonNull::slice_from_raw_parts(piece.cast(), size)) };
+        }
+    }
+
+    #[inline(never)]
+    fn allocate(&self, size: usize, align: usize) -> Result<NonNull<u8>, OutOfMemory> {
+        if let Some((taken, rest)) = self.chunk.get().carve(size, align) {
+            self.chunk.set(rest);
+            return Ok(taken);
+        }
+        let wanted = size.checked_add(align).and_then(|size| size.checked_add(size_of::<Piece>()));
+        let wanted = wanted.ok_or(OutOfMemory(size))?.max(CHUNK);
+        let fresh = (self.source.take)(wanted).ok_or(OutOfMemory(wanted))?;
+        let (piece, chunk) = Self::begin(fresh, self.pieces.get()).ok_or(OutOfMemory(size))?;
+        self.pieces.set(Some(piece));
+        let (taken, rest) = chunk.carve(size, align).ok_or(OutOfMemory(size))?;
+        self.chunk.set(rest);
+        Ok(taken)
+    }
+
+    /// `len` copies of `value`.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn slice<T: Copy>(&self, len: usize, value: T) -> Result<&mut [T], OutOfMemory> {
+        let size = len.checked_mul(size_of::<T>()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.allocate(size, align_of::<T>())?.cast::<T>();
+        for index in 0..len {
+            // SAFETY: `start` is aligned and has room for `len` values.
+            let place = unsafe { start.add(index) };
+            // SAFETY: the place is within that room.
+            unsafe { place.write(value) };
+        }
+        // SAFETY: `len` values were just written, and nothing else was given these bytes.
+        Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
+    }
+
+    /// `len` zeroed bytes at a multiple of `align`, a power of two.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn bytes(&self, len: usize, align: usize) -> Result<&mut [u8], OutOfMemory> {
+        let start = self.allocate(len, align)?;
+        // SAFETY: `len` zeroed bytes, as every source gives them, which nothing else was given.
+        Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
+    }
+
+    /// `len` times `N` zeros, at a multiple of the size of `N`.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn zeroed<const N: usize>(&self, len: usize) -> Result<&mut [[u64; N]], OutOfMemory> {
+        let size = len.checked_mul(size_of::<[u64; N]>()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.allocate(size, size_of::<[u64; N]>().next_power_of_two().max(align_of::<u64>()))?;
+        // SAFETY: aligned, and zeroed bytes, as every source gives them, which nothing else was given.
+        Ok(unsafe { slice::from_raw_parts_mut(start.cast().as_ptr(), len) })
+    }
+
+    /// A copy of `values`.
+    pub fn copy<T: Copy>(&self, values: &[T]) -> Result<&[T], OutOfMemory> {
+        let source = NonNull::from(values).cast::<u8>();
+        // SAFETY: the bytes of `values`.
+        let start = unsafe { self.copy_bytes(source, size_of_val(values), align_of::<T>()) }?;
+        // SAFETY: a copy of as many values, aligned; nothing else was given these bytes.
+        Ok(unsafe { slice::from_raw_parts(start.cast::<T>().as_ptr(), values.len()) })
+    }
+
+    /// A copy of `size` bytes.
+    ///
+    /// # Safety
+    /// So many bytes can be read at `source`.
+    #[inline(never)]
+    unsafe fn copy_bytes(
+        &self,
+        source: NonNull<u8>,
+        size: usize,
+        align: usize,
+    ) -> Result<NonNull<u8>, OutOfMemory> {
+        let start = self.allocate(size, align)?;
+        // SAFETY: by the caller; fresh memory overlaps nothing.
+        unsafe { start.copy_from_nonoverlapping(source, size) };
+        Ok(start)
+    }
+
+    /// A copy of `parts`, one after the other.
+    pub fn concat(&self, parts: &[&[u8]]) -> Result<&[u8], OutOfMemory> {
+        let size = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.len()));
+        let joined = self.slice(size.ok_or(OutOfMemory(usize::MAX))?, 0u8)?;
+        for (place, byte) in joined.iter_mut().zip(parts.iter().flat_map(|part| part.iter())) {
+            *place = *byte;
+        }
+        Ok(joined)
+    }
+
+    /// `value`, moved into the arena. It is never dropped.
+    #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
+    pub fn put<T>(&self, value: T) -> Result<&mut T, OutOfMemory> {
+        let mut place = self.allocate(size_of::<T>(), align_of::<T>())?.cast::<T>();
+        // SAFETY: the place is aligned, large enough, and nothing else was given these bytes.
+        unsafe { place.write(value) };
+        // SAFETY: just written, as above.
+        Ok(unsafe { place.as_mut() })
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena").field("left", &self.chunk.get().left).finish_non_exhaustive()
+    }
+}
+
+/// An arena that gives its memory back when it is dropped.
+pub struct Scratch(Arena);
+
+impl core::ops::Deref for Scratch {
+    type Target = Arena;
+    fn deref(&self) -> &Arena {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // SAFETY: what it has handed out lives no longer than a borrow of it.
+        unsafe { self.0.release() };
+    }
+}
+
+/// The storage of a list, of values of any type: so there is one function that makes it grow.
+struct Storage<'a> {
+    arena: &'a Arena,
+    start: NonNull<u8>,
+    len: usize,
+    capacity: usize,
+}
+
+impl Storage<'_> {
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, value: Layout) -> Result<(), OutOfMemory> {
+        // The first storage is some 128 bytes, of large values two: most lists are short.
+        let first = 128usize.checked_div(value.size()).unwrap_or(0).clamp(2, 8);
+        self.grow_to(self.capacity.saturating_mul(2).max(first), value)
+    }
+
+    /// Moves to where there is room for `capacity` values, which is more than before.
+    #[inline(never)]
+    fn grow_to(&mut self, capacity: usize, value: Layout) -> Result<(), OutOfMemory> {
+        let size = capacity.checked_mul(value.size()).ok_or(OutOfMemory(usize::MAX))?;
+        let start = self.arena.allocate(size, value.align())?;
+        // SAFETY: both are aligned and hold at least `len` values; fresh memory overlaps nothing. The values
+        // move: the old storage is never read again.
+        unsafe { start.copy_from_nonoverlapping(self.start, self.len.wrapping_mul(value.size())) };
+        self.start = start;
+        self.capacity = capacity;
+        Ok(())
+    }
+}
+
+/// A list that grows in an arena. Outgrown storage stays behind, so a list costs at most twice its size.
+pub struct List<'a, T> {
+    storage: Storage<'a>,
+    values: PhantomData<T>,
+}
+
+impl<'a, T> List<'a, T> {
+    /// An empty list, without storage.
+    #[must_use]
+    pub const fn new(arena: &'a Arena) -> Self {
+        let start = NonNull::<T>::dangling().cast();
+        Self { storage: Storage { arena, start, len: 0, capacity: 0 }, values: PhantomData }
+    }
+
+    fn start(&self) -> NonNull<T> {
+        self.storage.start.cast()
+    }
+
+    /// Appends all of `values`.
+    #[inline(never)]
+    pub fn extend(&mut self, values: &[T]) -> Result<(), OutOfMemory>
+    where
+        T: Copy,
+    {
+        values.iter().try_for_each(|&value| self.push(value))
+    }
+
+    /// Appends `value`.
+    pub fn push(&mut self, value: T) -> Result<(), OutOfMemory> {
+        if self.storage.len == self.storage.capacity {
+            self.storage.grow(Layout::new::<T>())?;
+        }
+        // SAFETY: `len < capacity`, the number of values that `start` has room for.
+        let place = unsafe { self.start().add(self.storage.len) };
+        // SAFETY: within that room, aligned, not yet a value.
+        unsafe { place.write(value) };
+        self.storage.len = self.storage.len.saturating_add(1);
+        Ok(())
+    }
+
+    /// Makes room for `len` values in all.
+    pub fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
+        if self.storage.capacity < len { self.storage.grow_to(len, Layout::new::<T>()) } else { Ok(()) }
+    }
+
+    /// Appends `value` until there are `len` values.
+    pub fn resize(&mut self, len: usize, value: T) -> Result<(), OutOfMemory>
+    where
+        T: Copy,
+    {
+        while self.storage.len < len {
+            self.push(value)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the first `len` values at most.
+    pub fn truncate(&mut self, len: usize)
+    where
+        T: Copy,
+    {
+        self.storage.len = self.storage.len.min(len);
+    }
+
+    /// Keeps the values that `keep` says yes to, in their order.
+    pub fn retain(&mut self, keep: impl Fn(&T) -> bool)
+    where
+        T: Copy,
+    {
+        let mut kept = 0;
+        for index in 0..self.storage.len {
+            let Some(&value) = self.get(index).filter(|&value| keep(value)) else { continue };
+            if let Some(place) = self.get_mut(kept) {
+                *place = value;
+            }
+            kept = kept.saturating_add(1);
+        }
+        self.storage.len = kept;
+    }
+}
+
+impl<T: Copy> List<'_, Option<T>> {
+    /// Puts a value where there is none yet. The list grows as far as that.
+    pub fn put_first(&mut self, index: usize, value: T) -> Result<(), OutOfMemory> {
+        self.resize(index.saturating_add(1), None)?;
+        if let Some(place @ None) = self.get_mut(index) {
+            *place = Some(value);
+        }
+        Ok(())
+    }
+}
+
+impl<T> core::ops::Deref for List<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: the first `len` values at `start` are initialised and owned by this list.
+        unsafe { slice::from_raw_parts(self.start().as_ptr(), self.storage.len) }
+    }
+}
+
+impl<T> core::ops::DerefMut for List<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and `self` is borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(self.start().as_ptr(), self.storage.len) }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for List<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arena, CHUNK, List, OutOfMemory, Source};
+    use crate::os::testing::leaking;
+
+    #[test]
+    fn parts_are_aligned_and_disjoint() {
+        let arena = Arena::new(leaking());
+        let bytes = arena.slice(3, 7u8).unwrap();
+        let words = arena.slice(5, 0x1122_3344_5566_7788u64).unwrap();
+        bytes.fill(9);
+        assert!(words.iter().all(|&word| word == 0x1122_3344_5566_7788));
+        assert_eq!(words.as_ptr() as usize % 8, 0);
+        assert_eq!(arena.concat(&[b"ab", b"", b"c"]).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn large_requests_get_a_chunk_of_their_own() {
+        let arena = Arena::new(leaking());
+        assert_eq!(arena.slice(CHUNK * 3, 1u8).unwrap().len(), CHUNK * 3);
+    }
+
+    #[test]
+    fn lists_keep_their_values_when_they_grow() {
+        let arena = Arena::new(leaking());
+        let mut list = List::new(&arena);
+        for value in 0..1000u32 {
+            list.push(value).unwrap();
+        }
+        assert!(list.iter().copied().eq(0..1000));
+    }
+
+    #[test]
+    fn an_empty_source_is_an_error() {
+        let arena = Arena::new(Source::keeping(|_| None));
+        assert_eq!(arena.copy(b"x"), Err(OutOfMemory(CHUNK)));
+        assert!(arena.slice(usize::MAX, 0u64).is_err());
+    }
+}

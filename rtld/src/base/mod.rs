@@ -1,0 +1,6 @@
+//! What everything else stands on: addresses, memory, hashes, error numbers, lines of text.
+pub mod addr;
+pub mod arena;
+pub mod errno;
+pub mod hash;
+pub mod report;

@@ -1,0 +1,6 @@
+//! x86_64.
+
+mod enter;
+mod mem;
+
+pub(crate) use enter::*;

@@ -1,0 +1,111 @@
+//! The template of this process: what it is made of, gathered from what was loaded.
+
+use core::ptr::NonNull;
+
+use libc_template::{LOADER_IMPORTS, Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, START_IMPORTS};
+use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::base::arena::{List, OutOfMemory};
+use rtld::base::report::Category;
+use rtld::elf::Phdr;
+use rtld::elf::version::Wanted;
+use rtld::error::Failure;
+use rtld::link::load::Mapped;
+use rtld::native::describe::{Place, describe};
+use rtld::native::template::{Binding, Parts, Template, TlsSnapshot};
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
+
+use crate::cpu;
+use crate::platform::bogomap;
+use crate::run::native::binding;
+use crate::run::native::gather::{exports, needs};
+use crate::run::open::libraries;
+use crate::run::process::{Process, ThreadLocal};
+
+/// Writes the template, and says what it is.
+pub(crate) fn write(
+    process: &'static Process,
+    libc: Libc,
+    ld_so: &Mapped<MappedImage>,
+    search: Option<(u64, &'static [u8])>,
+) -> Result<(Template<'static>, Option<NonNull<u8>>), Failure<'static>> {
+    let arena = process.arena;
+    let natives = &process.sealed.natives;
+    let namespace = &process.sealed.namespace;
+    let mut phdrs = List::<Phdr>::new(arena);
+    process.block.program_headers().try_for_each(|phdr| phdrs.push(phdr))?;
+    let mut bindings = List::new(arena);
+    for slot in natives.slots.iter().filter(|slot| !slot.lazy) {
+        let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
+        bindings.push(Binding { at, import: slot.import, r_type: slot.r_type, addend: slot.addend })?;
+    }
+    let (tls, snapshot) = match process.thread_local {
+        Some(live) => {
+            let (buffer, at) = snapshot_buffer(process, libc, &live)?;
+            let tls = TlsSnapshot { at, size: from_usize(live.size), align: from_usize(live.align) };
+            (Some(tls), Some(buffer))
+        }
+        None => (None, None),
+    };
+    let exports = exports(process)?;
+    let split = libc == Libc::Gnu && !is_merged(ld_so)?;
+    let (needed, imports) = needs(process)?;
+    // dlopen(3) and its relatives are for libraries, and for native ones that may be missing.
+    let opens = libraries::any(process) || needed.len() != natives.libraries.len();
+    let loader_imports =
+        if opens { &LOADER_IMPORTS[..] } else { LOADER_IMPORTS.get(..START_IMPORTS).unwrap_or_default() };
+    let parts = Parts {
+        bias: namespace.module(0).image.bias(),
+        phdrs: &phdrs,
+        interpreter: libc.interpreter(),
+        libraries: &needed,
+        extra_libraries: if split { &SPLIT_GLIBC_SONAMES } else { &[] },
+        search,
+        imports: &imports,
+        bindings: &bindings,
+        targets: binding::addresses(),
+        loader_imports,
+        loader_targets: RuntimeAddr::of(&raw const cpu::LOADER_TARGETS),
+        exports: &exports,
+        tls,
+        hook: RuntimeAddr::of(bogomap::preinit as *const ()),
+    };
+    if process.trace.wants(Category::Libc) {
+        describe(&parts, |at| locate(process, at), process.trace);
+    }
+    Ok((rtld::native::template::build(arena, &parts)?, snapshot))
+}
+
+/// Whether that is the ld.so of a glibc that has everything in one library.
+fn is_merged(ld_so: &Mapped<MappedImage>) -> Result<bool, Failure<'static>> {
+    let wanted = Wanted::of(&ld_so.image, &ld_so.dynamic, Some(MERGED_GLIBC_VERSION), false)?;
+    Ok(matches!(wanted, Wanted::Number(_)))
+}
+
+/// Room for a copy of the thread-local block, where libc takes it for aligned. glibc goes by the vaddr of PT_TLS, musl
+/// by its address; where the block is aligned to more than a page the program's bias may tell the two apart.
+fn snapshot_buffer(
+    process: &'static Process,
+    libc: Libc,
+    live: &ThreadLocal,
+) -> Result<(NonNull<u8>, RuntimeAddr), OutOfMemory> {
+    let buffer = process.arena.bytes(live.size.saturating_add(live.align), 16)?;
+    let start = RuntimeAddr::of(buffer.as_mut_ptr());
+    let position = match libc {
+        Libc::Gnu => process.sealed.namespace.module(0).image.bias().vaddr(start).0,
+        Libc::Musl => start.0,
+    };
+    let misfit = position.wrapping_neg() & from_usize(live.align).saturating_sub(1);
+    let aligned = buffer.get_mut(to_usize(misfit)..).ok_or(OutOfMemory(live.size))?;
+    Ok((NonNull::from(aligned).cast(), RuntimeAddr(start.0.wrapping_add(misfit))))
+}
+
+fn locate(process: &Process, at: RuntimeAddr) -> Place<'_> {
+    match process.locate(at) {
+        Some((module, vaddr)) => {
+            let name = module.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+            Place { object: name, vaddr: vaddr.0 }
+        }
+        None => Place { object: b"?", vaddr: at.0 },
+    }
+}

@@ -1,0 +1,499 @@
+//! PT_DYNAMIC -> tables that are known to be inside the object.
+//!
+//! The section is decoded once, by value. Addresses and sizes that belong together are judged together, so
+//! a [`DynamicInfo`] has no half-present table. Entries are read one at a time through the [`Image`]: no
+//! reference into an object outlives a write to it.
+#![forbid(unsafe_code)]
+
+use core::ffi::CStr;
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::base::addr::{Vaddr, from_usize};
+use crate::elf::gnu_hash::GnuHash;
+use crate::elf::plan::Place;
+use crate::elf::{Decode, Dyn, Rela, Sym, consts};
+use crate::error::{Failure, Problem, Table};
+use crate::os::seam::Image;
+
+/// A run of structures at an address, checked to be in readable memory that comes from the object's file when it was
+/// made. So no table is longer than its file.
+pub struct Entries<T> {
+    start: Vaddr,
+    count: u64,
+    kind: PhantomData<T>,
+}
+
+// By hand: the derived ones would ask the same of T.
+impl<T> fmt::Debug for Entries<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} entries at {}", self.count, self.start)
+    }
+}
+
+impl<T> PartialEq for Entries<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.start == other.start && self.count == other.count
+    }
+}
+
+impl<T> Eq for Entries<T> {}
+
+impl<T> Clone for Entries<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Entries<T> {}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self { start: Vaddr(0), count: 0, kind: PhantomData }
+    }
+}
+
+impl<T: Decode> Entries<T> {
+    /// The table at `place`; the only constructor of one that is not empty.
+    pub fn check(image: &impl Image, place: Place, table: Table) -> Result<Self, Failure<'static>> {
+        let size = from_usize(T::SIZE);
+        if !place.size.is_multiple_of(size) {
+            return Err(Problem::TableSize { table, size: place.size }.into());
+        }
+        if place.size != 0 && image.file_backed(place.vaddr) < place.size {
+            return Err(Problem::OutsideImage { table, vaddr: place.vaddr }.into());
+        }
+        Ok(Self { start: place.vaddr, count: place.size.checked_div(size).unwrap_or(0), kind: PhantomData })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Where entry `index` is, if there is one.
+    #[must_use]
+    #[inline]
+    pub fn vaddr(&self, index: u64) -> Option<Vaddr> {
+        if index >= self.count {
+            return None;
+        }
+        self.start.checked_add(index.checked_mul(from_usize(T::SIZE))?)
+    }
+
+    /// Copies entries from `index` on into a buffer, as many as there are and fit.
+    pub fn copy<'b>(&self, image: &impl Image, index: u64, buffer: &'b mut [T]) -> &'b [T] {
+        let count = self.count.saturating_sub(index).min(from_usize(buffer.len()));
+        let bytes =
+            self.vaddr(index).and_then(|vaddr| image.bytes(vaddr, count.wrapping_mul(from_usize(T::SIZE))));
+        let entries = bytes.unwrap_or_default().chunks_exact(T::SIZE).map(T::decode);
+        let copied = buffer.iter_mut().zip(entries).map(|(place, entry)| *place = entry).count();
+        buffer.get(..copied).unwrap_or_default()
+    }
+
+    /// Entry `index`, if there is one.
+    #[inline]
+    pub fn get(&self, image: &impl Image, index: u64) -> Option<T> {
+        image.get(self.vaddr(index)?)
+    }
+
+    /// All of them, in order.
+    fn iter(&self, image: &impl Image) -> impl Iterator<Item = T> {
+        let size = self.count.saturating_mul(from_usize(T::SIZE));
+        image.bytes(self.start, size).unwrap_or_default().chunks_exact(T::SIZE).map(T::decode)
+    }
+}
+
+/// DT_STRTAB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strings {
+    start: Vaddr,
+    size: u64,
+}
+
+impl Strings {
+    /// The string at `offset`, without its NUL.
+    pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
+        let string = CStr::from_bytes_until_nul(self.from(image, offset)?);
+        string.map(CStr::to_bytes).map_err(|_| Problem::BadString { offset }.into())
+    }
+
+    /// What is there from `offset` to the end of the table.
+    pub fn from<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
+        let left = self.size.checked_sub(offset).filter(|&left| left != 0);
+        let bytes = left.and_then(|left| image.bytes(self.start.checked_add(offset)?, left));
+        bytes.ok_or_else(|| Problem::BadString { offset }.into())
+    }
+
+    /// Whether that is the string at `offset`.
+    pub fn is(&self, image: &impl Image, offset: u64, string: &[u8]) -> Result<bool, Failure<'static>> {
+        let size = from_usize(string.len()).saturating_add(1);
+        let fits = self.size.checked_sub(offset).is_some_and(|left| left >= size);
+        let bytes = self.start.checked_add(offset).filter(|_| fits).and_then(|vaddr| image.bytes(vaddr, size));
+        match bytes.and_then(<[u8]>::split_last) {
+            Some((&last, bytes)) => Ok(last == 0 && bytes == string),
+            // What is there is shorter, or has no end.
+            None => self.get(image, offset).map(|_| false),
+        }
+    }
+
+    /// Where the table is.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { vaddr: self.start, size: self.size }
+    }
+}
+
+/// DT_SYMTAB. Its size is not stated anywhere; every access is checked by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Symbols(Vaddr);
+
+impl Symbols {
+    /// Where symbol `index` would be.
+    #[must_use]
+    pub fn vaddr(&self, index: u32) -> Option<Vaddr> {
+        self.0.checked_add(u64::from(index).checked_mul(from_usize(Sym::SIZE))?)
+    }
+
+    /// The table from its start to the end of symbol `count - 1`.
+    pub fn bytes<'i>(&self, image: &'i impl Image, count: u32) -> Result<&'i [u8], Failure<'static>> {
+        let size = u64::from(count).wrapping_mul(from_usize(Sym::SIZE));
+        let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
+        image.bytes(self.0, size).ok_or_else(|| outside.into())
+    }
+
+    /// Symbol `index`.
+    pub fn get(&self, image: &impl Image, index: u32) -> Result<Sym, Failure<'static>> {
+        let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
+        image.get(self.vaddr(index).ok_or(outside)?).ok_or_else(|| outside.into())
+    }
+}
+
+/// What PT_DYNAMIC says, checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DynamicInfo {
+    /// The section itself, up to DT_NULL.
+    pub entries: Entries<Dyn>,
+    /// DT_STRTAB.
+    pub strings: Strings,
+    /// DT_SYMTAB.
+    pub symbols: Symbols,
+    /// DT_GNU_HASH.
+    pub gnu_hash: Option<GnuHash>,
+    /// DT_HASH.
+    pub hash: Option<Vaddr>,
+    /// DT_RELA.
+    pub rela: Entries<Rela>,
+    /// DT_JMPREL.
+    pub jmprel: Entries<Rela>,
+    /// DT_RELR.
+    pub relr: Entries<u64>,
+    /// DT_VERSYM.
+    pub versym: Option<Vaddr>,
+    /// DT_VERNEED: where, and how many files.
+    pub verneed: Option<(Vaddr, u64)>,
+    /// DT_VERDEF: where, and how many versions.
+    pub verdef: Option<(Vaddr, u64)>,
+    /// DT_INIT.
+    pub init: Option<Vaddr>,
+    /// DT_INIT_ARRAY.
+    pub init_array: Entries<u64>,
+    /// DT_PREINIT_ARRAY; means something in a program only.
+    pub preinit_array: Entries<u64>,
+    /// DT_FINI.
+    pub fini: Option<Vaddr>,
+    /// DT_FINI_ARRAY.
+    pub fini_array: Entries<u64>,
+    /// DT_SONAME, an offset in the string table.
+    pub soname: Option<u64>,
+    /// DT_RPATH, an offset in the string table; none if there is a DT_RUNPATH.
+    pub rpath: Option<u64>,
+    /// DT_RUNPATH, an offset in the string table.
+    pub runpath: Option<u64>,
+    /// DT_SYMBOLIC or DF_SYMBOLIC: its references are looked up in itself first.
+    pub symbolic: bool,
+    /// DT_FLAGS_1.
+    pub flags_1: u64,
+    /// The first thing that this loader does not do, by its name.
+    unsupported: Option<&'static str>,
+    /// Where the value of DT_DEBUG is to be written.
+    pub debug: Option<Vaddr>,
+}
+
+/// Address, size and entry size of a table, as far as seen.
+#[derive(Clone, Copy, Default)]
+struct Parts {
+    addr: Option<u64>,
+    size: Option<u64>,
+    entry: Option<u64>,
+}
+
+impl Parts {
+    /// A list whose size is a number of entries, each of which says where the next is.
+    fn list(self, table: Table) -> Result<Option<(Vaddr, u64)>, Failure<'static>> {
+        match (self.addr, self.size) {
+            (Some(addr), Some(count)) => Ok(Some((Vaddr(addr), count))),
+            (None, None | Some(0)) => Ok(None),
+            _ => Err(Problem::HalfTable(table).into()),
+        }
+    }
+
+    fn table<T: Decode>(self, image: &impl Image, table: Table) -> Result<Entries<T>, Failure<'static>> {
+        if let Some(size) = self.entry.filter(|&entry| entry != from_usize(T::SIZE)) {
+            return Err(Problem::TableSize { table, size }.into());
+        }
+        match (self.addr, self.size) {
+            (Some(addr), Some(size)) => Entries::check(image, Place { vaddr: Vaddr(addr), size }, table),
+            // Linkers write an address with size 0, or leave one of the two out for an empty table.
+            (None, None | Some(0)) => Ok(Entries::default()),
+            _ => Err(Problem::HalfTable(table).into()),
+        }
+    }
+}
+
+/// Collects what one pass over the section sees.
+#[derive(Default)]
+struct Seen {
+    strings: Parts,
+    symbols: Parts,
+    rela: Parts,
+    jmprel: Parts,
+    relr: Parts,
+    init_array: Parts,
+    preinit_array: Parts,
+    fini_array: Parts,
+    verneed: Parts,
+    verdef: Parts,
+    versym: Option<u64>,
+    gnu_hash: Option<u64>,
+}
+
+impl Seen {
+    fn table_entry(&mut self, tag: u64, value: u64) -> bool {
+        let slot = match tag {
+            consts::DT_STRTAB => &mut self.strings.addr,
+            consts::DT_STRSZ => &mut self.strings.size,
+            consts::DT_SYMTAB => &mut self.symbols.addr,
+            consts::DT_SYMENT => &mut self.symbols.entry,
+            consts::DT_RELA => &mut self.rela.addr,
+            consts::DT_RELASZ => &mut self.rela.size,
+            consts::DT_RELAENT => &mut self.rela.entry,
+            consts::DT_JMPREL => &mut self.jmprel.addr,
+            consts::DT_PLTRELSZ => &mut self.jmprel.size,
+            consts::DT_RELR => &mut self.relr.addr,
+            consts::DT_RELRSZ => &mut self.relr.size,
+            consts::DT_RELRENT => &mut self.relr.entry,
+            consts::DT_INIT_ARRAY => &mut self.init_array.addr,
+            consts::DT_INIT_ARRAYSZ => &mut self.init_array.size,
+            consts::DT_PREINIT_ARRAY => &mut self.preinit_array.addr,
+            consts::DT_PREINIT_ARRAYSZ => &mut self.preinit_array.size,
+            consts::DT_FINI_ARRAY => &mut self.fini_array.addr,
+            consts::DT_FINI_ARRAYSZ => &mut self.fini_array.size,
+            consts::DT_VERNEED => &mut self.verneed.addr,
+            consts::DT_VERNEEDNUM => &mut self.verneed.size,
+            consts::DT_VERDEF => &mut self.verdef.addr,
+            consts::DT_VERDEFNUM => &mut self.verdef.size,
+            consts::DT_VERSYM => &mut self.versym,
+            consts::DT_GNU_HASH => &mut self.gnu_hash,
+            _ => return false,
+        };
+        *slot = Some(value);
+        true
+    }
+}
+
+impl DynamicInfo {
+    /// Refuses by name what this loader does not do, in an object that it is to run.
+    pub fn require_supported(&self) -> Result<(), Failure<'static>> {
+        self.unsupported.map_or(Ok(()), |what| Err(Problem::Unsupported(what).into()))
+    }
+
+    /// Decodes the PT_DYNAMIC at `place`, of any object.
+    pub fn decode(image: &impl Image, place: Place) -> Result<Self, Failure<'static>> {
+        let whole = Place { size: place.size & !0xf, ..place };
+        let all = Entries::<Dyn>::check(image, whole, Table::Dynamic)?;
+        let mut info = Self::default();
+        let mut seen = Seen::default();
+        let mut count = 0;
+        for entry in all.iter(image) {
+            if entry.d_tag == consts::DT_NULL {
+                break;
+            }
+            info.unsupported = info.unsupported.or(unsupported(&entry));
+            if !seen.table_entry(entry.d_tag, entry.d_val) {
+                info.plain_entry(&entry, all.vaddr(count));
+            }
+            count = count.saturating_add(1);
+        }
+        info.entries = Entries { start: all.start, count, kind: PhantomData };
+        if info.runpath.is_some() {
+            info.rpath = None;
+        }
+        info.tables(image, &seen)?;
+        Ok(info)
+    }
+
+    fn plain_entry(&mut self, entry: &Dyn, vaddr: Option<Vaddr>) {
+        let value = entry.d_val;
+        let address = (value != 0).then_some(Vaddr(value));
+        match entry.d_tag {
+            consts::DT_HASH => self.hash = address,
+            consts::DT_INIT => self.init = address,
+            consts::DT_FINI => self.fini = address,
+            consts::DT_SONAME => self.soname = Some(value),
+            consts::DT_RPATH => self.rpath = Some(value),
+            consts::DT_RUNPATH => self.runpath = Some(value),
+            DT_SYMBOLIC => self.symbolic = true,
+            consts::DT_FLAGS => self.symbolic |= value & DF_SYMBOLIC != 0,
+            consts::DT_FLAGS_1 => self.flags_1 = value,
+            consts::DT_DEBUG => self.debug = vaddr.and_then(|vaddr| vaddr.checked_add(8)),
+            _ => {}
+        }
+    }
+
+    fn tables(&mut self, image: &impl Image, seen: &Seen) -> Result<(), Failure<'static>> {
+        let strings = seen.strings.table::<Byte>(image, Table::Strings)?;
+        self.strings = Strings { start: strings.start, size: strings.count };
+        if let Some(size) = seen.symbols.entry.filter(|&entry| entry != from_usize(Sym::SIZE)) {
+            return Err(Problem::TableSize { table: Table::Symbols, size }.into());
+        }
+        let symbols = Vaddr(seen.symbols.addr.unwrap_or(0));
+        if seen.symbols.addr.is_some() && image.get::<Sym>(symbols).is_none() {
+            return Err(Problem::OutsideImage { table: Table::Symbols, vaddr: symbols }.into());
+        }
+        self.symbols = Symbols(symbols);
+        self.rela = seen.rela.table(image, Table::Rela)?;
+        self.jmprel = seen.jmprel.table(image, Table::JmpRel)?;
+        self.relr = seen.relr.table(image, Table::Relr)?;
+        self.init_array = seen.init_array.table(image, Table::InitArray)?;
+        self.preinit_array = seen.preinit_array.table(image, Table::PreinitArray)?;
+        self.fini_array = seen.fini_array.table(image, Table::FiniArray)?;
+        self.versym = seen.versym.map(Vaddr);
+        let gnu_hash = seen.gnu_hash.filter(|&table| table != 0);
+        self.gnu_hash = gnu_hash.map(|table| GnuHash::decode(image, Vaddr(table))).transpose()?;
+        self.verneed = seen.verneed.list(Table::Verneed)?;
+        self.verdef = seen.verdef.list(Table::Verdef)?;
+        Ok(())
+    }
+
+    /// The values of all entries with `tag`, in order.
+    pub fn values(&self, image: &impl Image, tag: u64) -> impl Iterator<Item = u64> {
+        self.entries.iter(image).filter(move |entry| entry.d_tag == tag).map(|entry| entry.d_val)
+    }
+}
+
+/// The object's references are looked up in itself first (gABI, DT_FLAGS and, before it, a tag of its own).
+const DF_SYMBOLIC: u64 = 2;
+const DT_SYMBOLIC: u64 = 16;
+
+/// The object has text relocations (gABI, DT_FLAGS).
+const DF_TEXTREL: u64 = 4;
+
+/// Flags of DT_FLAGS_1 (Solaris, "Dynamic Section"; <elf.h>).
+const DF_1_INITFIRST: u64 = 0x20;
+const DF_1_INTERPOSE: u64 = 0x400;
+/// The object stays once it was opened.
+pub const DF_1_NODELETE: u64 = 8;
+/// The object is not to be opened at run time.
+pub const DF_1_NOOPEN: u64 = 0x40;
+/// The object is a program, though it can be mapped anywhere.
+pub const DF_1_PIE: u64 = 0x0800_0000;
+
+/// What an entry asks for that is refused by name, rather than skipped.
+const fn unsupported(entry: &Dyn) -> Option<&'static str> {
+    let value = entry.d_val;
+    match entry.d_tag {
+        consts::DT_RELSZ if value != 0 => Some("DT_REL"),
+        consts::DT_PLTREL if value != consts::DT_RELA => Some("DT_PLTREL of DT_REL"),
+        consts::DT_TEXTREL => Some("DT_TEXTREL"),
+        consts::DT_FLAGS if value & DF_TEXTREL != 0 => Some("DF_TEXTREL"),
+        consts::DT_FILTER => Some("DT_FILTER"),
+        consts::DT_AUXILIARY => Some("DT_AUXILIARY"),
+        consts::DT_FLAGS_1 if value & DF_1_INITFIRST != 0 => Some("DF_1_INITFIRST"),
+        consts::DT_FLAGS_1 if value & DF_1_INTERPOSE != 0 => Some("DF_1_INTERPOSE"),
+        _ => None,
+    }
+}
+
+/// A byte of DT_STRTAB.
+struct Byte;
+
+impl Decode for Byte {
+    const SIZE: usize = 1;
+    fn decode(_: &[u8]) -> Self {
+        Self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DynamicInfo, Failure, Place, Problem, Table};
+    use crate::base::addr::Vaddr;
+    use crate::elf::consts;
+    use crate::os::testing::Bytes;
+    use std::vec::Vec;
+
+    fn decode(entries: &[(u64, u64)]) -> Result<DynamicInfo, Failure<'static>> {
+        let mut bytes: Vec<u8> = Vec::new();
+        for (tag, value) in entries {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
+        }
+        let size = bytes.len() as u64;
+        bytes.resize(0x400, 0);
+        let image = Bytes::new(bytes);
+        let info = DynamicInfo::decode(&image, Place { vaddr: Vaddr(0), size })?;
+        info.require_supported().map(|()| info)
+    }
+
+    #[test]
+    fn address_and_size_belong_together() {
+        assert_eq!(decode(&[(consts::DT_RELA, 0x100)]), Err(Problem::HalfTable(Table::Rela).into()));
+        assert_eq!(decode(&[(consts::DT_RELASZ, 24)]), Err(Problem::HalfTable(Table::Rela).into()));
+        assert_eq!(decode(&[(consts::DT_VERNEED, 24)]), Err(Problem::HalfTable(Table::Verneed).into()));
+        let rela = decode(&[(consts::DT_RELA, 0x100), (consts::DT_RELASZ, 48)]).unwrap().rela;
+        assert_eq!(rela.len(), 2);
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        let odd = decode(&[(consts::DT_RELA, 0x100), (consts::DT_RELASZ, 25)]);
+        assert_eq!(odd, Err(Problem::TableSize { table: Table::Rela, size: 25 }.into()));
+        let entry = decode(&[(consts::DT_RELAENT, 8)]);
+        assert_eq!(entry, Err(Problem::TableSize { table: Table::Rela, size: 8 }.into()));
+        let far = decode(&[(consts::DT_JMPREL, 0x3f0), (consts::DT_PLTRELSZ, 24)]);
+        assert_eq!(far, Err(Problem::OutsideImage { table: Table::JmpRel, vaddr: Vaddr(0x3f0) }.into()));
+    }
+
+    #[test]
+    fn runpath_hides_rpath() {
+        let info = decode(&[(consts::DT_RPATH, 1), (consts::DT_RUNPATH, 2), (0, 0), (consts::DT_SONAME, 3)]);
+        let info = info.unwrap();
+        assert_eq!((info.rpath, info.runpath, info.soname), (None, Some(2), None));
+        assert_eq!(info.entries.len(), 2, "what follows DT_NULL is not looked at");
+    }
+
+    #[test]
+    fn strings_end_inside_the_table() {
+        let info = decode(&[(consts::DT_STRTAB, 0x3fe), (consts::DT_STRSZ, 2)]).unwrap();
+        let mut bytes = std::vec![b'x'; 0x400];
+        assert_eq!(info.strings.get(&Bytes::new(bytes.clone()), 0), Err(Problem::BadString { offset: 0 }.into()));
+        bytes[0x3ff] = 0;
+        let image = Bytes::new(bytes);
+        assert_eq!(info.strings.get(&image, 0), Ok(&b"x"[..]));
+        assert_eq!(info.strings.get(&image, 2), Err(Problem::BadString { offset: 2 }.into()));
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused() {
+        assert_eq!(decode(&[(consts::DT_TEXTREL, 0)]), Err(Problem::Unsupported("DT_TEXTREL").into()));
+        assert_eq!(decode(&[(consts::DT_FLAGS, 4)]), Err(Problem::Unsupported("DF_TEXTREL").into()));
+    }
+}

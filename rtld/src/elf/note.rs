@@ -1,0 +1,114 @@
+//! The notes of a program or library: `NT_SLUL_ABI`, and `NT_SLUL_RT0` where a stub is linked in.
+#![forbid(unsafe_code)]
+
+use rt0::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0};
+
+use crate::base::addr::{Vaddr, from_usize};
+use crate::error::{Failure, Problem, Table};
+use crate::os::seam::Image;
+
+/// Finds a note of ours in a note segment: its descriptor, and where in the segment that is.
+fn find(all: &[u8], wanted: u32) -> Option<(&[u8], usize)> {
+    let mut bytes = all;
+    loop {
+        let (header, rest) = bytes.split_at_checked(12)?;
+        let word = |index: usize| {
+            let field = header.get(index..index.checked_add(4)?)?;
+            field.try_into().ok().map(u32::from_ne_bytes)
+        };
+        let (name_size, desc_size, kind) = (word(0)?, word(4)?, word(8)?);
+        let (name, rest) = padded(rest, name_size)?;
+        let at = all.len().saturating_sub(rest.len());
+        let (desc, rest) = padded(rest, desc_size)?;
+        if name == NOTE_OWNER && kind == wanted {
+            return Some((desc, at));
+        }
+        bytes = rest;
+    }
+}
+
+/// Splits `size` bytes and their padding to four off the front. The last entry may go without padding.
+fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
+    let size = usize::try_from(size).ok()?;
+    let part = bytes.get(..size)?;
+    let rest = size.checked_next_multiple_of(4).and_then(|end| bytes.get(end..));
+    Some((part, rest.unwrap_or_default()))
+}
+
+/// The object's ABI note, if it has one that this loader can honour; an error if it can not.
+pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Failure<'static>> {
+    // Notes that are not in memory at all are for other tools.
+    let places = || image.plan().notes.iter().filter(|place| place.size != 0 && image.readable(place.vaddr) != 0);
+    if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
+        return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr }.into());
+    }
+    let mut segments = places().filter_map(|place| image.bytes(place.vaddr, place.size));
+    let found = segments.find_map(|segment| find(segment, NT_SLUL_ABI));
+    // Too short a note is none.
+    let Some(desc) = found.and_then(|(desc, _)| desc.first_chunk()) else { return Ok(None) };
+    let note = AbiNote::from_ne_bytes(*desc);
+    if note.abi_major > ABI_MAJOR || note.min_loader > LOADER_VERSION {
+        return Err(Problem::NewerAbi { abi_major: note.abi_major, min_loader: note.min_loader }.into());
+    }
+    match note.unknown_flags() {
+        0 => Ok(Some(note)),
+        flags => Err(Problem::AbiFlags(flags).into()),
+    }
+}
+
+/// The program's own entry, if its `e_entry` is a stub of rt0's.
+pub fn entry_behind_stub(image: &impl Image) -> Option<Vaddr> {
+    image.plan().notes.iter().find_map(|place| {
+        let (desc, at) = find(image.bytes(place.vaddr, place.size)?, NT_SLUL_RT0)?;
+        let distance = i32::from_ne_bytes(*desc.first_chunk()?);
+        Some(Vaddr(place.vaddr.0.wrapping_add(from_usize(at)).wrapping_add_signed(distance.into())))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rt0::{AbiNote, NT_SLUL_ABI, NT_SLUL_RT0};
+    use std::vec::Vec;
+
+    fn find(bytes: &[u8]) -> Option<AbiNote> {
+        let (desc, _) = super::find(bytes, NT_SLUL_ABI)?;
+        desc.first_chunk().map(|desc| AbiNote::from_ne_bytes(*desc))
+    }
+
+    fn entry(owner: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(u32::try_from(owner.len()).unwrap().to_ne_bytes());
+        bytes.extend(u32::try_from(desc.len()).unwrap().to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        for part in [owner, desc] {
+            bytes.extend(part);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn ours_is_found_among_others() {
+        let mut bytes = entry(b"GNU\0", 3, &[9; 20]);
+        bytes.extend(entry(b"SLUL\0", 2, &[0; 16]));
+        bytes.extend(entry(b"SLUL\0", 1, &[1; 16]));
+        assert_eq!(find(&bytes).unwrap().flags, 0x0101_0101);
+        assert_eq!(super::find(&bytes, NT_SLUL_RT0), Some(([0; 16].as_slice(), 36 + 20)));
+        assert!(find(&entry(b"SLUL\0", 1, &[0; 12])).is_none(), "too short to be the note");
+    }
+
+    #[test]
+    fn sizes_are_not_believed() {
+        let mut bytes = entry(b"SLUL\0", 1, &[0; 16]);
+        for at in [0, 4] {
+            let mut broken = bytes.clone();
+            broken[at..at + 4].copy_from_slice(&u32::MAX.to_ne_bytes());
+            assert!(find(&broken).is_none());
+        }
+        for len in 0..bytes.len() {
+            assert!(find(&bytes[..len]).is_none());
+        }
+        bytes.truncate(bytes.len());
+        assert!(find(&bytes).is_some());
+    }
+}

@@ -1,0 +1,431 @@
+//! Program headers -> what to map, as a value. Nothing is mapped here, and nothing is decided elsewhere.
+#![forbid(unsafe_code)]
+
+use crate::base::addr::{FileOffset, PageRange, PageSize, Vaddr};
+use crate::elf::{Phdr, consts};
+use crate::error::{Failure, Problem, SegmentFault, Table};
+
+/// Most PT_LOAD segments of an object. Linkers write two to six.
+pub const MAX_SEGMENTS: usize = 16;
+
+/// What may be done with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// May be read.
+    pub read: bool,
+    /// May be written.
+    pub write: bool,
+    /// May be executed.
+    pub execute: bool,
+}
+
+impl Protection {
+    /// Nothing.
+    pub const NONE: Self = Self { read: false, write: false, execute: false };
+    /// Read only.
+    pub const READ: Self = Self { read: true, write: false, execute: false };
+    /// Read and write.
+    pub const READ_WRITE: Self = Self { read: true, write: true, execute: false };
+
+    /// From `p_flags`.
+    #[must_use]
+    pub const fn from_flags(flags: u32) -> Self {
+        Self {
+            read: flags & consts::PF_R != 0,
+            write: flags & consts::PF_W != 0,
+            execute: flags & consts::PF_X != 0,
+        }
+    }
+}
+
+/// One PT_LOAD, normalised to pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Position in the file of its first page.
+    pub offset: FileOffset,
+    /// End of the bytes from the file; what follows up to `mem_end` is zero.
+    pub data_end: Vaddr,
+    /// `p_vaddr`.
+    pub mem_start: Vaddr,
+    /// `p_vaddr + p_memsz`.
+    pub mem_end: Vaddr,
+    /// What its pages may be used for.
+    pub protection: Protection,
+    page: PageSize,
+}
+
+impl Segment {
+    const EMPTY: Self = Self {
+        offset: FileOffset(0),
+        data_end: Vaddr(0),
+        mem_start: Vaddr(0),
+        mem_end: Vaddr(0),
+        protection: Protection::NONE,
+        page: PageSize::K4,
+    };
+
+    /// All pages of the segment.
+    #[must_use]
+    pub fn pages(&self) -> PageRange {
+        self.pages_to(self.mem_end)
+    }
+
+    /// Those of them, from the start, that come from the file.
+    #[must_use]
+    pub fn file_pages(&self) -> PageRange {
+        if self.data_end == self.mem_start {
+            let start = self.pages().start;
+            return PageRange { start, end: start };
+        }
+        self.pages_to(self.data_end)
+    }
+
+    #[inline(never)]
+    fn pages_to(&self, end: Vaddr) -> PageRange {
+        // Planning found that it does not wrap.
+        PageRange::covering(self.mem_start, end, self.page).unwrap_or_default()
+    }
+
+    fn plan(phdr: &Phdr, origin: Origin, page: PageSize) -> Result<Self, Failure<'static>> {
+        let vaddr = Vaddr(phdr.p_vaddr);
+        let fault = |fault| Failure::from(Problem::Segment { vaddr, fault });
+        let protection = Protection::from_flags(phdr.p_flags);
+        if phdr.p_filesz > phdr.p_memsz {
+            return Err(fault(SegmentFault::FileLargerThanMemory));
+        }
+        let aligned = phdr.p_align == 0 || phdr.p_align.is_power_of_two();
+        if !aligned || page.offset_in(phdr.p_vaddr) != page.offset_in(phdr.p_offset) {
+            return Err(fault(SegmentFault::Misaligned));
+        }
+        let wraps = || fault(SegmentFault::Wraps);
+        let mem_end = vaddr.checked_add(phdr.p_memsz).ok_or_else(wraps)?;
+        let data_end = vaddr.checked_add(phdr.p_filesz).ok_or_else(wraps)?;
+        PageRange::covering(vaddr, mem_end, page).ok_or_else(wraps)?;
+        let offset = FileOffset(page.floor(phdr.p_offset));
+        let segment = Self { offset, data_end, mem_start: vaddr, mem_end, protection, page };
+        let file_pages = segment.file_pages();
+        let file_end = phdr.p_offset.checked_add(phdr.p_filesz).ok_or_else(wraps)?;
+        if let Origin::File { size, .. } = origin {
+            if file_end > size {
+                return Err(Problem::Truncated { end: FileOffset(file_end), size }.into());
+            }
+            if protection.write && protection.execute {
+                return Err(fault(SegmentFault::WritableAndExecutable));
+            }
+            let zeroes = !file_pages.is_empty() && mem_end > data_end && data_end < file_pages.end;
+            if zeroes && !protection.write {
+                return Err(fault(SegmentFault::ZeroesReadOnly));
+            }
+        }
+        Ok(segment)
+    }
+
+    /// Whether the segment's memory holds all of `[vaddr, vaddr + len)`.
+    #[must_use]
+    pub const fn contains(&self, vaddr: Vaddr, len: u64) -> bool {
+        let (into, size) = (vaddr.0.wrapping_sub(self.mem_start.0), self.mem_end.0.wrapping_sub(self.mem_start.0));
+        // `mem_start` is at most `mem_end`.
+        into <= size && len <= size.wrapping_sub(into)
+    }
+}
+
+/// PT_TLS: the initial image of an object's thread-local storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsSegment {
+    /// Where the image is.
+    pub vaddr: Vaddr,
+    /// Its size in bytes.
+    pub file_size: u64,
+    /// Size of the block in bytes; what the image does not cover is zero.
+    pub mem_size: u64,
+    /// Alignment of the block in bytes, a power of two.
+    pub align: u64,
+}
+
+/// A place in the object: address and size in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First byte.
+    pub vaddr: Vaddr,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Who maps the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The kernel has, and its checks were made.
+    Kernel,
+    /// We will, from a file of so many bytes.
+    File {
+        /// Size of the file in bytes.
+        size: u64,
+        /// Whether it has to be where its addresses say (ET_EXEC).
+        fixed: bool,
+    },
+}
+
+/// What to map where, and what is where in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadPlan {
+    segments: [Segment; MAX_SEGMENTS],
+    count: usize,
+    /// From the first page of the first segment to the last page of the last.
+    pub span: PageRange,
+    /// Whether it has to be where its addresses say.
+    pub fixed: bool,
+    /// What the load bias must be a multiple of, in bytes; at least a page.
+    pub align: u64,
+    /// PT_DYNAMIC.
+    pub dynamic: Option<Place>,
+    /// PT_TLS, if it has a size.
+    pub tls: Option<TlsSegment>,
+    /// PT_GNU_RELRO, in whole pages.
+    pub relro: Option<PageRange>,
+    /// PT_NOTE segments, the first eight; then places of size 0. Linkers write one for each alignment of notes.
+    pub notes: [Place; 8],
+}
+
+impl LoadPlan {
+    /// Of nothing.
+    pub(crate) const EMPTY: Self = Self {
+        segments: [Segment::EMPTY; MAX_SEGMENTS],
+        count: 0,
+        span: PageRange { start: Vaddr(0), end: Vaddr(0) },
+        fixed: false,
+        align: 0,
+        dynamic: None,
+        tls: None,
+        relro: None,
+        notes: [Place { vaddr: Vaddr(0), size: 0 }; 8],
+    };
+
+    /// Plans an object from its program headers.
+    pub fn new(
+        phdrs: impl Iterator<Item = Phdr> + Clone,
+        origin: Origin,
+        page: PageSize,
+    ) -> Result<Self, Failure<'static>> {
+        let fixed = matches!(origin, Origin::File { fixed: true, .. });
+        let mut plan = Self { align: page.bytes(), fixed, ..Self::EMPTY };
+        for phdr in phdrs.clone().filter(|phdr| phdr.p_type == consts::PT_LOAD && phdr.p_memsz != 0) {
+            plan.push(&phdr, origin, page)?;
+        }
+        let (Some(first), Some(last)) = (plan.segments().first(), plan.segments().last()) else {
+            return Err(Problem::NoSegments.into());
+        };
+        plan.span = PageRange { start: first.pages().start, end: last.pages().end };
+        for phdr in phdrs {
+            plan.note(&phdr, page)?;
+        }
+        Ok(plan)
+    }
+
+    /// The PT_LOAD segments, in ascending order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        self.segments.get(..self.count).unwrap_or_default()
+    }
+
+    /// Where the byte at `offset` of the file is mapped, if it is.
+    #[must_use]
+    pub fn vaddr_of(&self, offset: FileOffset) -> Option<Vaddr> {
+        self.segments().iter().find_map(|segment| {
+            let into = offset.0.checked_sub(segment.offset.0)?;
+            let vaddr = segment.pages().start.checked_add(into)?;
+            (segment.mem_start <= vaddr && vaddr < segment.data_end).then_some(vaddr)
+        })
+    }
+
+    /// Refuses a file of `size` bytes that ends before what is mapped of it.
+    pub fn require_file(&self, size: u64) -> Result<(), Failure<'static>> {
+        for segment in self.segments().iter().filter(|segment| !segment.file_pages().is_empty()) {
+            let data = segment.data_end.0.saturating_sub(segment.pages().start.0);
+            let end = segment.offset.0.saturating_add(data);
+            if end > size {
+                return Err(Problem::Truncated { end: FileOffset(end), size }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The segment that holds all of `[vaddr, vaddr + len)`.
+    #[must_use]
+    pub fn segment_of(&self, vaddr: Vaddr, len: u64) -> Option<&Segment> {
+        self.segments().iter().find(|segment| segment.contains(vaddr, len))
+    }
+
+    /// The segment whose mapping may cover the whole span until the others are mapped over it: the first one, if no page of
+    /// the span is without a segment.
+    #[must_use]
+    pub fn base(&self) -> Option<&Segment> {
+        let (first, others) = self.segments().split_first()?;
+        let mut end = first.pages().end;
+        let dense = others.iter().all(|next| core::mem::replace(&mut end, next.pages().end) == next.pages().start);
+        // The kernel's choice of an address is a multiple of a page, whose size is at least this.
+        let anywhere = !self.fixed && self.align <= 4096;
+        let usable = anywhere && !first.file_pages().is_empty() && !first.protection.write;
+        Some(first).filter(|_| dense && usable)
+    }
+
+    /// Whether a mapping of [`Self::base`] over the whole span has what the file gives to that segment, as it is to be.
+    #[must_use]
+    pub fn is_in_base(&self, segment: &Segment) -> bool {
+        let distance = |segment: &Segment| segment.pages().start.0.wrapping_sub(segment.offset.0);
+        self.base()
+            .is_some_and(|base| base.protection == segment.protection && distance(base) == distance(segment))
+    }
+
+    fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Failure<'static>> {
+        let segment = Segment::plan(phdr, origin, page)?;
+        if self.segments().last().is_some_and(|last| segment.pages().start < last.pages().end) {
+            return Err(Problem::Segment { vaddr: segment.mem_start, fault: SegmentFault::Overlaps }.into());
+        }
+        let free = self.segments.get_mut(self.count).ok_or(Problem::TooManySegments { limit: MAX_SEGMENTS })?;
+        *free = segment;
+        self.count = self.count.saturating_add(1);
+        self.align = self.align.max(phdr.p_align);
+        Ok(())
+    }
+
+    fn note(&mut self, phdr: &Phdr, page: PageSize) -> Result<(), Failure<'static>> {
+        let place = Place { vaddr: Vaddr(phdr.p_vaddr), size: phdr.p_memsz };
+        match phdr.p_type {
+            consts::PT_DYNAMIC => {
+                self.require(place, Table::Dynamic)?;
+                self.dynamic = Some(place);
+            }
+            consts::PT_NOTE => {
+                if let Some(free) = self.notes.iter_mut().find(|note| note.size == 0) {
+                    *free = Place { size: phdr.p_filesz, ..place };
+                }
+            }
+            consts::PT_TLS if phdr.p_memsz != 0 => {
+                let image = Place { vaddr: place.vaddr, size: phdr.p_filesz };
+                let align = phdr.p_align.max(1);
+                if phdr.p_filesz > phdr.p_memsz || !align.is_power_of_two() {
+                    return Err(Problem::TableSize { table: Table::TlsImage, size: phdr.p_filesz }.into());
+                }
+                if image.size != 0 {
+                    self.require(image, Table::TlsImage)?;
+                }
+                self.tls =
+                    Some(TlsSegment { vaddr: place.vaddr, file_size: image.size, mem_size: place.size, align });
+            }
+            consts::PT_GNU_RELRO if phdr.p_memsz != 0 => {
+                let outside = Problem::OutsideImage { table: Table::Relro, vaddr: place.vaddr };
+                let end = place.vaddr.checked_add(place.size).ok_or(outside)?;
+                let start = Vaddr(page.floor(place.vaddr.0));
+                // Rounded down, as glibc and musl do: bytes after the end of a page that is only partly
+                // covered are ordinary data.
+                let range = PageRange { start, end: Vaddr(page.floor(end.0)) };
+                let in_one = |segment: &Segment| {
+                    let pages = segment.pages();
+                    segment.protection.write && pages.start <= range.start && range.end <= pages.end
+                };
+                if !range.is_empty() {
+                    self.segments().iter().find(|segment| in_one(segment)).ok_or(outside)?;
+                    self.relro = Some(range);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn require(&self, place: Place, table: Table) -> Result<(), Failure<'static>> {
+        match self.segment_of(place.vaddr, place.size) {
+            Some(segment) if segment.protection.read => Ok(()),
+            _ => Err(Problem::OutsideImage { table, vaddr: place.vaddr }.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, LoadPlan, Origin, PageSize, Problem, SegmentFault};
+    use crate::base::addr::{FileOffset, Vaddr};
+    use crate::elf::{Phdr, consts};
+
+    const FILE: Origin = Origin::File { size: 0x3000, fixed: false };
+
+    fn load(vaddr: u64, offset: u64, filesz: u64, memsz: u64, flags: u32) -> Phdr {
+        Phdr {
+            p_type: consts::PT_LOAD,
+            p_flags: flags,
+            p_offset: offset,
+            p_vaddr: vaddr,
+            p_paddr: vaddr,
+            p_filesz: filesz,
+            p_memsz: memsz,
+            p_align: 0x1000,
+        }
+    }
+
+    fn plan(phdrs: &[Phdr]) -> Result<LoadPlan, Failure<'static>> {
+        LoadPlan::new(phdrs.iter().copied(), FILE, PageSize::K4)
+    }
+
+    fn fault(phdrs: &[Phdr]) -> SegmentFault {
+        match plan(phdrs).map_err(|failure| *failure) {
+            Err(Problem::Segment { fault, .. }) => fault,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn text_and_data_with_bss() {
+        let plan = plan(&[load(0, 0, 0x1234, 0x1234, 5), load(0x2f00, 0x1f00, 0x200, 0x3000, 6)]).unwrap();
+        let [text, data] = plan.segments() else { panic!() };
+        assert_eq!(text.pages().end, Vaddr(0x2000));
+        assert_eq!((data.pages().start, data.pages().end), (Vaddr(0x2000), Vaddr(0x6000)));
+        assert_eq!((data.file_pages().end, data.data_end), (Vaddr(0x4000), Vaddr(0x3100)));
+        assert_eq!(data.offset, FileOffset(0x1000));
+        assert_eq!(plan.span.end, Vaddr(0x6000));
+        assert!(plan.segment_of(Vaddr(0x2f00), 0x3000).is_some());
+        assert!(plan.segment_of(Vaddr(0x2eff), 1).is_none(), "the page's head is not the segment's");
+    }
+
+    #[test]
+    fn only_zeros_need_no_file() {
+        let plan = plan(&[load(0x1000, 0, 0, 0x10, 6)]).unwrap();
+        assert!(plan.segments()[0].file_pages().is_empty());
+    }
+
+    #[test]
+    fn faults() {
+        assert_eq!(fault(&[load(0, 0, 2, 1, 4)]), SegmentFault::FileLargerThanMemory);
+        assert_eq!(fault(&[load(1, 0, 1, 1, 4)]), SegmentFault::Misaligned);
+        assert_eq!(fault(&[load(u64::MAX - 0xfff, 0, 1, 0x1001, 4)]), SegmentFault::Wraps);
+        assert_eq!(fault(&[load(0, 0, 1, 1, 7)]), SegmentFault::WritableAndExecutable);
+        assert_eq!(fault(&[load(0, 0, 1, 2, 4)]), SegmentFault::ZeroesReadOnly);
+        assert_eq!(fault(&[load(0x1000, 0, 1, 1, 4), load(0, 0, 1, 1, 4)]), SegmentFault::Overlaps);
+        assert_eq!(fault(&[load(0, 0, 9, 9, 4), load(0x800, 0x800, 1, 1, 4)]), SegmentFault::Overlaps);
+        let mut odd = load(0, 0, 1, 1, 4);
+        odd.p_align = 0x1800;
+        assert_eq!(fault(&[odd]), SegmentFault::Misaligned);
+    }
+
+    #[test]
+    fn limits_are_said() {
+        assert_eq!(plan(&[]), Err(Problem::NoSegments.into()));
+        let past = plan(&[load(0, 0x2000, 0x1001, 0x1001, 4)]);
+        assert_eq!(past, Err(Problem::Truncated { end: FileOffset(0x3001), size: 0x3000 }.into()));
+        let whole = plan(&[load(0x1100, 0x100, 0x1000, 0x1000, 4)]).unwrap();
+        assert_eq!(whole.require_file(0x1100), Ok(()));
+        let end = FileOffset(0x1100);
+        assert_eq!(whole.require_file(0x10ff), Err(Problem::Truncated { end, size: 0x10ff }.into()));
+        let many: std::vec::Vec<_> = (0..17).map(|i| load(i * 0x1000, 0, 1, 1, 4)).collect();
+        assert_eq!(plan(&many), Err(Problem::TooManySegments { limit: 16 }.into()));
+    }
+
+    #[test]
+    fn relro_and_dynamic_must_be_inside() {
+        let mut relro = load(0x2000, 0, 0, 0x1000, 4);
+        relro.p_type = consts::PT_GNU_RELRO;
+        assert!(plan(&[load(0, 0, 1, 1, 6), relro]).is_err());
+        let mut dynamic = load(0x10, 0, 0, 0x1000, 4);
+        dynamic.p_type = consts::PT_DYNAMIC;
+        assert!(plan(&[load(0, 0, 1, 1, 6), dynamic]).is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! What can be wrong, and how it is said in one line.
+//!
+//! A [`Problem`] says what and where, with the numbers: a plain value, no allocation, no borrow of an image. Names are
+//! copies in the arena (`'a`). Results hand it on as a [`Failure`], and once it is known whose it is, as an [`Error`].
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use core::ops::Deref;
+
+use crate::base::arena::OutOfMemory;
+use crate::base::errno::OpenError;
+use crate::error::problem::Problem;
+use crate::error::record::Kept;
+use crate::error::record::Record;
+
+/// Who is named in an [`Error`] that is about no file: the loader, as with memory for its own tables.
+pub const OWN: &[u8] = b"slulrtld";
+
+/// Bytes of a name, escaped so that they can not drive a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if character.is_control() {
+                    write!(f, "{}", character.escape_default())?;
+                } else {
+                    fmt::Write::write_char(f, character)?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{:02x}", u64::from(*byte))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong, kept aside: one word.
+#[derive(PartialEq, Eq)]
+pub struct Failure<'a>(Kept<'a>);
+
+/// What is wrong with which object, kept aside: one word. Displays as `<object>: <problem>`.
+#[derive(PartialEq, Eq)]
+pub struct Error<'a>(Kept<'a>);
+
+impl<'a> Failure<'a> {
+    /// Says whose it is.
+    #[must_use]
+    pub fn of(self, object: &'a [u8]) -> Error<'a> {
+        let Self(mut kept) = self;
+        kept.name(object);
+        Error(kept)
+    }
+}
+
+impl<'a> Error<'a> {
+    /// That problem of that object.
+    #[must_use]
+    #[cold]
+    #[inline(never)]
+    pub fn new(object: &'a [u8], problem: Problem<'a>) -> Self {
+        Self(Kept::new(Record { object, problem }))
+    }
+}
+
+impl<'a> Deref for Failure<'a> {
+    type Target = Problem<'a>;
+    fn deref(&self) -> &Problem<'a> {
+        &self.0.problem
+    }
+}
+
+impl<'a> Deref for Error<'a> {
+    type Target = Record<'a>;
+    fn deref(&self) -> &Record<'a> {
+        &self.0
+    }
+}
+
+impl<'a> From<Problem<'a>> for Failure<'a> {
+    #[cold]
+    #[inline(never)]
+    fn from(problem: Problem<'a>) -> Self {
+        Self(Kept::new(Record { object: b"", problem }))
+    }
+}
+
+impl From<OutOfMemory> for Failure<'_> {
+    #[cold]
+    #[inline(never)]
+    fn from(error: OutOfMemory) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl From<OpenError> for Failure<'_> {
+    fn from(error: OpenError) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl fmt::Debug for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl fmt::Debug for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl fmt::Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Escaped(self.object), self.problem)
+    }
+}
+
+/// Says which object a problem is of.
+pub trait OfObject<'a, T> {
+    /// Attaches the object's name.
+    fn of(self, object: &'a [u8]) -> Result<T, Error<'a>>;
+}
+
+impl<'a, T, P: Into<Failure<'a>>> OfObject<'a, T> for Result<T, P> {
+    #[inline]
+    fn of(self, object: &'a [u8]) -> Result<T, Error<'a>> {
+        #[cold]
+        #[inline(never)]
+        fn blame<'a>(problem: impl Into<Failure<'a>>, object: &'a [u8]) -> Error<'a> {
+            problem.into().of(object)
+        }
+        self.map_err(|problem| blame(problem, object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Escaped, Problem};
+    use crate::base::addr::Vaddr;
+    use crate::error::{Errno, Table};
+    use std::string::ToString;
+
+    #[test]
+    fn one_line_with_the_numbers() {
+        let problem = Problem::OutsideImage { table: Table::Rela, vaddr: Vaddr(0x1f000) };
+        let error = Error::new(b"libfoo.so", problem);
+        assert_eq!(error.to_string(), "libfoo.so: DT_RELA outside the image at vaddr 0x1f000");
+        let unknown = Problem::Relocation { r_type: 250, at: Vaddr(16) };
+        assert_eq!(unknown.to_string(), "relocation type 250 at vaddr 0x10 is not supported");
+        assert_eq!(Errno(99).to_string(), "errno 99");
+    }
+
+    #[test]
+    fn names_can_not_drive_a_terminal() {
+        assert_eq!(Escaped(b"a\x1b[2J\n\xff\xc3\xa9").to_string(), "a\\u{1b}[2J\\n\\xff\u{e9}");
+    }
+}

@@ -1,0 +1,12 @@
+//! What can be wrong, and how it is said in one line.
+
+pub mod failure;
+pub mod fault;
+pub mod problem;
+pub mod record;
+
+pub use crate::base::errno::{Errno, OpenError};
+pub use failure::{Error, Escaped, Failure, OWN, OfObject};
+pub use fault::{SegmentFault, Table};
+pub use problem::Problem;
+pub use record::Record;

@@ -1,0 +1,369 @@
+//! The pipeline: open and map what DT_NEEDED names, relocate it, seal it.
+//!
+//! Each phase consumes the one before it, so none can be skipped, repeated or reordered:
+//! [`load`] -> [`Loaded::relocate`] -> [`Relocated::seal`] -> [`Sealed`].
+#![forbid(unsafe_code)]
+
+use crate::base::addr::{FileOffset, PageSize, from_usize, to_usize};
+use crate::base::arena::{Arena, List};
+use crate::base::hash::Key;
+use crate::base::report::{Category, Trace};
+use crate::elf::dynamic::DynamicInfo;
+use crate::elf::headers::{Headers, MAX_PHDRS};
+use crate::elf::note::abi_note;
+use crate::elf::plan::{LoadPlan, Origin, Protection};
+use crate::elf::{Decode, Phdr, consts, size};
+use crate::error::{Error, Failure, OfObject, Problem};
+use crate::link::init;
+use crate::link::namespace::{Module, Namespace, Need, TlsPlace};
+use crate::link::reloc::{Indirect, LoaderCode, Means, Objects, Relocator, Seen};
+use crate::link::resolve::{Known, Resolver};
+use crate::link::search::ProgramPath;
+use crate::link::tls::{self, TlsLayout};
+use crate::native::needs::{NativeNeeds, WhyEager};
+use crate::os::seam::{AddressSpace, FileInfo, Image};
+
+/// An object that is in memory already: the program, or the loader.
+#[derive(Debug)]
+pub struct Present<'a, I> {
+    /// What to call it.
+    pub path: &'a [u8],
+    /// Its memory.
+    pub image: I,
+    /// Where its program headers are, and how many.
+    pub phdrs: Option<(crate::base::addr::Vaddr, u16)>,
+}
+
+/// What to load, and under which circumstances.
+#[derive(Debug)]
+pub struct Request<'a, I> {
+    /// The program.
+    pub program: &'a mut Module<'a, I>,
+    /// The loader itself.
+    pub loader: &'a mut Module<'a, I>,
+    /// Value of LD_LIBRARY_PATH; none if `secure`.
+    pub library_path: Option<&'a [u8]>,
+    /// The program's path, for `$ORIGIN`; not known if `secure`.
+    pub program_path: ProgramPath<'a>,
+    /// AT_SECURE.
+    pub secure: bool,
+    /// Size of a page.
+    pub page: PageSize,
+    /// What tables by hash are keyed with.
+    pub key: Key,
+    /// Where trace lines go.
+    pub trace: Trace,
+}
+
+/// An object's file, mapped and judged sane, not yet part of anything.
+pub struct Mapped<I> {
+    /// Its tables.
+    pub dynamic: DynamicInfo,
+    /// Its memory.
+    pub image: I,
+    /// `e_entry`.
+    pub entry: crate::base::addr::Vaddr,
+    /// Where its program headers are in the file.
+    pub headers: Headers,
+}
+
+/// Reads the headers of a library's open file, plans it and maps it.
+pub fn map_object<S: AddressSpace>(
+    sys: &S,
+    file: &S::File,
+    info: &FileInfo,
+    page: PageSize,
+) -> Result<Mapped<S::Image>, Failure<'static>> {
+    map_file(sys, file, info, page, false)
+}
+
+/// The same, of a program, which may be ET_EXEC: that has to be where its addresses say.
+pub fn map_program<S: AddressSpace>(
+    sys: &S,
+    file: &S::File,
+    info: &FileInfo,
+    page: PageSize,
+) -> Result<Mapped<S::Image>, Failure<'static>> {
+    map_file(sys, file, info, page, true)
+}
+
+fn map_file<S: AddressSpace>(
+    sys: &S,
+    file: &S::File,
+    info: &FileInfo,
+    page: PageSize,
+    program: bool,
+) -> Result<Mapped<S::Image>, Failure<'static>> {
+    const BUFFER: usize = MAX_PHDRS as usize * size::PHDR;
+    let mut buffer = [0u8; BUFFER];
+    // Not beyond the end of a small file, where there would be a second call to hear of that.
+    let start = buffer.get_mut(..to_usize(info.size.min(from_usize(BUFFER)))).unwrap_or_default();
+    let read = sys.read_at(file, FileOffset(0), start).map_err(Problem::Read)?;
+    let headers = Headers::parse(buffer.get(..read).unwrap_or_default(), info.size)?;
+    let entry = crate::base::addr::Vaddr(crate::elf::Ehdr::decode(&buffer).e_entry);
+    let fixed = headers.e_type == consts::ET_EXEC;
+    if fixed && !program {
+        return Err(Problem::Type(headers.e_type).into());
+    }
+    let start = to_usize(headers.phoff.0);
+    let in_buffer = start.checked_add(headers.table_size()).filter(|&end| end <= read);
+    let table = match in_buffer {
+        Some(end) => buffer.get(start..end),
+        None => {
+            let table = buffer.get_mut(..headers.table_size()).unwrap_or_default();
+            let read = sys.read_at(file, headers.phoff, table).map_err(Problem::Read)?;
+            buffer.get(..read)
+        }
+    };
+    // A file that shrank since fstat gives fewer headers; what is missing is missed below.
+    let phdrs = table.unwrap_or_default().chunks_exact(size::PHDR).map(Phdr::decode);
+    let plan = LoadPlan::new(phdrs, Origin::File { size: info.size, fixed }, page)?;
+    let mut image = sys.reserve(&plan, file).map_err(Problem::Map)?;
+    for segment in plan.segments() {
+        sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;
+    }
+    let dynamic = match plan.dynamic {
+        Some(place) => DynamicInfo::decode(&image, place)?,
+        None if program => DynamicInfo::default(),
+        None => return Err(Problem::NoDynamic.into()),
+    };
+    Ok(Mapped { dynamic, image, entry, headers })
+}
+
+/// Says where a module's thread-local block is.
+pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &crate::elf::plan::TlsSegment, offset: u64) {
+    let (path, size, align) = (crate::error::Escaped(path), tls.mem_size, tls.align);
+    trace.line(
+        Category::Threads,
+        format_args!("{path}: block of {size} bytes, alignment {align}, {offset} below the thread pointer"),
+    );
+}
+
+/// Everything of this world is mapped; nothing is relocated.
+pub struct Loaded<'a, I> {
+    arena: &'a Arena,
+    namespace: Namespace<'a, I>,
+    natives: NativeNeeds<'a>,
+    tls: TlsLayout,
+    trace: Trace,
+    /// Program and libraries.
+    fresh: List<'a, usize>,
+}
+
+/// A module of what is in memory already. Modules are large, and are not moved any more.
+#[inline(never)]
+pub fn present<'a, I: crate::os::seam::ImageMut>(
+    arena: &'a Arena,
+    object: Present<'a, I>,
+) -> Result<&'a mut Module<'a, I>, Error<'a>> {
+    let Present { path, image, phdrs } = object;
+    let dynamic = match image.plan().dynamic {
+        Some(place) => DynamicInfo::decode(&image, place).of(path)?,
+        None => DynamicInfo::default(),
+    };
+    dynamic.require_supported().of(path)?;
+    let note = abi_note(&image).of(path)?;
+    let (info, needer, tls, opened, needed) = (None, None, None, None, &[][..]);
+    arena
+        .put(Module { path, soname: path, info, needer, dynamic, image, phdrs, needed, tls, note, opened })
+        .of(path)
+}
+
+/// Maps what the program needs, breadth first.
+// Large values pass through it: they are to be gone from the stack when the next phase begins.
+#[inline(never)]
+pub fn load<'a, S: AddressSpace>(
+    sys: &S,
+    arena: &'a Arena,
+    request: Request<'a, S::Image>,
+) -> Result<Loaded<'a, S::Image>, Error<'a>> {
+    let Request { program, loader, library_path, program_path, secure, page, key, trace } = request;
+    let mut namespace = Namespace::new(arena, key);
+    if let Some(offset) = loader.dynamic.soname {
+        let soname = loader.dynamic.strings.get(&loader.image, offset).of(loader.path)?;
+        loader.soname = arena.copy(soname).of(loader.path)?;
+    }
+    let program_name = program.path;
+    let program = namespace.add(program).of(program_name)?;
+    let mut fresh = List::new(arena);
+    fresh.push(program).of(program_name)?;
+    let mut natives = NativeNeeds::new(arena, key);
+    let known = Known::of(&namespace, arena).of(program_name)?;
+    let mut resolver = Resolver {
+        sys,
+        arena,
+        loader_soname: loader.soname,
+        library_path,
+        program_path,
+        secure,
+        page,
+        trace,
+        namespace: &mut namespace,
+        natives: &mut natives,
+        fresh,
+        group: None,
+        only_known: false,
+        known,
+    };
+    resolver.needs_of_fresh()?;
+    let fresh = resolver.fresh;
+    let mut layout = TlsLayout::default();
+    for &index in fresh.iter() {
+        let module = namespace.module_mut(index);
+        if let Some(tls) = &module.image.plan().tls {
+            let offset = layout.place(tls).of(module.path)?;
+            module.tls = Some(TlsPlace { offset, id: from_usize(index).saturating_add(1), late: None });
+            trace_tls(trace, module.path, tls, offset);
+        }
+    }
+    let loader_name = loader.path;
+    namespace.add_loader(loader).of(loader_name)?;
+    Ok(Loaded { arena, namespace, natives, tls: layout, trace, fresh })
+}
+
+impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
+    /// Objects, in scope order.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace<'a, I> {
+        &self.namespace
+    }
+
+    /// What is left to the system's ld.so.
+    #[must_use]
+    pub const fn natives(&self) -> &NativeNeeds<'a> {
+        &self.natives
+    }
+
+    /// Writes all relocations. Native functions get first-call stubs.
+    pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
+        let Self { arena, mut namespace, mut natives, tls, trace, fresh } = self;
+        let objects = Objects { fresh: &fresh, local: &[] };
+        let scratch = arena.scratch();
+        let means = Means { arena, scratch: &scratch, code, trace };
+        let mut relocator = Relocator::new(&mut namespace, &mut natives, objects, means);
+        relocator.run()?;
+        let Relocator { seen, indirect, .. } = relocator;
+        let mut loaded = namespace.loaded();
+        if natives.any()
+            && natives.eager.is_none()
+            && let Some((_, module)) = loaded.find(|(_, module)| module.tls.is_some())
+        {
+            natives.eager = Some((module.path, WhyEager::OwnTls));
+        }
+        drop(loaded);
+        if let Some((name, why)) = natives.eager {
+            let name = crate::error::Escaped(name);
+            trace.line(Category::Libc, format_args!("loaded eagerly: {name} {}", why.text()));
+        }
+        Ok(Relocated { arena, namespace, natives, tls, seen, indirect })
+    }
+}
+
+/// Every word has its value; RELRO is still writable.
+pub struct Relocated<'a, I> {
+    arena: &'a Arena,
+    namespace: Namespace<'a, I>,
+    natives: NativeNeeds<'a>,
+    tls: TlsLayout,
+    seen: Seen,
+    indirect: List<'a, Indirect>,
+}
+
+impl<'a, I: crate::os::seam::ImageMut> Relocated<'a, I> {
+    /// Whether the link map has, or may come to have, more than the program and the loader.
+    #[must_use]
+    pub fn link_map_changes(&self) -> bool {
+        self.namespace.loaded().count() > 1 || self.natives.any() || self.seen.libc_wanted
+    }
+
+    /// Tells a debugger, through the program's DT_DEBUG, where `_r_debug` is. Has to happen before sealing:
+    /// linkers put the dynamic section into RELRO.
+    pub fn set_debug(&mut self, r_debug: crate::base::addr::RuntimeAddr) {
+        let program = self.namespace.module_mut(0);
+        if let Some(place) = program.dynamic.debug {
+            // A dynamic section in read-only memory is left as it is: gdb then reads `_r_debug` by its name.
+            let _ = program.image.write_word(place, r_debug.0);
+        }
+    }
+
+    /// Makes RELRO read-only, the loader's own included, and computes what remains to be known for a start.
+    pub fn seal<S: AddressSpace<Image = I>>(self, sys: &S) -> Result<Sealed<'a, I>, Error<'a>> {
+        let Self { arena, namespace, natives, tls, seen, indirect } = self;
+        for (_, module) in namespace.all() {
+            protect_relro(sys, module, Protection::READ)?;
+        }
+        let program = namespace.module(0).path;
+        // Numbers are given breadth first.
+        let scope = arena.slice(namespace.loaded().count(), 0usize).of(program)?;
+        for (place, (index, _)) in scope.iter_mut().zip(namespace.loaded()) {
+            *place = index;
+        }
+        let init_order = init_order(arena, &namespace, scope, |_| false).of(program)?;
+        Ok(Sealed { namespace, natives, tls, seen, indirect, init_order })
+    }
+}
+
+/// In which order the objects of `scope`, a root and what it needs, are initialised, but for what is `done`.
+pub(crate) fn init_order<'a, I: crate::os::seam::Image>(
+    arena: &'a Arena,
+    namespace: &Namespace<'a, I>,
+    scope: &[usize],
+    done: impl Fn(usize) -> bool,
+) -> Result<&'a [usize], crate::base::arena::OutOfMemory> {
+    let needs = |object: usize, n: usize| {
+        let needed = namespace.module(object).needed.get(n..).unwrap_or_default();
+        // Needs that are not modules of this world are passed over by asking for a module twice, which the order
+        // ignores.
+        needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
+    };
+    init::order(arena, namespace.bound(), scope, done, needs)
+}
+
+/// Changes the protection of a module's RELRO pages, if it has any.
+pub fn protect_relro<'a, S: AddressSpace>(
+    sys: &S,
+    module: &Module<'a, S::Image>,
+    protection: Protection,
+) -> Result<(), Error<'a>> {
+    match module.image.plan().relro {
+        Some(range) => sys.protect(&module.image, range, protection).map_err(Problem::Protect).of(module.path),
+        None => Ok(()),
+    }
+}
+
+/// Ready to be initialised and entered.
+pub struct Sealed<'a, I> {
+    /// The objects.
+    pub namespace: Namespace<'a, I>,
+    /// What is left to the system's ld.so.
+    pub natives: NativeNeeds<'a>,
+    /// Layout of the thread-local block.
+    pub tls: TlsLayout,
+    /// What references told in passing.
+    pub seen: Seen,
+    /// Words that wait for a resolver's answer.
+    pub indirect: List<'a, Indirect>,
+    /// Numbers of the modules, dependencies first, the program last.
+    pub init_order: &'a [usize],
+}
+
+impl<'a, I: crate::os::seam::ImageMut> Sealed<'a, I> {
+    /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
+    pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
+        for (_, module) in self.namespace.loaded() {
+            let (Some(segment), Some(TlsPlace { offset, .. })) = (&module.image.plan().tls, module.tls) else {
+                continue;
+            };
+            let outside = Problem::OutsideImage { table: crate::error::Table::TlsImage, vaddr: segment.vaddr };
+            // Without an image the segment may be anywhere.
+            let image = match segment.file_size {
+                0 => &[],
+                size => module.image.bytes(segment.vaddr, size).ok_or(outside).of(module.path)?,
+            };
+            if !tls::fill(block, offset, image) {
+                return Err(Problem::TlsSize(segment.mem_size)).of(module.path);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! Objects linked together: found, mapped, given an order and a scope, relocated, sealed.
+#![forbid(unsafe_code)]
+
+pub mod calls;
+pub mod definitions;
+pub mod init;
+pub mod load;
+pub mod namespace;
+pub mod reloc;
+pub mod resolve;
+pub mod search;
+pub mod stubs;
+pub mod tls;

@@ -1,0 +1,449 @@
+//! Relocation entries -> words written through [`ImageMut`].
+//!
+//! Nothing is written but the word that an entry names, and only where the object is writable. Native
+//! symbols get the address of a first-call stub and are noted in [`NativeNeeds`].
+#![forbid(unsafe_code)]
+
+mod copies;
+mod finder;
+mod versions;
+
+use self::copies::CopyLater;
+use self::finder::{Among, Finder};
+use crate::base::addr::{RuntimeAddr, Vaddr, from_usize};
+use crate::base::arena::{Arena, List};
+use crate::base::report::{Category, Trace};
+use crate::elf::symbol::{Name, is_exported};
+use crate::elf::version::NeededVersions;
+use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
+use crate::error::{Error, Escaped, Failure, OfObject, Problem};
+use crate::link::calls::require_code;
+use crate::link::definitions::STACK_CHK_FAIL;
+use crate::link::namespace::{Definition, Namespace, TlsPlace};
+pub use crate::link::stubs::{Described, LoaderCode, StubLayout, Stubs};
+use crate::machine::{Machine, Native, RelocKind};
+use crate::native::needs::{NativeNeeds, Slot};
+use crate::os::seam::ImageMut;
+
+/// What a reference means.
+enum Target {
+    /// Defined in this world.
+    Defined(Definition),
+    /// To be bound by the system's ld.so: the number of the import, and the reference.
+    Native(u32, Sym),
+    /// Weak, and nobody defines it.
+    Zero,
+}
+
+/// Which modules to relocate, and where else their references are looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Objects<'r> {
+    /// The modules to relocate.
+    pub fresh: &'r [usize],
+    /// Where they look besides the global scope: what they came with, if that is not the start.
+    pub local: &'r [usize],
+}
+
+/// What relocating needs besides objects.
+#[derive(Clone, Copy)]
+pub struct Means<'r, 'a> {
+    /// Memory for what stays.
+    pub arena: &'a Arena,
+    /// Memory for what does not.
+    pub scratch: &'r Arena,
+    /// Code of the loader that words refer to.
+    pub code: LoaderCode,
+    /// Where trace lines go.
+    pub trace: Trace,
+}
+
+/// Relocates modules of a namespace.
+pub struct Relocator<'r, 'a, I> {
+    namespace: &'r mut Namespace<'a, I>,
+    natives: &'r mut NativeNeeds<'a>,
+    code: LoaderCode,
+    arena: &'a Arena,
+    scratch: &'r Arena,
+    objects: Objects<'r>,
+    trace: Trace,
+    finder: Finder<'r>,
+    /// Versions that the module at hand needs.
+    versions: NeededVersions<'a>,
+    /// Modules that the one at hand refers to already, if it was opened at run time.
+    used: List<'r, bool>,
+    copies: List<'a, CopyLater>,
+    /// Whether the last thread-local symbol's value was a [`Described`]'s address.
+    is_described: bool,
+    /// What references told in passing.
+    pub seen: Seen,
+    /// Words that wait for a resolver's answer.
+    pub indirect: List<'a, Indirect>,
+}
+
+/// A word whose value a function of the object has to be asked for (STT_GNU_IFUNC): once everything that the function
+/// may depend on is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indirect {
+    /// Module that the word is in.
+    pub module: usize,
+    /// Where it is.
+    pub at: Vaddr,
+    /// The function.
+    pub resolver: RuntimeAddr,
+    /// Added to its answer.
+    pub addend: u64,
+}
+
+/// What the names of references tell about the objects that have them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Some object refers to `__stack_chk_fail`: its code reads the canary from the TCB.
+    pub canary: bool,
+    /// Some object may ask for libc without naming any native symbol.
+    pub libc_wanted: bool,
+    /// Some object refers to `slul_dlopen` or one of its relatives.
+    pub opens: bool,
+    /// Some object refers to `dl_iterate_phdr`.
+    pub lists: bool,
+}
+
+impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
+    /// Of a namespace; native symbols and slots are collected in `natives`.
+    #[must_use]
+    pub fn new(
+        namespace: &'r mut Namespace<'a, I>,
+        natives: &'r mut NativeNeeds<'a>,
+        objects: Objects<'r>,
+        means: Means<'r, 'a>,
+    ) -> Self {
+        let Means { arena, scratch, code, trace } = means;
+        let (copies, indirect) = (List::new(arena), List::new(arena));
+        Self {
+            namespace,
+            natives,
+            code,
+            arena,
+            scratch,
+            objects,
+            trace,
+            finder: Finder::new(scratch),
+            versions: NeededVersions::new(arena),
+            used: List::new(scratch),
+            copies,
+            is_described: false,
+            seen: Seen::default(),
+            indirect,
+        }
+    }
+
+    /// Relocates all of them.
+    pub fn run(&mut self) -> Result<(), Error<'a>> {
+        versions::check(self.namespace, self.objects.fresh, self.arena, self.scratch)?;
+        self.finder.begin(self.namespace, &self.objects)?;
+        // The last first, as glibc does it: of several errors the same one is said, of several unique symbols the same
+        // one is the first.
+        for &index in self.objects.fresh.iter().rev() {
+            let module = self.namespace.module(index);
+            let (path, dynamic) = (module.path, &module.dynamic);
+            self.trace.line(
+                Category::Reloc,
+                format_args!(
+                    "{}: {} words of DT_RELR, {} entries of DT_RELA, {} of DT_JMPREL",
+                    Escaped(path),
+                    dynamic.relr.len(),
+                    dynamic.rela.len(),
+                    dynamic.jmprel.len()
+                ),
+            );
+            self.versions.read(&module.image, dynamic).of(path)?;
+            self.used.truncate(0);
+            self.finder.turn_to(self.namespace, &self.versions, index).of(path)?;
+            self.relative(index).of(path)?;
+            let dynamic = self.namespace.module(index).dynamic;
+            for table in [dynamic.rela, dynamic.jmprel] {
+                let (mut at_once, mut next) = ([Rela::default(); 32], 0);
+                while next < table.len() {
+                    let entries = table.copy(&self.namespace.module(index).image, next, &mut at_once);
+                    entries.iter().try_for_each(|rela| self.entry(index, path, rela))?;
+                    next = next.saturating_add(from_usize(at_once.len()));
+                }
+            }
+        }
+        for &index in self.objects.fresh {
+            require_code(self.namespace, index, &self.code.stubs).of(self.namespace.module(index).path)?;
+        }
+        let copies = core::mem::replace(&mut self.copies, List::new(self.arena));
+        copies.iter().try_for_each(|copy| self.copy(copy))
+    }
+
+    fn write(&mut self, index: usize, rela: &Rela, value: u64) -> Result<(), Failure<'a>> {
+        let at = Vaddr(rela.r_offset);
+        let written = self.namespace.module_mut(index).image.write_word(at, value);
+        written.ok_or_else(|| Problem::RelocationOutside { r_type: r_type(rela), at }.into())
+    }
+
+    /// DT_RELR (gABI): an even entry is an address to relocate, an odd one a bitmap of the 63 words after it.
+    fn relative(&mut self, index: usize) -> Result<(), Failure<'a>> {
+        let module = self.namespace.module_mut(index);
+        let bias = module.image.bias().0;
+        let relocate = |image: &mut I, at: u64| {
+            let outside = Problem::RelocationOutside { r_type: RELR, at: Vaddr(at) };
+            let value: u64 = image.get(Vaddr(at)).ok_or(outside)?;
+            image.write_word(Vaddr(at), value.wrapping_add(bias)).ok_or(outside)
+        };
+        let mut next = 0u64;
+        for entry in 0..module.dynamic.relr.len() {
+            let Some(word) = module.dynamic.relr.get(&module.image, entry) else { break };
+            if word & 1 == 0 {
+                relocate(&mut module.image, word)?;
+                next = word.wrapping_add(8);
+                continue;
+            }
+            for bit in 1..64u64 {
+                if word >> bit & 1 != 0 {
+                    relocate(&mut module.image, next.wrapping_add(bit.wrapping_sub(1).wrapping_mul(8)))?;
+                }
+            }
+            next = next.wrapping_add(63 * 8);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, index: usize, path: &'a [u8], rela: &Rela) -> Result<(), Error<'a>> {
+        let bias = self.namespace.module(index).image.bias().0;
+        let addend = rela.r_addend.cast_unsigned();
+        let at = Vaddr(rela.r_offset);
+        let kind = Native::kind(r_type(rela)).ok_or(Problem::Relocation { r_type: r_type(rela), at }).of(path)?;
+        let value = match kind {
+            RelocKind::None => return Ok(()),
+            RelocKind::Relative => bias.wrapping_add(addend),
+            RelocKind::Copy => {
+                return match self.copy_source(index, path, rela)? {
+                    Some(copy) => self.copies.push(copy).of(path),
+                    None => Ok(()),
+                };
+            }
+            RelocKind::Irelative => {
+                let resolver = self.resolver(RuntimeAddr(bias.wrapping_add(addend)), index).of(path)?;
+                self.indirect.push(Indirect { module: index, at, resolver, addend: 0 }).of(path)?;
+                // Also to see that it can be written.
+                0
+            }
+            RelocKind::TlsDescriptor => {
+                let argument = Rela { r_offset: rela.r_offset.wrapping_add(8), ..*rela };
+                self.is_described = false;
+                // The second word is what is found out; ld.so fills it, if the symbol is native.
+                let value = self.symbolic(index, path, &argument, kind)?;
+                let function = if self.is_described { self.code.tls_described } else { self.code.tls_descriptor };
+                self.write(index, rela, function.0).of(path)?;
+                return self.write(index, &argument, value).of(path);
+            }
+            _ => self.symbolic(index, path, rela, kind)?,
+        };
+        self.write(index, rela, value).of(path)
+    }
+
+    fn symbolic(&mut self, index: usize, path: &'a [u8], rela: &Rela, kind: RelocKind) -> Result<u64, Error<'a>> {
+        let addend = match kind {
+            // The psABI's S, without A; what linkers leave in r_addend means nothing.
+            RelocKind::GlobDat | RelocKind::JumpSlot => 0,
+            _ => rela.r_addend.cast_unsigned(),
+        };
+        // STN_UNDEF has the value 0 (gABI, Symbol Table); of thread-local storage, it is the object's own block.
+        if r_sym(rela) == 0 {
+            return self.thread_local(kind, index, 0, addend).unwrap_or(Ok(addend)).of(path);
+        }
+        let number = r_sym(rela);
+        if let Some(known) = self.finder.known(number).filter(|_| !is_thread_local(kind)) {
+            self.refer(index, path, number, known.module)?;
+            return Ok(known.address.0.wrapping_add(addend));
+        }
+        match self.resolve(index, path, number, kind)? {
+            Target::Defined(definition) if is_thread_local(kind) => {
+                let Definition { module, sym } = definition;
+                self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
+            }
+            Target::Native(..) if is_thread_local(kind) && self.namespace.module(index).opened.is_some() => {
+                let why = "is thread-local in a native library, which what is opened at run time can not use";
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, number).of(path)?, why }).of(path)
+            }
+            // The natives of the start have their thread-local storage at fixed distances from the thread pointer: the
+            // distance, which ld.so fills in, is the offset in a module that ends there.
+            Target::Native(..) if kind == RelocKind::DtpModule => Ok(AT_THREAD_POINTER),
+            Target::Defined(definition) if st_type(&definition.sym) == consts::STT_GNU_IFUNC => {
+                let resolver = self.namespace.module(definition.module).address(&definition.sym);
+                let resolver = self.resolver(resolver, definition.module).of(path)?;
+                let at = Vaddr(rela.r_offset);
+                self.indirect.push(Indirect { module: index, at, resolver, addend }).of(path)?;
+                Ok(0)
+            }
+            Target::Defined(definition) if st_type(&definition.sym) == consts::STT_TLS => {
+                let why = "is thread-local, but not used so";
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, number).of(path)?, why }).of(path)
+            }
+            Target::Defined(definition) => {
+                let address = self.namespace.module(definition.module).address(&definition.sym);
+                Ok(address.0.wrapping_add(addend))
+            }
+            Target::Native(import, sym) => {
+                let slot = Slot {
+                    module: index,
+                    vaddr: Vaddr(rela.r_offset),
+                    import,
+                    r_type: if is_thread_local(kind) { Native::TP_OFFSET } else { r_type(rela) },
+                    addend: addend.cast_signed(),
+                    lazy: false,
+                };
+                let lazy = self.natives.slot(slot, kind, &sym, self.code.stubs.count()).of(path)?;
+                // What can not wait is 0 until ld.so has filled it, which is before the program's entry.
+                Ok(if lazy { self.code.stubs.address(import).0 } else { 0 })
+            }
+            Target::Zero => Ok(addend),
+        }
+    }
+
+    /// A resolver, if it is code. It is named by module `definer`.
+    fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Failure<'static>> {
+        let vaddr = self.namespace.module(definer).image.bias().vaddr(address);
+        // Other objects have no resolvers of this one.
+        let code = self.namespace.module(definer).is_code(vaddr);
+        if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }.into()) }
+    }
+
+    fn copy_name(&self, index: usize, number: u32) -> Result<&'a [u8], Failure<'a>> {
+        let module = self.namespace.module(index);
+        let sym = module.dynamic.symbols.get(&module.image, number)?;
+        let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name))?;
+        Ok(self.arena.copy(name)?)
+    }
+
+    fn resolve(
+        &mut self,
+        index: usize,
+        path: &'a [u8],
+        number: u32,
+        kind: RelocKind,
+    ) -> Result<Target, Error<'a>> {
+        let module = self.namespace.module(index);
+        let sym = &module.dynamic.symbols.get(&module.image, number).of(path)?;
+        let local = st_bind(sym) == consts::STB_LOCAL;
+        let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
+        // A protected definition is the object's own for itself, whoever else defines the name (gABI, Symbol Visibility).
+        let own = !is_exported(sym) || st_visibility(sym) == consts::STV_PROTECTED;
+        if local || (defined && own) {
+            return Ok(Target::Defined(Definition { module: index, sym: *sym }));
+        }
+        let bytes = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
+        self.seen.canary |= bytes == STACK_CHK_FAIL;
+        self.seen.opens |= bytes.starts_with(b"slul_dl");
+        self.seen.lists |= bytes == b"dl_iterate_phdr";
+        // What one of them finds may ask for libc.
+        self.seen.libc_wanted |= bytes == b"slul_load_libc" || self.seen.opens;
+        let version = self.versions.of(&module.image, &module.dynamic, number).of(path)?;
+        // Linked with a libc at hand it is a reference to ld.so's; but DTPMOD64 has our numbers of modules.
+        let version = version.filter(|_| bytes != b"__tls_get_addr");
+        let native_file = version.is_some_and(|version| self.natives.has_library(version.file));
+        let plt = kind == RelocKind::JumpSlot || is_thread_local(kind);
+        let name = Name::versioned(bytes, version.map(|version| version.version)).canonical(!plt);
+        if !native_file {
+            let found = self.finder.find(self.namespace, &self.objects, index, &name, Among::All)?;
+            if let Some(found) = found {
+                return self.bind(index, path, number, found).map(Target::Defined);
+            }
+        }
+        if self.natives.any() {
+            self.trace
+                .line(Category::Bindings, format_args!("{}: {} is left to libc", Escaped(path), Escaped(bytes)));
+            // ld.so asserts that a version's file is among those that it was told to load.
+            let version = version.filter(|_| native_file);
+            let import = self.natives.import(bytes, version, sym, index).of(path)?;
+            return Ok(Target::Native(import, *sym));
+        }
+        if st_bind(sym) == consts::STB_WEAK {
+            return Ok(Target::Zero);
+        }
+        Err(Problem::UndefinedSymbol(self.copy_name(index, number).of(path)?)).of(path)
+    }
+
+    /// Module `index` refers to what was found, or to what stands for it.
+    fn bind(
+        &mut self,
+        index: usize,
+        path: &'a [u8],
+        number: u32,
+        found: Definition,
+    ) -> Result<Definition, Error<'a>> {
+        let mut found = found;
+        if st_bind(&found.sym) == consts::STB_GNU_UNIQUE {
+            let name = self.copy_name(index, number).of(path)?;
+            found = self.namespace.only(&Name::new(name), found).of(path)?;
+        }
+        self.refer(index, path, number, found.module)?;
+        Ok(found)
+    }
+
+    /// By its symbol `number`, module `index` refers to a definition of `definer`, which stays as long as it does.
+    fn refer(&mut self, index: usize, path: &'a [u8], number: u32, definer: usize) -> Result<(), Error<'a>> {
+        if self.trace.wants(Category::Bindings) {
+            let (symbol, definer) = (self.copy_name(index, number).of(path)?, self.namespace.module(definer).path);
+            let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
+            self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
+        }
+        // What came with the start stays for good.
+        if !self.namespace.is_first(definer) && !self.used.get(definer).copied().unwrap_or(false) {
+            self.used.resize(definer.saturating_add(1), false).of(path)?;
+            if let Some(used) = self.used.get_mut(definer) {
+                *used = true;
+            }
+            self.namespace.refer(index, definer).of(path)?;
+        }
+        Ok(())
+    }
+
+    /// The argument of a descriptor that gives a thread's block its initial values first.
+    fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Failure<'a>> {
+        self.is_described = true;
+        let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
+        let described = self.arena.put(Described { ready, offset: value.wrapping_sub(place.offset) })?;
+        Ok(RuntimeAddr::of(described).0)
+    }
+
+    /// The value for a thread-local symbol of `module`, whose `st_value` is `value`; `None` if `kind` is another's.
+    fn thread_local(
+        &mut self,
+        kind: RelocKind,
+        module: usize,
+        value: u64,
+        addend: u64,
+    ) -> Option<Result<u64, Failure<'a>>> {
+        let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
+        let module = self.namespace.module(module);
+        let tls = module.tls;
+        let place = || tls.ok_or_else(|| Failure::from(missing));
+        let value = value.wrapping_add(addend);
+        // Running threads can not be given initial values but when they ask for the address.
+        let waits = module.opened.is_some() && module.image.plan().tls.is_some_and(|tls| tls.file_size != 0);
+        match kind {
+            RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC).into())),
+            RelocKind::TlsDescriptor if waits => Some(place().and_then(|place| self.described(place, value))),
+            RelocKind::TpOffset | RelocKind::TlsDescriptor => {
+                Some(place().map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
+            }
+            RelocKind::DtpModule => Some(place().map(|TlsPlace { id, .. }| id)),
+            RelocKind::DtpOffset => Some(Ok(value)),
+            _ => None,
+        }
+    }
+}
+
+const INITIAL_EXEC: &str = "initial-exec thread-local storage with initial values, opened at run time,";
+/// What stands for the module of a native thread-local symbol: its offset there is from the thread pointer.
+pub const AT_THREAD_POINTER: u64 = u64::MAX;
+
+const fn is_thread_local(kind: RelocKind) -> bool {
+    use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};
+    matches!(kind, DtpModule | DtpOffset | TlsDescriptor | TpOffset)
+}
+
+/// DT_RELR entries have no type; in a message they count as R_X86_64_RELATIVE.
+const RELR: u32 = crate::elf::r_x86_64::R_X86_64_RELATIVE;

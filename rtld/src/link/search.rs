@@ -1,0 +1,176 @@
+//! DT_NEEDED name -> paths to try.
+//!
+//! The order is the contract's: DT_RPATH of the needing object and of its needers (unless it has a
+//! DT_RUNPATH), LD_LIBRARY_PATH, its DT_RUNPATH, then the directories of libc-free libraries; never the
+//! system's directories. `secure` is an argument everywhere: nothing here has a default for it.
+#![forbid(unsafe_code)]
+
+use crate::base::arena::{Arena, OutOfMemory};
+use crate::machine::{Machine, Native};
+
+/// Where libc-free libraries are installed, after everything else.
+#[cfg(target_arch = "x86_64")]
+pub const DIRECTORIES: &[u8] = b"/lib/slul:/usr/lib/slul/x86_64";
+
+/// The entries of a search path. LD_LIBRARY_PATH may separate them by a semicolon as well as by a colon.
+///
+/// A list that is empty as a whole has no entries; an empty entry of a longer list is the current directory (ld.so(8)).
+pub fn entries(list: &[u8], from_environment: bool) -> impl Iterator<Item = &[u8]> {
+    let list = (!list.is_empty()).then_some(list);
+    let separates = move |&byte: &u8| byte == b':' || (from_environment && byte == b';');
+    list.into_iter().flat_map(move |list| list.split(separates))
+}
+
+/// The directory part of a path, `.` if it has none.
+#[must_use]
+pub fn directory(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(0) => b"/",
+        Some(slash) => path.get(..slash).unwrap_or_default(),
+        None => b".",
+    }
+}
+
+/// Whether a DT_NEEDED is a path, to be used as it is.
+#[must_use]
+pub fn is_path(name: &[u8]) -> bool {
+    name.contains(&b'/')
+}
+
+/// The program's path, of whose directory `$ORIGIN` is the name.
+#[derive(Clone, Copy, Debug)]
+pub enum ProgramPath<'a> {
+    /// An absolute path; none if nobody knows it, or nobody is to be told.
+    Known(Option<&'a [u8]>),
+    /// To be asked for, which takes longer than the rest of a short start, and is asked for seldom; if there is no
+    /// answer, it is the other.
+    Asked(fn(&'a Arena) -> Result<Option<&'a [u8]>, OutOfMemory>, Option<&'a [u8]>),
+}
+
+impl<'a> ProgramPath<'a> {
+    /// The path.
+    pub fn get(self, arena: &'a Arena) -> Result<Option<&'a [u8]>, OutOfMemory> {
+        match self {
+            Self::Known(path) => Ok(path),
+            Self::Asked(ask, otherwise) => Ok(ask(arena)?.or(otherwise)),
+        }
+    }
+
+    /// Its directory, if [`expand`] needs it for one of `texts`.
+    pub fn origin_for<'t>(
+        self,
+        arena: &'a Arena,
+        mut texts: impl Iterator<Item = &'t [u8]>,
+    ) -> Result<Option<&'a [u8]>, OutOfMemory> {
+        if texts.any(mentions_origin) { Ok(self.get(arena)?.map(directory)) } else { Ok(None) }
+    }
+}
+
+/// The words that may follow a `$`, and what they stand for.
+fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t [u8]>)> {
+    let words: [(&[u8], Option<&'t [u8]>); 3] =
+        [(b"ORIGIN", origin), (b"LIB", Some(b"lib")), (b"PLATFORM", Some(Native::NAME.as_bytes()))];
+    for (word, value) in words {
+        if let Some(rest) = text.strip_prefix(b"{") {
+            if rest.strip_prefix(word).is_some_and(|rest| rest.first() == Some(&b'}')) {
+                return Some((word.len().saturating_add(2), value));
+            }
+        } else if let Some(rest) = text.strip_prefix(word) {
+            // `$ORIGINAL` is not `$ORIGIN`.
+            let ends = rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+            if ends {
+                return Some((word.len(), value));
+            }
+        }
+    }
+    None
+}
+
+/// Whether [`expand`] needs to know the origin.
+#[must_use]
+pub fn mentions_origin(entry: &[u8]) -> bool {
+    let after = |at: usize| entry.get(at.saturating_add(1)..).unwrap_or_default();
+    let mut dollars = entry.iter().enumerate().filter(|&(_, &byte)| byte == b'$');
+    dollars.any(|(at, _)| token(after(at), Some(b"ORIGIN")).is_some_and(|(_, value)| value == Some(b"ORIGIN")))
+}
+
+/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (with or without braces) in a directory or path. `None` if it
+/// can not be used: it asks for an origin that is not known, or `secure` forbids it (any mention of the
+/// origin, anything that is not an absolute path).
+pub fn expand<'a>(
+    arena: &'a Arena,
+    entry: &[u8],
+    origin: Option<&[u8]>,
+    secure: bool,
+) -> Result<Option<&'a [u8]>, OutOfMemory> {
+    if secure && (entry.first() != Some(&b'/') || mentions_origin(entry)) {
+        return Ok(None);
+    }
+    // An empty entry is the current directory (ld.so(8)).
+    let mut rest = if entry.is_empty() { b"." } else { entry };
+    let mut expanded: &'a [u8] = b"";
+    while let Some(dollar) = rest.iter().position(|&byte| byte == b'$') {
+        let (literal, tail) = rest.split_at_checked(dollar).unwrap_or((rest, b""));
+        let after = tail.get(1..).unwrap_or_default();
+        let (skip, value) = match token(after, origin) {
+            Some((_, None)) => return Ok(None),
+            Some((len, Some(value))) => (len, value),
+            None => (0, &b"$"[..]),
+        };
+        expanded = arena.concat(&[expanded, literal, value])?;
+        rest = after.get(skip..).unwrap_or_default();
+    }
+    arena.concat(&[expanded, rest]).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{directory, entries, expand, mentions_origin};
+    use crate::base::arena::Arena;
+
+    use std::string::String;
+
+    fn expanded(entry: &str, origin: Option<&str>, secure: bool) -> Option<String> {
+        let arena = Arena::new(crate::os::testing::leaking());
+        let path = expand(&arena, entry.as_bytes(), origin.map(str::as_bytes), secure).unwrap()?;
+        Some(String::from_utf8(path.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn tokens() {
+        let origin = Some("/opt/x");
+        for (entry, path) in [
+            ("$ORIGIN/lib", "/opt/x/lib"),
+            ("${ORIGIN}lib", "/opt/xlib"),
+            ("$ORIGINAL", "$ORIGINAL"),
+            ("/a/$LIB/$PLATFORM", "/a/lib/x86_64"),
+            ("$", "$"),
+            ("/a$$ORIGIN", "/a$/opt/x"),
+            ("${ORIGIN", "${ORIGIN"),
+            ("", "."),
+        ] {
+            assert_eq!(expanded(entry, origin, false).as_deref(), Some(path), "{entry}");
+        }
+        assert_eq!(expanded("$ORIGIN", None, false), None);
+        assert!(mentions_origin(b"/x/${ORIGIN}/y") && !mentions_origin(b"/x/$LIB/$ORIGINAL"));
+    }
+
+    #[test]
+    fn secure_follows_absolute_paths_only() {
+        for entry in ["", "lib", "./lib", "$ORIGIN/lib", "/x/$ORIGIN", "/x/${ORIGIN}"] {
+            assert_eq!(expanded(entry, Some("/opt"), true), None, "{entry}");
+        }
+        assert_eq!(expanded("/usr/lib/slul/$PLATFORM", None, true).as_deref(), Some("/usr/lib/slul/x86_64"));
+    }
+
+    #[test]
+    fn lists_and_directories() {
+        assert_eq!(entries(b"a:b;c", false).count(), 2);
+        assert_eq!(entries(b"", false).count(), 0, "the current directory is not meant");
+        assert_eq!(entries(b":", false).count(), 2);
+        assert_eq!(entries(b"a:b;c::", true).count(), 5);
+        assert_eq!(directory(b"/a/b"), b"/a");
+        assert_eq!(directory(b"/b"), b"/");
+        assert_eq!(directory(b"b"), b".");
+    }
+}

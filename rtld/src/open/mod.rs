@@ -1,0 +1,6 @@
+//! Libraries that are opened while the program runs: their list, their scopes, what is found in them.
+#![forbid(unsafe_code)]
+
+pub mod find;
+pub mod libraries;
+pub mod opened;

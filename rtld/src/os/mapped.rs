@@ -1,0 +1,113 @@
+//! The memory of an object that is mapped in this process.
+//!
+//! # Safety
+//! This file exists because an object's memory is reached through a raw pointer. It rests on the plan: a
+//! segment that the plan calls readable or writable is mapped so for as long as the image lives, which
+//! [`MappedImage::adopt`] makes its caller promise. RELRO is the exception: it stops being writable when it
+//! is sealed, and nothing is written through an image after that but by unsealing first.
+#![allow(unsafe_code)]
+
+use core::ptr::NonNull;
+use core::slice;
+
+use crate::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
+use crate::elf::plan::{LoadPlan, Segment};
+use crate::os::seam::{Image, ImageMut};
+
+/// A mapped object; unmapped when dropped, unless it was adopted.
+#[derive(Debug)]
+pub struct MappedImage {
+    start: NonNull<u8>,
+    plan: LoadPlan,
+    owned: bool,
+}
+
+impl MappedImage {
+    /// An image at `start`, which is where the plan's span begins.
+    ///
+    /// # Safety
+    /// The plan's segments are, or will be before anything is read or written, mapped there as the plan says,
+    /// and nothing else writes to them while a borrow from the image lasts. If `owned`, the span is the
+    /// image's own to unmap.
+    #[must_use]
+    pub unsafe fn adopt(start: NonNull<u8>, plan: LoadPlan, owned: bool) -> Self {
+        Self { start, plan, owned }
+    }
+
+    /// Unmaps it, if it is its own. It holds nothing from then on.
+    pub(crate) fn unmap(&mut self) {
+        let size = self.plan.span.len();
+        self.plan = LoadPlan::EMPTY;
+        if core::mem::replace(&mut self.owned, false) {
+            // SAFETY: the span is the image's own, by `adopt`; `self` is borrowed mutably, so borrows of it have ended.
+            unsafe { crate::os::sys::unmap(self.start, size) };
+        }
+    }
+
+    /// A pointer to `vaddr`, if a segment holds `len` bytes from there and `permitted` allows.
+    fn pointer(&self, vaddr: Vaddr, len: u64, write: bool) -> Option<NonNull<u8>> {
+        let mut segments = self.plan.segments().iter();
+        let holds = |segment: &&Segment| segment.contains(vaddr, len);
+        // Those that can be written are mostly behind the others.
+        let segment = if write { segments.rfind(holds) } else { segments.find(holds) }?;
+        let permitted = if write { segment.protection.write } else { segment.protection.read };
+        let distance = vaddr.0.checked_sub(self.plan.span.start.0).filter(|_| permitted)?;
+        // SAFETY: the segment is inside the span, which is one mapping from `start` on.
+        Some(unsafe { self.start.add(to_usize(distance)) })
+    }
+
+    /// A pointer to `len` bytes at `vaddr` within the plan's span, for changing what is mapped there.
+    #[must_use]
+    pub fn span_pointer(&self, vaddr: Vaddr, len: u64) -> Option<NonNull<u8>> {
+        let distance = vaddr.0.checked_sub(self.plan.span.start.0)?;
+        if distance.checked_add(len)? > self.plan.span.len() {
+            return None;
+        }
+        // SAFETY: inside the span, as just checked.
+        Some(unsafe { self.start.add(to_usize(distance)) })
+    }
+}
+
+impl Image for MappedImage {
+    fn plan(&self) -> &LoadPlan {
+        &self.plan
+    }
+
+    fn bias(&self) -> LoadBias {
+        LoadBias::new(RuntimeAddr::of(self.start.as_ptr()), self.plan.span.start)
+    }
+
+    #[inline(always)]
+    fn bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {
+        let pointer = self.pointer(vaddr, len, false)?;
+        // SAFETY: a readable segment holds `len` bytes from there, by `adopt`.
+        Some(unsafe { slice::from_raw_parts(pointer.as_ptr(), to_usize(len)) })
+    }
+
+    fn readable(&self, vaddr: Vaddr) -> u64 {
+        let segment = self.plan.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
+        segment.map_or(0, |segment| segment.mem_end.0.saturating_sub(vaddr.0))
+    }
+
+    fn file_backed(&self, vaddr: Vaddr) -> u64 {
+        let segment = self.plan.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
+        segment.map_or(0, |segment| segment.data_end.0.saturating_sub(vaddr.0))
+    }
+}
+
+impl ImageMut for MappedImage {
+    #[inline]
+    fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()> {
+        let pointer = self.pointer(vaddr, from_usize(bytes.len()), true)?;
+        // SAFETY: a writable segment holds so many bytes there, by `adopt`; a borrow of `self` is not among them.
+        unsafe { pointer.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+        Some(())
+    }
+}
+
+impl Drop for MappedImage {
+    #[inline(never)]
+    fn drop(&mut self) {
+        self.unmap();
+    }
+}

@@ -1,0 +1,6 @@
+//! The operating system: what the loader asks of it ([`seam`]), and Linux's answer ([`sys`], [`mapped`]).
+pub mod mapped;
+pub mod seam;
+pub mod sys;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,222 @@
+//! Memory: fresh, and that of objects.
+//!
+//! # Safety
+//! This file exists because mapping memory is unsafe. Every mapping at a fixed address lies inside a
+//! reservation that this file made, so nothing of anybody else's is ever replaced.
+#![allow(unsafe_code)]
+
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::mm::{madvise, mmap, mmap_anonymous, mprotect, munmap};
+
+use super::{File, Linux};
+use crate::base::addr::{PageRange, from_usize, to_usize};
+use crate::base::arena::Source;
+use crate::elf::plan::{LoadPlan, Protection, Segment};
+use crate::error::Errno;
+use crate::os::mapped::MappedImage;
+use crate::os::seam::{AddressSpace, Image};
+
+/// The smallest size of a page in bytes.
+const PAGE: usize = 4096;
+
+/// Unmaps what was mapped here.
+///
+/// # Safety
+/// Nothing uses the `size` bytes at `start` any more.
+pub(crate) unsafe fn unmap(start: NonNull<u8>, size: u64) {
+    // SAFETY: by the caller. It can only fail for want of memory to split a mapping; then the pages stay
+    // reserved, which harms nobody.
+    let _ = unsafe { munmap(start.as_ptr().cast(), to_usize(size)) };
+}
+
+/// Fresh memory for an [`crate::base::arena::Arena`].
+#[must_use]
+pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
+    // Linux 6.7 aligns for huge pages what is a number of them.
+    let size = bytes.checked_next_multiple_of(if bytes < HUGE { PAGE } else { 2 << 20 })?;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+    let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
+    if size >= HUGE {
+        // It is read all over. Where that is not to be had, it is only slower.
+        // SAFETY: the mapping just made; what is in it stays as it is.
+        let _ = unsafe { madvise(start, size, Advice::LinuxHugepage) };
+    }
+    Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
+}
+
+/// From this size on it pays to ask for huge pages, in bytes.
+const HUGE: usize = 4 << 20;
+
+/// The same, and [`give_back`].
+// SAFETY: mappings of the kernel's choice, whole and zeroed, until they are unmapped.
+pub const MEMORY: Source = unsafe { Source::new(anonymous, give_back) };
+
+/// Fresh memory, as near to an address as the kernel finds it.
+#[must_use]
+pub fn anonymous_near(address: crate::base::addr::RuntimeAddr, bytes: usize) -> Option<NonNull<[u8]>> {
+    let size = bytes.checked_next_multiple_of(PAGE)?;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let hint = ptr::with_exposed_provenance_mut(to_usize(address.0));
+    // SAFETY: a hint replaces nothing.
+    let start = unsafe { mmap_anonymous(hint, size, protection, MapFlags::PRIVATE) }.ok()?;
+    Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
+}
+
+/// A page that lists of mappings show under a name; its address. There is nothing in it, and it is not to be read.
+#[must_use]
+pub fn named_page(name: &CStr) -> Option<NonNull<u8>> {
+    let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC).ok()?);
+    // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+    let start = unsafe { mmap(ptr::null_mut(), PAGE, ProtFlags::empty(), MapFlags::PRIVATE, &file, 0) }.ok()?;
+    NonNull::new(start.cast())
+}
+
+/// Gives memory back that [`anonymous`] gave.
+///
+/// # Safety
+/// Nothing uses it any more.
+pub unsafe fn give_back(memory: NonNull<[u8]>) {
+    // SAFETY: by the caller.
+    unsafe { unmap(memory.cast(), from_usize(memory.len())) };
+}
+
+fn prot_flags(protection: Protection) -> ProtFlags {
+    let mut flags = ProtFlags::empty();
+    flags.set(ProtFlags::READ, protection.read);
+    flags.set(ProtFlags::WRITE, protection.write);
+    flags.set(ProtFlags::EXEC, protection.execute);
+    flags
+}
+
+/// Pages of a segment, in bytes, that are few: all that most libraries have.
+const FEW: usize = 2 * 4096;
+
+/// A range outside the reservation would be a bug of ours; it is refused as an argument.
+const OUTSIDE: Errno = Errno(22);
+
+fn place(image: &MappedImage, range: PageRange) -> Result<*mut core::ffi::c_void, Errno> {
+    image.span_pointer(range.start, range.len()).map(|start| start.as_ptr().cast()).ok_or(OUTSIDE)
+}
+
+impl AddressSpace for Linux {
+    type Image = MappedImage;
+
+    fn reserve(&self, plan: &LoadPlan, file: &File) -> Result<MappedImage, Errno> {
+        let size = plan.span.len();
+        if let Some(base) = plan.base() {
+            // A reservation in which some segments, the first at least, are already.
+            let (protection, offset) = (prot_flags(base.protection), file.whole(base.offset));
+            // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+            let start =
+                unsafe { mmap(ptr::null_mut(), to_usize(size), protection, MapFlags::PRIVATE, file, offset) }?;
+            let start = NonNull::new(start.cast::<u8>()).ok_or(OUTSIDE)?;
+            // SAFETY: the span is this image's own; `map_segment` makes the segments what they are to be.
+            return Ok(unsafe { MappedImage::adopt(start, *plan, true) });
+        }
+        if plan.fixed {
+            let place = ptr::with_exposed_provenance_mut(to_usize(plan.span.start.0));
+            let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
+            // SAFETY: replaces nothing: the kernel refuses if something is there or, before Linux 4.17, goes elsewhere.
+            let start = unsafe { mmap_anonymous(place, to_usize(size), ProtFlags::empty(), flags) }?;
+            let start = NonNull::new(start.cast::<u8>()).ok_or(OUTSIDE)?;
+            // SAFETY: as below.
+            let image = unsafe { MappedImage::adopt(start, *plan, true) };
+            return if start.as_ptr() == place.cast() { Ok(image) } else { Err(Errno::EEXIST) };
+        }
+        // More than a page of alignment: reserve so much that an aligned start is inside, then trim.
+        let slack = plan.align.saturating_sub(from_usize(PAGE));
+        let whole = to_usize(size.checked_add(slack).ok_or(Errno(12))?);
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+        let first = unsafe { mmap_anonymous(ptr::null_mut(), whole, ProtFlags::empty(), flags) }?;
+        let first = NonNull::new(first.cast::<u8>()).ok_or(OUTSIDE)?;
+        let address = from_usize(first.addr().get());
+        // The load bias is to be a multiple of the alignment.
+        let misfit = plan.span.start.0.wrapping_sub(address) & plan.align.saturating_sub(1);
+        // SAFETY: `misfit` is at most `slack`, so this is inside what was just reserved.
+        let start = unsafe { first.add(to_usize(misfit)) };
+        if misfit != 0 {
+            // SAFETY: the head of the reservation, before `start`, is used by nobody.
+            unsafe { unmap(first, misfit) };
+        }
+        let tail = slack.saturating_sub(misfit);
+        if tail != 0 {
+            // SAFETY: inside the reservation, after the span.
+            let end = unsafe { start.add(to_usize(size)) };
+            // SAFETY: the tail of the reservation is used by nobody.
+            unsafe { unmap(end, tail) };
+        }
+        // SAFETY: the span is this image's own; `map_segment` puts the segments in before they are used.
+        Ok(unsafe { MappedImage::adopt(start, *plan, true) })
+    }
+
+    fn map_segment(&self, image: &mut MappedImage, file: &File, segment: &Segment) -> Result<(), Errno> {
+        let protection = prot_flags(segment.protection);
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        if !segment.file_pages().is_empty() {
+            if !image.plan().is_in_base(segment) {
+                let start = place(image, segment.file_pages())?;
+                let size = to_usize(segment.file_pages().len());
+                // So few pages are all going to be written by relocation. To have them made at once saves a fault or two
+                // for each.
+                let few = segment.protection.write && size <= FEW;
+                let populate = if few { MapFlags::POPULATE } else { MapFlags::empty() };
+                let offset = file.whole(segment.offset);
+                // SAFETY: inside the image's own reservation.
+                unsafe { mmap(start, size, protection, flags | populate, file, offset) }?;
+            }
+            let zeroes = segment.file_pages().end.0.saturating_sub(segment.data_end.0);
+            if segment.mem_end > segment.data_end && zeroes != 0 {
+                let rest = image.span_pointer(segment.data_end, zeroes).ok_or(OUTSIDE)?;
+                // SAFETY: the rest of the segment's last page from the file, which the plan says is writable.
+                unsafe { rest.write_bytes(0, to_usize(zeroes)) };
+            }
+        }
+        let zero_pages = PageRange { start: segment.file_pages().end, end: segment.pages().end };
+        if !zero_pages.is_empty() {
+            let start = place(image, zero_pages)?;
+            // SAFETY: inside the image's own reservation.
+            unsafe { mmap_anonymous(start, to_usize(zero_pages.len()), protection, flags) }?;
+        }
+        Ok(())
+    }
+
+    fn unmap(&self, image: &mut MappedImage) {
+        image.unmap();
+    }
+
+    fn protect(&self, image: &MappedImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
+        let start = NonNull::new(place(image, range)?.cast()).ok_or(OUTSIDE)?;
+        // SAFETY: pages of the object itself; that they are not used in a way that the new protection
+        // forbids is the plan's RELRO contract.
+        unsafe { protect(NonNull::slice_from_raw_parts(start, to_usize(range.len())), protection) }
+    }
+}
+
+/// Changes what may be done with whole pages.
+///
+/// # Safety
+/// They belong to the caller, and nobody does with them what is not permitted any more.
+pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<(), Errno> {
+    let mut flags = MprotectFlags::empty();
+    flags.set(MprotectFlags::READ, protection.read);
+    flags.set(MprotectFlags::WRITE, protection.write);
+    flags.set(MprotectFlags::EXEC, protection.execute);
+    // SAFETY: by the caller.
+    Ok(unsafe { mprotect(pages.as_ptr().cast(), pages.len(), flags) }?)
+}
+
+/// Makes `size` bytes at `start` inaccessible, or readable and writable again.
+///
+/// # Safety
+/// The pages belong to the caller, who uses them accordingly.
+pub unsafe fn guard(start: NonNull<u8>, size: usize, closed: bool) -> Result<(), Errno> {
+    let protection = if closed { Protection::NONE } else { Protection::READ_WRITE };
+    // SAFETY: by the caller.
+    unsafe { protect(NonNull::slice_from_raw_parts(start, size), protection) }
+}

@@ -1,0 +1,266 @@
+//! Linux: with [`mapping`], the only file that names rustix. Implements the seam.
+//!
+//! # Safety
+//! This file exists because a descriptor can be closed under whoever uses it. A [`File`] is the only one that has its own.
+#![allow(unsafe_code)]
+
+mod mapping;
+
+use core::ffi::CStr;
+use core::mem::ManuallyDrop;
+
+pub use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{accessat, fstat, fstatvfs, memfd_create, open, readlinkat_raw, stat};
+use rustix::io::{pread, try_close};
+
+pub(crate) use self::mapping::unmap;
+pub use self::mapping::{MEMORY, anonymous, anonymous_near, give_back, guard, named_page, protect};
+use crate::base::addr::{FileOffset, from_usize};
+use crate::base::report::decimal;
+use crate::error::{Errno, OpenError};
+use crate::os::seam::{FileInfo, Files};
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self(errno.raw_os_error())
+    }
+}
+
+/// The running system.
+#[derive(Clone, Copy, Debug)]
+pub struct Linux;
+
+/// An open file. Closed when dropped, whatever close(2) answers: EIO, say, of a network file system. rustix's own way
+/// panics then, if it is compiled with assertions.
+#[derive(Debug)]
+pub struct File {
+    descriptor: ManuallyDrop<OwnedFd>,
+    /// Where in the file what counts begins.
+    start: FileOffset,
+}
+
+impl File {
+    const fn new(descriptor: OwnedFd) -> Self {
+        Self { descriptor: ManuallyDrop::new(descriptor), start: FileOffset(0) }
+    }
+
+    /// Offset in the whole file.
+    const fn whole(&self, offset: FileOffset) -> u64 {
+        self.start.0.saturating_add(offset.0)
+    }
+
+    /// Its descriptor.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        // No open file has a negative one.
+        u32::try_from(self.as_fd().as_raw_fd()).unwrap_or(u32::MAX)
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: this file's own descriptor, which nothing uses after this.
+        let _ = unsafe { try_close(self.descriptor.as_raw_fd()) };
+    }
+}
+
+/// Longest path in bytes, its NUL included (PATH_MAX).
+const PATH_MAX: usize = 4096;
+
+fn with_path<T>(path: &[u8], then: impl Fn(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+    // Most are short, and a page to be cleared for each is noticed.
+    const SHORT: usize = 256;
+    let mut result = Err(Errno::ENOENT);
+    let mut then = |path: &CStr| result = then(path);
+    if path.len() < SHORT {
+        with_path_in::<SHORT>(path, &mut then)?;
+    } else {
+        with_path_in::<PATH_MAX>(path, &mut then)?;
+    }
+    result
+}
+
+#[inline(never)]
+fn with_path_in<const ROOM: usize>(path: &[u8], then: &mut dyn FnMut(&CStr)) -> Result<(), Errno> {
+    let mut buffer = [0u8; ROOM];
+    let room = buffer.get_mut(..path.len()).filter(|_| path.len() < ROOM);
+    room.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(path);
+    let terminated = buffer.get(..=path.len()).unwrap_or_default();
+    then(CStr::from_bytes_with_nul(terminated).map_err(|_| Errno::ENOENT)?);
+    Ok(())
+}
+
+impl Files for Linux {
+    type File = File;
+
+    fn open(&self, path: &[u8]) -> Result<(File, FileInfo), OpenError> {
+        // O_NONBLOCK: a FIFO of that name must not hang the start.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = with_path(path, |path| Ok(File::new(open(path, flags, Mode::empty())?)));
+        let file = opened.map_err(|errno| match errno {
+            // A socket, or a device that is not there.
+            Errno::ENXIO => OpenError::NotRegular,
+            errno => OpenError::Errno(errno),
+        })?;
+        regular(file)
+    }
+
+    fn read_at(&self, file: &File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut done = 0usize;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match pread(file, rest, file.whole(offset).saturating_add(from_usize(done))) {
+                Ok(0) => break,
+                Ok(read) => done = done.saturating_add(read),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(done)
+    }
+}
+
+fn regular(file: File) -> Result<(File, FileInfo), OpenError> {
+    let stat = fstat(&file).map_err(|errno| OpenError::Stat(errno.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(OpenError::NotRegular);
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    Ok((file, FileInfo { dev: stat.st_dev, ino: stat.st_ino, size }))
+}
+
+/// The regular file that is open as a descriptor, which was handed over and is the file's from then on.
+pub fn handed_over(descriptor: u32) -> Result<(File, FileInfo), OpenError> {
+    let number = i32::try_from(descriptor).map_err(|_| OpenError::Errno(Errno(9)))?;
+    // SAFETY: nobody else uses it: it was opened for whoever is to map it.
+    regular(File::new(unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
+/// Whether the file's own set-id bits, on a file system that lets them work, give the ids that the process has: real and
+/// effective, of user and group.
+#[must_use]
+pub fn explains_ids(file: &File, user: (u64, u64), group: (u64, u64)) -> bool {
+    let (Ok(stat), Ok(system)) = (fstat(file), fstatvfs(file)) else { return false };
+    let works = !system.f_flag.contains(StatVfsMountFlags::NOSUID);
+    let explained = |(real, effective): (u64, u64), bit: Mode, owner: u32| {
+        let set = Mode::from_raw_mode(stat.st_mode).contains(bit);
+        real == effective || works && set && effective == u64::from(owner)
+    };
+    explained(user, Mode::SUID, stat.st_uid) && explained(group, Mode::SGID, stat.st_gid)
+}
+
+/// Size in bytes of the line, and what follows it up to the ELF image, at the start of a program for `#!`.
+const LINE: u64 = 4096;
+
+/// Makes the ELF image that follows a line with an interpreter, at the next boundary of a page, what counts of the file.
+pub fn skip_line(file: &mut File, info: &mut FileInfo) {
+    let mut start = [0u8; 2];
+    if Linux.read_at(file, FileOffset(0), &mut start) == Ok(2) && start == *b"#!" {
+        file.start = FileOffset(LINE);
+        info.size = info.size.saturating_sub(LINE);
+    }
+}
+
+/// Sets the name of the calling thread, which is what the kernel calls the process by.
+pub fn set_name(path: &[u8]) {
+    const LENGTH: usize = 15;
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let mut text = [0u8; LENGTH + 1];
+    for (place, &byte) in text.iter_mut().zip(name).take(LENGTH) {
+        *place = byte;
+    }
+    // Nothing depends on it.
+    let _ = CStr::from_bytes_until_nul(&text).is_ok_and(|name| rustix::thread::set_name(name).is_ok());
+}
+
+/// A file without a name, of those bytes; `name` is what lists of mappings show.
+pub fn memory_file(name: &CStr, bytes: &[u8]) -> Result<File, Errno> {
+    let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    write_all(&file, bytes)?;
+    Ok(file)
+}
+
+/// Whether the caller, with its effective ids, may execute the file.
+pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
+    with_path(path, |path| Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?))
+}
+
+/// The absolute path of an open file, from /proc.
+pub fn file_path<'b>(file: &File, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
+    let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+    let mut digits = [0u8; 10];
+    let digits = decimal(file.number(), &mut digits);
+    path.get_mut(14..)?.get_mut(..digits.len())?.copy_from_slice(digits);
+    link_target(CStr::from_bytes_until_nul(&path).ok()?, buffer)
+}
+
+/// What a link of /proc leads to: an absolute path, unless it was cut to fit.
+fn link_target<'b>(link: &CStr, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
+    let size = readlinkat_raw(CWD, link, buffer.as_mut_slice()).ok()?;
+    buffer.get(..size).filter(|path| path.starts_with(b"/") && size < PATH_MAX)
+}
+
+/// Standard output.
+#[must_use]
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as of `stderr`.
+    unsafe { BorrowedFd::borrow_raw(1) }
+}
+
+/// Size in bytes of the file of that path, if there is one.
+#[must_use]
+pub fn file_size(path: &[u8]) -> Option<u64> {
+    let stat = with_path(path, |path| Ok(stat(path)?)).ok()?;
+    u64::try_from(stat.st_size).ok()
+}
+
+/// Size in bytes of the running program's file; `None` if /proc does not tell.
+#[must_use]
+pub fn program_size() -> Option<u64> {
+    file_size(b"/proc/self/exe")
+}
+
+/// The absolute path of the running program, from /proc. `None` if that is not mounted or the path does not
+/// fit the buffer.
+pub fn program_path(buffer: &mut [u8; PATH_MAX]) -> Option<&[u8]> {
+    link_target(c"/proc/self/exe", buffer)
+}
+
+/// Where trace lines go.
+pub fn open_output(path: &[u8]) -> Option<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
+    with_path(path, |path| Ok(File::new(open(path, flags, Mode::from_raw_mode(0o644))?))).ok()
+}
+
+/// Writes all of `bytes`.
+pub fn write_all(output: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(&output, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes one line. A failure has nobody to be told to.
+pub fn write_line(output: impl AsFd, line: &[u8]) {
+    let _ = rustix::io::write(output, line);
+}
+
+/// Standard error.
+#[must_use]
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 2 is nobody's to own. If it is closed, writing fails, or, if the program reused the
+    // number, goes where the program put it, which is what writing to standard error means.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}

@@ -1,0 +1,175 @@
+//! Code of the objects that the loader calls: initialisers, finalisers, resolvers.
+//!
+//! # Safety
+//! This file exists because such code is entered by its address. That there is a function of the type stated is what
+//! the object says by the table that the address is from; nothing can check it.
+#![allow(unsafe_code)]
+
+use core::ptr;
+
+use rtld::base::addr::{RuntimeAddr, to_usize};
+use rtld::base::arena::{Arena, List, OutOfMemory};
+use rtld::elf::plan::Protection;
+use rtld::error::{Error, OfObject};
+use rtld::link::calls::is_function;
+use rtld::link::load::protect_relro;
+use rtld::link::namespace::{Module, Namespace};
+use rtld::link::reloc::Indirect;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
+use rtld::os::sys::Linux;
+
+/// The function at an address.
+///
+/// # Safety
+/// `F` is a type of function pointer, and code of that type is there.
+pub(crate) unsafe fn function<F: Copy>(address: RuntimeAddr) -> F {
+    const { assert!(size_of::<F>() == size_of::<*const ()>()) };
+    let address: *const () = ptr::with_exposed_provenance(to_usize(address.0));
+    // SAFETY: by the caller, a pointer to a function, of the size of one.
+    unsafe { core::mem::transmute_copy(&address) }
+}
+
+/// What initialisers are called with: argc, argv, envp, as by glibc.
+#[derive(Clone, Copy)]
+pub(crate) struct Arguments {
+    pub(crate) argc: i32,
+    pub(crate) argv: u64,
+    pub(crate) envp: u64,
+}
+
+/// Addresses of functions to call, one after the other.
+pub(crate) type Calls = List<'static, RuntimeAddr>;
+
+type Loaded = Module<'static, MappedImage>;
+
+/// Words of DT_PREINIT_ARRAY, which only a program's own means something.
+pub(crate) fn preinitialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
+    let array = module.dynamic.preinit_array;
+    let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
+    entries.map(RuntimeAddr).filter(|&address| is_function(address))
+}
+
+/// DT_INIT, then DT_INIT_ARRAY in order.
+pub(crate) fn initialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
+    let array = module.dynamic.init_array;
+    let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
+    let init = module.dynamic.init.map(|vaddr| module.image.bias().runtime(vaddr));
+    init.into_iter().chain(entries.map(RuntimeAddr)).filter(|&address| is_function(address))
+}
+
+/// DT_FINI_ARRAY backwards, then DT_FINI.
+pub(crate) fn finalisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
+    let array = module.dynamic.fini_array;
+    let entries = (0..array.len()).rev().filter_map(move |index| array.get(&module.image, index));
+    let fini = module.dynamic.fini.map(|vaddr| module.image.bias().runtime(vaddr));
+    entries.map(RuntimeAddr).chain(fini).filter(|&address| is_function(address))
+}
+
+/// Addresses to call, once the list of objects is not held any more.
+pub(crate) fn collect(
+    arena: &'static Arena,
+    calls: impl Iterator<Item = RuntimeAddr>,
+) -> Result<Calls, OutOfMemory> {
+    let mut list = List::new(arena);
+    for call in calls {
+        list.push(call)?;
+    }
+    Ok(list)
+}
+
+/// What is to be called of a module.
+pub(crate) struct CallsOf {
+    pub(crate) module: usize,
+    pub(crate) functions: Calls,
+}
+
+/// What is to be called of modules, [`initialisers`] or [`finalisers`].
+pub(crate) fn calls_of<'n, F: Iterator<Item = RuntimeAddr>>(
+    arena: &'static Arena,
+    namespace: &'n Namespace<'static, MappedImage>,
+    modules: &[usize],
+    functions: impl Fn(&'n Loaded) -> F,
+) -> Result<List<'static, CallsOf>, OutOfMemory> {
+    let mut all = List::new(arena);
+    for &module in modules {
+        all.push(CallsOf { module, functions: collect(arena, functions(namespace.module(module)))? })?;
+    }
+    Ok(all)
+}
+
+/// Calls initialisers.
+pub(crate) fn initialise(functions: impl Iterator<Item = RuntimeAddr>, with: Arguments) {
+    for address in functions {
+        // SAFETY: the object says that it is an initialiser.
+        let function = unsafe { function::<extern "C" fn(i32, u64, u64)>(address) };
+        function(with.argc, with.argv, with.envp);
+    }
+}
+
+/// Calls finalisers.
+pub(crate) fn finalise(functions: impl Iterator<Item = RuntimeAddr>) {
+    for address in functions {
+        // SAFETY: the object says that it is a finaliser.
+        let function = unsafe { function::<extern "C" fn()>(address) };
+        function();
+    }
+}
+
+/// A word and the resolver (STT_GNU_IFUNC) that answers what is to be in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Question {
+    resolver: RuntimeAddr,
+    at: RuntimeAddr,
+    addend: u64,
+}
+
+/// What is to be asked, those of dependencies first.
+pub(crate) fn questions(
+    arena: &'static Arena,
+    namespace: &Namespace<'static, MappedImage>,
+    order: &[usize],
+    indirect: &[Indirect],
+) -> Result<List<'static, Question>, Error<'static>> {
+    let mut questions = List::new(arena);
+    for &index in order {
+        let module = namespace.module(index);
+        for word in indirect.iter().filter(|word| word.module == index) {
+            let at = module.image.bias().runtime(word.at);
+            questions.push(Question { resolver: word.resolver, at, addend: word.addend }).of(module.path)?;
+        }
+    }
+    Ok(questions)
+}
+
+/// Changes the protection of the RELRO of modules that have such words.
+pub(crate) fn protect_indirect(
+    namespace: &Namespace<'static, MappedImage>,
+    order: &[usize],
+    indirect: &[Indirect],
+    protection: Protection,
+) -> Result<(), Error<'static>> {
+    let has = |index: usize| indirect.iter().any(|word| word.module == index);
+    let mut modules = order.iter().filter(|&&index| has(index));
+    modules.try_for_each(|&index| protect_relro(&Linux, namespace.module(index), protection))
+}
+
+/// Asks a resolver: the address of the function that it chooses.
+pub(crate) fn ask(resolver: RuntimeAddr) -> RuntimeAddr {
+    // SAFETY: the object says that it is a resolver: no arguments, the answer is an address.
+    let resolver = unsafe { function::<extern "C" fn() -> u64>(resolver) };
+    RuntimeAddr(resolver())
+}
+
+/// Asks the resolvers, and stores what they answer.
+///
+/// # Safety
+/// The modules' RELRO is writable, and they stay mapped meanwhile.
+pub(crate) unsafe fn ask_all(questions: &[Question]) {
+    for question in questions {
+        let value = ask(question.resolver).0.wrapping_add(question.addend);
+        let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(question.at.0));
+        // SAFETY: a word that relocation has found to be writable; writable now, by the caller.
+        unsafe { place.write_unaligned(value) };
+    }
+}

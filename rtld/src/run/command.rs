@@ -1,0 +1,144 @@
+//! The loader executed as a program: it maps the program that its command line names, and makes of the block what the
+//! kernel would have made for that program.
+
+use linux_raw_sys::auxvec;
+use rtld::base::addr::{RuntimeAddr, from_usize};
+use rtld::base::arena::Arena;
+use rtld::error::{Error, Escaped, Failure, OfObject, Problem};
+use rtld::link::load::{Mapped, Present, map_program, present};
+use rtld::link::namespace::Module;
+use rtld::link::search::ProgramPath;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::{FileInfo, Files, Image};
+use rtld::os::sys::{self, File, Linux};
+use rtld::start::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
+
+use crate::cpu;
+use crate::run::kernel::Block;
+use crate::run::{inspect, kernel};
+
+/// A program that was mapped here.
+pub(crate) struct Direct {
+    pub(crate) program: &'static mut Module<'static, MappedImage>,
+    /// Its absolute path, as far as /proc tells; not known where AT_SECURE is set.
+    pub(crate) path: ProgramPath<'static>,
+    /// Value of `--library-path`.
+    pub(crate) library_path: Option<&'static [u8]>,
+    /// Path that the loader itself was executed by.
+    pub(crate) loader: Option<&'static [u8]>,
+    /// How far to go with it.
+    pub(crate) until: Until,
+}
+
+/// Does what the command line asks for. Returns only if that is to run a program.
+#[inline(never)]
+pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Result<Direct, Error<'static>> {
+    let run = match parse(block.arguments(), block.auxiliary().handler()) {
+        Ok(Request::Run(run)) => run,
+        Ok(Request::Help) => inspect::print(format_args!("{HELP}")),
+        Ok(Request::Version) => inspect::print(format_args!("slulrtld {}\n", env!("CARGO_PKG_VERSION"))),
+        Err(mistake) => refuse(mistake),
+    };
+    let Run { program: index, handed, dropped, library_path, argv0, until } = run;
+    let path = block.arguments().nth(index).unwrap_or_default();
+    let (mut file, mut info) = open(block, path, handed, secure).of(path)?;
+    if until == Until::Ended && handed.is_none() {
+        sys::may_execute(path).map_err(Problem::Execute).of(path)?;
+    }
+    sys::skip_line(&mut file, &mut info);
+    let Mapped { dynamic, image, entry, headers } =
+        map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
+    let soname = dynamic.soname.and_then(|offset| dynamic.strings.get(&image, offset).ok());
+    if soname == Some(cpu::SONAME) && until == Until::Ended {
+        return Err(Problem::LoaderItself).of(path);
+    }
+    let bias = image.bias();
+    let phdr = image.plan().vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
+    let mut buffer = [0u8; 4096];
+    let absolute = match sys::file_path(&file, &mut buffer) {
+        // With a NUL: the program may find it in AT_EXECFN.
+        Some(absolute) => Some(arena.concat(&[absolute, b"\0"]).of(path)?),
+        None => None,
+    };
+    // Where the kernel has put the loader in the program's place, AT_EXECFN is the program's.
+    let own = if block.exec_path() == path { block.arguments().next() } else { Some(block.exec_path()) };
+    let name = match (handed, absolute) {
+        (Some(Handed::ByProgram(_)), Some(absolute)) => from_usize(absolute.as_ptr().expose_provenance()),
+        _ => block.argument_address(index),
+    };
+    block.drop_arguments(dropped, block.argument_address(argv0));
+    block.remove_entry(auxvec::AT_EXECFD);
+    block.patch(&[
+        (auxvec::AT_PHDR, bias.runtime(phdr).0),
+        (auxvec::AT_PHNUM, headers.phnum.into()),
+        (auxvec::AT_ENTRY, bias.runtime(entry).0),
+        (auxvec::AT_BASE, RuntimeAddr::of(cpu::own_header().as_ptr()).0),
+        (auxvec::AT_FLAGS, 0),
+        (auxvec::AT_EXECFN, name),
+    ]);
+    if until == Until::Ended {
+        let other = block.interpreter(&image).filter(|path| !path.ends_with(cpu::SONAME));
+        if let Some(other) = other {
+            return Err(Problem::OtherLoader(arena.copy(other).of(path)?)).of(path);
+        }
+        sys::set_name(block.exec_path());
+    }
+    let absolute =
+        absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
+    let program = present(arena, Present { path, image, phdrs: Some((phdr, headers.phnum)) })?;
+    let absolute = ProgramPath::Known(absolute.filter(|_| !secure));
+    Ok(Direct { program, path: absolute, library_path, loader: own, until })
+}
+
+/// Opens the program, or takes it over, if it may be run with the privileges that the process has.
+fn open(
+    block: &Block,
+    path: &[u8],
+    handed: Option<Handed>,
+    secure: bool,
+) -> Result<(File, FileInfo), Failure<'static>> {
+    let (by_kernel, descriptor) = match handed {
+        // Whoever may run the loader with such privileges would have them for any program of his choice.
+        None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely.into()),
+        None => return Ok(Linux.open(path)?),
+        Some(Handed::ByUser(descriptor)) => {
+            kernel::may_execute(descriptor).map_err(Problem::Execute)?;
+            (false, descriptor)
+        }
+        // The kernel has executed it.
+        Some(Handed::ByProgram(descriptor)) => (false, descriptor),
+        Some(Handed::ByKernel(descriptor)) => (true, descriptor),
+    };
+    let (file, info) = sys::handed_over(descriptor)?;
+    if secure {
+        // Privileges must be those that the kernel gives to whoever executes this very file. It alone knows of
+        // capabilities.
+        let explained = block.auxiliary().ids().is_some_and(|(user, group)| {
+            let differ = user.0 != user.1 || group.0 != group.1;
+            (differ || by_kernel) && sys::explains_ids(&file, user, group)
+        });
+        if !explained {
+            return Err(Problem::ExecutedSecurely.into());
+        }
+    }
+    Ok((file, info))
+}
+
+fn refuse(mistake: Mistake<'_>) -> ! {
+    match mistake {
+        Mistake::NoProgram => crate::run::last_words::say(format_args!("no program is named; see --help")),
+        Mistake::Unknown(option) => {
+            crate::run::last_words::say(format_args!("{}: no such option; see --help", Escaped(option)))
+        }
+        Mistake::NoDescriptor(value) => {
+            crate::run::last_words::say(format_args!(
+                "--exec-fd: {} is no descriptor; see --help",
+                Escaped(value)
+            ));
+        }
+        Mistake::NoValue(option) => {
+            crate::run::last_words::say(format_args!("{}: takes a value; see --help", Escaped(option)))
+        }
+    }
+    cpu::exit_group(crate::run::last_words::REFUSED)
+}

@@ -1,0 +1,115 @@
+//! x86_64: what the loader and `slulrtld-using-libc` have in common: transfer, system calls, and what is called with
+//! more than arguments.
+//!
+//! # Safety
+//! This file exists because all of it is outside of what Rust can say: registers and stacks that are switched. Comments
+//! at each piece say what may be relied on there.
+#![allow(unsafe_code)]
+
+use core::arch::{asm, naked_asm};
+use core::ffi::c_char;
+
+use rtld::base::addr::RuntimeAddr;
+use rtld::link::reloc::LoaderCode;
+
+use super::stubs;
+
+/// The loader's own soname.
+pub(crate) const SONAME: &[u8] = b"slulrtld-x86_64.so.1";
+
+/// Enters the program as the kernel would have.
+///
+/// # Safety
+/// `entry` is code, `sp` the address of a block, and nothing that lives on this stack is needed again.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: extern "C" fn()) -> ! {
+    naked_asm!("mov rsp, rsi", "xor ebp, ebp", "jmp rdi")
+}
+
+/// Goes on in `next` on another stack.
+///
+/// # Safety
+/// `sp` is a multiple of 16, with unused stack below it.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !) -> ! {
+    naked_asm!(
+        ".cfi_startproc",
+        // Nothing is behind it on this stack: backtraces end here.
+        ".cfi_undefined rip",
+        "mov rsp, rdi",
+        "xor ebp, ebp",
+        "call rsi",
+        "ud2",
+        ".cfi_endproc",
+    )
+}
+
+/// A system call; answers what the kernel answers.
+///
+/// # Safety
+/// As the system call's.
+pub(crate) unsafe fn system_call(number: u32, arguments: [usize; 4]) -> isize {
+    let [a, b, c, d] = arguments;
+    let result;
+    // SAFETY: by the caller.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
+/// Ends the process.
+pub(crate) fn exit_group(status: i32) -> ! {
+    let number = linux_raw_sys::general::__NR_exit_group;
+    // SAFETY: ends the process, whatever state it is in.
+    unsafe { asm!("syscall", "ud2", in("rax") number, in("rdi") status, options(noreturn, nostack)) }
+}
+
+/// Ends the process after a bug of ours, in a way that leaves a core file.
+pub(crate) fn trap() -> ! {
+    // SAFETY: ends the process.
+    unsafe { asm!("ud2", options(noreturn, nostack)) }
+}
+
+/// Function of a TLS descriptor: answers in rax the offset that is the descriptor's argument. It is called with the
+/// descriptor in rax, and may change no other register (Oliva and Araujo, "Thread-Local Storage Descriptors").
+#[unsafe(naked)]
+unsafe extern "C" fn tls_descriptor() {
+    naked_asm!("mov rax, [rax + 8]", "ret")
+}
+
+/// dlopen(3), for the caller whose address is on the stack.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_dlopen(name: *const c_char, flags: i32) -> usize {
+    naked_asm!("mov rdx, [rsp]", "jmp {open}", open = sym crate::run::open::dlfcn::open)
+}
+
+/// dlsym(3), for the caller whose address is on the stack.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_dlsym(handle: usize, name: *const c_char) -> usize {
+    naked_asm!("mov rdx, [rsp]", "jmp {symbol}", symbol = sym crate::run::open::dlfcn::symbol)
+}
+
+/// The calling thread's thread pointer, which the first word of its TCB holds (TLS variant II).
+///
+/// # Safety
+/// A thread pointer is set.
+pub(crate) unsafe fn thread_pointer() -> usize {
+    let tp;
+    // SAFETY: by the caller.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(nostack, preserves_flags, readonly)) };
+    tp
+}
+
+/// Code that relocated words may refer to.
+pub(crate) fn code() -> LoaderCode {
+    let of = |code: *const ()| RuntimeAddr::of(code);
+    LoaderCode {
+        stubs: crate::cpu::stubs(),
+        tls_descriptor: of(tls_descriptor as *const ()),
+        tls_described: of(stubs::described()),
+    }
+}

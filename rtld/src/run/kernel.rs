@@ -1,0 +1,382 @@
+//! What the kernel handed over: the block, and the addresses in it.
+//!
+//! # Safety
+//! This file exists because the kernel hands over addresses as numbers. It is the only place where the kernel's numbers
+//! become pointers: the block, its strings, the program's headers. All of them live as long as the process.
+#![allow(unsafe_code)]
+
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use rtld::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
+use rtld::base::arena::{Arena, OutOfMemory};
+use rtld::elf::plan::{LoadPlan, Origin};
+use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
+use rtld::error::{Errno, Failure, Problem, Table};
+use rtld::link::load::Present;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
+use rtld::start::handoff::{Auxiliary, Layout};
+
+use crate::cpu;
+
+/// The kernel's block. While the loader loads it is the loader's; it becomes libc's when that is brought in.
+pub(crate) struct Block {
+    start: NonNull<u64>,
+    layout: Layout,
+    /// AT_EXECFN as the kernel passed it.
+    execfn: Option<u64>,
+}
+
+impl Block {
+    /// The block at `sp`.
+    ///
+    /// # Safety
+    /// `sp` is the stack pointer as the kernel left it, and nothing else refers to the block.
+    pub(crate) unsafe fn at(sp: usize) -> Self {
+        let start: *mut u64 = ptr::with_exposed_provenance_mut(sp);
+        // SAFETY: the scan stays within the block, by its contract.
+        let layout = Layout::scan(|index| unsafe { start.add(index).read() });
+        // SAFETY: a stack pointer is not null.
+        let mut block = Self { start: unsafe { NonNull::new_unchecked(start) }, layout, execfn: None };
+        block.execfn = block.auxiliary().exec_path();
+        block
+    }
+
+    /// Its words.
+    ///
+    /// Nobody else writes them: until libc is brought in, only [`Block::edit`], which takes the block mutably; after
+    /// that nothing here reads them any more.
+    pub(crate) fn words(&self) -> &[u64] {
+        // SAFETY: the block's words, as above.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.layout.end) }
+    }
+
+    /// Its words and its layout, to edit while the block is the loader's.
+    fn edit(&mut self) -> (&mut [u64], &mut Layout) {
+        // SAFETY: the block's words, borrowed mutably as `self` is.
+        (unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) }, &mut self.layout)
+    }
+
+    /// Where its parts are.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Makes it libc's: `edit` gets its words and its layout, for the last time.
+    ///
+    /// # Safety
+    /// Called once, by whoever brings libc in. The program does not use the block: it has a copy of its own.
+    pub(crate) unsafe fn give_away<T>(&self, edit: impl FnOnce(&mut [u64], Layout) -> T) -> T {
+        // SAFETY: by the caller, and nothing here borrows the words meanwhile.
+        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
+        edit(words, self.layout)
+    }
+
+    /// Writes a word of the block that was given away.
+    ///
+    /// # Safety
+    /// As [`Block::give_away`], by the same thread; ld.so does not run meanwhile. `index` is one of the block's words.
+    pub(crate) unsafe fn restore(&self, index: usize, value: u64) {
+        // SAFETY: by the caller.
+        unsafe { self.start.add(index).write(value) };
+    }
+
+    /// The auxiliary vector.
+    pub(crate) fn auxiliary(&self) -> Auxiliary<'_> {
+        self.layout.auxiliary(self.words())
+    }
+
+    /// The words of the auxiliary vector.
+    pub(crate) fn auxv(&self) -> &[u64] {
+        self.words().get(self.layout.auxv..self.layout.end).unwrap_or_default()
+    }
+
+    /// A copy of them, which stays as it is.
+    pub(crate) fn copy_auxv(&self, arena: &'static Arena) -> Result<&'static [u64], OutOfMemory> {
+        arena.copy(self.auxv())
+    }
+
+    /// The strings of the environment.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = &'static [u8]> + Clone {
+        // SAFETY: strings of the block.
+        self.layout.environment(self.words()).iter().map(|&address| unsafe { string(address) })
+    }
+
+    /// Removes variables; see [`Layout::remove_variables`].
+    pub(crate) fn remove_variables(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
+        let (words, layout) = self.edit();
+        layout.remove_variables(words, |address| is_variable(address, &unwanted));
+    }
+
+    /// The strings of argv.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &'static [u8]> {
+        let argv = self.words().get(1..self.layout.argc.saturating_add(1)).unwrap_or_default();
+        // SAFETY: strings of the block.
+        argv.iter().map(|&address| unsafe { string(address) })
+    }
+
+    /// Address of the string of an argument.
+    pub(crate) fn argument_address(&self, index: usize) -> u64 {
+        self.words().get(index.saturating_add(1)).copied().unwrap_or(0)
+    }
+
+    /// Removes arguments; see [`Layout::drop_arguments`].
+    pub(crate) fn drop_arguments(&mut self, count: usize, first: u64) {
+        let (words, layout) = self.edit();
+        layout.drop_arguments(words, count, first);
+    }
+
+    /// Removes an entry of the auxiliary vector.
+    pub(crate) fn remove_entry(&mut self, key: u32) {
+        let (words, layout) = self.edit();
+        layout.remove_entry(words, key);
+    }
+
+    /// Replaces values of the auxiliary vector.
+    pub(crate) fn patch(&mut self, values: &[(u32, u64)]) {
+        let (words, layout) = self.edit();
+        layout.patch(words, values);
+    }
+
+    /// Address of its first word.
+    pub(crate) fn address(&self) -> u64 {
+        from_usize(self.start.as_ptr().addr())
+    }
+
+    /// Bytes of stack above the block's first word: the block, and the strings up to the end of AT_EXECFN's, which
+    /// the kernel puts at the very top. Without AT_EXECFN, what execve(2) allows them at most.
+    pub(crate) fn above(&self, limit: u64) -> u64 {
+        let end = self.execfn.map(|address| {
+            // SAFETY: a string of the block.
+            let path = unsafe { string(address) };
+            address.saturating_add(from_usize(path.len())).saturating_add(16)
+        });
+        end.map_or(limit >> 2, |end| end.saturating_sub(self.address()))
+    }
+
+    /// A copy of it at `place`.
+    ///
+    /// # Safety
+    /// `place` is a multiple of eight, with room for the block, unused.
+    pub(crate) unsafe fn copy_to(&self, place: u64) {
+        let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place));
+        // SAFETY: by the caller.
+        unsafe { place.copy_from_nonoverlapping(self.start.as_ptr(), self.layout.end) };
+    }
+
+    /// The path that the kernel was given, or `argv[0]`, or `?`.
+    pub(crate) fn exec_path(&self) -> &'static [u8] {
+        let path = self.auxiliary().exec_path();
+        let first = self.words().get(1).copied().filter(|&address| address != 0 && self.layout.argc != 0);
+        // SAFETY: strings of the block.
+        path.or(first).map_or(b"?", |address| unsafe { string(address) })
+    }
+
+    /// AT_RANDOM's sixteen bytes, as two words.
+    pub(crate) fn random(&self) -> Option<NonNull<[u64; 2]>> {
+        NonNull::new(ptr::with_exposed_provenance_mut(to_usize(self.auxiliary().random()?)))
+    }
+
+    /// The program, as the kernel mapped it.
+    pub(crate) fn program(&self) -> Result<Present<'static, MappedImage>, Failure<'static>> {
+        let auxiliary = self.auxiliary();
+        let none = Problem::ProgramHeaders { count: 0, entry_size: 0 };
+        let (address, count) = auxiliary.program_headers().ok_or(none)?;
+        if !can_read(address, to_usize(count).saturating_mul(size::PHDR)) {
+            return Err(Problem::OutsideImage { table: Table::ProgramHeaders, vaddr: Vaddr(address.0) }.into());
+        }
+        // SAFETY: AT_PHDR and AT_PHNUM describe a table that can be read.
+        let phdrs = unsafe { headers_at(address, count) };
+        let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, auxiliary.page_size())?;
+        let bias = program_bias(phdrs, address, auxiliary.entry().ok_or(Problem::LoadBias)?, &plan)?;
+        let start = pointer(bias.runtime(plan.span.start)).ok_or(none)?;
+        // SAFETY: the kernel mapped the program by these headers; nobody else has touched it.
+        let image = unsafe { MappedImage::adopt(start, plan, false) };
+        let phdrs = u16::try_from(count).ok().map(|count| (bias.vaddr(address), count));
+        Ok(Present { path: self.exec_path(), image, phdrs })
+    }
+
+    /// PT_INTERP of the program: the path of this loader, as far as the program's memory has it.
+    pub(crate) fn interpreter<'i>(&self, program: &'i MappedImage) -> Option<&'i [u8]> {
+        let phdr = self.program_headers().find(|phdr| phdr.p_type == consts::PT_INTERP)?;
+        program.c_string(Vaddr(phdr.p_vaddr), phdr.p_filesz)
+    }
+
+    /// The program's headers, by value.
+    pub(crate) fn program_headers(&self) -> impl Iterator<Item = Phdr> + Clone + use<> {
+        let (address, count) = self.auxiliary().program_headers().unwrap_or_default();
+        // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped.
+        decode(unsafe { headers_at(address, count) })
+    }
+}
+
+fn decode(table: &'static [u8]) -> impl Iterator<Item = Phdr> + Clone {
+    table.chunks_exact(size::PHDR).map(Phdr::decode)
+}
+
+/// # Safety
+/// There are `count` program headers at the address.
+unsafe fn headers_at(address: RuntimeAddr, count: u64) -> &'static [u8] {
+    let len = to_usize(count).saturating_mul(size::PHDR);
+    match pointer(address) {
+        // SAFETY: by the caller.
+        Some(start) => unsafe { slice::from_raw_parts(start.as_ptr(), len) },
+        None => &[],
+    }
+}
+
+/// Where the program is. Its ELF header tells, if it is where linkers put it: in the page of the program headers, and
+/// naming them. The kernel has computed AT_ENTRY of the same header. Otherwise (patchelf moves the table to the end
+/// of the file) PT_PHDR tells, as far as it agrees with the segment that it is in.
+fn program_bias(
+    phdrs: &'static [u8],
+    address: RuntimeAddr,
+    entry: RuntimeAddr,
+    plan: &LoadPlan,
+) -> Result<LoadBias, Failure<'static>> {
+    let page = rtld::base::addr::PageSize::K4;
+    let start = RuntimeAddr(page.floor(address.0));
+    if let Some(header) = pointer(start).filter(|_| page.offset_in(address.0) >= size::EHDR as u64) {
+        // SAFETY: the headers begin in this page, which the kernel mapped, after this many bytes of it.
+        let bytes = unsafe { slice::from_raw_parts(header.as_ptr(), size::EHDR) };
+        let ehdr = Ehdr::decode(bytes);
+        if bytes.starts_with(b"\x7fELF") && ehdr.e_phoff == page.offset_in(address.0) {
+            return Ok(LoadBias::new(entry, Vaddr(ehdr.e_entry)));
+        }
+    }
+    let phdr = decode(phdrs).find(|phdr| phdr.p_type == consts::PT_PHDR).ok_or(Problem::LoadBias)?;
+    let vaddr = Vaddr(phdr.p_vaddr);
+    let segment = plan.segment_of(vaddr, from_usize(phdrs.len())).ok_or(Problem::LoadBias)?;
+    let into = vaddr.0.wrapping_sub(segment.pages().start.0);
+    let bias = LoadBias::new(address, vaddr);
+    if segment.offset.0.wrapping_add(into) != phdr.p_offset || page.offset_in(bias.0) != 0 {
+        return Err(Problem::LoadBias.into());
+    }
+    Ok(bias)
+}
+
+/// Whether the string at `address`, one of the block's environment, is a variable that `wanted` says yes to.
+pub(crate) fn is_variable(address: u64, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    // SAFETY: a string of the block.
+    wanted(unsafe { string(address) })
+}
+
+fn pointer(address: RuntimeAddr) -> Option<NonNull<u8>> {
+    NonNull::new(ptr::with_exposed_provenance_mut(to_usize(address.0)))
+}
+
+/// The string at an address of the auxiliary vector; empty if there is none.
+pub(crate) fn text(address: u64) -> &'static [u8] {
+    // SAFETY: the kernel's strings are there.
+    if address == 0 { b"" } else { unsafe { string(address) } }
+}
+
+/// # Safety
+/// The address is that of a string which nobody changes while it is used.
+unsafe fn string(address: u64) -> &'static [u8] {
+    // SAFETY: by the caller.
+    unsafe { CStr::from_ptr(ptr::with_exposed_provenance(to_usize(address))) }.to_bytes()
+}
+
+/// Whether the kernel can write a few bytes at `address`, which is ours and not yet in use. It stores a time there.
+pub(crate) fn can_write(address: u64) -> bool {
+    const CLOCK_MONOTONIC: usize = 1;
+    let number = linux_raw_sys::general::__NR_clock_gettime;
+    // SAFETY: an address that the kernel can not write to gives EFAULT, and nothing of ours is there yet.
+    unsafe { cpu::system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
+}
+
+/// If `secure`, opens what is closed of standard input, output and error on /dev/null, lest a file that the program opens
+/// gets such a number.
+pub(crate) fn open_standard(secure: bool) -> Result<(), Failure<'static>> {
+    use linux_raw_sys::general::{__NR_fcntl, __NR_open, F_GETFD, O_RDWR};
+    let standard = if secure { 0..3 } else { 0..0 };
+    for number in standard {
+        // SAFETY: only asks.
+        let is_open = unsafe { cpu::system_call(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) } >= 0;
+        let path = c"/dev/null".as_ptr().expose_provenance();
+        // SAFETY: a string. The file gets the lowest number that is free, which is this one.
+        if !is_open && unsafe { cpu::system_call(__NR_open, [path, O_RDWR as usize, 0, 0]) } < 0 {
+            return Err(Problem::Open(Errno::ENOENT).into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the caller, with its effective ids, may execute an open file. Asked since Linux 5.8.
+pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
+    const X_OK: usize = 1;
+    const AT_EACCESS: usize = 0x200;
+    const AT_EMPTY_PATH: usize = 0x1000;
+    let number = linux_raw_sys::general::__NR_faccessat2;
+    let arguments =
+        [to_usize(descriptor.into()), c"".as_ptr().expose_provenance(), X_OK, AT_EACCESS | AT_EMPTY_PATH];
+    // SAFETY: an empty string, which is there.
+    let result = unsafe { cpu::system_call(number, arguments) };
+    if result == 0 { Ok(()) } else { Err(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))) }
+}
+
+/// Whether the kernel can read all pages from an address to `len` bytes behind it: of a program whose headers no segment
+/// holds, AT_PHDR is something else.
+fn can_read(address: RuntimeAddr, len: usize) -> bool {
+    const NO_SUCH_OPERATION: usize = 3;
+    const MASK_SIZE: usize = 8;
+    const EINVAL: isize = -22;
+    let number = linux_raw_sys::general::__NR_rt_sigprocmask;
+    let page = rtld::base::addr::PageSize::K4;
+    let Some(end) = address.0.checked_add(from_usize(len)) else { return false };
+    let mut at = address.0;
+    while at < end {
+        // SAFETY: reads a mask there, or answers EFAULT, and then finds that it is not to do anything with it.
+        let result = unsafe { cpu::system_call(number, [NO_SUCH_OPERATION, to_usize(at), 0, MASK_SIZE]) };
+        if result != EINVAL {
+            return false;
+        }
+        at = page.floor(at).saturating_add(page.bytes());
+    }
+    true
+}
+
+/// RLIMIT_STACK in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StackLimit {
+    /// There is none.
+    Unlimited,
+    /// So many bytes.
+    Bytes(u64),
+    /// The kernel does not say.
+    Unknown,
+}
+
+/// How large the stack may grow.
+pub(crate) fn stack_limit() -> StackLimit {
+    const RLIMIT_STACK: usize = 3;
+    let mut limit = [u64::MAX; 2];
+    let place = (&raw mut limit).expose_provenance();
+    let number = linux_raw_sys::general::__NR_prlimit64;
+    // SAFETY: `limit` has the layout of a struct rlimit64.
+    match (unsafe { cpu::system_call(number, [0, RLIMIT_STACK, 0, place]) }, limit) {
+        (0, [u64::MAX, _]) => StackLimit::Unlimited,
+        (0, [current, _]) => StackLimit::Bytes(current),
+        _ => StackLimit::Unknown,
+    }
+}
+
+/// The loader itself, as the kernel mapped it; `path` is what the program calls it.
+#[inline(never)]
+pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>> {
+    let header = cpu::own_header();
+    let address = RuntimeAddr::of(header.as_ptr());
+    // SAFETY: the loader's ELF header, of the size that the format gives it.
+    let bytes = unsafe { slice::from_raw_parts(header.as_ptr(), size::EHDR) };
+    let ehdr = Ehdr::decode(bytes);
+    // SAFETY: the linker put the loader's program headers there.
+    let phdrs = unsafe { headers_at(RuntimeAddr(address.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum.into()) };
+    let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, rtld::base::addr::PageSize::K4)?;
+    // SAFETY: the kernel mapped the loader by these headers; it is only read through this image.
+    let image = unsafe { MappedImage::adopt(header, plan, false) };
+    let phdrs = Some((Vaddr(plan.span.start.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum));
+    Ok(Present { path, image, phdrs })
+}

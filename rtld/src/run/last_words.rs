@@ -1,0 +1,45 @@
+//! What is said before a process is ended.
+
+use core::fmt;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rtld::base::report::Line;
+use rtld::error::Error;
+use rtld::os::sys;
+
+use crate::cpu;
+
+/// Exit status of every refusal.
+pub(crate) const REFUSED: i32 = 127;
+
+/// Says what is wrong, in one line, and ends the process.
+pub(crate) fn refuse(error: &Error<'_>) -> ! {
+    say(format_args!("{error}"));
+    cpu::exit_group(REFUSED)
+}
+
+/// One line on standard error.
+pub(crate) fn say(text: fmt::Arguments<'_>) {
+    sys::write_line(sys::stderr(), Line::new(text).as_bytes());
+}
+
+/// A panic is a bug of ours.
+#[panic_handler]
+fn panicked(info: &PanicInfo<'_>) -> ! {
+    static PANICKING: AtomicBool = AtomicBool::new(false);
+    if !PANICKING.swap(true, Ordering::Relaxed) {
+        match info.location() {
+            Some(place) => {
+                say(format_args!("bug: {}:{}: {}", place.file(), u64::from(place.line()), info.message()))
+            }
+            None => say(format_args!("bug: {}", info.message())),
+        }
+    }
+    cpu::trap()
+}
+
+/// Asked for by `core`, which is compiled for unwinding; nothing here unwinds.
+#[allow(unsafe_code)]
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}

@@ -1,0 +1,100 @@
+//! What the loader itself calls of libc, once that is there.
+//!
+//! # Safety
+//! This file exists because libc's functions are found by address. ld.so has bound them, by name, to what the C library
+//! and POSIX say of them; where it found none, there is no address.
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use libc_template::LoaderImport;
+use rtld::base::addr::{RuntimeAddr, from_usize};
+
+use crate::cpu;
+use crate::run::code;
+
+// <dlfcn.h>'s values, which glibc and musl share.
+pub(crate) const RTLD_NOW: i32 = 2;
+pub(crate) const RTLD_NOLOAD: i32 = 4;
+pub(crate) const RTLD_GLOBAL: i32 = 0x100;
+pub(crate) const RTLD_DEFAULT: usize = 0;
+pub(crate) const RTLD_NEXT: usize = usize::MAX;
+
+/// The address that ld.so has found.
+fn address(import: LoaderImport) -> Option<RuntimeAddr> {
+    let target: Option<&AtomicUsize> = cpu::LOADER_TARGETS.get(import as usize);
+    let address = target.map_or(0, |target| target.load(Ordering::Acquire));
+    (address != 0).then(|| RuntimeAddr(from_usize(address)))
+}
+
+/// exit(3); returns if there is none.
+pub(crate) fn exit(status: i32) {
+    if let Some(address) = address(LoaderImport::Exit) {
+        // SAFETY: libc's `exit`.
+        let exit = unsafe { code::function::<extern "C" fn(i32) -> !>(address) };
+        exit(status)
+    }
+}
+
+/// Has `run` called by exit(3), before what was registered earlier (`__cxa_atexit` of the Itanium C++ ABI).
+pub(crate) fn at_exit(run: extern "C" fn(usize)) {
+    type Register = extern "C" fn(extern "C" fn(usize), usize, usize) -> i32;
+    if let Some(address) = address(LoaderImport::CxaAtexit) {
+        // SAFETY: libc's `__cxa_atexit`.
+        let register = unsafe { code::function::<Register>(address) };
+        register(run, 0, 0);
+    }
+}
+
+/// dlopen(3); 0 if it fails, and libc's dlerror says why.
+pub(crate) fn open(name: *const c_char, flags: i32) -> usize {
+    let Some(address) = address(LoaderImport::Dlopen) else { return 0 };
+    // SAFETY: libc's `dlopen`.
+    let open = unsafe { code::function::<extern "C" fn(*const c_char, i32) -> usize>(address) };
+    open(name, flags)
+}
+
+/// dlsym(3), or, with a version, dlvsym(3); 0 if nobody has the symbol.
+pub(crate) fn symbol(handle: usize, name: *const c_char, version: Option<&CStr>) -> usize {
+    match (version, address(LoaderImport::Dlvsym), address(LoaderImport::Dlsym)) {
+        (Some(version), Some(address), _) => {
+            // SAFETY: libc's `dlvsym`.
+            let symbol =
+                unsafe { code::function::<extern "C" fn(usize, *const c_char, *const c_char) -> usize>(address) };
+            symbol(handle, name, version.as_ptr())
+        }
+        (_, _, Some(address)) => {
+            // SAFETY: libc's `dlsym`.
+            let symbol = unsafe { code::function::<extern "C" fn(usize, *const c_char) -> usize>(address) };
+            symbol(handle, name)
+        }
+        _ => 0,
+    }
+}
+
+/// dlclose(3).
+pub(crate) fn close(handle: usize) -> i32 {
+    let Some(address) = address(LoaderImport::Dlclose) else { return -1 };
+    // SAFETY: libc's `dlclose`.
+    let close = unsafe { code::function::<extern "C" fn(usize) -> i32>(address) };
+    close(handle)
+}
+
+/// dlerror(3): what went wrong last, in the calling thread.
+pub(crate) fn error() -> Option<&'static [u8]> {
+    let address = address(LoaderImport::Dlerror)?;
+    // SAFETY: libc's `dlerror`.
+    let error = unsafe { code::function::<extern "C" fn() -> *const c_char>(address) };
+    let text = error();
+    // SAFETY: a string of libc's, which stays until the thread's next call of these functions.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())
+}
+
+/// dl_iterate_phdr(3) of libc's world; 0 if there is none.
+pub(crate) fn iterate_phdr(callback: usize, data: usize) -> i32 {
+    let Some(address) = address(LoaderImport::DlIteratePhdr) else { return 0 };
+    // SAFETY: libc's `dl_iterate_phdr`, with the callback that the program has given us for such.
+    let iterate = unsafe { code::function::<extern "C" fn(usize, usize) -> i32>(address) };
+    iterate(callback, data)
+}

@@ -1,0 +1,234 @@
+//! Native libraries at run time: opened by libc's own dlopen, which brings libc in where it is not there yet.
+//!
+//! # Safety
+//! This file exists because words of an opened library that refer to native symbols are written by address.
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char};
+use core::ptr;
+
+use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::base::arena::{Arena, List};
+use rtld::base::report::Category;
+use rtld::elf::consts;
+use rtld::elf::plan::Protection;
+use rtld::error::{Error, Escaped, OWN, OfObject, Problem};
+use rtld::link::load::protect_relro;
+use rtld::native::needs::Import;
+use rtld::open::libraries::Opening;
+use rtld::os::seam::Image;
+use rtld::os::sys::Linux;
+
+use crate::platform::bogomap;
+use crate::run::native::libc::{RTLD_DEFAULT, RTLD_GLOBAL, RTLD_NOLOAD, RTLD_NOW};
+use crate::run::native::{binding, libc};
+use crate::run::open::dlfcn::{Callback, PhdrInfo};
+use crate::run::open::libraries::{Runtime, release};
+use crate::run::open::unwind;
+use crate::run::process::{Process, new_arena};
+use crate::run::refusal::{Refusal, said};
+
+/// dlopen(3) of a native library. `name` is a string of C's, and not null.
+pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
+    if flags & RTLD_NOLOAD != 0 && bogomap::state() == 0 {
+        // Nothing native is loaded.
+        return Ok(0);
+    }
+    // SAFETY: a string of C's, as the caller's.
+    let wanted = unsafe { CStr::from_ptr(name) }.to_bytes();
+    bogomap::ensure_libc_for(runtime.process, &[wanted])?;
+    let handle = libc::open(name, flags);
+    if handle == 0 && flags & RTLD_NOLOAD != 0 {
+        // That it is not there is no error; musl has one.
+        let _ = libc::error();
+        return Ok(0);
+    }
+    if handle == 0 {
+        return Err(Refusal::Libc);
+    }
+    runtime.with(|state| state.add_native(handle))??;
+    // What came may have brought an unwinder.
+    told_of_tables(runtime);
+    Ok(handle)
+}
+
+/// Tells an unwinder of tables, as far as there is memory for it.
+fn told_of_tables(runtime: &Runtime) {
+    if let Ok(arena) = new_arena() {
+        unwind::register(runtime.process, arena, true);
+        // SAFETY: nothing that was put into it is used any more.
+        unsafe { release(arena) };
+    }
+}
+
+/// dlsym(3) of a native library's handle.
+pub(crate) fn symbol(runtime: &Runtime, handle: usize, name: *const c_char) -> Result<usize, Refusal> {
+    if runtime.with(|state| state.is_native(handle))? {
+        found(libc::symbol(handle, name, None))
+    } else {
+        Err(Refusal::Handle(handle))
+    }
+}
+
+/// dlsym(3) of a name that nobody of this world has.
+pub(crate) fn symbol_of_all(
+    runtime: &Runtime,
+    name: &'static [u8],
+    name_in_c: *const c_char,
+) -> Result<usize, Refusal> {
+    if !runtime.process.sealed.natives.any() && bogomap::state() == 0 {
+        return Err(Refusal::Symbol(name, false));
+    }
+    bogomap::ensure_libc(runtime.process)?;
+    found(libc::symbol(RTLD_DEFAULT, name_in_c, None))
+}
+
+/// What libc's dlsym has answered: 0 may be the value.
+fn found(address: usize) -> Result<usize, Refusal> {
+    match address {
+        0 => libc::error().map_or(Ok(0), |text| {
+            crate::run::thread::fail(format_args!("{}", Escaped(text)));
+            Err(Refusal::Said)
+        }),
+        address => Ok(address),
+    }
+}
+
+/// dlclose(3) of a native library's handle.
+pub(crate) fn close(handle: usize) -> Result<i32, Refusal> {
+    if libc::close(handle) == 0 { Ok(0) } else { Err(Refusal::Libc) }
+}
+
+/// dl_iterate_phdr(3) of libc's world, but for what libc takes for the program: that was told of already.
+pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
+    struct Caller {
+        callback: Callback,
+        data: usize,
+    }
+    extern "C" fn tell(info: *mut PhdrInfo, size: usize, caller: usize) -> i32 {
+        let caller: *const Caller = ptr::with_exposed_provenance(caller);
+        // SAFETY: the caller below, while libc calls back.
+        let caller = unsafe { &*caller };
+        // SAFETY: libc's, whose first fields are as ours.
+        let name = unsafe { (*info).name };
+        // SAFETY: a string of libc's.
+        let is_program = name.is_null() || unsafe { CStr::from_ptr(name) }.is_empty();
+        if is_program { 0 } else { (caller.callback)(info, size, caller.data) }
+    }
+    if !bogomap::is_bound() {
+        return 0;
+    }
+    let caller = Caller { callback, data };
+    libc::iterate_phdr(tell as *const () as usize, (&raw const caller).expose_provenance())
+}
+
+/// Gives the words of opened libraries their native symbols: from everywhere in libc's world, and from the native
+/// libraries that they name, which are opened for good.
+pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'static>) -> Result<(), Refusal> {
+    let natives = &opening.natives;
+    // Weak references alone do not bring libc in.
+    let strong = natives.imports.iter().any(|import| import.strong);
+    let asked = strong || (bogomap::state() == 2 && !natives.imports.is_empty());
+    if !asked && natives.libraries.is_empty() {
+        return Ok(());
+    }
+    bogomap::ensure_libc_for(runtime.process, &natives.libraries)?;
+    let mut handles = List::new(arena);
+    for name in natives.libraries.iter() {
+        let name = in_c(arena, name)?;
+        match libc::open(name.as_ptr(), RTLD_NOW) {
+            0 => return Err(Refusal::Libc),
+            handle => handles.push(handle).of(OWN)?,
+        }
+    }
+    let addresses = arena.slice(natives.imports.len(), 0u64).of(OWN)?;
+    for (place, import) in addresses.iter_mut().zip(natives.imports.iter()) {
+        *place = from_usize(look_up(arena, &handles, import)?);
+        if *place == 0 && import.strong {
+            let version = import.version.map_or(&b""[..], |version| version.version);
+            let object = runtime.with(|state| state.libraries.namespace().module(import.referrer).path)?;
+            return Err(said(Error::new(object, Problem::NativeSymbol { symbol: import.name, version })));
+        }
+    }
+    runtime.with(|state| -> Result<(), Error<'static>> {
+        let namespace = state.libraries.namespace();
+        for &index in opening.fresh {
+            protect_relro(&Linux, namespace.module(index), Protection::READ_WRITE)?;
+        }
+        for slot in natives.slots.iter() {
+            let address = addresses.get(to_usize(slot.import.into())).copied().unwrap_or(0);
+            let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
+            let value = if address == 0 { 0 } else { address.wrapping_add(slot.addend.cast_unsigned()) };
+            // SAFETY: a word that relocation has found to be writable, unsealed just now.
+            unsafe { write(at, value) };
+        }
+        for &index in opening.fresh {
+            protect_relro(&Linux, namespace.module(index), Protection::READ)?;
+        }
+        Ok(())
+    })??;
+    Ok(())
+}
+
+/// Opens native libraries of the start that may be missing, and gives weak references what they have. Called before the
+/// addresses are published. Without memory for it they count as missing.
+pub(crate) fn open_optional(process: &'static Process) {
+    let natives = &process.sealed.natives;
+    let arena = process.arena;
+    let mut handles = List::new(arena);
+    for name in natives.libraries.iter().filter(|name| natives.is_optional(name)) {
+        let Ok(name_in_c) = in_c(arena, name) else { return };
+        match libc::open(name_in_c.as_ptr(), RTLD_NOW | RTLD_GLOBAL) {
+            0 => {
+                let why = Escaped(libc::error().unwrap_or_default());
+                process.trace.line(Category::Libc, format_args!("{} is left out: {why}", Escaped(name)));
+            }
+            handle if handles.push(handle).is_err() => return,
+            _ => {}
+        }
+    }
+    if handles.is_empty() {
+        return;
+    }
+    let unsealed = binding::protect_slots(process, false, Protection::READ_WRITE);
+    for (number, import) in (0u32..).zip(natives.imports.iter()) {
+        if unsealed.is_ok()
+            && !import.strong
+            && import.st_type != consts::STT_TLS
+            && !binding::is_defined(process, number, import)
+            && let Ok(address @ 1..) = look_up(arena, &handles, import)
+        {
+            binding::supply(process, number, address);
+        }
+    }
+    binding::seal_again(process, false);
+}
+
+fn in_c(arena: &'static Arena, text: &[u8]) -> Result<&'static CStr, Error<'static>> {
+    let text = arena.concat(&[text, b"\0"]).of(OWN)?;
+    CStr::from_bytes_until_nul(text).map_err(|_| Problem::NotLibrary).of(OWN)
+}
+
+/// A symbol's address, 0 if nobody has it.
+fn look_up(arena: &'static Arena, handles: &[usize], import: &Import<'static>) -> Result<usize, Refusal> {
+    let name = in_c(arena, import.name)?;
+    let version = match import.version {
+        Some(version) => Some(in_c(arena, version.version)?),
+        None => None,
+    };
+    let places = [RTLD_DEFAULT].into_iter().chain(handles.iter().copied());
+    let found = places.map(|handle| libc::symbol(handle, name.as_ptr(), version)).find(|&address| address != 0);
+    if found.is_none() {
+        // Not to be taken for another's.
+        let _ = libc::error();
+    }
+    Ok(found.unwrap_or(0))
+}
+
+/// # Safety
+/// The word may be written.
+unsafe fn write(at: RuntimeAddr, value: u64) {
+    let word: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(at.0));
+    // SAFETY: by the caller.
+    unsafe { word.write_unaligned(value) };
+}

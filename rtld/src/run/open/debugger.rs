@@ -1,0 +1,203 @@
+//! The rendezvous with debuggers: `_r_debug`, `_dl_debug_state`, and the list of objects (gdb's solib-svr4).
+//!
+//! While libc is absent, `_r_debug` lists the program, its libraries and the loader. Once it is there,
+//! `_r_debug` lists what libc's ld.so knows, and a second `r_debug` behind `r_next` lists ours: a debugger
+//! then takes libc for the program's first namespace, where libthread_db looks for threads.
+//!
+//! # Safety
+//! This file exists because the debugger reads, and ld.so has written, structures by address.
+#![allow(unsafe_code)]
+
+use core::ffi::c_char;
+use core::ptr;
+use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use rtld::base::addr::{RuntimeAddr, to_usize};
+use rtld::base::arena::{Arena, OutOfMemory};
+use rtld::link::namespace::Module;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
+
+use crate::platform::notice::{Listed, Notice};
+use crate::run::process::Process;
+
+/// `struct r_debug` of <link.h>, version 2.
+#[repr(C)]
+pub(crate) struct RDebug {
+    version: AtomicI32,
+    map: AtomicUsize,
+    breakpoint: AtomicUsize,
+    state: AtomicI32,
+    loader_base: AtomicUsize,
+    next: AtomicUsize,
+}
+
+impl RDebug {
+    const fn new(version: i32) -> Self {
+        Self {
+            version: AtomicI32::new(version),
+            map: AtomicUsize::new(0),
+            breakpoint: AtomicUsize::new(0),
+            state: AtomicI32::new(RT_CONSISTENT),
+            loader_base: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+        }
+    }
+}
+
+const RT_CONSISTENT: i32 = 0;
+/// Objects are being added to the list.
+pub(crate) const RT_ADD: i32 = 1;
+/// Objects are being taken out of it.
+pub(crate) const RT_DELETE: i32 = 2;
+
+/// Read by debuggers, through DT_DEBUG or by its name.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "the name that debuggers look for")]
+pub(crate) static _r_debug: RDebug = RDebug::new(1);
+
+/// The objects of this world, once libc is there.
+static OWN: RDebug = RDebug::new(2);
+
+/// Debuggers put a breakpoint here. Called before and after each change of the list.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn _dl_debug_state() {
+    // Something that the compiler has to keep.
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+/// `struct link_map` of <link.h>: its public part.
+#[repr(C)]
+struct LinkMap {
+    bias: usize,
+    name: usize,
+    dynamic: usize,
+    next: AtomicUsize,
+    previous: AtomicUsize,
+}
+
+/// First and last entry of the list of this world.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+static LAST: AtomicUsize = AtomicUsize::new(0);
+
+/// Address of `_r_debug`.
+pub(crate) fn address() -> RuntimeAddr {
+    RuntimeAddr::of(&raw const _r_debug)
+}
+
+/// Sets what both lists have in common, and says that a change is coming.
+pub(crate) fn begin_change(state: i32) {
+    _r_debug.breakpoint.store(_dl_debug_state as *const () as usize, Ordering::Relaxed);
+    let base = crate::cpu::own_header().as_ptr().expose_provenance();
+    _r_debug.loader_base.store(base, Ordering::Relaxed);
+    _r_debug.state.store(state, Ordering::Release);
+    _dl_debug_state();
+}
+
+/// Says that the list is as it is to be.
+pub(crate) fn end_change() {
+    _r_debug.state.store(RT_CONSISTENT, Ordering::Release);
+    _dl_debug_state();
+}
+
+/// Lists program, libraries and loader. Without memory for the list a debugger sees none; the program runs.
+pub(crate) fn announce_own(process: &Process) {
+    begin_change(RT_ADD);
+    // Without memory it is shorter.
+    let _ = list_own(process);
+    _r_debug.map.store(FIRST.load(Ordering::Relaxed), Ordering::Release);
+    end_change();
+}
+
+/// Lists what libc's ld.so knows, and ours behind it, with the `notice`. `slot` is the DT_DEBUG that ld.so has filled.
+pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr, notice: &Notice) {
+    begin_change(RT_ADD);
+    if FIRST.load(Ordering::Relaxed) == 0 {
+        let _ = list_own(process);
+    }
+    for &Listed { bias, name, dynamic } in notice.listed.iter().flatten() {
+        // Without memory it is not shown.
+        let _ = append(process.arena, bias, name, dynamic);
+    }
+    let own = FIRST.load(Ordering::Relaxed);
+    let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));
+    // SAFETY: the value of DT_DEBUG in the template's dynamic section, which ld.so has written.
+    let libc = unsafe { slot.read() };
+    let libc: *const RDebug = ptr::with_exposed_provenance(libc);
+    // SAFETY: null, or ld.so's own `r_debug`, whose first version has the fields that are read here.
+    if let Some(libc) = unsafe { libc.as_ref() } {
+        OWN.map.store(own, Ordering::Relaxed);
+        OWN.breakpoint.store(_r_debug.breakpoint.load(Ordering::Relaxed), Ordering::Relaxed);
+        OWN.loader_base.store(_r_debug.loader_base.load(Ordering::Relaxed), Ordering::Relaxed);
+        _r_debug.next.store((&raw const OWN).expose_provenance(), Ordering::Relaxed);
+        _r_debug.map.store(libc.map.load(Ordering::Relaxed), Ordering::Relaxed);
+        _r_debug.version.store(2, Ordering::Release);
+    } else {
+        _r_debug.map.store(own, Ordering::Release);
+    }
+    end_change();
+}
+
+/// Makes the list of what is there from the start.
+fn list_own(process: &Process) -> Result<(), OutOfMemory> {
+    for (index, module) in process.sealed.namespace.all() {
+        add(process.arena, module, index == 0)?;
+    }
+    Ok(())
+}
+
+/// The entry at an address of the list.
+fn entry(address: usize) -> Option<&'static LinkMap> {
+    let entry: *const LinkMap = ptr::with_exposed_provenance(address);
+    // SAFETY: null, or an entry that `add` made and `remove` did not take out.
+    unsafe { entry.as_ref() }
+}
+
+/// Adds an object at the end of the list, between [`begin_change`] and [`end_change`]; answers the entry's address.
+pub(crate) fn add(
+    arena: &'static Arena,
+    module: &Module<'static, MappedImage>,
+    is_program: bool,
+) -> Result<usize, OutOfMemory> {
+    // A debugger knows the program by another way, and takes the first entry for it.
+    let path = if is_program { b"" } else { module.path };
+    let name = arena.concat(&[path, b"\0"])?;
+    let bias = module.image.bias();
+    let dynamic = module.image.plan().dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
+    append(arena, to_usize(bias.0), name.as_ptr().expose_provenance(), to_usize(dynamic.0))
+}
+
+/// Adds an entry at the end of the list; answers its address.
+fn append(arena: &'static Arena, bias: usize, name: usize, dynamic: usize) -> Result<usize, OutOfMemory> {
+    let last = LAST.load(Ordering::Relaxed);
+    let map: &'static LinkMap =
+        arena.put(LinkMap { bias, name, dynamic, next: AtomicUsize::new(0), previous: AtomicUsize::new(last) })?;
+    let address = ptr::from_ref(map).expose_provenance();
+    entry(last).map_or(&FIRST, |last| &last.next).store(address, Ordering::Release);
+    LAST.store(address, Ordering::Relaxed);
+    Ok(address)
+}
+
+/// Takes an entry out, between [`begin_change`] and [`end_change`]. Nobody uses its address after that.
+pub(crate) fn remove(address: usize) {
+    let Some(map) = entry(address) else { return };
+    let (next, previous) = (map.next.load(Ordering::Relaxed), map.previous.load(Ordering::Relaxed));
+    entry(previous).map_or(&FIRST, |previous| &previous.next).store(next, Ordering::Release);
+    entry(next).map_or(&LAST, |next| &next.previous).store(previous, Ordering::Relaxed);
+}
+
+/// The name in an entry; empty if there is none.
+pub(crate) fn name(address: usize) -> *const c_char {
+    entry(address).map_or(c"".as_ptr(), |map| ptr::with_exposed_provenance(map.name))
+}
+
+/// Calls `visit` with the address of each entry.
+pub(crate) fn for_each<E>(mut visit: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
+    let mut next = FIRST.load(Ordering::Relaxed);
+    while let Some(map) = entry(next) {
+        visit(next)?;
+        next = map.next.load(Ordering::Relaxed);
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Unwind tables of libraries, for the unwinder of libc's world: it finds the program's through the template, and what
+//! is registered with it.
+//!
+//! libgcc's is told as soon as it is there, which is when some native library needs it. It does not ask again for what is
+//! registered, so a library stays mapped from then on.
+//!
+//! # Safety
+//! This file exists because libgcc is given a table's address, and because a copy is made in fresh memory.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rtld::base::addr::{RuntimeAddr, to_usize};
+use rtld::base::arena::{Arena, List, OutOfMemory};
+use rtld::base::report::Category;
+use rtld::elf::eh_frame::{self, EhFrame};
+use rtld::error::Escaped;
+use rtld::link::namespace::Module;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
+use rtld::os::sys;
+
+use crate::platform;
+use crate::platform::bogomap;
+use crate::run::code;
+use crate::run::native::libc;
+use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NOLOAD, RTLD_NOW};
+use crate::run::open::libraries;
+use crate::run::process::Process;
+
+const LIBGCC: &core::ffi::CStr = c"libgcc_s.so.1";
+const REGISTER: &core::ffi::CStr = c"__register_frame";
+
+/// Tells libgcc, if that is loaded, of what it has not been told of yet. Without memory for it some libraries are left
+/// out, and exceptions do not pass through them.
+pub(crate) fn register(process: &'static Process, arena: &'static Arena, opened: bool) {
+    static START_TOLD: AtomicBool = AtomicBool::new(false);
+    let nothing = platform::LIBC_KNOWS_PROGRAM && !libraries::any(process);
+    if nothing || bogomap::state() == 0 {
+        return;
+    }
+    let Some(register) = libgcc(opened) else { return };
+    let mut tables = List::new(arena);
+    if !START_TOLD.swap(true, Ordering::AcqRel) {
+        let mut libraries = process.sealed.namespace.loaded().skip(usize::from(platform::LIBC_KNOWS_PROGRAM));
+        let _ = libraries.try_for_each(|(_, module)| add(process, module, &mut tables));
+    }
+    libraries::with_untold(|module| {
+        let _ = add(process, module, &mut tables);
+    });
+    for &table in tables.iter() {
+        // SAFETY: libgcc's `__register_frame`.
+        let register = unsafe { code::function::<extern "C" fn(usize)>(register) };
+        register(to_usize(table.0));
+    }
+}
+
+/// libgcc's `__register_frame`, if libgcc is loaded; `opened` says whether it may have come by dlopen.
+fn libgcc(opened: bool) -> Option<RuntimeAddr> {
+    let mut address = libc::symbol(RTLD_DEFAULT, REGISTER.as_ptr(), None);
+    // Among what was opened. Not where nothing was: `errno` is 0 when a program begins.
+    if address == 0 && opened {
+        let handle = libc::open(LIBGCC.as_ptr(), RTLD_NOW | RTLD_NOLOAD);
+        address = if handle == 0 { 0 } else { libc::symbol(handle, REGISTER.as_ptr(), None) };
+    }
+    if address == 0 {
+        // Not to be taken for another's.
+        let _ = libc::error();
+        return None;
+    }
+    Some(RuntimeAddr(rtld::base::addr::from_usize(address)))
+}
+
+/// Adds the address of a module's table, if it has one that can be walked, or a copy that can.
+fn add(
+    process: &Process,
+    module: &Module<'static, MappedImage>,
+    tables: &mut List<'static, RuntimeAddr>,
+) -> Result<(), OutOfMemory> {
+    let Some(frame) = eh_frame::find(module) else { return Ok(()) };
+    let start = module.image.bias().runtime(frame.start);
+    let path = Escaped(module.path);
+    let start = if frame.terminated { Some(start) } else { copy(module, &frame, start) };
+    let Some(start) = start else {
+        process.trace.line(Category::Libc, format_args!("{path}: unwind tables of an unknown kind"));
+        return Ok(());
+    };
+    process.trace.line(Category::Libc, format_args!("{path}: unwind tables registered"));
+    tables.push(start)
+}
+
+/// A copy of the records, with the word of zero behind them. It stays, as the module does.
+fn copy(module: &Module<'static, MappedImage>, frame: &EhFrame, start: RuntimeAddr) -> Option<RuntimeAddr> {
+    let records = module.image.bytes(frame.start, frame.size)?;
+    // Near enough for distances of 32 bits.
+    let end = module.image.bias().runtime(module.image.plan().span.end);
+    let memory = sys::anonymous_near(end, eh_frame::room(frame))?;
+    let to = RuntimeAddr::of(memory.cast::<u8>().as_ptr());
+    // SAFETY: fresh memory, zeroed, which nobody else knows of.
+    let bytes = unsafe { &mut *memory.as_ptr() };
+    let moved = eh_frame::relocate(records, start, to, bytes);
+    if moved.is_none() {
+        // SAFETY: nobody uses it.
+        unsafe { sys::give_back(memory) };
+    }
+    moved.map(|()| to)
+}

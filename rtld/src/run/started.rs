@@ -1,0 +1,77 @@
+//! A program that the kernel has mapped: what is to be done with it, and where it begins.
+#![forbid(unsafe_code)]
+
+use rtld::base::addr::RuntimeAddr;
+use rtld::base::arena::Arena;
+use rtld::elf::note;
+use rtld::elf::plan::LoadPlan;
+use rtld::error::{Error, Failure, OfObject, Problem};
+use rtld::link::load::present;
+use rtld::link::namespace::Module;
+use rtld::link::search::ProgramPath;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
+use rtld::os::sys;
+use rtld::start::command_line::Until;
+use rtld::start::invocation::Settings;
+
+use crate::run::command::Direct;
+use crate::run::kernel::Block;
+
+/// The program's entry, which is code of its own.
+pub(crate) fn entry(
+    block: &Block,
+    program: &Module<'static, MappedImage>,
+) -> Result<RuntimeAddr, Failure<'static>> {
+    let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
+    let bias = program.image.bias();
+    let vaddr = note::entry_behind_stub(&program.image).unwrap_or_else(|| bias.vaddr(entry));
+    if program.is_code(vaddr) {
+        Ok(bias.runtime(vaddr))
+    } else {
+        Err(Problem::NotCode { what: "e_entry", vaddr }.into())
+    }
+}
+
+/// What is to be done with a program that the kernel has mapped.
+#[inline(never)]
+pub(crate) fn direct(
+    block: &Block,
+    arena: &'static Arena,
+    secure: bool,
+    settings: &Settings,
+) -> Result<Direct, Error<'static>> {
+    let path = block.exec_path();
+    let program = block.program().of(path)?;
+    require_file(program.image.plan(), path, secure).of(path)?;
+    Ok(Direct {
+        program: present(arena, program)?,
+        path: program_path(path, secure),
+        library_path: None,
+        loader: None,
+        until: if settings.list { Until::Loaded } else { Until::Ended },
+    })
+}
+
+/// Refuses a program whose file ends before what is mapped of it.
+fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Failure<'static>> {
+    // /proc makes its entries for a process when they are first asked for, which takes ten times as long as to ask for
+    // the file that the kernel was given. That may be another by now, so it is not what refuses.
+    let size = if secure { None } else { sys::file_size(given) };
+    if size.is_some_and(|size| plan.require_file(size).is_ok()) {
+        return Ok(());
+    }
+    sys::program_size().map_or(Ok(()), |size| plan.require_file(size))
+}
+
+/// The program's absolute path, or the one that the kernel was given if /proc does not tell.
+fn program_path(given: &'static [u8], secure: bool) -> ProgramPath<'static> {
+    if secure {
+        return ProgramPath::Known(None);
+    }
+    let ask = |arena: &'static Arena| {
+        let mut buffer = [0u8; 4096];
+        sys::program_path(&mut buffer).map(|path| arena.copy(path)).transpose()
+    };
+    ProgramPath::Asked(ask, given.contains(&b'/').then_some(given))
+}

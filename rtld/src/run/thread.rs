@@ -1,0 +1,233 @@
+//! What belongs to each thread: its thread-local blocks, and a little state of the loader's among them.
+//!
+//! The blocks of the start are at fixed distances below the thread pointer, in threads that libc makes as well. Those of
+//! libraries opened at run time are in the reserve below them, which is zero in every thread; a thread that first asks
+//! `__tls_get_addr` for such a block copies its initial values there.
+//!
+//! # Safety
+//! This file exists because thread-local storage is found by an address in a register. Where a thread pointer is set,
+//! the whole layout is below it (`Process::set_up_thread`, and libc's own threads by the template's PT_TLS).
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use rtld::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
+use rtld::base::arena::{Arena, OutOfMemory};
+use rtld::base::report::Line;
+use rtld::elf::plan::TlsSegment;
+use rtld::error::Failure;
+use rtld::link::namespace::{Module, TlsPlace};
+use rtld::link::reloc::{AT_THREAD_POINTER, Described};
+use rtld::link::tls::TlsLayout;
+use rtld::open::libraries::TLS_MODULES;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
+
+use crate::cpu;
+use crate::run::last_words::{REFUSED, say};
+use crate::run::sync::Blocked;
+
+/// Room in every thread for the thread-local storage of libraries that are opened at run time, in bytes. libcs count it
+/// with the stack that a thread is asked for: PTHREAD_STACK_MIN, 16 KiB, is to leave enough of that.
+const RESERVE: u64 = 4 << 10;
+
+/// Longest text of `slul_dlerror` in bytes, its NUL included.
+const MESSAGE: usize = 512;
+
+/// The loader's own state of a thread. Zero is its initial value.
+#[repr(C)]
+struct State {
+    /// A bit for each library opened at run time whose block has its initial values.
+    ready: u64,
+    /// Whether there is a message that was not asked for yet.
+    failed: u64,
+    message: [u8; MESSAGE],
+}
+
+/// Distance of [`State`] below the thread pointer in bytes; 0 if there is none.
+pub(crate) static STATE_OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+/// By id, distances of blocks below the thread pointer; 0 is none.
+static OFFSETS: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+
+/// Number of entries of [`OFFSETS`].
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// The first id of a library that was opened at run time.
+static FIRST_LATE: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Initial values of a library's block.
+struct Late {
+    image: AtomicUsize,
+    size: AtomicUsize,
+}
+
+static LATE: [Late; TLS_MODULES] =
+    [const { Late { image: AtomicUsize::new(0), size: AtomicUsize::new(0) } }; TLS_MODULES];
+
+/// Fixes the layout, with room for the loader's own state and for what is opened later.
+pub(crate) fn make_room(layout: &mut TlsLayout) -> Result<(), Failure<'static>> {
+    let size = from_usize(size_of::<State>());
+    let align = from_usize(align_of::<State>());
+    let offset = layout.place(&TlsSegment { vaddr: Vaddr(0), file_size: 0, mem_size: size, align })?;
+    STATE_OFFSET.store(to_usize(offset), Ordering::Relaxed);
+    layout.reserve(RESERVE);
+    Ok(())
+}
+
+/// Makes the table of blocks; `bound` is more than the number of any module of the start.
+pub(crate) fn set_up(
+    arena: &'static Arena,
+    bound: usize,
+    blocks: impl Iterator<Item = TlsPlace>,
+) -> Result<(), OutOfMemory> {
+    let first = bound.saturating_add(1);
+    let count = first.saturating_add(TLS_MODULES);
+    let table = arena.bytes(count.saturating_mul(8), 8)?;
+    OFFSETS.store(table.as_mut_ptr().cast(), Ordering::Relaxed);
+    FIRST_LATE.store(first, Ordering::Relaxed);
+    COUNT.store(count, Ordering::Release);
+    for TlsPlace { offset, id, .. } in blocks {
+        if let Some(entry) = offset_of(to_usize(id)) {
+            entry.store(offset, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+fn offset_of(id: usize) -> Option<&'static AtomicU64> {
+    let table = OFFSETS.load(Ordering::Relaxed);
+    // SAFETY: the table has `COUNT` entries, and lives as long as the process.
+    (id < COUNT.load(Ordering::Acquire)).then(|| unsafe { &*table.add(id) })
+}
+
+/// Makes the block of a library known that was opened at run time, before anything of it runs.
+pub(crate) fn admit(module: &Module<'static, MappedImage>) {
+    let (Some(place), Some(segment)) = (module.tls, module.image.plan().tls) else { return };
+    let late = to_usize(place.id).checked_sub(FIRST_LATE.load(Ordering::Relaxed)).and_then(|late| LATE.get(late));
+    if let (Some(late), Some(entry)) = (late, offset_of(to_usize(place.id))) {
+        late.image.store(to_usize(module.image.bias().runtime(segment.vaddr).0), Ordering::Relaxed);
+        late.size.store(to_usize(segment.file_size), Ordering::Relaxed);
+        entry.store(place.offset, Ordering::Release);
+    }
+}
+
+/// Module and offset of a thread-local variable, as DTPMOD64 and DTPOFF64 have filled them in.
+#[repr(C)]
+pub(crate) struct TlsIndex {
+    module: u64,
+    offset: u64,
+}
+
+/// Address of a thread-local variable in the calling thread.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
+    if index.module == AT_THREAD_POINTER {
+        // SAFETY: natives with thread-local storage are there, and so is a thread pointer.
+        return unsafe { cpu::thread_pointer() }.wrapping_add(to_usize(index.offset));
+    }
+    match block(to_usize(index.module)) {
+        Some(block) => block.wrapping_add(to_usize(index.offset)),
+        None => {
+            say(format_args!("__tls_get_addr: no module {} with thread-local storage", index.module));
+            cpu::exit_group(REFUSED)
+        }
+    }
+}
+
+/// The calling thread's block of a module.
+pub(crate) fn block(id: usize) -> Option<usize> {
+    let offset = offset_of(id)?.load(Ordering::Acquire);
+    if offset == 0 {
+        return None;
+    }
+    // SAFETY: a module has thread-local storage, so a thread pointer was set before anything of it ran.
+    let block = unsafe { cpu::thread_pointer() }.wrapping_sub(to_usize(offset));
+    if let Some(late) = id.checked_sub(FIRST_LATE.load(Ordering::Relaxed)) {
+        make_ready(late, block);
+    }
+    Some(block)
+}
+
+/// The same for the block that a descriptor's argument is about, at that address.
+pub(crate) fn make_described_ready(described: u64) {
+    let described: *const Described = ptr::with_exposed_provenance(to_usize(described));
+    // SAFETY: relocation has made it, in an arena that stays, as modules with thread-local storage do.
+    let late = unsafe { &*described }.ready.trailing_zeros();
+    let first = FIRST_LATE.load(Ordering::Relaxed);
+    let _ = block(first.saturating_add(to_usize(late.into())));
+}
+
+/// Gives the block its initial values, if the thread has not done so before.
+fn make_ready(late: usize, block: usize) {
+    let (Some(state), Some(Late { image, size })) = (state(), LATE.get(late)) else { return };
+    let bit = 1u64.checked_shl(u32::try_from(late).unwrap_or(u32::MAX)).unwrap_or(0);
+    let ready = |set: u64| {
+        // SAFETY: the calling thread's own state, which no reference is to; as in all of this file.
+        let ready = unsafe { &raw mut (*state).ready };
+        // SAFETY: as above.
+        let old = unsafe { ready.read() };
+        // SAFETY: as above.
+        unsafe { ready.write(old | set) };
+        old & bit != 0
+    };
+    if ready(0) {
+        return;
+    }
+    // A handler that uses the block meanwhile would find half of it, or have its changes undone.
+    let _blocked = Blocked::new();
+    if !ready(bit) {
+        let image: *const u8 = ptr::with_exposed_provenance(image.load(Ordering::Relaxed));
+        let block: *mut u8 = ptr::with_exposed_provenance_mut(block);
+        // SAFETY: the module stays mapped, as all that have thread-local storage; the block is this thread's, within
+        // the reserve, with room for it.
+        unsafe { block.copy_from_nonoverlapping(image, size.load(Ordering::Relaxed)) };
+    }
+}
+
+/// The calling thread's state, if programs of this kind have any.
+fn state() -> Option<*mut State> {
+    let offset = STATE_OFFSET.load(Ordering::Relaxed);
+    // SAFETY: there is a state, so a thread pointer is set.
+    (offset != 0).then(|| ptr::with_exposed_provenance_mut(unsafe { cpu::thread_pointer() }.wrapping_sub(offset)))
+}
+
+/// Keeps a message for `slul_dlerror`; what is longer is cut.
+pub(crate) fn fail(text: fmt::Arguments<'_>) {
+    let Some(state) = state() else { return };
+    let line = Line::bare(text);
+    let text = line.text();
+    let text = text.get(..text.len().min(MESSAGE.saturating_sub(1))).unwrap_or_default();
+    // SAFETY: the calling thread's own; the program may have a pointer into the message, but waits for this call.
+    let message = unsafe { (&raw mut (*state).message).cast::<u8>() };
+    // SAFETY: shorter than the message.
+    unsafe { message.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
+    // SAFETY: as above: there is room for the NUL.
+    unsafe { message.add(text.len()).write(0) };
+    // SAFETY: the calling thread's own.
+    unsafe { (&raw mut (*state).failed).write(1) };
+}
+
+/// Whether there is a message that was not asked for yet.
+pub(crate) fn has_failed() -> bool {
+    // SAFETY: the calling thread's own.
+    state().is_some_and(|state| unsafe { (&raw const (*state).failed).read() } != 0)
+}
+
+/// What went wrong last in this thread, once.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn slul_dlerror() -> *const u8 {
+    let Some(state) = state() else { return ptr::null() };
+    // SAFETY: the calling thread's own.
+    let failed = unsafe { (&raw mut (*state).failed).replace(0) };
+    // SAFETY: as above.
+    if failed == 0 { ptr::null() } else { unsafe { (&raw const (*state).message).cast() } }
+}
+
+/// Address of a thread-local symbol in the calling thread.
+pub(crate) fn address(place: TlsPlace, value: u64) -> Option<RuntimeAddr> {
+    let block = block(to_usize(place.id))?;
+    Some(RuntimeAddr(from_usize(block).wrapping_add(value)))
+}

@@ -1,0 +1,92 @@
+//! The auxiliary vector in words, as glibc prints it for LD_SHOW_AUXV.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::start::handoff::auxvec;
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Decimal,
+    /// Without `0x`.
+    Bits,
+    Address,
+    /// The address of a string.
+    Text,
+}
+
+/// Names and forms. Entries that are not here are printed by their number.
+const KNOWN: [(u32, &str, Form); 24] = [
+    (auxvec::AT_EXECFD, "AT_EXECFD", Form::Decimal),
+    (auxvec::AT_PHDR, "AT_PHDR", Form::Address),
+    (auxvec::AT_PHENT, "AT_PHENT", Form::Decimal),
+    (auxvec::AT_PHNUM, "AT_PHNUM", Form::Decimal),
+    (auxvec::AT_PAGESZ, "AT_PAGESZ", Form::Decimal),
+    (auxvec::AT_BASE, "AT_BASE", Form::Address),
+    (auxvec::AT_FLAGS, "AT_FLAGS", Form::Address),
+    (auxvec::AT_ENTRY, "AT_ENTRY", Form::Address),
+    (auxvec::AT_NOTELF, "AT_NOTELF", Form::Bits),
+    (auxvec::AT_UID, "AT_UID", Form::Decimal),
+    (auxvec::AT_EUID, "AT_EUID", Form::Decimal),
+    (auxvec::AT_GID, "AT_GID", Form::Decimal),
+    (auxvec::AT_EGID, "AT_EGID", Form::Decimal),
+    (auxvec::AT_PLATFORM, "AT_PLATFORM", Form::Text),
+    (auxvec::AT_HWCAP, "AT_HWCAP", Form::Bits),
+    (auxvec::AT_CLKTCK, "AT_CLKTCK", Form::Decimal),
+    (auxvec::AT_SECURE, "AT_SECURE", Form::Decimal),
+    (auxvec::AT_BASE_PLATFORM, "AT_BASE_PLATFORM", Form::Text),
+    (auxvec::AT_RANDOM, "AT_RANDOM", Form::Address),
+    (auxvec::AT_HWCAP2, "AT_HWCAP2", Form::Address),
+    (auxvec::AT_EXECFN, "AT_EXECFN", Form::Text),
+    (auxvec::AT_SYSINFO_EHDR, "AT_SYSINFO_EHDR", Form::Address),
+    (auxvec::AT_MINSIGSTKSZ, "AT_MINSIGSTKSZ", Form::Decimal),
+    (auxvec::AT_HWCAP3, "AT_HWCAP3", Form::Address),
+];
+
+/// Writes one entry as a line; `text` gives the string at an address. AT_NULL and AT_IGNORE are none.
+pub fn write_entry<'s>(
+    output: &mut impl fmt::Write,
+    key: u64,
+    value: u64,
+    text: impl FnOnce(u64) -> crate::error::Escaped<'s>,
+) -> fmt::Result {
+    if key <= u64::from(auxvec::AT_IGNORE) {
+        return Ok(());
+    }
+    let Some((_, name, form)) = KNOWN.iter().find(|(known, ..)| u64::from(*known) == key) else {
+        return writeln!(output, "AT_??? ({key:#x}): {value:#x}");
+    };
+    // The values begin in one column, after the name and its colon.
+    let width = 21usize.saturating_sub(name.len());
+    write!(output, "{name}:{:width$}", "")?;
+    match form {
+        Form::Decimal => writeln!(output, "{value}"),
+        Form::Bits => writeln!(output, "{value:x}"),
+        Form::Address => writeln!(output, "{value:#x}"),
+        Form::Text => writeln!(output, "{}", text(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_entry;
+    use crate::error::Escaped;
+    use std::string::String;
+
+    fn line(key: u64, value: u64) -> String {
+        let mut line = String::new();
+        write_entry(&mut line, key, value, |_| Escaped(b"x\x1by")).unwrap();
+        line
+    }
+
+    #[test]
+    fn as_glibc_has_them() {
+        assert_eq!(line(33, 0x7000), "AT_SYSINFO_EHDR:      0x7000\n");
+        assert_eq!(line(6, 4096), "AT_PAGESZ:            4096\n");
+        assert_eq!(line(16, 0xab), "AT_HWCAP:             ab\n");
+        assert_eq!(line(0x1b, 0x1c), "AT_??? (0x1b): 0x1c\n");
+        assert_eq!(line(31, 1), "AT_EXECFN:            x\\u{1b}y\n");
+        assert_eq!(line(1, 5), "");
+    }
+}

@@ -1,0 +1,52 @@
+//! Where the files are that are installed together with the loader.
+#![forbid(unsafe_code)]
+
+use crate::base::arena::{Arena, OutOfMemory};
+use crate::link::search::directory;
+
+/// Where a loader may be, below the directory that stands for `/`. Longer ones first.
+const DIRECTORIES: [&[u8]; 4] = [b"/usr/lib", b"/usr/bin", b"/lib", b"/bin"];
+
+/// The directory that stands for `/` in the installation that the loader belongs to: empty if that is `/` itself, or is
+/// not known. `loader` is the path that it was started by, PT_INTERP or its own name, which the kernel has followed.
+///
+/// A relative path means another file once the program has changed its directory, and `secure` trusts nothing that
+/// whoever started the program may have chosen.
+#[must_use]
+pub fn prefix(loader: &[u8], secure: bool) -> &[u8] {
+    if secure || loader.first() != Some(&b'/') {
+        return b"";
+    }
+    let directory = directory(loader);
+    DIRECTORIES.iter().find_map(|known| directory.strip_suffix(*known)).unwrap_or_default()
+}
+
+/// The path of a file of that installation, NUL-terminated; `path` is where it is installed, absolute.
+pub fn installed<'a>(arena: &'a Arena, loader: &[u8], secure: bool, path: &str) -> Result<&'a [u8], OutOfMemory> {
+    arena.concat(&[prefix(loader, secure), path.as_bytes(), b"\0"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefix;
+
+    #[test]
+    fn prefix_of_the_loaders_path() {
+        for (loader, expected) in [
+            ("/lib/slulrtld-x86_64.so.1", ""),
+            ("/usr/lib/slulrtld-x86_64.so.1", ""),
+            ("/usr/bin/runslul", ""),
+            ("/opt/stage/lib/slulrtld-x86_64.so.1", "/opt/stage"),
+            ("/opt/stage/usr/lib/slulrtld-x86_64.so.1", "/opt/stage"),
+            ("/opt/stage/usr/bin/runslul", "/opt/stage"),
+            ("/home/user/mylib/slulrtld-x86_64.so.1", ""),
+            ("/home/user/app/slulrtld-x86_64.so.1", ""),
+            ("stage/lib/slulrtld-x86_64.so.1", ""),
+            ("runslul", ""),
+            ("", ""),
+        ] {
+            assert_eq!(prefix(loader.as_bytes(), false), expected.as_bytes(), "{loader}");
+            assert_eq!(prefix(loader.as_bytes(), true), b"", "{loader}");
+        }
+    }
+}

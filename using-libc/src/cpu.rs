@@ -1,0 +1,110 @@
+//! What only a processor's own instructions can do, here where libc has entered.
+//!
+//! # Safety
+//! This file exists because the stack is laid out by hand, and code is referred to by address.
+#![allow(unsafe_code)]
+
+use core::arch::{asm, global_asm, naked_asm};
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicUsize;
+
+use libc_template::LOADER_IMPORTS;
+use rtld::base::addr::RuntimeAddr;
+
+pub(crate) use crate::run::cpu::common::{
+    SONAME, code, exit_group, switch_stack, system_call, thread_pointer, transfer, trap,
+};
+pub(crate) use crate::run::cpu::stubs::{STATE_SIZE, TARGETS};
+pub(crate) use own_stubs::stubs;
+
+mod own_stubs {
+    use rtld::link::stubs::Stubs;
+
+    /// No word waits for its first call.
+    pub(crate) fn stubs() -> Stubs {
+        crate::run::cpu::stubs::stubs().none()
+    }
+}
+
+/// What the loader calls of libc, in the order of `libc_template::LOADER_IMPORTS`.
+pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
+    [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
+
+unsafe extern "C" {
+    safe static __ehdr_start: u8;
+    fn _start();
+}
+
+/// This executable's ELF header.
+pub(crate) fn own_header() -> NonNull<u8> {
+    NonNull::from(&__ehdr_start)
+}
+
+/// Address of the code that ld.so enters.
+pub(crate) fn own_entry() -> RuntimeAddr {
+    RuntimeAddr::of(_start as *const ())
+}
+
+/// Calls `function` with the address of `size` bytes of stack above its frame, and two arguments more.
+///
+/// # Safety
+/// `size` is a multiple of 16.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn with_room(
+    size: usize,
+    function: unsafe extern "C" fn(usize, i32, *const u64) -> !,
+    second: i32,
+    third: *const u64,
+) -> ! {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rax, rsi",
+        "mov esi, edx",
+        "mov rdx, rcx",
+        // Page by page: what is below the stack's end is the kernel's to add, as it is touched.
+        "3:",
+        "cmp rdi, 4096",
+        "jb 4f",
+        "sub rsp, 4096",
+        "or qword ptr [rsp], 0",
+        "sub rdi, 4096",
+        "jmp 3b",
+        "4:",
+        "sub rsp, rdi",
+        "mov rdi, rsp",
+        "call rax",
+        "ud2",
+        ".cfi_endproc",
+    )
+}
+
+/// Room for thread-local storage in bytes. libcs count it with the stack that a thread is asked for: with more, glibc
+/// no longer starts threads that ask for PTHREAD_STACK_MIN.
+const ROOM: usize = 5 << 10;
+
+// The only thread-local storage of this executable. It is no .tbss: later threads get what stands here, and it is to be
+// the program's initial image.
+global_asm!(
+    ".pushsection .tdata, \"awT\", @progbits",
+    ".balign 64",
+    "slul_room:",
+    ".zero {room}",
+    ".popsection",
+    room = const ROOM,
+);
+
+/// Distance of the room's start from the thread pointer, as the linker has placed it.
+pub(crate) fn room_offset() -> usize {
+    let offset;
+    // SAFETY: reads a word that ld.so has relocated.
+    unsafe {
+        asm!("mov {}, qword ptr [rip + slul_room@gottpoff]", out(reg) offset,
+            options(nostack, preserves_flags, readonly));
+    }
+    offset
+}

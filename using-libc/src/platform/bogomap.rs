@@ -1,0 +1,213 @@
+//! libc is there already. What is left of bringing it in: its dlopen opens the native libraries, before anything of the
+//! program runs, and every native word gets its value then.
+//!
+//! # Safety
+//! This file exists because words are read and written where libc has mapped what was made for it.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::base::arena::List;
+use rtld::base::report::Category;
+use rtld::elf::plan::Protection;
+use rtld::elf::{Decode, Sym, consts, size};
+use rtld::error::{Error, Escaped, OfObject};
+use rtld::native::needs::Import;
+use rtld::native::template::{Binding, Export, Parts, build};
+use rtld::os::seam::Image;
+
+use crate::platform::shim;
+use crate::run::last_words::{REFUSED, say};
+use crate::run::native::gather::{exports, native_search, needs};
+use crate::run::native::libc::RTLD_DEFAULT;
+use crate::run::native::{binding, libc, natives};
+use crate::run::open::unwind;
+use crate::run::process::{Process, finalise};
+use crate::{cpu, system};
+
+/// 2: present.
+pub(crate) const fn state() -> i32 {
+    2
+}
+
+/// There is a libc to leave the process by.
+pub(crate) const fn is_bound() -> bool {
+    true
+}
+
+/// Whether native libraries are to come before anything of the program runs: if they may come at all.
+pub(crate) const fn comes_first(process: &Process) -> bool {
+    process.gap.is_some()
+}
+
+/// Binds the program to its native libraries, once. It happens before the program can ask for it.
+pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    if BEGUN.swap(true, Ordering::AcqRel) {
+        return Ok(());
+    }
+    bind(process)
+}
+
+/// The same: what libc there is has been decided.
+pub(crate) fn ensure_libc_for(process: &'static Process, _: &[&[u8]]) -> Result<(), Error<'static>> {
+    ensure_libc(process)
+}
+
+/// The initialisers of libraries have run, and the program's are next.
+pub(crate) fn libraries_are_ready() {
+    register_finalisers();
+}
+
+/// Our finalisers run in libc's `exit`, before what native libraries have registered there. Registered before the
+/// initialisers of libraries as well, for one that leaves. They run once.
+fn register_finalisers() {
+    extern "C" fn run(_: usize) {
+        finalise();
+    }
+    libc::at_exit(run);
+}
+
+fn bind(process: &'static Process) -> Result<(), Error<'static>> {
+    let program = process.sealed.namespace.module(0).path;
+    if let Some(copy) = process.sealed.natives.copies.first() {
+        refuse(
+            program,
+            format_args!(
+                "{} is to be copied from a native library (COPY), which would go on with its own: \
+            -mno-direct-extern-access avoids that",
+                Escaped(copy.name)
+            ),
+        );
+    }
+    offer(process)?;
+    fill(process)?;
+    natives::open_optional(process);
+    register_finalisers();
+    unwind::register(process, process.arena, true);
+    process.trace.line(Category::Libc, format_args!("present from the start"));
+    system::forget_errors();
+    Ok(())
+}
+
+/// Lets native libraries bind to what program and libraries export.
+fn offer(process: &'static Process) -> Result<(), Error<'static>> {
+    let program = process.sealed.namespace.module(0).path;
+    let mut offered = List::<Export<'static>>::new(process.arena);
+    // Thread-local symbols stay: libc knows no storage of the program's.
+    for export in exports(process).of(program)?.iter().filter(|export| export.st_info & 0xf != consts::STT_TLS) {
+        let name = process.arena.concat(&[export.name, b"\0"]).of(program)?;
+        if libc::symbol(RTLD_DEFAULT, name.as_ptr().cast(), None) != 0 {
+            refuse(
+                program,
+                format_args!(
+                    "{} is defined here and in libc or what is preloaded, which is bound already; \
+                bogomapping replaces it, slulrtld-using-libc can not",
+                    Escaped(export.name)
+                ),
+            );
+        }
+        offered.push(*export).of(program)?;
+    }
+    // The last that was not found.
+    let _ = libc::error();
+    if offered.is_empty() {
+        return Ok(());
+    }
+    let made = shim::make(|arena, load, bias| {
+        build(arena, &Parts { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
+    });
+    let made = made.of(program)?;
+    let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
+    // Written for where it was made; nobody has looked anything up in it yet.
+    let count = u32::try_from(offered.len().saturating_add(1)).unwrap_or(u32::MAX);
+    for vaddr in (0..count).filter_map(|index| made.dynamic.symbols.vaddr(index)) {
+        // SAFETY: the object's own symbol table, as libc has mapped it: writable.
+        let symbol = unsafe { &mut *shim::word(bias, vaddr.0).cast::<[u8; size::SYM]>() };
+        let Sym { st_shndx, st_value, .. } = Sym::decode(symbol);
+        if u32::from(st_shndx) != consts::SHN_UNDEF
+            && let Some(place) = symbol.get_mut(8..16)
+        {
+            place.copy_from_slice(&st_value.wrapping_sub(made.moved(bias)).to_le_bytes());
+        }
+    }
+    made.forget();
+    Ok(())
+}
+
+/// Has libc open the native libraries and bind the symbols, and writes what it has found.
+fn fill(process: &'static Process) -> Result<(), Error<'static>> {
+    let program = process.sealed.namespace.module(0).path;
+    let natives = &process.sealed.natives;
+    let (libraries, mut imports) = needs(process).of(program)?;
+    for import in imports.iter_mut() {
+        // What the program's PLT stands for is the program's own affair here.
+        *import = Import { canonical: None, ..*import };
+    }
+    let search = native_search(process).of(program)?;
+    let (slots, count) = (natives.slots.len(), imports.len());
+    // Words to fill: one for each slot, and one for each import.
+    let place = core::cell::Cell::new(RuntimeAddr(0));
+    let made = shim::make(|arena, load, bias| {
+        let words = arena.bytes(slots.saturating_add(count).saturating_mul(8), 8)?;
+        let first = RuntimeAddr::of(words.as_ptr());
+        let word = |index: usize| RuntimeAddr(first.0.wrapping_add(from_usize(index).wrapping_mul(8)));
+        place.set(first);
+        let mut bindings = List::new(process.arena);
+        for (index, slot) in natives.slots.iter().enumerate() {
+            bindings.push(Binding {
+                at: word(index),
+                import: slot.import,
+                r_type: slot.r_type,
+                addend: slot.addend,
+            })?;
+        }
+        let parts = Parts {
+            libraries: &libraries,
+            search,
+            imports: &imports,
+            bindings: &bindings,
+            targets: word(slots),
+            ..shim::nothing(load, bias, first)
+        };
+        build(arena, &parts)
+    });
+    let made = made.of(program)?;
+    let Some(bias) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
+    let first = made.vaddr(place.get());
+    made.forget();
+    // SAFETY: the object's own words, which libc has filled.
+    let word =
+        |index: usize| unsafe { shim::word(bias, first.wrapping_add(from_usize(index).wrapping_mul(8))).read() };
+    binding::protect_slots(process, false, Protection::READ_WRITE)?;
+    for (index, (number, import)) in (0u32..).zip(natives.imports.iter()).enumerate() {
+        if import.st_type != consts::STT_TLS {
+            binding::supply(process, number, to_usize(word(slots.saturating_add(index))));
+        }
+    }
+    for (index, slot) in natives.slots.iter().enumerate() {
+        let at = process.sealed.namespace.module(slot.module).image.bias().runtime(slot.vaddr);
+        let place: *mut u64 = core::ptr::with_exposed_provenance_mut(to_usize(at.0));
+        // SAFETY: a word that relocation has written, unsealed just now.
+        unsafe { place.write_unaligned(word(index)) };
+    }
+    for (number, import) in (0u32..).zip(natives.imports.iter()) {
+        if import.strong && !binding::is_defined(process, number, import) {
+            return Err(binding::missing(process, number));
+        }
+    }
+    binding::seal_again(process, false);
+    Ok(())
+}
+
+/// Says what can not be had, and ends the process.
+fn refuse(object: &[u8], what: core::fmt::Arguments<'_>) -> ! {
+    say(format_args!("{}: {what}", Escaped(object)));
+    cpu::exit_group(REFUSED)
+}
+
+/// The same, in libc's words.
+fn refuse_as_libc(object: &[u8]) -> ! {
+    refuse(object, format_args!("{}", Escaped(libc::error().unwrap_or(b"libc does not say why"))))
+}

@@ -1,0 +1,264 @@
+//! Shared objects that are made here and shown to libc's dlopen: tables and nothing else, no code, no file of a name.
+//!
+//! They are written by the same builder as the loader's template, so libc's own rules bind what the program needs: link
+//! order, search paths, versions, thread-local storage.
+//!
+//! # Safety
+//! This file exists because a whole object is written into fresh memory, and found again where libc has mapped it.
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr::{self, NonNull};
+
+use rtld::base::addr::{LoadBias, PageSize, RuntimeAddr, Vaddr, from_usize, to_usize};
+use rtld::base::arena::{Arena, OutOfMemory, Source};
+use rtld::base::report::decimal;
+use rtld::elf::dynamic::DynamicInfo;
+use rtld::elf::plan::{LoadPlan, Origin, Place};
+use rtld::elf::symbol;
+use rtld::elf::{Ehdr, Phdr, consts, size};
+use rtld::error::{Failure, Problem};
+use rtld::native::template::{Parts, Template};
+use rtld::os::mapped::MappedImage;
+use rtld::os::sys;
+
+use crate::run::native::libc;
+use crate::run::sync;
+
+/// An object in the memory that it was written to.
+pub(crate) struct Made {
+    memory: NonNull<[u8]>,
+    /// Its headers.
+    pub(crate) plan: LoadPlan,
+    /// Where its program headers are, and how many.
+    pub(crate) phdrs: (Vaddr, u16),
+    /// What it is.
+    pub(crate) dynamic: DynamicInfo,
+}
+
+/// Smallest object in bytes, and what the largest is less than.
+const SIZES: (usize, usize) = (64 << 10, 1 << 30);
+
+/// Parts of which `build` makes an object, to be completed: nothing needed, nothing bound.
+pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) -> Parts<'p, 'static> {
+    Parts {
+        bias,
+        phdrs: load,
+        // For the kernel, which does not read these objects.
+        interpreter: "",
+        libraries: &[],
+        extra_libraries: &[],
+        search: None,
+        imports: &[],
+        bindings: &[],
+        targets: words,
+        loader_imports: &[],
+        loader_targets: words,
+        exports: &[],
+        tls: None,
+        hook: RuntimeAddr::of(no_hook as *const ()),
+    }
+}
+
+/// glibc calls DT_PREINIT_ARRAY of what dlopen brings, too.
+extern "C" fn no_hook() {}
+
+/// Writes an object: `build` gets an arena within it, its PT_LOAD, and its load bias where it is written.
+pub(crate) fn make(
+    build: impl Fn(&'static Arena, &[Phdr], LoadBias) -> Result<Template<'static>, OutOfMemory>,
+) -> Result<Made, Failure<'static>> {
+    let (mut size, limit) = SIZES;
+    loop {
+        let memory = sys::anonymous(size).ok_or(OutOfMemory(size))?;
+        let start = memory.cast::<u8>();
+        let bias = LoadBias(RuntimeAddr::of(start.as_ptr()).0);
+        let flags = consts::PF_R | consts::PF_W;
+        let whole = from_usize(size);
+        let load = Phdr {
+            p_type: consts::PT_LOAD,
+            p_flags: flags,
+            p_offset: 0,
+            p_vaddr: 0,
+            p_paddr: 0,
+            p_filesz: whole,
+            p_memsz: whole,
+            p_align: PageSize::K4.bytes(),
+        };
+        // SAFETY: more than the size of the header was just mapped.
+        let rest = unsafe { start.add(size::EHDR) };
+        let rest = NonNull::slice_from_raw_parts(rest, size.saturating_sub(size::EHDR));
+        // SAFETY: fresh memory, which stays as long as what is made of it.
+        let arena = unsafe { Arena::in_memory(rest, Source::keeping(|_| None)) };
+        let arena = arena.ok_or(OutOfMemory(size))?;
+        let built = build(arena, &[load], bias)
+            .and_then(|template| Ok((template, arena.slice(SECTIONS, [0u64; 8])?, arena.copy(NAMES)?)));
+        match built {
+            Ok((template, sections, names)) => return finish(memory, bias, &template, (sections, names)),
+            Err(_) if size < limit => {
+                // SAFETY: nothing of it was kept.
+                unsafe { sys::give_back(memory) };
+                size = size.saturating_mul(4);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Sections: none, symbols, strings, dynamic section, names.
+const SECTIONS: usize = 5;
+
+/// Their names, and where each begins.
+static NAMES: &[u8] = b"\0.dynsym\0.dynstr\0.dynamic\0.shstrtab\0";
+const NAMES_AT: [u64; 4] = [1, 9, 17, 26];
+
+/// Section headers, which no loader reads. Tools in other processes do, and give up without (ltrace). `names` is where
+/// [`NAMES`] stand.
+fn name_sections(
+    sections: &mut [[u64; 8]],
+    image: &MappedImage,
+    dynamic: &DynamicInfo,
+    place: Place,
+    names: Vaddr,
+) -> Result<(), Failure<'static>> {
+    /// The section is in memory (`SHF_ALLOC`).
+    const ALLOC: u64 = 2;
+    let (strings, symbols) = (dynamic.strings.place(), dynamic.symbols.vaddr(0).unwrap_or_default());
+    let symbols_size = u64::from(symbol::count(image, dynamic)?).wrapping_mul(from_usize(size::SYM));
+    let [dynsym, dynstr, section_dynamic, shstrtab] = NAMES_AT;
+    let kinds = [consts::SHT_DYNSYM, consts::SHT_STRTAB, consts::SHT_DYNAMIC, consts::SHT_STRTAB].map(u64::from);
+    let [dynsym_kind, strtab_kind, dynamic_kind, names_kind] = kinds;
+    // Name and type; flags; address; offset; size; link and info; alignment; size of an entry. Offsets are addresses here.
+    let section = |name: u64, kind: u64, at: Vaddr, size: u64, link: u64, entry: usize| {
+        [name | kind << 32, ALLOC, at.0, at.0, size, link, 8, from_usize(entry)]
+    };
+    let all = [
+        [0; 8],
+        // One local symbol, the empty one.
+        section(dynsym, dynsym_kind, symbols, symbols_size, 2 | 1 << 32, size::SYM),
+        section(dynstr, strtab_kind, strings.vaddr, strings.size, 0, 0),
+        section(section_dynamic, dynamic_kind, place.vaddr, place.size, 2, size::DYN),
+        section(shstrtab, names_kind, names, from_usize(NAMES.len()), 0, 0),
+    ];
+    for (place, section) in sections.iter_mut().zip(all) {
+        *place = section;
+    }
+    Ok(())
+}
+
+/// The ELF header, and what the tables are for those who read them here.
+fn finish(
+    memory: NonNull<[u8]>,
+    bias: LoadBias,
+    template: &Template<'static>,
+    (sections, names): (&mut [[u64; 8]], &[u8]),
+) -> Result<Made, Failure<'static>> {
+    let plan = LoadPlan::new(template.headers(), Origin::Kernel, PageSize::K4)?;
+    let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
+    let count = u16::try_from(count).map_err(|_| OutOfMemory(memory.len()))?;
+    let mut ident = *b"\x7fELF\0\0\0\0\0\0\0\0\0\0\0\0";
+    for (place, value) in
+        ident.iter_mut().skip(4).zip([consts::ELFCLASS64, consts::ELFDATA2LSB, consts::EV_CURRENT])
+    {
+        *place = value;
+    }
+    let header = Ehdr {
+        e_ident: ident,
+        e_type: consts::ET_DYN,
+        e_machine: consts::EM_X86_64,
+        e_version: consts::EV_CURRENT.into(),
+        e_entry: 0,
+        e_phoff: phdr.0,
+        e_shoff: bias.vaddr(RuntimeAddr::of(sections.as_ptr())).0,
+        e_flags: 0,
+        e_ehsize: u16::try_from(size::EHDR).unwrap_or(0),
+        e_phentsize: u16::try_from(size::PHDR).unwrap_or(0),
+        e_phnum: count,
+        e_shentsize: u16::try_from(size_of::<[u64; 8]>()).unwrap_or(0),
+        e_shnum: u16::try_from(SECTIONS).unwrap_or(0),
+        // The last.
+        e_shstrndx: u16::try_from(SECTIONS.saturating_sub(1)).unwrap_or(0),
+    };
+    // SAFETY: room for it was left, aligned to a page; `Ehdr` has no padding.
+    unsafe { memory.cast::<Ehdr>().write(header) };
+    let place = plan.dynamic.ok_or(Problem::NoDynamic)?;
+    // SAFETY: written in full; from here on it is only read.
+    let image = unsafe { MappedImage::adopt(memory.cast(), plan, false) };
+    let dynamic = DynamicInfo::decode(&image, place)?;
+    name_sections(sections, &image, &dynamic, place, bias.vaddr(RuntimeAddr::of(names.as_ptr())))?;
+    Ok(Made { memory, plan, phdrs: (phdr, count), dynamic })
+}
+
+impl Made {
+    /// The object as it was written, which is the only one from then on.
+    pub(crate) fn image(self) -> MappedImage {
+        // SAFETY: as in `finish`.
+        unsafe { MappedImage::adopt(self.memory.cast(), self.plan, false) }
+    }
+
+    /// Where a word is in it.
+    pub(crate) fn vaddr(&self, word: RuntimeAddr) -> u64 {
+        word.0.wrapping_sub(RuntimeAddr::of(self.memory.cast::<u8>().as_ptr()).0)
+    }
+
+    /// Has libc open it, its symbols for all. `None` if libc does not, and its dlerror says why.
+    ///
+    /// libc knows what it has open by the path that it was opened by. `descriptors` is the directory of descriptors, said
+    /// in a way of its own for each object: the number will be that of other files, too. The process is named by its
+    /// number, for tools in other processes that read the path.
+    pub(crate) fn open(&self, name: &CStr, descriptors: &[u8]) -> Result<Option<LoadBias>, Failure<'static>> {
+        // SAFETY: the whole of it, which nobody writes to.
+        let bytes = unsafe { self.memory.as_ref() };
+        let file = sys::memory_file(name, bytes).map_err(Problem::Map)?;
+        let (mut process, mut number) = ([0u8; 10], [0u8; 10]);
+        let (process, number) = (decimal(sync::process_id(), &mut process), decimal(file.number(), &mut number));
+        let parts = [b"/proc/", process, descriptors, number];
+        let mut path = [0u8; 64];
+        for (place, byte) in path.iter_mut().zip(parts.iter().flat_map(|part| part.iter())) {
+            *place = *byte;
+        }
+        let handle = libc::open(path.as_ptr().cast(), libc::RTLD_NOW | libc::RTLD_GLOBAL);
+        Ok(bias(handle))
+    }
+
+    /// Gives the memory back that it was written to.
+    pub(crate) fn forget(self) {
+        // SAFETY: libc has a mapping of its own, and nothing here refers to this one.
+        unsafe { sys::give_back(self.memory) };
+    }
+
+    /// Distance from where it was written to where libc has mapped it.
+    pub(crate) fn moved(&self, to: LoadBias) -> u64 {
+        to.0.wrapping_sub(RuntimeAddr::of(self.memory.cast::<u8>().as_ptr()).0)
+    }
+}
+
+/// Load bias of what libc has opened.
+fn bias(handle: usize) -> Option<LoadBias> {
+    const RTLD_DI_LINKMAP: c_int = 2;
+    unsafe extern "C" {
+        fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
+    }
+    /// The first field of `struct link_map` (<link.h>).
+    #[repr(C)]
+    struct LinkMap {
+        bias: usize,
+        _name: *const c_char,
+    }
+    if handle == 0 {
+        return None;
+    }
+    let mut map: *const LinkMap = ptr::null();
+    // SAFETY: a handle of dlopen's, and room for the answer.
+    let result =
+        unsafe { dlinfo(ptr::with_exposed_provenance_mut(handle), RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+    // SAFETY: libc's, for as long as the object is open, which is for good.
+    (result == 0).then(|| LoadBias(from_usize(unsafe { (*map).bias })))
+}
+
+/// A word of an object that libc has mapped.
+///
+/// # Safety
+/// There is one, at that distance from its load bias.
+pub(crate) unsafe fn word(bias: LoadBias, vaddr: u64) -> *mut u64 {
+    ptr::with_exposed_provenance_mut(to_usize(bias.0.wrapping_add(vaddr)))
+}
