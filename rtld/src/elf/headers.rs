@@ -4,12 +4,12 @@
 use crate::base::addr::FileOffset;
 use crate::elf::{Decode, Ehdr, consts, size};
 use crate::error::{Failure, Problem};
-use crate::machine::{Machine, Native};
+use crate::machine::Machine;
 
 /// Most program headers that the loader reads. Linkers write about a dozen.
 pub const MAX_PHDRS: u16 = 64;
 
-/// A checked ELF header of a file for this machine.
+/// A checked ELF header of a file for one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// `e_type`: ET_DYN or ET_EXEC.
@@ -22,7 +22,10 @@ pub struct Headers {
 
 impl Headers {
     /// Checks the first bytes of a file of `file_size` bytes.
-    pub fn parse(bytes: &[u8], file_size: u64) -> Result<Self, Failure<'static>> {
+    ///
+    /// # Errors
+    /// The file is no ELF file, not a program or library of that machine, or ends within its headers.
+    pub fn parse<M: Machine>(bytes: &[u8], file_size: u64) -> Result<Self, Failure<'static>> {
         if !bytes.starts_with(b"\x7fELF") {
             return Err(Problem::NotElf.into());
         }
@@ -31,7 +34,7 @@ impl Headers {
         }
         let ehdr = Ehdr::decode(bytes);
         let [_, _, _, _, class, data, version, ..] = ehdr.e_ident;
-        if class != consts::ELFCLASS64 {
+        if class != M::CLASS {
             return Err(Problem::Class(class).into());
         }
         if data != consts::ELFDATA2LSB {
@@ -40,7 +43,7 @@ impl Headers {
         if version != consts::EV_CURRENT || ehdr.e_version != u32::from(consts::EV_CURRENT) {
             return Err(Problem::Version(ehdr.e_version).into());
         }
-        if ehdr.e_machine != Native::E_MACHINE {
+        if ehdr.e_machine != M::E_MACHINE {
             return Err(Problem::Machine(ehdr.e_machine).into());
         }
         if ehdr.e_type != consts::ET_DYN && ehdr.e_type != consts::ET_EXEC {
@@ -68,6 +71,7 @@ impl Headers {
 mod tests {
     use super::{Failure, Headers, Problem};
     use crate::base::addr::FileOffset;
+    use crate::machine::{Aarch64, Riscv64, X86_64};
     use std::vec::Vec;
 
     fn header() -> Vec<u8> {
@@ -85,13 +89,13 @@ mod tests {
     fn with(offset: usize, value: u8) -> Result<Headers, Failure<'static>> {
         let mut bytes = header();
         bytes[offset] = value;
-        Headers::parse(&bytes, 120)
+        Headers::parse::<X86_64>(&bytes, 120)
     }
 
     #[test]
     fn a_good_header() {
         let expected = Headers { e_type: 3, phoff: FileOffset(64), phnum: 1 };
-        assert_eq!(Headers::parse(&header(), 120), Ok(expected));
+        assert_eq!(Headers::parse::<X86_64>(&header(), 120), Ok(expected));
     }
 
     #[test]
@@ -109,10 +113,23 @@ mod tests {
     }
 
     #[test]
+    fn each_machine_takes_its_own() {
+        for (number, [x86_64, aarch64, riscv64]) in
+            [(62, [true, false, false]), (183, [false, true, false]), (243, [false, false, true])]
+        {
+            let mut bytes = header();
+            bytes[18] = number;
+            assert_eq!(Headers::parse::<X86_64>(&bytes, 120).is_ok(), x86_64);
+            assert_eq!(Headers::parse::<Aarch64>(&bytes, 120).is_ok(), aarch64);
+            assert_eq!(Headers::parse::<Riscv64>(&bytes, 120).is_ok(), riscv64);
+        }
+    }
+
+    #[test]
     fn any_prefix_is_refused() {
         let bytes = header();
         for len in 0..64 {
-            assert!(Headers::parse(&bytes[..len], len as u64).is_err());
+            assert!(Headers::parse::<X86_64>(&bytes[..len], len as u64).is_err());
         }
     }
 }

@@ -22,7 +22,7 @@ pub use goblin::elf64::program_header::ProgramHeader as Phdr;
 pub use goblin::elf64::reloc::Rela;
 pub use goblin::elf64::sym::Sym;
 
-/// Constants under their names in the specifications (gABI, x86_64 psABI).
+/// Constants under their names in the specifications (gABI; `EM_*` too).
 pub mod consts {
     pub use goblin::elf::dynamic::{
         DF_BIND_NOW, DT_DEBUG, DT_FINI, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH,
@@ -32,7 +32,8 @@ pub mod consts {
         DT_VERNEEDNUM, DT_VERSYM,
     };
     pub use goblin::elf::header::{
-        EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, EM_X86_64, ET_DYN, ET_EXEC, EV_CURRENT,
+        EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, EM_AARCH64, EM_RISCV, EM_X86_64, ET_DYN, ET_EXEC,
+        EV_CURRENT,
     };
     pub use goblin::elf::program_header::{
         PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE,
@@ -62,14 +63,6 @@ pub mod consts {
     pub const VERSYM_VERSION: u16 = 0x7fff;
     /// Version index: global, unversioned.
     pub const VER_NDX_GLOBAL: u16 = 1;
-}
-
-/// Relocation types of x86_64, under their names in the psABI.
-pub mod r_x86_64 {
-    pub use goblin::elf::reloc::{
-        R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE,
-        R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_TLSDESC, R_X86_64_TPOFF64,
-    };
 }
 
 /// Sizes of the structures in bytes, as the specifications give them.

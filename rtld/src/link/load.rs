@@ -99,7 +99,8 @@ fn map_file<S: AddressSpace>(
     // Not beyond the end of a small file, where there would be a second call to hear of that.
     let start = buffer.get_mut(..to_usize(info.size.min(from_usize(BUFFER)))).unwrap_or_default();
     let read = sys.read_at(file, FileOffset(0), start).map_err(Problem::Read)?;
-    let headers = Headers::parse(buffer.get(..read).unwrap_or_default(), info.size)?;
+    let headers =
+        Headers::parse::<<S::Image as Image>::Machine>(buffer.get(..read).unwrap_or_default(), info.size)?;
     let entry = crate::base::addr::Vaddr(crate::elf::Ehdr::decode(&buffer).e_entry);
     let fixed = headers.e_type == consts::ET_EXEC;
     if fixed && !program {

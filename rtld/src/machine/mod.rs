@@ -1,60 +1,221 @@
-//! What differs between processors, as data: relocation numbers and the TLS layout.
+//! What differs between processors, as data: relocation types, thread-local storage, pages, calling conventions.
 //!
-//! Every machine compiles on every host, so that tests on one host cover them all. A machine joins by
-//! implementing [`Machine`]; nothing generic mentions a machine's numbers.
+//! Every machine compiles on every host, so that tests on one host cover them all. A machine joins by implementing
+//! [`Machine`]; nothing generic mentions a machine's numbers. Generic code asks the machine of the image at hand
+//! ([`crate::os::seam::Image::Machine`]): of a mapped one that is [`Native`], in a test any.
 #![forbid(unsafe_code)]
 
+mod aarch64;
+mod riscv64;
 mod x86_64;
 
+pub use aarch64::Aarch64;
+pub use riscv64::Riscv64;
 pub use x86_64::X86_64;
 
-/// What a relocation asks for, whatever its number.
+/// What a relocation asks for, whatever its number. The psABIs' letters: B is the load bias, S the symbol's value, A the
+/// addend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelocKind {
     /// Nothing.
     None,
-    /// Load bias plus addend.
+    /// B + A.
     Relative,
-    /// Address of the symbol plus addend.
+    /// S + A.
     Absolute,
-    /// Address of the symbol, for a GOT entry.
+    /// The symbol's address, for a GOT entry.
     GlobDat,
-    /// Address of the symbol, for a PLT's slot: always a function.
+    /// The symbol's address, for a PLT's slot: always a function.
     JumpSlot,
-    /// Offset of a thread-local symbol from the thread pointer.
+    /// Distance of a thread-local symbol from the thread pointer.
     TpOffset,
     /// Number of the module that a thread-local symbol is in.
     DtpModule,
-    /// Offset of a thread-local symbol in its module's block.
+    /// Offset of a thread-local symbol in its module's block, less [`Tls::dtp_bias`].
     DtpOffset,
     /// A descriptor of a thread-local symbol: two words, a function and its argument.
     TlsDescriptor,
-    /// What the function at load bias plus addend answers.
+    /// The answer of the function at B + A.
     Irelative,
     /// The bytes of a library's data, for the program's own copy of it.
     Copy,
 }
 
+/// Where the thread-local blocks of the start are, in terms of the thread pointer (Drepper, "ELF Handling For
+/// Thread-Local Storage", section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether they end at the thread pointer, downwards (variant II), instead of beginning there (variant I).
+    pub negative: bool,
+    /// Bytes between the thread pointer and the first block (variant I): the part of the TCB that is libc's.
+    pub gap: u64,
+    /// What `__tls_get_addr` adds to the offset that it is given, and DTPREL relocations subtract.
+    pub dtp_bias: u64,
+}
+
+/// A word of the TCB that code finds by the thread pointer, without asking anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcbWord {
+    /// The thread pointer itself.
+    ThreadPointer,
+    /// The stack protector's canary.
+    Canary,
+}
+
 /// One processor architecture.
-pub trait Machine {
+pub trait Machine: 'static {
     /// `e_machine`.
     const E_MACHINE: u16;
     /// The kernel's name of it, as in the loader's file name.
     const NAME: &'static str;
+    /// `EI_CLASS` of its objects.
+    const CLASS: u8;
+    /// Largest page that a kernel for it may have, in bytes.
+    const LARGEST_PAGE: u64;
+    /// Whether relocations are DT_REL, with the addend in place, instead of DT_RELA.
+    const REL: bool;
+    /// Whether GLOB_DAT and JUMP_SLOT are S + A. Where they are S, linkers leave anything in `r_addend`.
+    const SLOTS_HAVE_ADDENDS: bool;
+    /// Where thread-local blocks are.
+    const TLS: Tls;
+    /// Words of the TCB, by index from the thread pointer on.
+    const TCB: &'static [(usize, TcbWord)];
 
-    /// The relocation type of an offset from the thread pointer.
-    const TP_OFFSET: u32;
-
-    /// What the relocation type asks for; `None` if the loader does not do it.
+    /// The meaning of a relocation type; `None` if the loader does not do it.
     fn kind(r_type: u32) -> Option<RelocKind>;
+
+    /// The relocation type of that meaning. Of a machine without GLOB_DAT it is that of S + A.
+    fn number(kind: RelocKind) -> u32;
 
     /// The psABI's name of a relocation type, empty if there is none.
     fn r_type_name(r_type: u32) -> &'static str;
+
+    /// Whether the symbol's function may have arguments in registers that the procedure call standard does not name. A
+    /// first-call stub would lose them, so it is bound before it is called.
+    fn is_variant(st_other: u8) -> bool;
 }
+
+/// Relocation types of a machine, from rows of number, name and meaning; then those that are known by name alone.
+macro_rules! relocations {
+    ($($number:literal $name:ident = $kind:ident $(| $also:ident)?;)+ $(; $($other:literal $other_name:ident;)+)?) => {
+        #[inline]
+        fn kind(r_type: u32) -> Option<RelocKind> {
+            match r_type {
+                $($number => Some(RelocKind::$kind),)+
+                _ => None,
+            }
+        }
+
+        #[inline]
+        fn number(kind: RelocKind) -> u32 {
+            match kind {
+                $(RelocKind::$kind $(| RelocKind::$also)? => $number,)+
+            }
+        }
+
+        fn r_type_name(r_type: u32) -> &'static str {
+            match r_type {
+                $($number => stringify!($name),)+
+                $($($other => stringify!($other_name),)+)?
+                _ => "",
+            }
+        }
+    };
+}
+use relocations;
+
+/// Writes the words of a TCB at `tp`, of which `words` are the first.
+pub fn write_tcb<M: Machine>(words: &mut [u64], tp: u64, canary: u64) {
+    for &(index, word) in M::TCB {
+        if let Some(place) = words.get_mut(index) {
+            *place = match word {
+                TcbWord::ThreadPointer => tp,
+                TcbWord::Canary => canary,
+            };
+        }
+    }
+}
+
+/// The machine that this loader runs on.
+#[cfg(target_arch = "aarch64")]
+pub type Native = Aarch64;
+
+/// The machine that this loader runs on.
+#[cfg(target_arch = "riscv64")]
+pub type Native = Riscv64;
 
 /// The machine that this loader runs on.
 #[cfg(target_arch = "x86_64")]
 pub type Native = X86_64;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")))]
 compile_error!("no machine::Machine for this architecture yet");
+
+#[cfg(test)]
+mod tests {
+    use super::{Aarch64, Machine, RelocKind, Riscv64, X86_64, write_tcb};
+
+    /// All kinds.
+    const KINDS: [RelocKind; 11] = {
+        use RelocKind::{
+            Absolute, Copy, DtpModule, DtpOffset, GlobDat, Irelative, JumpSlot, None, Relative, TlsDescriptor,
+            TpOffset,
+        };
+        [
+            None,
+            Relative,
+            Absolute,
+            GlobDat,
+            JumpSlot,
+            TpOffset,
+            DtpModule,
+            DtpOffset,
+            TlsDescriptor,
+            Irelative,
+            Copy,
+        ]
+    };
+
+    fn is_sound<M: Machine>(without_glob_dat: bool) {
+        for kind in KINDS {
+            let number = M::number(kind);
+            let expected = if without_glob_dat && kind == RelocKind::GlobDat { RelocKind::Absolute } else { kind };
+            assert_eq!(M::kind(number), Some(expected), "{} {kind:?}", M::NAME);
+            assert!(M::r_type_name(number).starts_with("R_"), "{} {kind:?}", M::NAME);
+        }
+        assert_eq!((M::kind(5000), M::r_type_name(5000)), (None, ""));
+        // A variant I block begins after the gap, a variant II block ends at the thread pointer.
+        assert!(!M::TLS.negative || M::TLS.gap == 0, "{}", M::NAME);
+        assert!(M::LARGEST_PAGE.is_power_of_two() && M::LARGEST_PAGE >= 4096);
+        assert!(!M::REL && M::CLASS == 2, "neither is built yet");
+    }
+
+    #[test]
+    fn numbers_go_both_ways() {
+        is_sound::<X86_64>(false);
+        is_sound::<Aarch64>(false);
+        is_sound::<Riscv64>(true);
+    }
+
+    #[test]
+    fn tcb_words_are_where_code_reads_them() {
+        let mut words = [0; 6];
+        write_tcb::<X86_64>(&mut words, 0x70, 0xca);
+        assert_eq!(words, [0x70, 0, 0x70, 0, 0, 0xca]);
+        for write in [write_tcb::<Aarch64>, write_tcb::<Riscv64>] {
+            let mut words = [0; 6];
+            write(&mut words, 0x70, 0xca);
+            assert_eq!(words, [0; 6], "the canary is the variable __stack_chk_guard");
+        }
+        write_tcb::<X86_64>(&mut [], 0x70, 0xca);
+    }
+
+    #[test]
+    fn variant_calling_conventions_are_told_by_st_other() {
+        assert!(!X86_64::is_variant(0x80), "the psABI has none");
+        for (st_other, variant) in [(0, false), (3, false), (0x80, true), (0x82, true)] {
+            assert_eq!(Aarch64::is_variant(st_other), variant);
+            assert_eq!(Riscv64::is_variant(st_other), variant);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::base::hash::{Key, Numbers};
 use crate::elf::symbol::is_canonical_plt;
 use crate::elf::version::VersionRef;
 use crate::elf::{Sym, consts, st_bind, st_type};
-use crate::machine::RelocKind;
+use crate::machine::{Machine, RelocKind};
 
 /// A symbol of a native library, as the program and its libraries refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub enum WhyEager {
     Tls,
     /// A function's address with something added to it.
     Addend,
+    /// The function's arguments may be in registers that a stub does not keep.
+    Variant,
     /// There are more functions than first-call stubs.
     NoStub,
     /// An object without libc has thread-local storage: its addresses change when libc comes.
@@ -96,6 +98,7 @@ impl WhyEager {
             Self::Weak => "is weak: its address may be tested",
             Self::Tls => "is thread-local",
             Self::Addend => "has an addend",
+            Self::Variant => "has a variant calling convention, whose arguments a stub would lose",
             Self::OwnTls => "has thread-local storage, whose addresses libc decides on",
             Self::NoStub => "is beyond the number of first-call stubs",
         }
@@ -225,9 +228,19 @@ impl<'a> NativeNeeds<'a> {
         hash.fold()
     }
 
-    /// Adds a word to fill; decides, and answers, whether a first-call stub can stand in it until then.
-    pub fn slot(&mut self, slot: Slot, kind: RelocKind, sym: &Sym, stubs: u64) -> Result<bool, OutOfMemory> {
-        let why = why_eager(kind, sym, slot.addend)
+    /// Adds a word of an object of that machine to fill; decides, and answers, whether a first-call stub can stand in it
+    /// until then.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn slot<M: Machine>(
+        &mut self,
+        slot: Slot,
+        kind: RelocKind,
+        sym: &Sym,
+        stubs: u64,
+    ) -> Result<bool, OutOfMemory> {
+        let why = why_eager::<M>(kind, sym, slot.addend)
             .or_else(|| (u64::from(slot.import) >= stubs).then_some(WhyEager::NoStub));
         self.slots.push(Slot { lazy: why.is_none(), ..slot })?;
         let import = self.imports.get(to_usize(slot.import.into()));
@@ -265,13 +278,16 @@ fn is_in<'l>(names: &'l [&[u8]], name: &'l [u8]) -> impl Fn(u32) -> bool + 'l {
 }
 
 /// What a reference says about whether the symbol can wait for its first call.
-fn why_eager(kind: RelocKind, sym: &Sym, addend: i64) -> Option<WhyEager> {
+fn why_eager<M: Machine>(kind: RelocKind, sym: &Sym, addend: i64) -> Option<WhyEager> {
     match kind {
-        // A PLT's slot is called and nothing else, whatever the symbol table says.
-        RelocKind::JumpSlot => None,
         RelocKind::TpOffset | RelocKind::DtpModule | RelocKind::DtpOffset | RelocKind::TlsDescriptor => {
             Some(WhyEager::Tls)
         }
+        // AAELF64 and the RISC-V psABI ask for that of JUMP_SLOT. By any other word the function is called as well.
+        _ if M::is_variant(sym.st_other) => Some(WhyEager::Variant),
+        // A PLT's slot is called and nothing else, whatever the symbol table says.
+        RelocKind::JumpSlot if addend == 0 => None,
+        RelocKind::JumpSlot => Some(WhyEager::Addend),
         _ if st_bind(sym) == consts::STB_WEAK => Some(WhyEager::Weak),
         _ => match st_type(sym) {
             consts::STT_FUNC | consts::STT_GNU_IFUNC if addend != 0 => Some(WhyEager::Addend),
@@ -291,7 +307,7 @@ mod tests {
     use crate::base::hash::Key;
     use crate::elf::Sym;
     use crate::elf::version::VersionRef;
-    use crate::machine::RelocKind;
+    use crate::machine::{Aarch64, RelocKind, Riscv64, X86_64};
 
     use std::format;
 
@@ -349,8 +365,35 @@ mod tests {
             let mut needs = NativeNeeds::new(&arena, Key::new([1, 2]));
             let slot = Slot { module: 0, vaddr: Vaddr(0), import: 0, r_type: 6, addend, lazy: false };
             needs.import(b"f", None, &sym(bind, st_type), 0).unwrap();
-            assert_eq!(needs.slot(slot, kind, &sym(bind, st_type), 1).unwrap(), expected.is_none());
+            assert_eq!(needs.slot::<X86_64>(slot, kind, &sym(bind, st_type), 1).unwrap(), expected.is_none());
             assert_eq!(needs.eager.map(|(_, why)| why), expected);
+        }
+    }
+
+    #[test]
+    fn variant_calling_conventions_can_not_wait() {
+        use RelocKind::{Absolute, GlobDat, JumpSlot};
+        let why = |variant: bool, slot: &dyn Fn(&mut NativeNeeds<'_>, Slot, &Sym) -> bool| {
+            let arena = arena();
+            let mut needs = NativeNeeds::new(&arena, Key::new([1, 2]));
+            let sym = Sym { st_other: if variant { 0x80 } else { 0 }, ..sym(1, 2) };
+            needs.import(b"f", None, &sym, 0).unwrap();
+            let empty = Slot { module: 0, vaddr: Vaddr(0), import: 0, r_type: 0, addend: 0, lazy: false };
+            let lazy = slot(&mut needs, empty, &sym);
+            assert_eq!(lazy, needs.slots[0].lazy);
+            needs.eager.map(|(_, why)| why)
+        };
+        for kind in [JumpSlot, GlobDat, Absolute] {
+            let variant = Some(WhyEager::Variant);
+            let of_aarch64 =
+                |n: &mut NativeNeeds<'_>, slot, sym: &Sym| n.slot::<Aarch64>(slot, kind, sym, 1).unwrap();
+            assert_eq!([why(false, &of_aarch64), why(true, &of_aarch64)], [None, variant]);
+            let of_riscv64 =
+                |n: &mut NativeNeeds<'_>, slot, sym: &Sym| n.slot::<Riscv64>(slot, kind, sym, 1).unwrap();
+            assert_eq!([why(false, &of_riscv64), why(true, &of_riscv64)], [None, variant]);
+            let of_x86_64 =
+                |n: &mut NativeNeeds<'_>, slot, sym: &Sym| n.slot::<X86_64>(slot, kind, sym, 1).unwrap();
+            assert_eq!([why(false, &of_x86_64), why(true, &of_x86_64)], [None, None]);
         }
     }
 
@@ -377,7 +420,7 @@ mod tests {
             needs.import(name, None, &sym(1, 2), 0).unwrap();
         }
         let slot = Slot { module: 0, vaddr: Vaddr(0), import: 3, r_type: 7, addend: 0, lazy: false };
-        assert!(!needs.slot(slot, RelocKind::JumpSlot, &sym(1, 2), 3).unwrap());
+        assert!(!needs.slot::<X86_64>(slot, RelocKind::JumpSlot, &sym(1, 2), 3).unwrap());
         assert_eq!(needs.eager, Some((&b"d"[..], WhyEager::NoStub)));
     }
 }

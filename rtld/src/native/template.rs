@@ -12,12 +12,15 @@
 //!   before any constructor; for musl, which ignores it, the entry runs the hook again.
 #![forbid(unsafe_code)]
 
+use core::marker::PhantomData;
+
 use libc_template::LIBC_SONAME;
 
 use crate::base::addr::{LoadBias, RuntimeAddr, from_usize, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::elf::version::VersionRef;
-use crate::elf::{Phdr, consts, gnu_hash, r_x86_64, size};
+use crate::elf::{Phdr, consts, gnu_hash, size};
+use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Import;
 use crate::native::tables::{Strings, Versions, Words, pair};
 
@@ -196,7 +199,8 @@ impl Template<'_> {
 }
 
 /// Writes the tables of one template.
-struct Builder<'b, 'a> {
+struct Builder<'b, 'a, M> {
+    machine: PhantomData<M>,
     arena: &'a Arena,
     parts: &'b Parts<'b, 'a>,
     strings: Strings<'a>,
@@ -206,7 +210,7 @@ struct Builder<'b, 'a> {
     dynamic: Words<'a>,
 }
 
-impl<'a> Builder<'_, 'a> {
+impl<'a, M: Machine> Builder<'_, 'a, M> {
     #[inline(never)]
     fn entry(&mut self, tag: u64, value: u64) -> Result<(), OutOfMemory> {
         self.dynamic.put([tag, value])
@@ -263,13 +267,13 @@ impl<'a> Builder<'_, 'a> {
             if import.st_type != consts::STT_TLS {
                 // A PLT slot that stands for the function is not what it leads to.
                 let canonical = import.canonical.is_some();
-                let r_type = if canonical { r_x86_64::R_X86_64_JUMP_SLOT } else { r_x86_64::R_X86_64_GLOB_DAT };
-                self.relocation(word(parts.targets, index), symbol, r_type, 0)?;
+                let kind = if canonical { RelocKind::JumpSlot } else { RelocKind::GlobDat };
+                self.relocation(word(parts.targets, index), symbol, M::number(kind), 0)?;
             }
         }
         for (index, name) in parts.loader_imports.iter().enumerate() {
             let symbol = self.symbol(name, (weak(consts::STT_FUNC), 0), (0, 0), None)?;
-            self.relocation(word(parts.loader_targets, index), symbol, r_x86_64::R_X86_64_GLOB_DAT, 0)?;
+            self.relocation(word(parts.loader_targets, index), symbol, M::number(RelocKind::GlobDat), 0)?;
         }
         for binding in parts.bindings {
             // The imports are the first symbols but for the empty one.
@@ -352,7 +356,7 @@ impl<'a> Builder<'_, 'a> {
         let value = if thread_local { export.at.0 } else { self.vaddr(export.at) };
         let symbol = self.symbol(export.name, (export.st_info, 1), (value, export.size), export.version())?;
         if export.copy.is_some() {
-            self.relocation(export.at, symbol, r_x86_64::R_X86_64_COPY, 0)?;
+            self.relocation(export.at, symbol, M::number(RelocKind::Copy), 0)?;
         }
         Ok(symbol)
     }
@@ -409,12 +413,17 @@ const fn weak(st_type: u8) -> u8 {
 /// Entries of the dynamic section besides DT_NEEDED, at most.
 const OTHER_ENTRIES: usize = 17;
 
-/// Writes the tables, in the order in which they refer to one another.
-pub fn build<'a>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<Template<'a>, OutOfMemory> {
+/// Writes the tables for one machine, in the order in which they refer to one another.
+///
+/// # Errors
+/// The arena is full.
+pub fn build<'a, M: Machine>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<Template<'a>, OutOfMemory> {
+    const { assert!(!M::REL, "DT_REL is not written") };
     let table = |count, size| Words::new(arena, count, size);
     let (symbols, entries) = (parts.symbols(), parts.needed().count().saturating_add(OTHER_ENTRIES));
     let versym = arena.slice(symbols, consts::VER_NDX_GLOBAL.to_le())?;
-    let mut builder = Builder {
+    let mut builder = Builder::<M> {
+        machine: PhantomData,
         arena,
         parts,
         strings: Strings::new(arena, parts.strings())?,
@@ -449,6 +458,7 @@ mod tests {
     use crate::elf::symbol::{Name, lookup};
     use crate::elf::version::{NeededVersions, VersionRef};
     use crate::elf::{Phdr, consts, r_sym, r_type};
+    use crate::machine::{Aarch64, Machine, RelocKind, Riscv64, X86_64};
     use crate::native::needs::Import;
     use crate::os::testing::{OneChunk, Span, leaking};
     use libc_template::LOADER_IMPORTS;
@@ -485,9 +495,13 @@ mod tests {
 
     /// Reads a built template the way ld.so does: from its program headers.
     fn open(parts: &Parts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
+        open_for::<X86_64>(parts)
+    }
+
+    fn open_for<M: Machine>(parts: &Parts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
         let memory = OneChunk::new();
         let arena: &'static Arena = memory.arena();
-        let template = build(arena, parts).unwrap();
+        let template = build::<M>(arena, parts).unwrap();
         let phdrs: Vec<Phdr> = template.headers().collect();
         let image = memory.span(BIAS);
         let first = phdrs.first().unwrap();
@@ -554,6 +568,34 @@ mod tests {
         expected.extend((0..LOADER_IMPORTS.len()).map(|index| (0xb000 + index as u64 * 8, 3 + index as u32, 6)));
         expected.push((0x9000, 2, 7));
         assert_eq!(seen, expected);
+    }
+
+    /// Types of the relocations of a template with a slot, a function of the program's PLT, and a copy.
+    fn types<M: Machine>() -> Vec<u32> {
+        let imports =
+            [Import { canonical: Some(Vaddr(0x40)), ..import(b"puts", None) }, import(b"environ", Some(OLD))];
+        let copy = Some(CopyOf { version: None });
+        let exports = [Export { name: b"data", st_info: 0x11, at: RuntimeAddr(0x5000), size: 8, copy }];
+        let r_type = M::number(RelocKind::TpOffset);
+        let bindings = [Binding { at: RuntimeAddr(0x9000), import: 1, r_type, addend: 0 }];
+        let (image, _, info) = open_for::<M>(&Parts {
+            loader_imports: &LOADER_IMPORTS[..1],
+            bindings: &bindings,
+            ..parts(&imports, &exports)
+        });
+        (0..info.rela.len()).map(|index| r_type_of(&info, &image, index)).collect()
+    }
+
+    fn r_type_of(info: &DynamicInfo, image: &Span, index: u64) -> u32 {
+        r_type(&info.rela.get(image, index).unwrap())
+    }
+
+    #[test]
+    fn each_machine_has_its_own_types() {
+        // The function that a PLT stands for, a variable, the loader's own import, a thread-local word, the copy.
+        assert_eq!(types::<X86_64>(), [7, 6, 6, 18, 5]);
+        assert_eq!(types::<Aarch64>(), [1026, 1025, 1025, 1030, 1024]);
+        assert_eq!(types::<Riscv64>(), [5, 2, 2, 11, 4], "R_RISCV_64 is there for GLOB_DAT");
     }
 
     #[test]

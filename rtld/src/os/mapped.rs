@@ -12,6 +12,7 @@ use core::slice;
 
 use crate::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::elf::plan::{LoadPlan, Segment};
+use crate::machine::Native;
 use crate::os::seam::{Image, ImageMut};
 
 /// A mapped object; unmapped when dropped, unless it was adopted.
@@ -69,6 +70,8 @@ impl MappedImage {
 }
 
 impl Image for MappedImage {
+    type Machine = Native;
+
     fn plan(&self) -> &LoadPlan {
         &self.plan
     }

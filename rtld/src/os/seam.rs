@@ -8,6 +8,7 @@ use crate::base::addr::{FileOffset, LoadBias, PageRange, Vaddr, from_usize};
 use crate::elf::Decode;
 use crate::elf::plan::{LoadPlan, Protection, Segment};
 use crate::error::{Errno, OpenError};
+use crate::machine::Machine;
 
 /// What tells two files apart, and how long a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,9 @@ pub trait AddressSpace: Files {
 
 /// Reading an object's memory by the object's own addresses.
 pub trait Image {
+    /// The machine that the object is for. Of what is mapped in this process it is the one that the process runs on.
+    type Machine: Machine;
+
     /// What is mapped where, and what is where in it.
     fn plan(&self) -> &LoadPlan;
 

@@ -14,6 +14,7 @@ use crate::base::arena::{Arena, Source};
 use crate::elf::dynamic::DynamicInfo;
 use crate::elf::plan::{LoadPlan, Place};
 use crate::elf::{consts, gnu_hash};
+use crate::machine::X86_64;
 use crate::os::seam::{Image, ImageMut};
 
 /// Memory that is never given back.
@@ -34,6 +35,8 @@ impl Bytes {
 }
 
 impl Image for Bytes {
+    type Machine = X86_64;
+
     fn plan(&self) -> &LoadPlan {
         &LoadPlan::EMPTY
     }
@@ -141,6 +144,8 @@ pub(crate) struct Span {
 }
 
 impl Image for Span {
+    type Machine = X86_64;
+
     fn plan(&self) -> &LoadPlan {
         &LoadPlan::EMPTY
     }

@@ -2,6 +2,7 @@
 
 use rt0::{NOTE_OWNER, NT_SLUL_ABI};
 use rtld::elf::consts;
+use rtld::machine::{Machine, RelocKind, X86_64};
 
 use super::file::{
     BSS, BSS_END, DATA, DYNAMIC, DYNAMIC_END, Elf, FINI_ARRAY, GOT, HEAD_END, INIT_ARRAY, NOTE, PAGE, PHDR, PHDRS,
@@ -29,6 +30,9 @@ struct Relocation {
 /// What a file is to hold.
 #[derive(Clone, Debug)]
 pub struct ElfBuilder {
+    /// `e_machine`, and the relocation types that belong to it.
+    machine: u16,
+    number: fn(RelocKind) -> u32,
     strings: Vec<(u64, String)>,
     entries: Vec<(u64, u64)>,
     symbols: Vec<Symbol>,
@@ -47,7 +51,15 @@ impl ElfBuilder {
     /// A file without a name.
     #[must_use]
     pub fn new() -> Self {
+        Self::of_machine::<X86_64>()
+    }
+
+    /// A file of a machine, without a name.
+    #[must_use]
+    pub fn of_machine<M: Machine>() -> Self {
         Self {
+            machine: M::E_MACHINE,
+            number: M::number,
             strings: Vec::new(),
             entries: Vec::new(),
             symbols: Vec::new(),
@@ -109,11 +121,24 @@ impl ElfBuilder {
         self
     }
 
+    /// An entry of DT_RELA of the type that its machine has for it.
+    #[must_use]
+    pub fn relocation(self, at: u64, kind: RelocKind, symbol: &str, addend: i64) -> Self {
+        let r_type = (self.number)(kind);
+        self.rela(at, r_type, symbol, addend)
+    }
+
     /// An entry of DT_JMPREL.
     #[must_use]
-    pub fn jump_slot(mut self, at: u64, symbol: &str) -> Self {
-        let r_type = rtld::elf::r_x86_64::R_X86_64_JUMP_SLOT;
-        self.jmprel.push(Relocation { at, r_type, symbol: symbol.to_owned(), addend: 0 });
+    pub fn jump_slot(self, at: u64, symbol: &str) -> Self {
+        let r_type = (self.number)(RelocKind::JumpSlot);
+        self.jmprel(at, r_type, symbol, 0)
+    }
+
+    /// An entry of DT_JMPREL of any type.
+    #[must_use]
+    pub fn jmprel(mut self, at: u64, r_type: u32, symbol: &str, addend: i64) -> Self {
+        self.jmprel.push(Relocation { at, r_type, symbol: symbol.to_owned(), addend });
         self
     }
 
@@ -270,7 +295,7 @@ impl ElfBuilder {
         let count = u16::try_from(phdrs.len()).unwrap_or(u16::MAX);
         let ident = [0x7f, b'E', b'L', b'F', consts::ELFCLASS64, consts::ELFDATA2LSB, consts::EV_CURRENT];
         elf.put(0, &ident);
-        let halves = [(16, consts::ET_DYN), (18, consts::EM_X86_64), (52, 64), (54, 56), (56, count)];
+        let halves = [(16, consts::ET_DYN), (18, self.machine), (52, 64), (54, 56), (56, count)];
         halves.iter().for_each(|&(at, half)| elf.put(at, &half.to_le_bytes()));
         elf.put(20, &u32::from(consts::EV_CURRENT).to_le_bytes());
         elf.put(24, &TEXT.to_le_bytes());

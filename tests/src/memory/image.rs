@@ -1,10 +1,12 @@
 //! The memory of one object.
 
 use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
 
 use rtld::base::addr::{LoadBias, PageRange, PageSize, Vaddr, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
 use rtld::elf::plan::{LoadPlan, Protection, Segment};
+use rtld::machine::{Machine, X86_64};
 use rtld::os::seam::{Image, ImageMut};
 
 /// Pages of this machine.
@@ -13,11 +15,12 @@ pub const PAGE: PageSize = PageSize::K4;
 /// A page that was reserved, and nothing more.
 const NOTHING: Protection = Protection { read: false, write: false, execute: false };
 
-/// A reserved span, and what was mapped into it. As strict as hardware: every access asks the pages.
+/// A reserved span of a machine, and what was mapped into it. As strict as hardware: every access asks the pages.
 ///
 /// Its memory is an arena's: the loader never drops the list of its modules, and a fuzzer must not lose memory.
 #[derive(Debug)]
-pub struct MemImage {
+pub struct MemImage<M = X86_64> {
+    machine: PhantomData<M>,
     bias: LoadBias,
     span: PageRange,
     plan: LoadPlan,
@@ -43,7 +46,9 @@ impl MemImage {
     pub fn reads() -> u64 {
         READS.get()
     }
+}
 
+impl<M: Machine> MemImage<M> {
     /// A reservation at `bias`, inaccessible.
     pub(crate) fn reserve(
         plan: &LoadPlan,
@@ -54,6 +59,7 @@ impl MemImage {
         let size = to_usize(plan.span.len());
         let pages = arena.slice(size / to_usize(PAGE.bytes()), NOTHING)?;
         let image = Self {
+            machine: PhantomData,
             bias,
             span: plan.span,
             plan: *plan,
@@ -193,7 +199,9 @@ impl MemImage {
     }
 }
 
-impl Image for MemImage {
+impl<M: Machine> Image for MemImage<M> {
+    type Machine = M;
+
     fn plan(&self) -> &LoadPlan {
         &self.plan
     }
@@ -220,7 +228,7 @@ impl Image for MemImage {
     }
 }
 
-impl ImageMut for MemImage {
+impl<M: Machine> ImageMut for MemImage<M> {
     fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()> {
         let place = self.access(vaddr, bytes.len() as u64, |page| page.write)?;
         self.memory.get_mut(place)?.copy_from_slice(bytes);
@@ -228,7 +236,7 @@ impl ImageMut for MemImage {
     }
 }
 
-impl Drop for MemImage {
+impl<M> Drop for MemImage<M> {
     fn drop(&mut self) {
         self.alive.set(self.alive.get() - 1);
     }

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 use rtld::base::addr::{FileOffset, LoadBias, PageRange, to_usize};
 use rtld::base::arena::Arena;
 use rtld::elf::plan::{LoadPlan, Protection, Segment};
 use rtld::error::{Errno, OpenError};
+use rtld::machine::{Machine, X86_64};
 use rtld::os::seam::{AddressSpace, FileInfo, Files};
 
 use super::image::MemImage;
@@ -59,9 +61,10 @@ fn plain(path: &str) -> Vec<u8> {
     names.iter().flat_map(|name| ["/", name]).collect::<String>().into_bytes()
 }
 
-/// A machine with nothing but files and memory.
+/// A system on that machine, with nothing but files and memory.
 #[derive(Debug)]
-pub struct MemOs {
+pub struct MemOs<M = X86_64> {
+    machine: PhantomData<M>,
     entries: BTreeMap<Vec<u8>, Entry>,
     files: u64,
     opened: RefCell<Vec<String>>,
@@ -82,10 +85,19 @@ impl Default for MemOs {
 }
 
 impl MemOs {
-    /// An empty machine, whose memory is the arena's.
+    /// An empty system, whose memory is the arena's.
     #[must_use]
     pub fn new(arena: &'static Arena) -> Self {
+        Self::of_machine(arena)
+    }
+}
+
+impl<M: Machine> MemOs<M> {
+    /// An empty system on any machine.
+    #[must_use]
+    pub fn of_machine(arena: &'static Arena) -> Self {
         Self {
+            machine: PhantomData,
             entries: BTreeMap::new(),
             files: 0,
             opened: RefCell::default(),
@@ -183,7 +195,7 @@ impl MemOs {
     }
 }
 
-impl Files for MemOs {
+impl<M: Machine> Files for MemOs<M> {
     type File = Rc<[u8]>;
 
     fn open(&self, path: &[u8]) -> Result<(Self::File, FileInfo), OpenError> {
@@ -211,10 +223,10 @@ impl Files for MemOs {
     }
 }
 
-impl AddressSpace for MemOs {
-    type Image = MemImage;
+impl<M: Machine> AddressSpace for MemOs<M> {
+    type Image = MemImage<M>;
 
-    fn reserve(&self, plan: &LoadPlan, _file: &Self::File) -> Result<MemImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan, _file: &Self::File) -> Result<MemImage<M>, Errno> {
         self.check(Call::Reserve)?;
         if plan.span.len() > self.largest || plan.align > ROOM {
             return Err(Errno::ENOMEM);
@@ -229,17 +241,17 @@ impl AddressSpace for MemOs {
         MemImage::reserve(plan, bias, self.arena, self.alive).map_err(|_| Errno::ENOMEM)
     }
 
-    fn map_segment(&self, image: &mut MemImage, file: &Self::File, segment: &Segment) -> Result<(), Errno> {
+    fn map_segment(&self, image: &mut MemImage<M>, file: &Self::File, segment: &Segment) -> Result<(), Errno> {
         self.check(Call::Map)?;
         image.map(file, segment);
         Ok(())
     }
 
-    fn unmap(&self, image: &mut MemImage) {
+    fn unmap(&self, image: &mut MemImage<M>) {
         image.unmap();
     }
 
-    fn protect(&self, image: &MemImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
+    fn protect(&self, image: &MemImage<M>, range: PageRange, protection: Protection) -> Result<(), Errno> {
         self.check(Call::Protect)?;
         image.set_protection(range, protection);
         Ok(())

@@ -6,10 +6,12 @@ use rtld::base::addr::RuntimeAddr;
 use rtld::base::arena::{Arena, Source};
 use rtld::base::hash::Key;
 use rtld::base::report::Trace;
+use rtld::elf::consts;
 use rtld::error::{Error, Failure, OfObject};
 use rtld::link::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object, present};
 use rtld::link::reloc::{LoaderCode, StubLayout, Stubs};
 use rtld::link::search::ProgramPath;
+use rtld::machine::{Machine, X86_64};
 use rtld::os::seam::{AddressSpace, Image};
 
 use super::elf::ElfBuilder;
@@ -46,9 +48,9 @@ pub fn arena() -> &'static Arena {
 
 /// Everything that decides how a start goes.
 #[derive(Debug)]
-pub struct Scene {
+pub struct Scene<M = X86_64> {
     /// Files and memory.
-    pub os: MemOs,
+    pub os: MemOs<M>,
     /// Value of LD_LIBRARY_PATH.
     pub library_path: Option<&'static str>,
     /// What the program's `$ORIGIN` is taken from.
@@ -63,9 +65,19 @@ impl Scene {
     /// A program that was started by an ordinary user, under a loader that defines no symbol.
     #[must_use]
     pub fn new(program: &ElfBuilder) -> Self {
-        let mut os = MemOs::default();
+        Self::of_machine(program)
+    }
+}
+
+impl<M: Machine> Scene<M> {
+    /// The same, on any machine.
+    #[must_use]
+    pub fn of_machine(program: &ElfBuilder) -> Self {
+        let mut os = MemOs::of_machine(arena());
         os.file(PROGRAM, &program.build().bytes);
-        os.file(LOADER, &ElfBuilder::library("slulrtld-x86_64.so.1").build().bytes);
+        let soname = format!("slulrtld-{}.so.1", M::NAME);
+        let loader = ElfBuilder::of_machine::<M>().string(consts::DT_SONAME, &soname);
+        os.file(LOADER, &loader.build().bytes);
         Self { os, library_path: None, program_path: Some(PROGRAM), secure: false, arena: arena() }
     }
 
@@ -101,7 +113,7 @@ impl Scene {
     }
 
     /// Plans and maps one file.
-    pub fn map(&self, path: &str) -> Result<Mapped<MemImage>, Failure<'static>> {
+    pub fn map(&self, path: &str) -> Result<Mapped<MemImage<M>>, Failure<'static>> {
         map(&self.os, path)
     }
 
@@ -111,17 +123,17 @@ impl Scene {
     }
 
     /// The first phase.
-    pub fn load(&self) -> Result<Loaded<'static, MemImage>, Error<'static>> {
+    pub fn load(&self) -> Result<Loaded<'static, MemImage<M>>, Error<'static>> {
         self.start().load(&self.os, self.arena)
     }
 
     /// The first two phases.
-    pub fn relocate(&self) -> Result<Relocated<'static, MemImage>, Error<'static>> {
+    pub fn relocate(&self) -> Result<Relocated<'static, MemImage<M>>, Error<'static>> {
         self.load()?.relocate(CODE)
     }
 
     /// All phases.
-    pub fn seal(&self) -> Result<Sealed<'static, MemImage>, Error<'static>> {
+    pub fn seal(&self) -> Result<Sealed<'static, MemImage<M>>, Error<'static>> {
         self.start().seal(&self.os, self.arena)
     }
 }

@@ -29,9 +29,10 @@ pub struct Symbol {
     name: String,
     bind: u8,
     kind: u8,
-    visibility: u8,
+    other: u8,
     section: u16,
     value: u64,
+    size: u64,
     version: Option<Version>,
     old: bool,
 }
@@ -55,8 +56,8 @@ pub(crate) struct Versions {
 
 impl Symbol {
     fn new(name: &str, kind: u8, section: u16, value: u64) -> Self {
-        let (bind, visibility) = (consts::STB_GLOBAL, 0);
-        Self { name: name.to_owned(), bind, kind, visibility, section, value, version: None, old: false }
+        let (bind, other, size) = (consts::STB_GLOBAL, 0, 0);
+        Self { name: name.to_owned(), bind, kind, other, section, value, size, version: None, old: false }
     }
 
     /// A function.
@@ -110,7 +111,19 @@ impl Symbol {
     /// Makes it STV_HIDDEN.
     #[must_use]
     pub fn hidden(self) -> Self {
-        Self { visibility: consts::STV_HIDDEN, ..self }
+        self.other(consts::STV_HIDDEN)
+    }
+
+    /// Sets `st_other`: visibility, and what the machine's psABI puts beside it.
+    #[must_use]
+    pub fn other(self, other: u8) -> Self {
+        Self { other, ..self }
+    }
+
+    /// Sets `st_size`.
+    #[must_use]
+    pub fn size(self, size: u64) -> Self {
+        Self { size, ..self }
     }
 
     /// Gives it a value: a reference with one has a PLT slot there that counts as the function's address.
@@ -203,10 +216,10 @@ impl<'s> SymbolTable<'s> {
         let mut table = vec![0; 24];
         for symbol in &self.symbols {
             table.extend(strings.add(&symbol.name).to_le_bytes());
-            table.extend([symbol.bind << 4 | symbol.kind, symbol.visibility]);
+            table.extend([symbol.bind << 4 | symbol.kind, symbol.other]);
             table.extend(symbol.section.to_le_bytes());
             table.extend(symbol.value.to_le_bytes());
-            table.extend([0; 8]);
+            table.extend(symbol.size.to_le_bytes());
         }
         table
     }

@@ -4,6 +4,7 @@
 
 mod builder;
 mod definitions;
+mod machines;
 mod modules;
 mod mutants;
 mod open;
@@ -17,6 +18,7 @@ mod words;
 use rtld::error::{Error, Problem};
 use rtld::link::load::Sealed;
 use rtld::link::namespace::Module;
+use rtld::machine::Machine;
 use tests::memory::{ElfBuilder, MemImage};
 
 /// A program that needs some libraries.
@@ -25,7 +27,9 @@ fn program_needing(names: &[&str]) -> ElfBuilder {
 }
 
 /// Paths of the modules, without the loader's.
-fn paths<'m, 'a: 'm>(modules: impl Iterator<Item = (usize, &'m Module<'a, MemImage>)>) -> Vec<&'a str> {
+fn paths<'m, 'a: 'm, M: Machine>(
+    modules: impl Iterator<Item = (usize, &'m Module<'a, MemImage<M>>)>,
+) -> Vec<&'a str> {
     modules.map(|(_, module)| text(module.path)).collect()
 }
 
@@ -38,12 +42,12 @@ fn refused<T>(result: Result<T, Error<'static>>) -> (&'static str, Problem<'stat
 }
 
 /// A word of a module, after everything.
-fn word(sealed: &Sealed<'_, MemImage>, module: usize, vaddr: u64) -> u64 {
+fn word<M: Machine>(sealed: &Sealed<'_, MemImage<M>>, module: usize, vaddr: u64) -> u64 {
     sealed.namespace.module(module).image.word(vaddr).unwrap()
 }
 
 /// Load bias of a module.
-fn bias(sealed: &Sealed<'_, MemImage>, module: usize) -> u64 {
+fn bias<M: Machine>(sealed: &Sealed<'_, MemImage<M>>, module: usize) -> u64 {
     use rtld::os::seam::Image;
     sealed.namespace.module(module).image.bias().0
 }

@@ -13,6 +13,7 @@ use rtld::base::report::Category;
 use rtld::elf::plan::Protection;
 use rtld::elf::{Decode, Sym, consts, size};
 use rtld::error::{Error, Escaped, OfObject};
+use rtld::machine::Native;
 use rtld::native::needs::Import;
 use rtld::native::template::{Binding, Export, Parts, build};
 use rtld::os::seam::Image;
@@ -116,7 +117,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         return Ok(());
     }
     let made = shim::make(|arena, load, bias| {
-        build(arena, &Parts { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
+        build::<Native>(arena, &Parts { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
     });
     let made = made.of(program)?;
     let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
@@ -171,7 +172,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
             targets: word(slots),
             ..shim::nothing(load, bias, first)
         };
-        build(arena, &parts)
+        build::<Native>(arena, &parts)
     });
     let made = made.of(program)?;
     let Some(bias) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };

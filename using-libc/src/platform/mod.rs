@@ -23,6 +23,7 @@ use rtld::elf::consts;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, Failure, OWN, Problem};
 use rtld::link::load::Present;
+use rtld::machine::Native;
 use rtld::native::template::{Export, Parts, build};
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::{AddressSpace, Image, ImageMut};
@@ -91,7 +92,10 @@ pub(crate) fn exporter(
     }
     let made = shim::make(|arena, load, bias| {
         let nothing = shim::nothing(load, bias, bias.runtime(Vaddr(0)));
-        build(arena, &Parts { search: Some((consts::DT_SONAME, cpu::SONAME)), exports: &list, ..nothing })
+        build::<Native>(
+            arena,
+            &Parts { search: Some((consts::DT_SONAME, cpu::SONAME)), exports: &list, ..nothing },
+        )
     })?;
     let phdrs = Some(made.phdrs);
     Ok(Present { path, image: made.image(), phdrs })

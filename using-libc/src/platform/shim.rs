@@ -18,6 +18,7 @@ use rtld::elf::plan::{LoadPlan, Origin, Place};
 use rtld::elf::symbol;
 use rtld::elf::{Ehdr, Phdr, consts, size};
 use rtld::error::{Failure, Problem};
+use rtld::machine::{Machine, Native};
 use rtld::native::template::{Parts, Template};
 use rtld::os::mapped::MappedImage;
 use rtld::os::sys;
@@ -156,15 +157,13 @@ fn finish(
     let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
     let count = u16::try_from(count).map_err(|_| OutOfMemory(memory.len()))?;
     let mut ident = *b"\x7fELF\0\0\0\0\0\0\0\0\0\0\0\0";
-    for (place, value) in
-        ident.iter_mut().skip(4).zip([consts::ELFCLASS64, consts::ELFDATA2LSB, consts::EV_CURRENT])
-    {
+    for (place, value) in ident.iter_mut().skip(4).zip([Native::CLASS, consts::ELFDATA2LSB, consts::EV_CURRENT]) {
         *place = value;
     }
     let header = Ehdr {
         e_ident: ident,
         e_type: consts::ET_DYN,
-        e_machine: consts::EM_X86_64,
+        e_machine: Native::E_MACHINE,
         e_version: consts::EV_CURRENT.into(),
         e_entry: 0,
         e_phoff: phdr.0,

@@ -21,7 +21,7 @@ use crate::link::calls::require_code;
 use crate::link::definitions::STACK_CHK_FAIL;
 use crate::link::namespace::{Definition, Namespace, TlsPlace};
 pub use crate::link::stubs::{Described, LoaderCode, StubLayout, Stubs};
-use crate::machine::{Machine, Native, RelocKind};
+use crate::machine::{Machine, RelocKind};
 use crate::native::needs::{NativeNeeds, Slot};
 use crate::os::seam::ImageMut;
 
@@ -186,8 +186,10 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     fn relative(&mut self, index: usize) -> Result<(), Failure<'a>> {
         let module = self.namespace.module_mut(index);
         let bias = module.image.bias().0;
+        // Its entries have no type. In a message they count as relative ones.
+        let r_type = I::Machine::number(RelocKind::Relative);
         let relocate = |image: &mut I, at: u64| {
-            let outside = Problem::RelocationOutside { r_type: RELR, at: Vaddr(at) };
+            let outside = Problem::RelocationOutside { r_type, at: Vaddr(at) };
             let value: u64 = image.get(Vaddr(at)).ok_or(outside)?;
             image.write_word(Vaddr(at), value.wrapping_add(bias)).ok_or(outside)
         };
@@ -213,7 +215,8 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         let bias = self.namespace.module(index).image.bias().0;
         let addend = rela.r_addend.cast_unsigned();
         let at = Vaddr(rela.r_offset);
-        let kind = Native::kind(r_type(rela)).ok_or(Problem::Relocation { r_type: r_type(rela), at }).of(path)?;
+        let kind =
+            I::Machine::kind(r_type(rela)).ok_or(Problem::Relocation { r_type: r_type(rela), at }).of(path)?;
         let value = match kind {
             RelocKind::None => return Ok(()),
             RelocKind::Relative => bias.wrapping_add(addend),
@@ -245,8 +248,8 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
 
     fn symbolic(&mut self, index: usize, path: &'a [u8], rela: &Rela, kind: RelocKind) -> Result<u64, Error<'a>> {
         let addend = match kind {
-            // The psABI's S, without A; what linkers leave in r_addend means nothing.
-            RelocKind::GlobDat | RelocKind::JumpSlot => 0,
+            // S, without A; what linkers leave in r_addend means nothing.
+            RelocKind::GlobDat | RelocKind::JumpSlot if !I::Machine::SLOTS_HAVE_ADDENDS => 0,
             _ => rela.r_addend.cast_unsigned(),
         };
         // STN_UNDEF has the value 0 (gABI, Symbol Table); of thread-local storage, it is the object's own block.
@@ -286,15 +289,16 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
                 Ok(address.0.wrapping_add(addend))
             }
             Target::Native(import, sym) => {
+                let tp_offset = I::Machine::number(RelocKind::TpOffset);
                 let slot = Slot {
                     module: index,
                     vaddr: Vaddr(rela.r_offset),
                     import,
-                    r_type: if is_thread_local(kind) { Native::TP_OFFSET } else { r_type(rela) },
+                    r_type: if is_thread_local(kind) { tp_offset } else { r_type(rela) },
                     addend: addend.cast_signed(),
                     lazy: false,
                 };
-                let lazy = self.natives.slot(slot, kind, &sym, self.code.stubs.count()).of(path)?;
+                let lazy = self.natives.slot::<I::Machine>(slot, kind, &sym, self.code.stubs.count()).of(path)?;
                 // What can not wait is 0 until ld.so has filled it, which is before the program's entry.
                 Ok(if lazy { self.code.stubs.address(import).0 } else { 0 })
             }
@@ -444,6 +448,3 @@ const fn is_thread_local(kind: RelocKind) -> bool {
     use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};
     matches!(kind, DtpModule | DtpOffset | TlsDescriptor | TpOffset)
 }
-
-/// DT_RELR entries have no type; in a message they count as R_X86_64_RELATIVE.
-const RELR: u32 = crate::elf::r_x86_64::R_X86_64_RELATIVE;

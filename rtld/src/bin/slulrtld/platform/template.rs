@@ -10,6 +10,7 @@ use rtld::elf::Phdr;
 use rtld::elf::version::Wanted;
 use rtld::error::Failure;
 use rtld::link::load::Mapped;
+use rtld::machine::Native;
 use rtld::native::describe::{Place, describe};
 use rtld::native::template::{Binding, Parts, Template, TlsSnapshot};
 use rtld::os::mapped::MappedImage;
@@ -73,7 +74,7 @@ pub(crate) fn write(
     if process.trace.wants(Category::Libc) {
         describe(&parts, |at| locate(process, at), process.trace);
     }
-    Ok((rtld::native::template::build(arena, &parts)?, snapshot))
+    Ok((rtld::native::template::build::<Native>(arena, &parts)?, snapshot))
 }
 
 /// Whether that is the ld.so of a glibc that has everything in one library.

@@ -1,0 +1,243 @@
+//! Objects of each machine, loaded on this one: what the psABIs say is in the words.
+//!
+//! The numbers of relocation types are another reader's, the values are computed from the psABIs' formulae: B is the load
+//! bias, S the symbol's address, A the addend.
+
+use object::elf::{self, RelocationType};
+use rtld::base::addr::RuntimeAddr;
+use rtld::elf::consts;
+use rtld::error::Problem;
+use rtld::link::load::Sealed;
+use rtld::machine::{Aarch64, Machine, RelocKind, Riscv64, X86_64};
+use rtld::native::needs::WhyEager;
+use tests::memory::file::{BSS, DATA, GOT, TEXT};
+use tests::memory::scene::{PROGRAM, STUBS};
+use tests::memory::{ElfBuilder, Hash, MemImage, Scene, Symbol};
+
+use crate::{bias, paths, refused, word};
+
+/// What a psABI says.
+trait Psabi: Machine + Sized {
+    /// `e_machine`.
+    const MACHINE: u16;
+    /// Relocation types: of every meaning the number.
+    const TYPES: [(RelocKind, RelocationType); 11];
+    /// Whether GLOB_DAT and JUMP_SLOT are S + A instead of S.
+    const SLOTS_ADD: bool;
+    /// Symbols with it in `st_other` are bound eagerly.
+    const VARIANT: Option<u8>;
+
+    /// The number of a type.
+    fn r_type(kind: RelocKind) -> u32 {
+        let found = Self::TYPES.iter().find(|(known, _)| *known == kind);
+        found.unwrap().1.0
+    }
+
+    /// A library, or a program.
+    fn object(needs: &[&str]) -> ElfBuilder {
+        needs.iter().fold(ElfBuilder::of_machine::<Self>(), |elf, name| elf.needs(name))
+    }
+}
+
+impl Psabi for X86_64 {
+    const MACHINE: u16 = 62;
+    const TYPES: [(RelocKind, RelocationType); 11] = [
+        (RelocKind::None, elf::R_X86_64_NONE),
+        (RelocKind::Relative, elf::R_X86_64_RELATIVE),
+        (RelocKind::Absolute, elf::R_X86_64_64),
+        (RelocKind::GlobDat, elf::R_X86_64_GLOB_DAT),
+        (RelocKind::JumpSlot, elf::R_X86_64_JUMP_SLOT),
+        (RelocKind::TpOffset, elf::R_X86_64_TPOFF64),
+        (RelocKind::DtpModule, elf::R_X86_64_DTPMOD64),
+        (RelocKind::DtpOffset, elf::R_X86_64_DTPOFF64),
+        (RelocKind::TlsDescriptor, elf::R_X86_64_TLSDESC),
+        (RelocKind::Irelative, elf::R_X86_64_IRELATIVE),
+        (RelocKind::Copy, elf::R_X86_64_COPY),
+    ];
+    const SLOTS_ADD: bool = false;
+    const VARIANT: Option<u8> = None;
+}
+
+impl Psabi for Aarch64 {
+    const MACHINE: u16 = 183;
+    const TYPES: [(RelocKind, RelocationType); 11] = [
+        (RelocKind::None, elf::R_AARCH64_NONE),
+        (RelocKind::Relative, elf::R_AARCH64_RELATIVE),
+        (RelocKind::Absolute, elf::R_AARCH64_ABS64),
+        (RelocKind::GlobDat, elf::R_AARCH64_GLOB_DAT),
+        (RelocKind::JumpSlot, elf::R_AARCH64_JUMP_SLOT),
+        (RelocKind::TpOffset, elf::R_AARCH64_TLS_TPREL),
+        (RelocKind::DtpModule, elf::R_AARCH64_TLS_DTPMOD),
+        (RelocKind::DtpOffset, elf::R_AARCH64_TLS_DTPREL),
+        (RelocKind::TlsDescriptor, elf::R_AARCH64_TLSDESC),
+        (RelocKind::Irelative, elf::R_AARCH64_IRELATIVE),
+        (RelocKind::Copy, elf::R_AARCH64_COPY),
+    ];
+    const SLOTS_ADD: bool = true;
+    const VARIANT: Option<u8> = Some(elf::STO_AARCH64_VARIANT_PCS.0);
+}
+
+impl Psabi for Riscv64 {
+    const MACHINE: u16 = 243;
+    const TYPES: [(RelocKind, RelocationType); 11] = [
+        (RelocKind::None, elf::R_RISCV_NONE),
+        (RelocKind::Relative, elf::R_RISCV_RELATIVE),
+        (RelocKind::Absolute, elf::R_RISCV_64),
+        // There is no other for a GOT entry.
+        (RelocKind::GlobDat, elf::R_RISCV_64),
+        (RelocKind::JumpSlot, elf::R_RISCV_JUMP_SLOT),
+        (RelocKind::TpOffset, elf::R_RISCV_TLS_TPREL64),
+        (RelocKind::DtpModule, elf::R_RISCV_TLS_DTPMOD64),
+        (RelocKind::DtpOffset, elf::R_RISCV_TLS_DTPREL64),
+        (RelocKind::TlsDescriptor, elf::R_RISCV_TLSDESC),
+        (RelocKind::Irelative, elf::R_RISCV_IRELATIVE),
+        (RelocKind::Copy, elf::R_RISCV_COPY),
+    ];
+    const SLOTS_ADD: bool = false;
+    const VARIANT: Option<u8> = Some(elf::STO_RISCV_VARIANT_CC.0);
+}
+
+/// A start of a program with libraries, by their names.
+fn sealed<M: Psabi, const N: usize>(
+    program: &ElfBuilder,
+    libraries: [(&str, ElfBuilder); N],
+) -> Sealed<'static, MemImage<M>> {
+    Scene::<M>::of_machine(program).libraries(libraries).seal().unwrap()
+}
+
+/// The tables say what another reader's say.
+fn numbers<M: Psabi>() {
+    assert_eq!(M::E_MACHINE, M::MACHINE);
+    for (kind, number) in M::TYPES {
+        assert_eq!(M::number(kind), number.0, "{} {kind:?}", M::NAME);
+    }
+    assert_eq!(M::SLOTS_HAVE_ADDENDS, M::SLOTS_ADD);
+    for st_other in 0..=u8::MAX {
+        let variant = M::VARIANT.is_some_and(|bit| st_other & bit != 0);
+        assert_eq!(M::is_variant(st_other), variant, "{} {st_other:#x}", M::NAME);
+    }
+}
+
+/// A word for each type without a symbol, or with one that some library defines.
+fn words<M: Psabi>() {
+    use RelocKind::{Absolute, GlobDat, JumpSlot, None, Relative};
+    let got = if M::r_type(GlobDat) == M::r_type(Absolute) { 0 } else { 0x70 };
+    let program = M::object(&["a"])
+        .symbol(Symbol::undefined("f"))
+        .symbol(Symbol::object("own", DATA + 0x40))
+        .rela(DATA, M::r_type(Relative), "", 0x1234)
+        .rela(DATA + 8, M::r_type(Absolute), "f", -2)
+        .rela(DATA + 16, M::r_type(None), "f", 3)
+        .rela(DATA + 24, M::r_type(Absolute), "own", 16)
+        .rela(GOT, M::r_type(GlobDat), "f", got)
+        .jmprel(GOT + 8, M::r_type(JumpSlot), "f", 0x30)
+        .word(DATA + 16, 16);
+    let library = M::object(&[]).symbol(Symbol::function("f", TEXT + 4)).rela(BSS, M::r_type(Absolute), "f", 0);
+    let sealed = sealed::<M, 1>(&program, [("a", library)]);
+    let (b, s) = (bias(&sealed, 0), bias(&sealed, 1) + TEXT + 4);
+    assert_eq!(word(&sealed, 0, DATA), b + 0x1234, "B + A");
+    assert_eq!(word(&sealed, 0, DATA + 8), s - 2, "S + A");
+    assert_eq!(word(&sealed, 0, DATA + 16), 16, "nothing");
+    assert_eq!(word(&sealed, 0, DATA + 24), b + DATA + 0x50, "S + A of its own symbol");
+    let slots = if M::SLOTS_ADD { [s + got.cast_unsigned(), s + 0x30] } else { [s, s] };
+    assert_eq!([GOT, GOT + 8].map(|at| word(&sealed, 0, at)), slots, "S, or S + A");
+    assert_eq!(word(&sealed, 1, BSS), s);
+}
+
+/// DT_RELR knows no machine.
+fn packed<M: Psabi>() {
+    let program = (0..8u64)
+        .fold(M::object(&[]), |program, number| program.word(DATA + 8 * number, number))
+        .relr(&[DATA, 0b1011]);
+    let sealed = sealed::<M, 0>(&program, []);
+    let b = bias(&sealed, 0);
+    let expected = [b, b + 1, 2, b + 3, 4, 5, 6, 7];
+    assert_eq!([0, 1, 2, 3, 4, 5, 6, 7].map(|number| word(&sealed, 0, DATA + 8 * number)), expected);
+}
+
+/// COPY: the library's bytes, relocated, and everybody means the copy.
+fn copies<M: Psabi>() {
+    use RelocKind::{Absolute, Copy, GlobDat, Relative};
+    let program =
+        M::object(&["a"]).symbol(Symbol::object("x", BSS + 16).size(16)).rela(BSS + 16, M::r_type(Copy), "x", 0);
+    let library = M::object(&[])
+        .symbol(Symbol::object("x", DATA).size(16))
+        .rela(DATA, M::r_type(Relative), "", 0x77)
+        .word(DATA + 8, 0x1122)
+        .rela(GOT, M::r_type(GlobDat), "x", 0)
+        .rela(GOT + 8, M::r_type(Absolute), "x", 8);
+    let sealed = sealed::<M, 1>(&program, [("a", library)]);
+    assert_eq!([BSS + 16, BSS + 24].map(|at| word(&sealed, 0, at)), [bias(&sealed, 1) + 0x77, 0x1122]);
+    let copy = bias(&sealed, 0) + BSS + 16;
+    assert_eq!([GOT, GOT + 8].map(|at| word(&sealed, 1, at)), [copy, copy + 8]);
+}
+
+/// IRELATIVE, and a symbol of STT_GNU_IFUNC: the resolvers are left for later.
+fn resolvers<M: Psabi>() {
+    let program = M::object(&["a"])
+        .symbol(Symbol::undefined("chosen"))
+        .rela(DATA, M::r_type(RelocKind::Irelative), "", i64::try_from(TEXT).unwrap())
+        .rela(DATA + 8, M::r_type(RelocKind::Absolute), "chosen", 0);
+    let library =
+        M::object(&[]).symbol(Symbol::function("chosen", TEXT + 8).kind(consts::STT_GNU_IFUNC)).hash(Hash::SysV);
+    let sealed = sealed::<M, 1>(&program, [("a", library)]);
+    let waiting: Vec<_> = sealed.indirect.iter().map(|word| (word.module, word.at.0, word.resolver)).collect();
+    let resolver = |module, vaddr| RuntimeAddr(bias(&sealed, module) + vaddr);
+    assert_eq!(waiting, [(0, DATA, resolver(0, TEXT)), (0, DATA + 8, resolver(1, TEXT + 8))]);
+}
+
+/// Functions of native libraries wait in stubs, but for those that a stub would lose arguments of.
+fn native_functions<M: Psabi>() {
+    let program = |st_other| {
+        M::object(&["libnative.so"])
+            .symbol(Symbol::undefined("f").kind(consts::STT_FUNC).other(st_other))
+            .rela(GOT, M::r_type(RelocKind::GlobDat), "f", 0)
+            .jmprel(GOT + 8, M::r_type(RelocKind::JumpSlot), "f", 0)
+    };
+    let plain = sealed::<M, 0>(&program(0), []);
+    assert_eq!([GOT, GOT + 8].map(|at| word(&plain, 0, at)), [STUBS.address(0).0; 2]);
+    assert_eq!(plain.natives.eager, None);
+    let variant = sealed::<M, 0>(&program(0x80), []);
+    let (words, eager) = match M::VARIANT {
+        Some(_) => ([0; 2], Some((&b"f"[..], WhyEager::Variant))),
+        None => ([STUBS.address(0).0; 2], None),
+    };
+    assert_eq!([GOT, GOT + 8].map(|at| word(&variant, 0, at)), words);
+    assert_eq!(variant.natives.eager, eager);
+    let types: Vec<u32> = variant.natives.slots.iter().map(|slot| slot.r_type).collect();
+    assert_eq!(types, [RelocKind::GlobDat, RelocKind::JumpSlot].map(M::r_type), "as ld.so is to fill them");
+}
+
+/// A library of another machine is passed over in the search, and refused where it is all that there is; so is a program.
+fn others<M: Psabi, Other: Psabi>() {
+    let scene = Scene::<M>::of_machine(&M::object(&["a"]))
+        .file("/first/a", &Other::object(&[]))
+        .file("/second/a", &M::object(&[]))
+        .library_path("/first:/second");
+    let sealed = scene.seal().unwrap();
+    assert_eq!(paths(sealed.namespace.loaded())[1..], ["/second/a"]);
+    let problem = Problem::Machine(Other::MACHINE);
+    assert_eq!(scene.map("/first/a").map(drop).map_err(|failure| *failure), Err(problem));
+    assert_eq!(refused(Scene::<M>::of_machine(&Other::object(&[])).seal()), (PROGRAM, problem));
+}
+
+/// Each scenario, of each machine.
+macro_rules! of_each_machine {
+    ($($scenario:ident),+) => {
+        mod x86_64 { $(#[test] fn $scenario() { super::$scenario::<super::X86_64>(); })+ }
+        mod aarch64 { $(#[test] fn $scenario() { super::$scenario::<super::Aarch64>(); })+ }
+        mod riscv64 { $(#[test] fn $scenario() { super::$scenario::<super::Riscv64>(); })+ }
+    };
+}
+
+of_each_machine!(numbers, words, packed, copies, resolvers, native_functions);
+
+#[test]
+fn objects_of_other_machines_are_refused() {
+    others::<X86_64, Aarch64>();
+    others::<X86_64, Riscv64>();
+    others::<Aarch64, X86_64>();
+    others::<Aarch64, Riscv64>();
+    others::<Riscv64, X86_64>();
+    others::<Riscv64, Aarch64>();
+}
