@@ -176,6 +176,27 @@ fn assembly_is_in_few_places() {
 }
 
 #[test]
+fn the_early_start_reads_by_type() {
+    /// Most unsafe blocks there, of which each answers for itself.
+    const MOST: usize = 40;
+    let early: Vec<_> = texts("rtld/src/bin/slulrtld/early").into_iter().collect();
+    let blocks = |file: &Text| file.code().filter(|(_, line)| line.contains("unsafe {")).count();
+    let count: usize = early.iter().map(blocks).sum();
+    assert!(count <= MOST, "{count} unsafe blocks, more than {MOST}");
+    let mut violations = Vec::new();
+    for file in &early {
+        let own = |line: &str| {
+            ["const SYS_", "const AT_", "const PT_", "const DT_"].iter().any(|name| line.contains(name))
+        };
+        let found = file.code().filter(|(_, line)| own(line));
+        violations.extend(
+            found.map(|(number, line)| format!("{}:{number}: {}: is there already", file.path, line.trim())),
+        );
+    }
+    none(&violations);
+}
+
+#[test]
 fn no_static_is_mutable() {
     only(&["static mut"], |_| false);
 }

@@ -9,18 +9,12 @@
 //! made of this very program, and nothing has run that could have changed them.
 #![allow(unsafe_code)]
 
-use crate::cpu::{call, load, store, touch};
+use linux_raw_sys::general::{__NR_exit_group, __NR_mprotect, __NR_write, PROT_READ, PROT_WRITE};
+use rtld::elf::{Dyn, Rela, consts};
 
-const DT_RELA: usize = 7;
-const DT_RELASZ: usize = 8;
-const DT_RELRSZ: usize = 35;
-const DT_RELR: usize = 36;
-const R_X86_64_RELATIVE: u32 = 8;
+use crate::cpu::{RELATIVE, call, load, store, touch};
+use crate::early::raw::{Bytes, Run};
 
-const SYS_WRITE: usize = 1;
-const SYS_MPROTECT: usize = 10;
-const SYS_EXIT_GROUP: usize = 231;
-const READ_WRITE: usize = 3;
 const STDERR: usize = 2;
 
 /// Makes what is from the dynamic section on writable, and applies DT_RELR and DT_RELA of the loader, which is linked at
@@ -32,89 +26,77 @@ const STDERR: usize = 2;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_relocate_self(bias: usize, dynamic: usize, end: usize) {
+    let (size, protection) = (end.wrapping_sub(dynamic), (PROT_READ | PROT_WRITE) as usize);
     // SAFETY: the loader's own pages, with nothing to execute in them.
-    let result = unsafe { call(SYS_MPROTECT, [dynamic, end.wrapping_sub(dynamic), READ_WRITE, 0, 0, 0]) };
+    let result = unsafe { call(__NR_mprotect, [dynamic, size, protection, 0, 0, 0]) };
     if result != 0 {
         let text = b"slulrtld: mprotect failed for its own data\n";
-        // SAFETY: a string.
-        unsafe { call(SYS_WRITE, [STDERR, text.as_ptr() as usize, text.len(), 0, 0, 0]) };
         loop {
-            // SAFETY: ends the process.
-            unsafe { call(SYS_EXIT_GROUP, [crate::run::last_words::REFUSED as usize, 0, 0, 0, 0, 0]) };
+            // SAFETY: a string; the end of the process.
+            unsafe {
+                call(__NR_write, [STDERR, text.as_ptr() as usize, text.len(), 0, 0, 0]);
+                call(__NR_exit_group, [crate::run::last_words::REFUSED as usize, 0, 0, 0, 0, 0]);
+            }
         }
     }
     // SAFETY: nobody else knows of it yet.
     unsafe { touch(dynamic) };
     let (mut rela, mut rela_size, mut relr, mut relr_size) = (0usize, 0usize, 0usize, 0usize);
-    let mut at = dynamic;
-    loop {
-        // SAFETY: the dynamic section ends with DT_NULL.
-        let tag = unsafe { load::<usize>(at) };
-        // SAFETY: as above; entries are pairs.
-        let value = unsafe { load::<usize>(at.wrapping_add(8)) };
-        at = at.wrapping_add(16);
-        if tag == 0 {
+    // SAFETY: the dynamic section ends with DT_NULL, before the end of these pages.
+    let mut entries = unsafe { Bytes::new(dynamic, size) }.run::<Dyn>();
+    while let Some(entry) = entries.next() {
+        let (tag, value) = (entry.tag() as u64, entry.value());
+        if tag == consts::DT_NULL {
             break;
-        } else if tag == DT_RELA {
+        } else if tag == consts::DT_RELA {
             rela = bias.wrapping_add(value);
-        } else if tag == DT_RELASZ {
+        } else if tag == consts::DT_RELASZ {
             rela_size = value;
-        } else if tag == DT_RELR {
+        } else if tag == consts::DT_RELR {
             relr = bias.wrapping_add(value);
-        } else if tag == DT_RELRSZ {
+        } else if tag == consts::DT_RELRSZ {
             relr_size = value;
         }
     }
     // SAFETY: the tables are the linker's.
-    unsafe { apply_relr(bias, relr, relr_size) };
-    let end = rela.wrapping_add(rela_size);
-    while rela != end {
-        // SAFETY: within DT_RELA; so for the next two.
-        let offset = unsafe { load::<usize>(rela) };
-        // SAFETY: as above.
-        let kind = unsafe { load::<u32>(rela.wrapping_add(8)) };
-        // SAFETY: as above.
-        let addend = unsafe { load::<usize>(rela.wrapping_add(16)) };
+    let (relr, rela) = unsafe { (Bytes::new(relr, relr_size), Bytes::new(rela, rela_size)) };
+    // SAFETY: the linker asks for these words to be relocated.
+    for_each_relr(relr.run(), bias, |place| unsafe { store(place, load::<usize>(place).wrapping_add(bias)) });
+    let mut rela = rela.run::<Rela>();
+    while let Some(entry) = rela.next() {
         // The audit allows no other type in the loader.
-        if kind == R_X86_64_RELATIVE {
+        if entry.kind() == RELATIVE {
             // SAFETY: the linker asks for this word to be written.
-            unsafe { store(bias.wrapping_add(offset), bias.wrapping_add(addend)) };
+            unsafe { store(bias.wrapping_add(entry.offset()), bias.wrapping_add(entry.addend())) };
         }
-        rela = rela.wrapping_add(24);
     }
 }
 
-/// DT_RELR (gABI): an even entry is an address to relocate, an odd one a bitmap of the 63 words after it.
+/// Says the addresses of the words that a DT_RELR table of an object relocates (gABI): an even entry is the address of a
+/// word, an odd one a bitmap of the words after it, one for each bit of a word but the lowest.
 #[inline(always)]
-unsafe fn apply_relr(bias: usize, relr: usize, size: usize) {
-    let mut entry = relr;
-    let end = relr.wrapping_add(size);
+pub(crate) fn for_each_relr(table: Run<usize>, bias: usize, mut relocate: impl FnMut(usize)) {
+    const WORD: usize = size_of::<usize>();
+    const BITMAP: usize = (usize::BITS as usize - 1) * WORD;
+    let mut table = table;
     let mut next = 0usize;
-    while entry != end {
-        // SAFETY: within DT_RELR.
-        let mut word = unsafe { load::<usize>(entry) };
-        entry = entry.wrapping_add(8);
-        if word & 1 == 0 {
-            next = bias.wrapping_add(word);
-            // SAFETY: the linker asks for this word to be relocated.
-            let value = unsafe { load::<usize>(next) };
-            // SAFETY: as above.
-            unsafe { store(next, value.wrapping_add(bias)) };
-            next = next.wrapping_add(8);
+    while let Some(entry) = table.next() {
+        let mut bits = entry.word();
+        if bits & 1 == 0 {
+            next = bias.wrapping_add(bits);
+            relocate(next);
+            next = next.wrapping_add(WORD);
             continue;
         }
         let mut place = next;
-        word = word.wrapping_shr(1);
-        while word != 0 {
-            if word & 1 != 0 {
-                // SAFETY: the linker asks for this word to be relocated.
-                let value = unsafe { load::<usize>(place) };
-                // SAFETY: as above.
-                unsafe { store(place, value.wrapping_add(bias)) };
+        bits = bits.wrapping_shr(1);
+        while bits != 0 {
+            if bits & 1 != 0 {
+                relocate(place);
             }
-            place = place.wrapping_add(8);
-            word = word.wrapping_shr(1);
+            place = place.wrapping_add(WORD);
+            bits = bits.wrapping_shr(1);
         }
-        next = next.wrapping_add(63 * 8);
+        next = next.wrapping_add(BITMAP);
     }
 }

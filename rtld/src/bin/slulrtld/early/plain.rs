@@ -14,9 +14,12 @@
 //! that was cut off after the kernel's own checks ends the process by SIGBUS, as under any interpreter.
 #![allow(unsafe_code)]
 
-use core::mem::MaybeUninit;
+use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_PHDR, AT_PHENT, AT_PHNUM, AT_SECURE};
+use rtld::elf::{Dyn, Phdr, consts};
 
-use crate::cpu::{load, store};
+use crate::early::block::{Block, Values};
+use crate::early::program::Program;
+use crate::early::raw::{Bytes, NoteHead, OurAbiNote, OurNote};
 
 /// Answer of [`slul_plain_start`].
 #[repr(C)]
@@ -29,97 +32,51 @@ pub(crate) struct PlainStart {
 
 pub(crate) const NOT_PLAIN: PlainStart = PlainStart { entry: 0, auxv: 0 };
 
-const AT_PHDR: usize = 3;
-const AT_PHENT: usize = 4;
-const AT_PHNUM: usize = 5;
-const AT_BASE: usize = 7;
-const AT_ENTRY: usize = 9;
-const AT_SECURE: usize = 23;
-
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const PT_NOTE: u32 = 4;
-const PT_TLS: u32 = 7;
-const PF_R: u32 = 4;
-const PF_X: u32 = 1;
 /// Most bytes of a file between one PT_LOAD and the next that linkers leave, where pages are as small as they can be.
 const FILE_GAP: usize = 64 << 10;
-const PHDR_SIZE: usize = 56;
-const EHDR_SIZE: usize = 64;
 
-/// `\x7fELF` as a word of this machine.
-const ELF_MAGIC: u32 = u32::from_ne_bytes(*b"\x7fELF");
+/// Tags below 64 that ask something of the loader, unless their value is 0.
+const WORK: u64 = bits([
+    consts::DT_NEEDED,
+    consts::DT_PLTRELSZ,
+    consts::DT_RELASZ,
+    consts::DT_INIT,
+    consts::DT_FINI,
+    consts::DT_RELSZ,
+    consts::DT_INIT_ARRAYSZ,
+    consts::DT_FINI_ARRAYSZ,
+    consts::DT_PREINIT_ARRAYSZ,
+    consts::DT_RELRSZ,
+]);
 
-/// Tags below 64 that ask something of the loader, unless their value is 0: DT_NEEDED (1), DT_PLTRELSZ (2),
-/// DT_RELASZ (8), DT_INIT (12), DT_FINI (13), DT_RELSZ (18), DT_INIT_ARRAYSZ (27), DT_FINI_ARRAYSZ (28),
-/// DT_PREINIT_ARRAYSZ (33), DT_RELRSZ (35).
-const WORK: u64 = 1 << 1 | 1 << 2 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 18 | 1 << 27 | 1 << 28 | 1 << 33 | 1 << 35;
+/// A bit for each of the tags, which are below 64.
+const fn bits<const N: usize>(tags: [u64; N]) -> u64 {
+    let mut bits = 0;
+    let mut rest = tags.as_slice();
+    while let [tag, others @ ..] = rest {
+        bits |= 1 << *tag;
+        rest = others;
+    }
+    bits
+}
 
 /// `SLUL` as a word of this machine.
 const SLUL: u32 = u32::from_ne_bytes(*b"SLUL");
 
-/// Whether the variable at `address` may be one that the loader acts on even where there is nothing to load: it begins
-/// with `LD_S` (`LD_SLUL_*`, `LD_SHOW_AUXV`) or `LD_T` (`LD_TRACE_LOADED_OBJECTS`).
+/// Whether a dynamic section asks for work, and so the start is not plain.
 #[inline(always)]
-pub(crate) unsafe fn is_ours(address: usize) -> bool {
-    let mut rest = u32::from_le_bytes(*b"LD_\0");
-    let mut at = address;
-    while rest != 0 {
-        // SAFETY: all bytes before this one matched, so the string has not ended yet.
-        let byte = unsafe { load::<u8>(at) };
-        if byte as u32 != rest & 0xff {
-            return false;
-        }
-        at = at.wrapping_add(1);
-        rest = rest.wrapping_shr(8);
-    }
-    // SAFETY: as above.
-    let last = unsafe { load::<u8>(at) };
-    last == b'S' || last == b'T'
-}
-
-/// Whether `[vaddr, vaddr + size)` is in what the kernel mapped from the file, with the permission `flag`.
-#[inline(always)]
-unsafe fn is_mapped(phdrs: usize, count: usize, vaddr: usize, size: usize, flag: u32) -> bool {
-    let mut phdr = phdrs;
-    let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
-    while phdr != end {
-        // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
-        let kind = unsafe { load::<u32>(phdr) };
-        // SAFETY: as above.
-        let flags = unsafe { load::<u32>(phdr.wrapping_add(4)) };
-        // SAFETY: as above.
-        let start = unsafe { load::<usize>(phdr.wrapping_add(16)) };
-        // SAFETY: as above.
-        let len = unsafe { load::<usize>(phdr.wrapping_add(32)) };
-        let into = vaddr.wrapping_sub(start);
-        if kind == PT_LOAD && flags & flag != 0 && into <= len && size <= len.wrapping_sub(into) {
-            return true;
-        }
-        phdr = phdr.wrapping_add(PHDR_SIZE);
-    }
-    false
-}
-
-/// Whether the section asks for work, and so the start is not plain. It is `size` bytes at `address`.
-#[inline(always)]
-unsafe fn has_work(address: usize, size: usize) -> bool {
-    let mut at = 0usize;
-    while at.wrapping_add(16) <= size {
-        // SAFETY: the caller checked that the section is mapped.
-        let tag = unsafe { load::<u64>(address.wrapping_add(at)) };
-        // SAFETY: as above.
-        let value = unsafe { load::<u64>(address.wrapping_add(at).wrapping_add(8)) };
+fn has_work(section: Bytes) -> bool {
+    let mut entries = section.run::<Dyn>();
+    while let Some(entry) = entries.next() {
+        let (tag, value) = (entry.tag(), entry.value());
         if tag == 0 {
             return false;
         }
-        // SAFETY: as above; the tag's lower half, as the shift wants it.
-        let shift = unsafe { load::<u32>(address.wrapping_add(at)) };
         // The value 0 asks for nothing, but for the name at offset 0 that DT_NEEDED would give.
-        if tag < 64 && WORK.wrapping_shr(shift) & 1 != 0 && (value != 0 || tag == 1) {
+        let works = tag < 64 && WORK.wrapping_shr(entry.low_tag()) & 1 != 0;
+        if works && (value != 0 || tag as u64 == consts::DT_NEEDED) {
             return true;
         }
-        at = at.wrapping_add(16);
     }
     false
 }
@@ -133,51 +90,45 @@ pub(crate) struct Entry {
     pub(crate) called: bool,
 }
 
-/// Looks for our notes in the `size` bytes at `address`, and answers how the program is entered that, without them, is
-/// entered as `entry` says.
+/// Looks for our notes in a segment, and answers how the program is entered that, without them, is entered as `entry`
+/// says.
 #[inline(always)]
-unsafe fn note(address: usize, size: usize, mut entry: Entry) -> Entry {
-    let mut at = 0usize;
-    while size.wrapping_sub(at) >= 12 && size >= at {
-        let found = address.wrapping_add(at);
-        // SAFETY: the caller checked that the segment is mapped; twelve bytes are left in it.
-        let name_size = unsafe { load::<u32>(found) } as usize;
-        // SAFETY: as above.
-        let desc_size = unsafe { load::<u32>(found.wrapping_add(4)) } as usize;
-        // SAFETY: as above.
-        let kind = unsafe { load::<u32>(found.wrapping_add(8)) };
+fn note(segment: Bytes, mut entry: Entry) -> Entry {
+    let mut rest = segment;
+    while let Some(head) = rest.first::<NoteHead>() {
+        let (name_size, desc_size) = (head.name_size() as usize, head.desc_size() as usize);
+        let kind = head.kind();
         let name_end = name_size.wrapping_add(3) & !3;
-        let end = name_end.wrapping_add(desc_size.wrapping_add(3) & !3).wrapping_add(12);
+        let end = name_end.wrapping_add(desc_size.wrapping_add(3) & !3).wrapping_add(size_of::<NoteHead>());
         let is_abi = kind == rt0::NT_SLUL_ABI;
-        if name_size == 5 && (is_abi || kind == rt0::NT_SLUL_RT0) {
+        if name_size == rt0::NOTE_OWNER.len() && (is_abi || kind == rt0::NT_SLUL_RT0) {
             let least = if is_abi { rt0::ABI_NOTE_DESC_SIZE } else { 4 };
-            if desc_size < least || end > size.wrapping_sub(at) {
+            let Some(ours) = rest.first::<OurNote>() else { return DOUBTFUL };
+            if desc_size < least || end > rest.size() {
                 return DOUBTFUL;
             }
-            // SAFETY: `end` bytes of the entry are left in the segment; so for all after this.
-            let owner = unsafe { load::<u32>(found.wrapping_add(12)) };
-            // SAFETY: as above.
-            let nul = unsafe { load::<u8>(found.wrapping_add(16)) };
-            // SAFETY: as above. Of rt0's note, the distance from here to the entry.
-            let abi = unsafe { load::<u32>(found.wrapping_add(20)) };
+            // Of rt0's note, the distance from here to the entry.
+            let (owner, nul, first) = (ours.owner(), ours.nul(), ours.first());
             if owner == SLUL && nul == 0 && is_abi {
-                // SAFETY: as above.
-                let flags = unsafe { load::<u32>(found.wrapping_add(24)) };
-                // SAFETY: as above.
-                let min_loader = unsafe { load::<u32>(found.wrapping_add(28)) };
+                let Some(abi) = rest.first::<OurAbiNote>() else { return DOUBTFUL };
+                let (flags, min_loader) = (abi.flags(), abi.min_loader());
                 let known = flags & rt0::MANDATORY_FLAGS & !rt0::FLAG_CALL_ENTRY == 0;
-                if (abi & 0xffff) > rt0::ABI_MAJOR as u32 || min_loader > rt0::LOADER_VERSION || !known {
+                if (first & 0xffff) > rt0::ABI_MAJOR as u32 || min_loader > rt0::LOADER_VERSION || !known {
                     return DOUBTFUL;
                 }
                 entry.called = flags & rt0::FLAG_CALL_ENTRY != 0;
             } else if owner == SLUL && nul == 0 {
-                entry.address = found.wrapping_add(20).wrapping_add(abi as i32 as usize);
+                let descriptor = ours.address().wrapping_add(DESCRIPTOR);
+                entry.address = descriptor.wrapping_add(first as i32 as usize);
             }
         }
-        at = at.wrapping_add(end);
+        rest = rest.skip(end);
     }
     entry
 }
+
+/// Where the descriptor is in a note of ours.
+const DESCRIPTOR: usize = size_of::<OurNote>().wrapping_sub(4);
 
 const DOUBTFUL: Entry = Entry { address: 0, called: false };
 
@@ -188,72 +139,22 @@ const DOUBTFUL: Entry = Entry { address: 0, called: false };
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) -> PlainStart {
-    // SAFETY: the kernel's block begins with argc.
-    let argc = unsafe { load::<usize>(sp) };
-    let mut at = sp.wrapping_add(argc.wrapping_mul(8)).wrapping_add(16);
-    loop {
-        // SAFETY: envp follows argv's NULL and ends with its own.
-        let variable = unsafe { load::<usize>(at) };
-        at = at.wrapping_add(8);
-        if variable == 0 {
-            break;
-        }
-        // SAFETY: a string of the environment.
-        if unsafe { is_ours(variable) } {
-            return NOT_PLAIN;
-        }
-    }
-    let auxv = at;
-    // A word for each key up to the largest that matters, AT_SECURE; written and read by `store` and `load` alone, so that no branch on
-    // the key becomes a jump table.
-    let mut values = [const { MaybeUninit::<usize>::uninit() }; AT_SECURE + 1];
-    let values = (&raw mut values) as usize;
-    let place = |key: usize| values.wrapping_add(key.wrapping_mul(8));
-    let mut key = AT_PHDR;
-    while key <= AT_ENTRY {
-        // SAFETY: a word of `values`.
-        unsafe { store(place(key), 0) };
-        key = key.wrapping_add(1);
-    }
-    // SAFETY: a word of `values`.
-    unsafe { store(place(AT_SECURE), 1) };
-    loop {
-        // SAFETY: auxv follows envp's NULL and ends with AT_NULL.
-        let key = unsafe { load::<usize>(at) };
-        if key == 0 {
-            break;
-        }
-        if key <= AT_SECURE {
-            // SAFETY: entries are pairs.
-            let value = unsafe { load::<usize>(at.wrapping_add(8)) };
-            // SAFETY: a word of `values`.
-            unsafe { store(place(key), value) };
-        }
-        at = at.wrapping_add(16);
-    }
-    // SAFETY: words of `values`, all of them written above; so for the next five.
-    let phdrs = unsafe { load::<usize>(place(AT_PHDR)) };
-    // SAFETY: as above.
-    let count = unsafe { load::<usize>(place(AT_PHNUM)) };
-    // SAFETY: as above.
-    let entry_size = unsafe { load::<usize>(place(AT_PHENT)) };
-    // SAFETY: as above.
-    let base = unsafe { load::<usize>(place(AT_BASE)) };
-    // SAFETY: as above.
-    let entry = unsafe { load::<usize>(place(AT_ENTRY)) };
-    // SAFETY: as above.
-    let secure = unsafe { load::<usize>(place(AT_SECURE)) };
+    let mut values = Values::new();
+    // SAFETY: by the caller.
+    let Some(auxv) = unsafe { Block::at(sp) }.walk(&mut values) else { return NOT_PLAIN };
+    let (phdrs, count) = (values.get(AT_PHDR), values.get(AT_PHNUM));
+    let (base, entry) = (values.get(AT_BASE), values.get(AT_ENTRY));
     // Executed directly, the loader is its own program: AT_BASE is 0, or the entry is ours.
-    if secure != 0 || base == 0 || entry == own_entry || entry_size != PHDR_SIZE {
+    if values.get(AT_SECURE) != 0 || base == 0 || entry == own_entry {
         return NOT_PLAIN;
     }
-    if phdrs == 0 || count == 0 || entry == 0 {
+    if values.get(AT_PHENT) != size_of::<Phdr>() || phdrs == 0 || count == 0 || entry == 0 {
         return NOT_PLAIN;
     }
     // SAFETY: the kernel's values.
     let entry = unsafe { slul_plain_program(phdrs, count, entry) };
     // Nobody is told of auxv where there is nowhere to go.
-    PlainStart { entry: entry.address, auxv: if entry.called { auxv } else { 0 } }
+    PlainStart { entry: entry.address, auxv: if entry.called { auxv.address() } else { 0 } }
 }
 
 /// Looks at the headers of a program that is mapped.
@@ -264,85 +165,53 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, entry: usize) -> Entry {
     let mut answer = Entry { address: entry, called: false };
-    let mut phdr = phdrs;
-    let end = phdrs.wrapping_add(count.wrapping_mul(PHDR_SIZE));
-    // The ELF header tells where the program is, if it is where linkers put it: in the page of the program headers,
-    // and naming them. The kernel has computed AT_ENTRY of the same header. What is otherwise takes more than a
-    // glance.
-    let header = phdrs & !0xfff;
-    let before = phdrs & 0xfff;
-    if before < EHDR_SIZE {
-        return DOUBTFUL;
-    }
-    // SAFETY: the headers begin in this page, which the kernel mapped, after at least the size of an ELF header; so
-    // for the next two.
-    let magic = unsafe { load::<u32>(header) };
-    // SAFETY: as above; e_phoff.
-    let offset = unsafe { load::<usize>(header.wrapping_add(32)) };
-    // SAFETY: as above; e_entry.
-    let bias = entry.wrapping_sub(unsafe { load::<usize>(header.wrapping_add(24)) });
-    if magic != ELF_MAGIC || offset != before {
-        return DOUBTFUL;
-    }
+    // SAFETY: by the caller.
+    let Some(program) = (unsafe { Program::new(phdrs, count, entry) }) else { return DOUBTFUL };
+    let entry_vaddr = entry.wrapping_sub(program.bias());
     let mut file_end = 0usize;
     let mut entered = false;
-    while phdr != end {
+    let mut headers = program.headers();
+    while let Some(phdr) = headers.next() {
         // Read anew for each question, so that the compiler does not make a jump table of them.
-        // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped; so in all of this loop.
-        if unsafe { load::<u32>(phdr) } == PT_LOAD {
-            // SAFETY: as above.
-            let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
+        if phdr.kind() == consts::PT_LOAD {
+            let size = phdr.filesz();
             if size != 0 {
-                // SAFETY: as above.
-                let offset = unsafe { load::<usize>(phdr.wrapping_add(8)) };
+                let offset = phdr.offset();
                 // A segment far from the one before it may be beyond the end of the file.
                 if offset.wrapping_sub(file_end) > FILE_GAP {
                     return DOUBTFUL;
                 }
                 file_end = offset.wrapping_add(size);
             }
-            // SAFETY: as above.
-            if unsafe { load::<u32>(phdr.wrapping_add(4)) } & PF_X != 0 {
-                // SAFETY: as above.
-                let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
-                entered |= entry.wrapping_sub(bias).wrapping_sub(vaddr) < size;
+            if phdr.flags() & consts::PF_X != 0 {
+                entered |= entry_vaddr.wrapping_sub(phdr.vaddr()) < size;
             }
         }
-        // SAFETY: as above.
-        let kind = unsafe { load::<u32>(phdr) };
-        if kind == PT_TLS {
+        let kind = phdr.kind();
+        if kind == consts::PT_TLS {
             return DOUBTFUL;
-        } else if kind == PT_DYNAMIC || kind == PT_NOTE {
-            // SAFETY: as above.
-            let vaddr = unsafe { load::<usize>(phdr.wrapping_add(16)) };
-            // SAFETY: as above.
-            let size = unsafe { load::<usize>(phdr.wrapping_add(32)) };
-            // SAFETY: as above.
-            let memory_size = unsafe { load::<usize>(phdr.wrapping_add(40)) };
-            // SAFETY: the kernel's values.
-            if size != memory_size || !unsafe { is_mapped(phdrs, count, vaddr, size, PF_R) } {
+        } else if kind == consts::PT_DYNAMIC || kind == consts::PT_NOTE {
+            let (vaddr, size) = (phdr.vaddr(), phdr.filesz());
+            if size != phdr.memsz() {
                 return DOUBTFUL;
             }
-            let address = bias.wrapping_add(vaddr);
-            if kind == PT_DYNAMIC {
-                // SAFETY: just checked to be mapped.
-                if unsafe { has_work(address, size) } {
+            let Some(bytes) = program.mapped(vaddr, size, consts::PF_R) else { return DOUBTFUL };
+            if kind == consts::PT_DYNAMIC {
+                if has_work(bytes) {
                     return DOUBTFUL;
                 }
             } else {
-                // SAFETY: just checked to be mapped.
-                answer = unsafe { note(address, size, answer) };
+                answer = note(bytes, answer);
                 if answer.address == 0 {
                     return DOUBTFUL;
                 }
             }
         }
-        phdr = phdr.wrapping_add(PHDR_SIZE);
     }
     // Behind a stub, the program's own entry has to be code, too.
     if answer.address != entry {
-        // SAFETY: the kernel's values.
-        entered &= unsafe { is_mapped(phdrs, count, answer.address.wrapping_sub(bias), 1, PF_X) };
+        let vaddr = answer.address.wrapping_sub(program.bias());
+        entered &= program.mapped(vaddr, 1, consts::PF_X).is_some();
     }
     if entered { answer } else { DOUBTFUL }
 }

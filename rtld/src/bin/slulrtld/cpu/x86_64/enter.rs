@@ -67,6 +67,7 @@ macro_rules! word {
     };
 }
 
+word!(u16, "movzx {value:e}, word ptr [{address}]");
 word!(u32, "mov {value:e}, dword ptr [{address}]");
 word!(u64, "mov {value}, qword ptr [{address}]");
 word!(usize, "mov {value}, qword ptr [{address}]");
@@ -82,6 +83,12 @@ pub(crate) unsafe fn store(address: usize, value: usize) {
         asm!("mov qword ptr [{}], {}", in(reg) address, in(reg) value, options(nostack, preserves_flags));
     }
 }
+
+/// The relocation type of load bias plus addend (R_X86_64_RELATIVE).
+pub(crate) const RELATIVE: u32 = 8;
+
+/// Size of a page in bytes.
+pub(crate) const PAGE: usize = 4096;
 
 /// Where the kernel enters: the block is at the stack pointer, which is a multiple of 16.
 #[unsafe(naked)]
@@ -186,12 +193,12 @@ pub(crate) unsafe extern "C" fn call_on_stack(sp: u64, function: extern "C" fn(u
 /// # Safety
 /// As the system call's.
 #[inline(always)]
-pub(crate) unsafe fn call(number: usize, arguments: [usize; 6]) -> usize {
+pub(crate) unsafe fn call(number: u32, arguments: [usize; 6]) -> usize {
     let [a, b, c, d, e, f] = arguments;
     let result;
     // SAFETY: by the caller.
     unsafe {
-        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+        asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
             in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
     }
     result

@@ -1,0 +1,199 @@
+//! The kernel's block, before the loader is relocated: argc, argv, envp, auxv.
+//!
+//! # Safety
+//! This file exists because the block is read and written by address. The kernel says where it begins, and how it ends:
+//! argv and envp by NULL, auxv by AT_NULL.
+#![allow(unsafe_code)]
+
+use core::mem::MaybeUninit;
+
+use linux_raw_sys::auxvec::{AT_ENTRY, AT_PHDR, AT_SECURE};
+
+use crate::cpu::{load, store};
+use crate::early::raw::Text;
+
+/// Values of the auxiliary vector, by key, up to the largest that the plain start asks for. Written and read by `store`
+/// and `load` alone, so that no branch on the key becomes a jump table.
+pub(crate) struct Values([MaybeUninit<usize>; AT_SECURE as usize + 1]);
+
+impl Values {
+    /// Nothing is known.
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; AT_SECURE as usize + 1])
+    }
+
+    /// The word for a key, which is at most AT_SECURE.
+    #[inline(always)]
+    fn place(&self, key: usize) -> usize {
+        ((&raw const self.0) as usize).wrapping_add(key.wrapping_mul(size_of::<usize>()))
+    }
+
+    /// As if none of what [`Values::get`] answers was passed.
+    #[inline(always)]
+    fn clear(&mut self) {
+        let mut key = AT_PHDR as usize;
+        while key <= AT_ENTRY as usize {
+            // SAFETY: a word of ours.
+            unsafe { store(self.place(key), 0) };
+            key = key.wrapping_add(1);
+        }
+        // SAFETY: as above.
+        unsafe { store(self.place(AT_SECURE as usize), 1) };
+    }
+
+    /// Takes the value at `place` for `key`.
+    #[inline(always)]
+    fn set(&mut self, key: usize, place: Place) {
+        if key <= AT_SECURE as usize {
+            // SAFETY: a word of ours.
+            unsafe { store(self.place(key), place.word()) };
+        }
+    }
+
+    /// The value of AT_PHDR to AT_ENTRY, 0 if it is not passed; or of AT_SECURE, then 1. Of others, whatever it is.
+    #[inline(always)]
+    pub(crate) fn get(&self, key: u32) -> usize {
+        let key = if key < AT_SECURE { key } else { AT_SECURE };
+        // SAFETY: a word of ours.
+        unsafe { load(self.place(key as usize)) }
+    }
+}
+
+/// A word of the kernel's block.
+#[derive(Clone, Copy)]
+struct Place(usize);
+
+impl Place {
+    #[inline(always)]
+    fn word(self) -> usize {
+        // SAFETY: who makes one goes from one word of the block to the next, and to none beyond AT_NULL's.
+        unsafe { load(self.0) }
+    }
+
+    #[inline(always)]
+    fn set(self, value: usize) {
+        // SAFETY: as for reading; the block is ours to change.
+        unsafe { store(self.0, value) };
+    }
+
+    /// The word that is so many words further on.
+    #[inline(always)]
+    const fn after(self, words: usize) -> Self {
+        Self(self.0.wrapping_add(words.wrapping_mul(size_of::<usize>())))
+    }
+
+    /// The word before it.
+    #[inline(always)]
+    const fn before(self) -> Self {
+        Self(self.0.wrapping_sub(size_of::<usize>()))
+    }
+}
+
+/// The kernel's block: argc, argv, envp, auxv.
+#[derive(Clone, Copy)]
+pub(crate) struct Block(Place);
+
+impl Block {
+    /// The block at the stack pointer.
+    ///
+    /// # Safety
+    /// That is how the kernel left it, and what changes the block is what is done through the answer.
+    #[inline(always)]
+    pub(crate) const unsafe fn at(sp: usize) -> Self {
+        Self(Place(sp))
+    }
+
+    /// Number of arguments.
+    #[inline(always)]
+    pub(crate) fn argc(self) -> usize {
+        self.0.word()
+    }
+
+    #[inline(always)]
+    fn argument(self, index: usize) -> Option<Text> {
+        let word = self.0.after(index).after(1);
+        // SAFETY: a string of the block.
+        if index < self.argc() { Some(unsafe { Text::new(word.word()) }) } else { None }
+    }
+
+    /// The first argument, if there is one.
+    #[inline(always)]
+    pub(crate) fn first_argument(self) -> Option<Text> {
+        self.argument(0)
+    }
+
+    /// The second argument, if there is one.
+    #[inline(always)]
+    pub(crate) fn second_argument(self) -> Option<Text> {
+        self.argument(1)
+    }
+
+    /// Walks it to its end: tells `values` of the auxiliary vector, and answers where that is; `None` if some variable may
+    /// be one that the loader acts on.
+    #[inline(always)]
+    pub(crate) fn walk(self, values: &mut Values) -> Option<Auxv> {
+        // Behind argv and its NULL.
+        let mut place = self.0.after(self.argc()).after(2);
+        loop {
+            let variable = place.word();
+            place = place.after(1);
+            if variable == 0 {
+                break;
+            }
+            // SAFETY: a string of the environment.
+            if unsafe { Text::new(variable) }.is_ours() {
+                return None;
+            }
+        }
+        let auxv = Auxv { block: self, start: place };
+        values.clear();
+        loop {
+            let key = place.word();
+            if key == 0 {
+                return Some(auxv);
+            }
+            values.set(key, place.after(1));
+            place = place.after(2);
+        }
+    }
+}
+
+/// The auxiliary vector of a block.
+#[derive(Clone, Copy)]
+pub(crate) struct Auxv {
+    block: Block,
+    start: Place,
+}
+
+impl Auxv {
+    /// Where it is.
+    #[inline(always)]
+    pub(crate) const fn address(self) -> usize {
+        self.start.0
+    }
+
+    /// Takes the first argument out of the block, and has `change` say what each value of the auxiliary vector becomes.
+    /// Answers where that is then.
+    #[inline(always)]
+    pub(crate) fn drop_argument(self, change: impl Fn(usize, usize) -> usize) -> usize {
+        let argc = self.block.0;
+        argc.set(argc.word().wrapping_sub(1));
+        let mut place = argc.after(1);
+        // The words of argv and envp, with their NULLs.
+        while place.0 != self.start.before().0 {
+            place.set(place.after(1).word());
+            place = place.after(1);
+        }
+        loop {
+            let key = place.after(1).word();
+            let value = change(key, place.after(2).word());
+            place.set(key);
+            place.after(1).set(value);
+            place = place.after(2);
+            if key == 0 {
+                return self.start.before().0;
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A program that is mapped, before the loader is relocated: its program headers, and what they are about.
+//!
+//! # Safety
+//! This file exists because the program is read by address. Its headers say what is mapped; whoever makes a [`Program`]
+//! promises that it is mapped by them.
+#![allow(unsafe_code)]
+
+use rtld::elf::{Ehdr, Phdr, consts};
+
+use crate::early::raw::{At, Bytes, Run};
+
+/// Program headers by which a program is mapped, and what they are about.
+pub(crate) struct Program {
+    phdrs: usize,
+    count: usize,
+    bias: usize,
+}
+
+impl Program {
+    /// A program that is mapped. Its ELF header tells where, if it is where linkers put it: in the page of the program
+    /// headers, and naming them. The kernel has computed AT_ENTRY of the same header. `None` where it is not.
+    ///
+    /// # Safety
+    /// There are `count` program headers at `phdrs`, by which the program is mapped; `entry` is where its `e_entry` is.
+    #[inline(always)]
+    pub(crate) unsafe fn new(phdrs: usize, count: usize, entry: usize) -> Option<Self> {
+        // The smallest page that there is: the header is in no other than the program headers.
+        let before = phdrs & 0xfff;
+        if before < size_of::<Ehdr>() {
+            return None;
+        }
+        // SAFETY: the program headers begin in this page, behind at least the size of an ELF header.
+        let header = unsafe { At::<Ehdr>::new(phdrs.wrapping_sub(before)) };
+        if header.magic() != u32::from_ne_bytes(*b"\x7fELF") || header.phoff() != before {
+            return None;
+        }
+        Some(Self { phdrs, count, bias: entry.wrapping_sub(header.entry()) })
+    }
+
+    /// Run-time address minus link-time address.
+    #[inline(always)]
+    pub(crate) const fn bias(&self) -> usize {
+        self.bias
+    }
+
+    /// Its program headers.
+    #[inline(always)]
+    pub(crate) fn headers(&self) -> Run<Phdr> {
+        // SAFETY: by `new`.
+        unsafe { Run::new(self.phdrs, self.count) }
+    }
+
+    /// `[vaddr, vaddr + size)`, if that is in what was mapped from the file with the permission `flag`; with PF_R it can be
+    /// read.
+    #[inline(always)]
+    pub(crate) fn mapped(&self, vaddr: usize, size: usize, flag: u32) -> Option<Bytes> {
+        let mut headers = self.headers();
+        while let Some(phdr) = headers.next() {
+            let (kind, flags) = (phdr.kind(), phdr.flags());
+            let (start, len) = (phdr.vaddr(), phdr.filesz());
+            let into = vaddr.wrapping_sub(start);
+            if kind == consts::PT_LOAD && flags & flag != 0 && into <= len && size <= len.wrapping_sub(into) {
+                // SAFETY: mapped by that header.
+                return Some(unsafe { Bytes::new(self.bias.wrapping_add(vaddr), size) });
+            }
+        }
+        None
+    }
+}
