@@ -5,43 +5,26 @@
 #![allow(unsafe_code)]
 
 use core::arch::{asm, global_asm, naked_asm};
-use core::ptr::NonNull;
-use core::sync::atomic::AtomicUsize;
 
-use libc_template::LOADER_IMPORTS;
 use rtld::base::addr::RuntimeAddr;
 
-pub(crate) use crate::run::cpu::common::{
-    SONAME, code, exit_group, switch_stack, system_call, thread_pointer, transfer, trap,
-};
-pub(crate) use crate::run::cpu::stubs::{STATE_SIZE, TARGETS};
-pub(crate) use own_stubs::stubs;
-
-mod own_stubs {
-    use rtld::link::stubs::Stubs;
-
-    /// No word waits for its first call.
-    pub(crate) fn stubs() -> Stubs {
-        crate::run::cpu::stubs::stubs().none()
+/// The memory functions, which the compiler expects and libc has.
+pub(crate) mod memory {
+    unsafe extern "C" {
+        pub(crate) fn memcpy();
+        pub(crate) fn memmove();
+        pub(crate) fn memset();
+        pub(crate) fn memcmp();
+        pub(crate) fn bcmp();
+        pub(crate) fn strlen();
     }
-}
-
-/// What the loader calls of libc, in the order of `libc_template::LOADER_IMPORTS`.
-pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
-    [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
-
-unsafe extern "C" {
-    safe static __ehdr_start: u8;
-    fn _start();
-}
-
-/// This executable's ELF header.
-pub(crate) fn own_header() -> NonNull<u8> {
-    NonNull::from(&__ehdr_start)
 }
 
 /// Address of the code that ld.so enters.
 pub(crate) fn own_entry() -> RuntimeAddr {
+    unsafe extern "C" {
+        fn _start();
+    }
     RuntimeAddr::of(_start as *const ())
 }
 

@@ -6,16 +6,15 @@
 //! ```text
 //! main          here         the block as libc has left it, copied to where the program's stack begins
 //! platform/     the thread pointer is libc's; programs' storage is in the room that this executable's PT_TLS leaves
-//!   bogomap.rs  libc is there; native libraries are opened by its dlopen, before anything of the program runs
+//!   bind.rs     libc is there; native libraries are opened by its dlopen, before anything of the program runs
 //!   shim.rs     what that dlopen is shown: the native needs as a library, and what native libraries may bind to
 //! cpu.rs        no entry of its own, and no first-call stubs in words
-//!   gap.rs, notice.rs   nothing is to be left free, and nothing to be noticed
+//!   gap.rs      nothing is to be left free
 //! ```
 //!
 //! It needs libc to be entered, and nothing of Rust's standard library, so one source serves every libc.
 #![no_std]
 #![no_main]
-#![allow(dead_code, reason = "files that are the loader's, too, have what only the loader uses")]
 
 mod cpu;
 mod platform;
@@ -23,9 +22,9 @@ mod platform;
 mod run;
 mod system;
 
+use crate::run::begin;
 use crate::run::kernel::{self, Block};
 use crate::run::last_words::refuse;
-use crate::run::process::Process;
 
 /// Called by libc.
 #[allow(unsafe_code)]
@@ -46,7 +45,7 @@ unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
     };
     system::find_libc();
     let limit = kernel::stack_limit();
-    let process = Process::load(block, limit).unwrap_or_else(|error| refuse(&error));
+    let process = begin::load(block, limit, cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
     system::take_name(process);
-    process.begin()
+    begin::begin(process)
 }

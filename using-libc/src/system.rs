@@ -11,7 +11,8 @@ use core::sync::atomic::Ordering;
 use libc_template::LOADER_IMPORTS;
 use rtld::base::addr::{RuntimeAddr, to_usize};
 
-use crate::cpu;
+use crate::run::cpu::calls::system_call;
+use crate::run::native::libc::LOADER_TARGETS;
 use crate::run::process::Process;
 
 unsafe extern "C" {
@@ -97,7 +98,7 @@ pub(crate) fn forget_errors() {
 
 /// Finds what the loader calls of libc: the first of that name, whoever has been preloaded.
 pub(crate) fn find_libc() {
-    for (target, name) in cpu::LOADER_TARGETS.iter().zip(LOADER_IMPORTS) {
+    for (target, name) in LOADER_TARGETS.iter().zip(LOADER_IMPORTS) {
         let mut buffer = [0u8; 32];
         if let Some(place) = buffer.get_mut(..name.len()) {
             place.copy_from_slice(name);
@@ -122,7 +123,7 @@ pub(crate) fn take_name(process: &'static Process) {
     const PR_SET_NAME: usize = 15;
     let number = linux_raw_sys::general::__NR_prctl;
     // SAFETY: a string, of which the kernel copies what it has room for.
-    unsafe { cpu::system_call(number, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
+    unsafe { system_call(number, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
     if process.block.layout().argc == 0 {
         return;
     }

@@ -1,27 +1,25 @@
 //! The pipeline: open and map what DT_NEEDED names, relocate it, seal it.
 //!
 //! Each phase consumes the one before it, so none can be skipped, repeated or reordered:
-//! [`load`] -> [`Loaded::relocate`] -> [`Relocated::seal`] -> [`Sealed`].
+//! [`load`] -> [`Loaded::relocate`] -> [`Relocated::seal`] -> [`Sealed`] (`sealed.rs`).
 #![forbid(unsafe_code)]
 
-use crate::base::addr::{FileOffset, PageSize, from_usize, to_usize};
+use crate::base::addr::{PageSize, from_usize};
 use crate::base::arena::{Arena, List};
 use crate::base::hash::Key;
 use crate::base::report::{Category, Trace};
 use crate::elf::dynamic::DynamicInfo;
-use crate::elf::headers::{Headers, MAX_PHDRS};
 use crate::elf::note::abi_note;
-use crate::elf::plan::{LoadPlan, Origin, Protection};
-use crate::elf::{Decode, Phdr, consts, size};
-use crate::error::{Error, Failure, OfObject, Problem};
-use crate::link::init;
-use crate::link::namespace::{Module, Namespace, Need, TlsPlace};
+use crate::elf::plan::Protection;
+use crate::error::{Error, OfObject};
+use crate::link::namespace::{Module, Namespace, TlsPlace};
 use crate::link::reloc::{Indirect, LoaderCode, Means, Objects, Relocator, Seen};
 use crate::link::resolve::{Known, Resolver};
+use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::ProgramPath;
-use crate::link::tls::{self, TlsLayout};
+use crate::link::tls::{TlsLayout, trace_tls};
 use crate::native::needs::{NativeNeeds, WhyEager};
-use crate::os::seam::{AddressSpace, FileInfo, Image};
+use crate::os::seam::{AddressSpace, Image};
 
 /// An object that is in memory already: the program, or the loader.
 #[derive(Debug)]
@@ -53,91 +51,6 @@ pub struct Request<'a, I> {
     pub key: Key,
     /// Where trace lines go.
     pub trace: Trace,
-}
-
-/// An object's file, mapped and judged sane, not yet part of anything.
-pub struct Mapped<I> {
-    /// Its tables.
-    pub dynamic: DynamicInfo,
-    /// Its memory.
-    pub image: I,
-    /// `e_entry`.
-    pub entry: crate::base::addr::Vaddr,
-    /// Where its program headers are in the file.
-    pub headers: Headers,
-}
-
-/// Reads the headers of a library's open file, plans it and maps it.
-pub fn map_object<S: AddressSpace>(
-    sys: &S,
-    file: &S::File,
-    info: &FileInfo,
-    page: PageSize,
-) -> Result<Mapped<S::Image>, Failure<'static>> {
-    map_file(sys, file, info, page, false)
-}
-
-/// The same, of a program, which may be ET_EXEC: that has to be where its addresses say.
-pub fn map_program<S: AddressSpace>(
-    sys: &S,
-    file: &S::File,
-    info: &FileInfo,
-    page: PageSize,
-) -> Result<Mapped<S::Image>, Failure<'static>> {
-    map_file(sys, file, info, page, true)
-}
-
-fn map_file<S: AddressSpace>(
-    sys: &S,
-    file: &S::File,
-    info: &FileInfo,
-    page: PageSize,
-    program: bool,
-) -> Result<Mapped<S::Image>, Failure<'static>> {
-    const BUFFER: usize = MAX_PHDRS as usize * size::PHDR;
-    let mut buffer = [0u8; BUFFER];
-    // Not beyond the end of a small file, where there would be a second call to hear of that.
-    let start = buffer.get_mut(..to_usize(info.size.min(from_usize(BUFFER)))).unwrap_or_default();
-    let read = sys.read_at(file, FileOffset(0), start).map_err(Problem::Read)?;
-    let headers =
-        Headers::parse::<<S::Image as Image>::Machine>(buffer.get(..read).unwrap_or_default(), info.size)?;
-    let entry = crate::base::addr::Vaddr(crate::elf::Ehdr::decode(&buffer).e_entry);
-    let fixed = headers.e_type == consts::ET_EXEC;
-    if fixed && !program {
-        return Err(Problem::Type(headers.e_type).into());
-    }
-    let start = to_usize(headers.phoff.0);
-    let in_buffer = start.checked_add(headers.table_size()).filter(|&end| end <= read);
-    let table = match in_buffer {
-        Some(end) => buffer.get(start..end),
-        None => {
-            let table = buffer.get_mut(..headers.table_size()).unwrap_or_default();
-            let read = sys.read_at(file, headers.phoff, table).map_err(Problem::Read)?;
-            buffer.get(..read)
-        }
-    };
-    // A file that shrank since fstat gives fewer headers; what is missing is missed below.
-    let phdrs = table.unwrap_or_default().chunks_exact(size::PHDR).map(Phdr::decode);
-    let plan = LoadPlan::new(phdrs, Origin::File { size: info.size, fixed }, page)?;
-    let mut image = sys.reserve(&plan, file).map_err(Problem::Map)?;
-    for segment in plan.segments() {
-        sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;
-    }
-    let dynamic = match plan.dynamic {
-        Some(place) => DynamicInfo::decode(&image, place)?,
-        None if program => DynamicInfo::default(),
-        None => return Err(Problem::NoDynamic.into()),
-    };
-    Ok(Mapped { dynamic, image, entry, headers })
-}
-
-/// Says where a module's thread-local block is.
-pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &crate::elf::plan::TlsSegment, offset: u64) {
-    let (path, size, align) = (crate::error::Escaped(path), tls.mem_size, tls.align);
-    trace.line(
-        Category::Threads,
-        format_args!("{path}: block of {size} bytes, alignment {align}, {offset} below the thread pointer"),
-    );
 }
 
 /// Everything of this world is mapped; nothing is relocated.
@@ -301,70 +214,5 @@ impl<'a, I: crate::os::seam::ImageMut> Relocated<'a, I> {
         }
         let init_order = init_order(arena, &namespace, scope, |_| false).of(program)?;
         Ok(Sealed { namespace, natives, tls, seen, indirect, init_order })
-    }
-}
-
-/// In which order the objects of `scope`, a root and what it needs, are initialised, but for what is `done`.
-pub(crate) fn init_order<'a, I: crate::os::seam::Image>(
-    arena: &'a Arena,
-    namespace: &Namespace<'a, I>,
-    scope: &[usize],
-    done: impl Fn(usize) -> bool,
-) -> Result<&'a [usize], crate::base::arena::OutOfMemory> {
-    let needs = |object: usize, n: usize| {
-        let needed = namespace.module(object).needed.get(n..).unwrap_or_default();
-        // Needs that are not modules of this world are passed over by asking for a module twice, which the order
-        // ignores.
-        needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
-    };
-    init::order(arena, namespace.bound(), scope, done, needs)
-}
-
-/// Changes the protection of a module's RELRO pages, if it has any.
-pub fn protect_relro<'a, S: AddressSpace>(
-    sys: &S,
-    module: &Module<'a, S::Image>,
-    protection: Protection,
-) -> Result<(), Error<'a>> {
-    match module.image.plan().relro {
-        Some(range) => sys.protect(&module.image, range, protection).map_err(Problem::Protect).of(module.path),
-        None => Ok(()),
-    }
-}
-
-/// Ready to be initialised and entered.
-pub struct Sealed<'a, I> {
-    /// The objects.
-    pub namespace: Namespace<'a, I>,
-    /// What is left to the system's ld.so.
-    pub natives: NativeNeeds<'a>,
-    /// Layout of the thread-local block.
-    pub tls: TlsLayout,
-    /// What references told in passing.
-    pub seen: Seen,
-    /// Words that wait for a resolver's answer.
-    pub indirect: List<'a, Indirect>,
-    /// Numbers of the modules, dependencies first, the program last.
-    pub init_order: &'a [usize],
-}
-
-impl<'a, I: crate::os::seam::ImageMut> Sealed<'a, I> {
-    /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
-    pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
-        for (_, module) in self.namespace.loaded() {
-            let (Some(segment), Some(TlsPlace { offset, .. })) = (&module.image.plan().tls, module.tls) else {
-                continue;
-            };
-            let outside = Problem::OutsideImage { table: crate::error::Table::TlsImage, vaddr: segment.vaddr };
-            // Without an image the segment may be anywhere.
-            let image = match segment.file_size {
-                0 => &[],
-                size => module.image.bytes(segment.vaddr, size).ok_or(outside).of(module.path)?,
-            };
-            if !tls::fill(block, offset, image) {
-                return Err(Problem::TlsSize(segment.mem_size)).of(module.path);
-            }
-        }
-        Ok(())
     }
 }

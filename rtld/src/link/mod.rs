@@ -3,11 +3,13 @@
 
 pub mod calls;
 pub mod definitions;
+pub mod file;
 pub mod init;
 pub mod load;
 pub mod namespace;
 pub mod reloc;
 pub mod resolve;
+pub mod sealed;
 pub mod search;
 pub mod stubs;
 pub mod tls;

@@ -14,7 +14,7 @@ use crate::elf::consts;
 use crate::elf::dynamic::DynamicInfo;
 use crate::elf::note::abi_note;
 use crate::error::{Error, Escaped, Failure, OfObject, OpenError, Problem};
-use crate::link::load::{Mapped, map_object};
+use crate::link::file::{Mapped, map_object};
 use crate::link::namespace::{Module, Namespace, Need};
 use crate::link::search::{DIRECTORIES, ProgramPath, directory, entries, expand, is_path, mentions_origin};
 use crate::native::needs::NativeNeeds;

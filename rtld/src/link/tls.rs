@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{align_up, to_usize};
+use crate::base::report::{Category, Trace};
 use crate::elf::plan::TlsSegment;
+use crate::error::Escaped;
 use crate::error::{Failure, Problem};
 
 /// Largest block in bytes. Programs have kilobytes; this only keeps sums far from wrapping.
@@ -75,6 +77,15 @@ pub fn fill(block: &mut [u8], offset: u64, image: &[u8]) -> bool {
         block.get_mut(start..end)
     });
     place.map(|place| place.copy_from_slice(image)).is_some()
+}
+
+/// Says where a module's thread-local block is.
+pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &TlsSegment, offset: u64) {
+    let (path, size, align) = (Escaped(path), tls.mem_size, tls.align);
+    trace.line(
+        Category::Threads,
+        format_args!("{path}: block of {size} bytes, alignment {align}, {offset} below the thread pointer"),
+    );
 }
 
 #[cfg(test)]

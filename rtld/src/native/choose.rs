@@ -7,7 +7,7 @@ use crate::base::addr::PageSize;
 use crate::base::arena::Arena;
 use crate::base::report::{Category, Trace};
 use crate::error::{Errno, Error, Escaped, OWN, OfObject, OpenError, Problem};
-use crate::link::load::map_object;
+use crate::link::file::map_object;
 use crate::link::resolve::needs_libc;
 use crate::link::search::{entries, expand, is_path};
 use crate::native::needs::NativeNeeds;

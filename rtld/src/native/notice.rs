@@ -6,7 +6,7 @@ use libc_template::NOTICE_FRAME;
 use crate::base::addr::{PageSize, RuntimeAddr, Vaddr};
 use crate::elf::symbol::{Name, lookup};
 use crate::error::{Errno, Error, OfObject, Problem};
-use crate::link::load::{Mapped, map_object};
+use crate::link::file::{Mapped, map_object};
 use crate::os::seam::{AddressSpace, Image};
 
 /// The file, mapped.

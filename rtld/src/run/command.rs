@@ -5,7 +5,8 @@ use linux_raw_sys::auxvec;
 use rtld::base::addr::{RuntimeAddr, from_usize};
 use rtld::base::arena::Arena;
 use rtld::error::{Error, Escaped, Failure, OfObject, Problem};
-use rtld::link::load::{Mapped, Present, map_program, present};
+use rtld::link::file::{Mapped, map_program};
+use rtld::link::load::{Present, present};
 use rtld::link::namespace::Module;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
@@ -13,8 +14,8 @@ use rtld::os::seam::{FileInfo, Files, Image};
 use rtld::os::sys::{self, File, Linux};
 use rtld::start::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
 
-use crate::cpu;
-use crate::run::kernel::Block;
+use crate::run::cpu::calls;
+use crate::run::kernel::{Block, own_header};
 use crate::run::{inspect, kernel};
 
 /// A program that was mapped here.
@@ -49,7 +50,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
     let Mapped { dynamic, image, entry, headers } =
         map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
     let soname = dynamic.soname.and_then(|offset| dynamic.strings.get(&image, offset).ok());
-    if soname == Some(cpu::SONAME) && until == Until::Ended {
+    if soname == Some(calls::SONAME) && until == Until::Ended {
         return Err(Problem::LoaderItself).of(path);
     }
     let bias = image.bias();
@@ -72,12 +73,12 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
         (auxvec::AT_PHDR, bias.runtime(phdr).0),
         (auxvec::AT_PHNUM, headers.phnum.into()),
         (auxvec::AT_ENTRY, bias.runtime(entry).0),
-        (auxvec::AT_BASE, RuntimeAddr::of(cpu::own_header().as_ptr()).0),
+        (auxvec::AT_BASE, RuntimeAddr::of(own_header().as_ptr()).0),
         (auxvec::AT_FLAGS, 0),
         (auxvec::AT_EXECFN, name),
     ]);
     if until == Until::Ended {
-        let other = block.interpreter(&image).filter(|path| !path.ends_with(cpu::SONAME));
+        let other = block.interpreter(&image).filter(|path| !path.ends_with(calls::SONAME));
         if let Some(other) = other {
             return Err(Problem::OtherLoader(arena.copy(other).of(path)?)).of(path);
         }
@@ -140,5 +141,5 @@ fn refuse(mistake: Mistake<'_>) -> ! {
             crate::run::last_words::say(format_args!("{}: takes a value; see --help", Escaped(option)))
         }
     }
-    cpu::exit_group(crate::run::last_words::REFUSED)
+    calls::exit_group(crate::run::last_words::REFUSED)
 }

@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use rtld::error::{Error, OWN, Problem};
 
-use crate::cpu;
+use crate::run::cpu::calls;
+use crate::run::last_words;
 
 /// The kernel's `struct sigaction`: handler, flags, restorer, mask.
 type Action = [usize; 4];
@@ -27,7 +28,7 @@ static PROGRAM: AtomicPtr<&'static [u8]> = AtomicPtr::new(ptr::null_mut());
 extern "C" fn refuse() -> ! {
     // SAFETY: null, or published and never changed.
     let object = unsafe { PROGRAM.load(Ordering::Acquire).as_ref() }.copied().unwrap_or(OWN);
-    crate::run::last_words::refuse(&Error::new(object, Problem::CutWhileMapped))
+    last_words::refuse(&Error::new(object, Problem::CutWhileMapped))
 }
 
 fn set(new: &Action) -> Option<Action> {
@@ -35,7 +36,7 @@ fn set(new: &Action) -> Option<Action> {
     let (new, place) = (ptr::from_ref(new).expose_provenance(), (&raw mut old).expose_provenance());
     let number = linux_raw_sys::general::__NR_rt_sigaction;
     // SAFETY: both are laid out as the kernel's.
-    let result = unsafe { cpu::system_call(number, [SIGBUS, new, place, 8]) };
+    let result = unsafe { calls::system_call(number, [SIGBUS, new, place, 8]) };
     (result == 0).then_some(old)
 }
 

@@ -5,14 +5,16 @@ use core::fmt::{self, Write as _};
 
 use rtld::base::report::Category;
 use rtld::error::{Errno, Error, Escaped, OfObject, Problem};
-use rtld::link::load::{Loaded, Sealed};
+use rtld::link::load::Loaded;
+use rtld::link::sealed::Sealed;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys::{self, BorrowedFd};
 use rtld::start::auxv;
 
-use crate::cpu;
+use crate::run::cpu::calls;
 use crate::run::kernel::{self, Block};
+use crate::run::last_words::refuse;
 
 /// Standard output or error, written to in pieces of a buffer.
 struct Output {
@@ -43,8 +45,8 @@ impl Output {
 
     /// Ends the process, which has done what it was asked for.
     fn end(self) -> ! {
-        self.finish().unwrap_or_else(|error| crate::run::last_words::refuse(&error));
-        cpu::exit_group(0)
+        self.finish().unwrap_or_else(|error| refuse(&error));
+        calls::exit_group(0)
     }
 }
 

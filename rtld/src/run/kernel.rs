@@ -19,14 +19,14 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::start::handoff::{Auxiliary, Layout};
 
-use crate::cpu;
+use crate::run::cpu::calls;
 
 /// The kernel's block. While the loader loads it is the loader's; it becomes libc's when that is brought in.
 pub(crate) struct Block {
-    start: NonNull<u64>,
-    layout: Layout,
+    pub(crate) start: NonNull<u64>,
+    pub(crate) layout: Layout,
     /// AT_EXECFN as the kernel passed it.
-    execfn: Option<u64>,
+    pub(crate) execfn: Option<u64>,
 }
 
 impl Block {
@@ -62,25 +62,6 @@ impl Block {
     /// Where its parts are.
     pub(crate) fn layout(&self) -> Layout {
         self.layout
-    }
-
-    /// Makes it libc's: `edit` gets its words and its layout, for the last time.
-    ///
-    /// # Safety
-    /// Called once, by whoever brings libc in. The program does not use the block: it has a copy of its own.
-    pub(crate) unsafe fn give_away<T>(&self, edit: impl FnOnce(&mut [u64], Layout) -> T) -> T {
-        // SAFETY: by the caller, and nothing here borrows the words meanwhile.
-        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
-        edit(words, self.layout)
-    }
-
-    /// Writes a word of the block that was given away.
-    ///
-    /// # Safety
-    /// As [`Block::give_away`], by the same thread; ld.so does not run meanwhile. `index` is one of the block's words.
-    pub(crate) unsafe fn restore(&self, index: usize, value: u64) {
-        // SAFETY: by the caller.
-        unsafe { self.start.add(index).write(value) };
     }
 
     /// The auxiliary vector.
@@ -143,27 +124,6 @@ impl Block {
     /// Address of its first word.
     pub(crate) fn address(&self) -> u64 {
         from_usize(self.start.as_ptr().addr())
-    }
-
-    /// Bytes of stack above the block's first word: the block, and the strings up to the end of AT_EXECFN's, which
-    /// the kernel puts at the very top. Without AT_EXECFN, what execve(2) allows them at most.
-    pub(crate) fn above(&self, limit: u64) -> u64 {
-        let end = self.execfn.map(|address| {
-            // SAFETY: a string of the block.
-            let path = unsafe { string(address) };
-            address.saturating_add(from_usize(path.len())).saturating_add(16)
-        });
-        end.map_or(limit >> 2, |end| end.saturating_sub(self.address()))
-    }
-
-    /// A copy of it at `place`.
-    ///
-    /// # Safety
-    /// `place` is a multiple of eight, with room for the block, unused.
-    pub(crate) unsafe fn copy_to(&self, place: u64) {
-        let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place));
-        // SAFETY: by the caller.
-        unsafe { place.copy_from_nonoverlapping(self.start.as_ptr(), self.layout.end) };
     }
 
     /// The path that the kernel was given, or `argv[0]`, or `?`.
@@ -275,34 +235,9 @@ pub(crate) fn text(address: u64) -> &'static [u8] {
 
 /// # Safety
 /// The address is that of a string which nobody changes while it is used.
-unsafe fn string(address: u64) -> &'static [u8] {
+pub(crate) unsafe fn string(address: u64) -> &'static [u8] {
     // SAFETY: by the caller.
     unsafe { CStr::from_ptr(ptr::with_exposed_provenance(to_usize(address))) }.to_bytes()
-}
-
-/// Whether the kernel can write a few bytes at `address`, which is ours and not yet in use. It stores a time there.
-pub(crate) fn can_write(address: u64) -> bool {
-    const CLOCK_MONOTONIC: usize = 1;
-    let number = linux_raw_sys::general::__NR_clock_gettime;
-    // SAFETY: an address that the kernel can not write to gives EFAULT, and nothing of ours is there yet.
-    unsafe { cpu::system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
-}
-
-/// If `secure`, opens what is closed of standard input, output and error on /dev/null, lest a file that the program opens
-/// gets such a number.
-pub(crate) fn open_standard(secure: bool) -> Result<(), Failure<'static>> {
-    use linux_raw_sys::general::{__NR_fcntl, __NR_open, F_GETFD, O_RDWR};
-    let standard = if secure { 0..3 } else { 0..0 };
-    for number in standard {
-        // SAFETY: only asks.
-        let is_open = unsafe { cpu::system_call(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) } >= 0;
-        let path = c"/dev/null".as_ptr().expose_provenance();
-        // SAFETY: a string. The file gets the lowest number that is free, which is this one.
-        if !is_open && unsafe { cpu::system_call(__NR_open, [path, O_RDWR as usize, 0, 0]) } < 0 {
-            return Err(Problem::Open(Errno::ENOENT).into());
-        }
-    }
-    Ok(())
 }
 
 /// Whether the caller, with its effective ids, may execute an open file. Asked since Linux 5.8.
@@ -314,7 +249,7 @@ pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
     let arguments =
         [to_usize(descriptor.into()), c"".as_ptr().expose_provenance(), X_OK, AT_EACCESS | AT_EMPTY_PATH];
     // SAFETY: an empty string, which is there.
-    let result = unsafe { cpu::system_call(number, arguments) };
+    let result = unsafe { calls::system_call(number, arguments) };
     if result == 0 { Ok(()) } else { Err(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))) }
 }
 
@@ -330,13 +265,27 @@ fn can_read(address: RuntimeAddr, len: usize) -> bool {
     let mut at = address.0;
     while at < end {
         // SAFETY: reads a mask there, or answers EFAULT, and then finds that it is not to do anything with it.
-        let result = unsafe { cpu::system_call(number, [NO_SUCH_OPERATION, to_usize(at), 0, MASK_SIZE]) };
+        let result = unsafe { calls::system_call(number, [NO_SUCH_OPERATION, to_usize(at), 0, MASK_SIZE]) };
         if result != EINVAL {
             return false;
         }
         at = page.floor(at).saturating_add(page.bytes());
     }
     true
+}
+
+/// Sixteen random bytes: AT_RANDOM's, or the kernel's own.
+pub(crate) fn random(block: &Block) -> Option<[u64; 2]> {
+    if let Some(random) = block.random() {
+        // SAFETY: AT_RANDOM's sixteen bytes.
+        return Some(unsafe { random.as_ptr().read_unaligned() });
+    }
+    let mut random = [0u64; 2];
+    let number = linux_raw_sys::general::__NR_getrandom;
+    let place = (&raw mut random).expose_provenance();
+    // SAFETY: sixteen bytes of our own.
+    let got = unsafe { calls::system_call(number, [place, 16, 0, 0]) };
+    (got == 16).then_some(random)
 }
 
 /// RLIMIT_STACK in bytes.
@@ -357,17 +306,26 @@ pub(crate) fn stack_limit() -> StackLimit {
     let place = (&raw mut limit).expose_provenance();
     let number = linux_raw_sys::general::__NR_prlimit64;
     // SAFETY: `limit` has the layout of a struct rlimit64.
-    match (unsafe { cpu::system_call(number, [0, RLIMIT_STACK, 0, place]) }, limit) {
+    match (unsafe { calls::system_call(number, [0, RLIMIT_STACK, 0, place]) }, limit) {
         (0, [u64::MAX, _]) => StackLimit::Unlimited,
         (0, [current, _]) => StackLimit::Bytes(current),
         _ => StackLimit::Unknown,
     }
 }
 
+unsafe extern "C" {
+    safe static __ehdr_start: u8;
+}
+
+/// The ELF header of this program itself.
+pub(crate) fn own_header() -> NonNull<u8> {
+    NonNull::from(&__ehdr_start)
+}
+
 /// The loader itself, as the kernel mapped it; `path` is what the program calls it.
 #[inline(never)]
 pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>> {
-    let header = cpu::own_header();
+    let header = own_header();
     let address = RuntimeAddr::of(header.as_ptr());
     // SAFETY: the loader's ELF header, of the size that the format gives it.
     let bytes = unsafe { slice::from_raw_parts(header.as_ptr(), size::EHDR) };

@@ -8,7 +8,7 @@ use rtld::base::report::Line;
 use rtld::error::Error;
 use rtld::os::sys;
 
-use crate::cpu;
+use crate::run::cpu::calls;
 
 /// Exit status of every refusal.
 pub(crate) const REFUSED: i32 = 127;
@@ -16,7 +16,7 @@ pub(crate) const REFUSED: i32 = 127;
 /// Says what is wrong, in one line, and ends the process.
 pub(crate) fn refuse(error: &Error<'_>) -> ! {
     say(format_args!("{error}"));
-    cpu::exit_group(REFUSED)
+    calls::exit_group(REFUSED)
 }
 
 /// One line on standard error.
@@ -36,7 +36,7 @@ fn panicked(info: &PanicInfo<'_>) -> ! {
             None => say(format_args!("bug: {}", info.message())),
         }
     }
-    cpu::trap()
+    calls::trap()
 }
 
 /// Asked for by `core`, which is compiled for unwinding; nothing here unwinds.

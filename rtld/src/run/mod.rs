@@ -2,12 +2,17 @@
 //! `slulrtld-using-libc`, which stands on a libc that has started. What differs between them is their `platform` and
 //! their `cpu`.
 
+pub(crate) mod begin;
+pub(crate) mod clock;
 pub(crate) mod code;
 pub(crate) mod command;
 pub(crate) mod cpu;
 pub(crate) mod cut;
 pub(crate) mod exports;
+pub(crate) mod finish;
+pub(crate) mod first_call;
 pub(crate) mod inspect;
+mod interface;
 pub(crate) mod kernel;
 pub(crate) mod last_words;
 pub(crate) mod native;

@@ -25,7 +25,7 @@ use rtld::open::libraries::TLS_MODULES;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
-use crate::cpu;
+use crate::run::cpu::calls;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::sync::Blocked;
 
@@ -126,13 +126,13 @@ pub(crate) struct TlsIndex {
 pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
     if index.module == AT_THREAD_POINTER {
         // SAFETY: natives with thread-local storage are there, and so is a thread pointer.
-        return unsafe { cpu::thread_pointer() }.wrapping_add(to_usize(index.offset));
+        return unsafe { calls::thread_pointer() }.wrapping_add(to_usize(index.offset));
     }
     match block(to_usize(index.module)) {
         Some(block) => block.wrapping_add(to_usize(index.offset)),
         None => {
             say(format_args!("__tls_get_addr: no module {} with thread-local storage", index.module));
-            cpu::exit_group(REFUSED)
+            calls::exit_group(REFUSED)
         }
     }
 }
@@ -144,7 +144,7 @@ pub(crate) fn block(id: usize) -> Option<usize> {
         return None;
     }
     // SAFETY: a module has thread-local storage, so a thread pointer was set before anything of it ran.
-    let block = unsafe { cpu::thread_pointer() }.wrapping_sub(to_usize(offset));
+    let block = unsafe { calls::thread_pointer() }.wrapping_sub(to_usize(offset));
     if let Some(late) = id.checked_sub(FIRST_LATE.load(Ordering::Relaxed)) {
         make_ready(late, block);
     }
@@ -191,7 +191,8 @@ fn make_ready(late: usize, block: usize) {
 fn state() -> Option<*mut State> {
     let offset = STATE_OFFSET.load(Ordering::Relaxed);
     // SAFETY: there is a state, so a thread pointer is set.
-    (offset != 0).then(|| ptr::with_exposed_provenance_mut(unsafe { cpu::thread_pointer() }.wrapping_sub(offset)))
+    (offset != 0)
+        .then(|| ptr::with_exposed_provenance_mut(unsafe { calls::thread_pointer() }.wrapping_sub(offset)))
 }
 
 /// Keeps a message for `slul_dlerror`; what is longer is cut.

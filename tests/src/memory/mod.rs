@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`arena`] | memory for what the loader makes |
 //! | [`os`] | the loader's seam over byte vectors: files by path, and an address space |
 //! | [`faulty`] | the same, where one call fails |
 //! | [`image`] | the memory of one object there, with the protection of each page |
@@ -13,6 +14,7 @@
 //! | [`property`] | what holds of every file, however broken |
 //! | [`scene`] | a program, its libraries and how it was started -> the phases of the loader |
 
+pub mod arena;
 pub mod elf;
 pub mod faulty;
 pub mod file;

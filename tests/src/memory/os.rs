@@ -80,7 +80,7 @@ pub struct MemOs<M = X86_64> {
 
 impl Default for MemOs {
     fn default() -> Self {
-        Self::new(super::scene::arena())
+        Self::new(super::arena::arena())
     }
 }
 

@@ -11,9 +11,10 @@ use rtld::elf::symbol::{self, Name};
 use rtld::elf::version::{self, NeededVersions, Wanted};
 use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
 use rtld::error::{Error, Failure};
-use rtld::link::load::{Mapped, Sealed};
+use rtld::link::file::Mapped;
 use rtld::link::namespace::Module;
 use rtld::link::resolve::needs_libc;
+use rtld::link::sealed::Sealed;
 use rtld::os::seam::Image;
 
 use super::image::{MemImage, PAGE};

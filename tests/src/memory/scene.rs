@@ -1,19 +1,20 @@
 //! A program, its libraries and how it was started -> the phases of the loader.
 
-use std::ptr::NonNull;
-
 use rtld::base::addr::RuntimeAddr;
-use rtld::base::arena::{Arena, Source};
+use rtld::base::arena::Arena;
 use rtld::base::hash::Key;
 use rtld::base::report::Trace;
 use rtld::elf::consts;
 use rtld::error::{Error, Failure, OfObject};
-use rtld::link::load::{Loaded, Mapped, Present, Relocated, Request, Sealed, load, map_object, present};
+use rtld::link::file::{Mapped, map_object};
+use rtld::link::load::{Loaded, Present, Relocated, Request, load, present};
 use rtld::link::reloc::{LoaderCode, StubLayout, Stubs};
+use rtld::link::sealed::Sealed;
 use rtld::link::search::ProgramPath;
 use rtld::machine::{Machine, X86_64};
 use rtld::os::seam::{AddressSpace, Image};
 
+pub use super::arena::arena;
 use super::elf::ElfBuilder;
 use super::file::Elf;
 use super::image::{MemImage, PAGE};
@@ -34,17 +35,6 @@ pub const STUBS: Stubs = Stubs {
     start: RuntimeAddr(0x5000_0000),
     layout: StubLayout { groups: 2, per_group: 2, stride: 4, group_stride: 32 },
 };
-
-/// Memory for the loader's tables.
-fn leak(bytes: usize) -> Option<NonNull<[u8]>> {
-    Some(NonNull::from(Box::leak(vec![0u8; bytes].into_boxed_slice())))
-}
-
-/// An arena for a start. What tests allocate they keep until they end, as a starting process does.
-#[must_use]
-pub fn arena() -> &'static Arena {
-    Box::leak(Box::new(Arena::new(Source::keeping(leak))))
-}
 
 /// Everything that decides how a start goes.
 #[derive(Debug)]

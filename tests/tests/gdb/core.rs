@@ -11,7 +11,7 @@ use tests::build::Build;
 use tests::recipe::Recipe;
 use tests::stage::{Stage, TEMPLATE};
 
-use crate::{FUNCTIONS, NOTICE, function};
+use crate::backtrace::{FUNCTIONS, NOTICE, function};
 
 /// What keeps the kernel from writing a core file into the current directory.
 pub(crate) fn lacks() -> Option<&'static str> {

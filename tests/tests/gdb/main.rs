@@ -4,6 +4,7 @@
 //!
 //! What there is no tool for is listed as ignored, and counted at the end.
 
+mod backtrace;
 mod core;
 mod perf;
 
@@ -19,18 +20,13 @@ use tests::directive::Fixture;
 use tests::recipe::Recipe;
 use tests::stage::{self, LOADER, Stage, TEMPLATE};
 
+use crate::backtrace::{NOTICE, NOTICE_FRAME, function};
+
 /// The program that is looked at.
 const FIXTURE: &str = "open/backtrace.c";
 
 /// The one whose stack is looked at later.
 const WALKED: &str = "native/walked.c";
-
-/// Its functions, the innermost first; others are between them.
-const FUNCTIONS: [&str; 4] = ["in_program", "in_library", "_start", NOTICE_FRAME];
-
-/// The name of the page, and that of the last function.
-const NOTICE: &str = "__notice_libc_bogomapped_by_slul.so";
-const NOTICE_FRAME: &str = "__notice__libc_bogomapped_by_slul";
 
 /// What gdb is told before the start. The file of the fixture names the functions.
 const PRELUDE: [&str; 11] = [
@@ -198,17 +194,6 @@ fn look(answers: &str, expected: &Expected, notice_in: &str) -> Result<()> {
     let holder = holder.with_context(|| format!("{counter:#x} is in no library"))?.2;
     ensure!(holder.ends_with(expected.place), "{counter:#x} is in {holder}, not {}", expected.place);
     Ok(())
-}
-
-/// The function that a line of a backtrace names: `#1  0x... in name (...) ...`, or without the address. With debugging
-/// information for libc, it is one of libc's own names for it.
-fn function(line: &str) -> Option<&str> {
-    let mut words = line.split_whitespace().skip(1);
-    let name = match words.next()? {
-        address if address.starts_with("0x") => words.nth(1)?,
-        name => name,
-    };
-    Some(name.trim_start_matches("__GI_"))
 }
 
 /// A line of `info sharedlibrary`: where the code begins and ends, and the path.

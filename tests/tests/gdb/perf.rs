@@ -9,7 +9,7 @@ use tests::recipe::Recipe;
 use tests::stage::Stage;
 use tests::workdir::Workdir;
 
-use crate::FUNCTIONS;
+use crate::backtrace::FUNCTIONS;
 
 /// A recording of the stacks of a program.
 fn record(directory: &Workdir) -> Command {

@@ -7,7 +7,7 @@ use object::elf::{self, RelocationType};
 use rtld::base::addr::RuntimeAddr;
 use rtld::elf::consts;
 use rtld::error::Problem;
-use rtld::link::load::Sealed;
+use rtld::link::sealed::Sealed;
 use rtld::machine::{Aarch64, Machine, RelocKind, Riscv64, X86_64};
 use rtld::native::needs::WhyEager;
 use tests::memory::file::{BSS, DATA, GOT, TEXT};

@@ -16,8 +16,8 @@ mod symbols;
 mod words;
 
 use rtld::error::{Error, Problem};
-use rtld::link::load::Sealed;
 use rtld::link::namespace::Module;
+use rtld::link::sealed::Sealed;
 use rtld::machine::Machine;
 use tests::memory::{ElfBuilder, MemImage};
 

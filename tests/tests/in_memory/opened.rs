@@ -3,8 +3,8 @@
 use rtld::base::report::Trace;
 use rtld::elf::symbol::Name;
 use rtld::error::{Error, Problem};
-use rtld::link::load::Sealed;
 use rtld::link::namespace::Definition;
+use rtld::link::sealed::Sealed;
 use rtld::link::search::ProgramPath;
 use rtld::open::find::Where;
 use rtld::open::libraries::{Circumstances, Libraries, Opening};

@@ -8,8 +8,8 @@ use libtest_mimic::{Failed, Trial};
 use rtld::base::addr::{FileOffset, LoadBias, PageRange};
 use rtld::elf::plan::{LoadPlan, Protection, Segment};
 use rtld::error::{Errno, Error, OpenError};
-use rtld::link::load::Sealed;
 use rtld::link::namespace::Module;
+use rtld::link::sealed::Sealed;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::{AddressSpace, FileInfo, Files, Image};
 use rtld::os::sys::Linux;
@@ -21,7 +21,7 @@ use tests::memory::scene::{Start, arena};
 use tests::memory::{Elf, MemImage, MemOs, sample};
 use tests::workdir::Workdir;
 
-use crate::{child as run_child, write};
+use crate::children::{child as run_child, write};
 
 /// How many mutants there are of each sample, and how many a child does: what it maps stays mapped until it ends.
 const MUTANTS: (u64, u64) = (1500, 150);

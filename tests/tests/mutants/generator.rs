@@ -12,7 +12,7 @@ use tests::memory::sample;
 use tests::memory::scene::arena;
 use tests::workdir::Workdir;
 
-use crate::child as run_child;
+use crate::children::child as run_child;
 use crate::objects::{GLIBC, Objects, Which};
 
 /// How many files a child does: what the loader allocates stays until it ends.

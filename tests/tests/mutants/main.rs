@@ -9,6 +9,7 @@
 //! | `generator` | the fuzzer's properties over random files, for machines without a fuzzer |
 //! | `objects` | the library and the executable, made by gcc, and where in them is no code |
 //! | `traced` | runs a program and tells a crash of the loader from one of the program's own |
+//! | `children` | running this program again, and what it is given to run |
 //! | `figures` | what came of all mutants together |
 //!
 //! What may crash or leave memory behind runs in a child: this program again, with a first argument that no filter is.
@@ -18,6 +19,7 @@
 
 mod agree;
 mod broken;
+mod children;
 mod figures;
 mod generator;
 mod objects;
@@ -25,11 +27,10 @@ mod real;
 mod traced;
 
 use std::env;
-use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use libtest_mimic::Arguments;
 use tests::stage::Stage;
 
@@ -59,29 +60,4 @@ fn tests() -> Result<ExitCode> {
     trials.extend(broken::trials(&stages));
     trials.extend(real::trials(&stages)?);
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
-}
-
-/// Runs this program again, in the root directory; it must succeed. Answers what it said.
-fn child(words: &[&str]) -> Result<String> {
-    let itself = env::current_exe().context("this program's own path")?;
-    let output = Command::new(itself).args(words).current_dir("/").output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{words:?}: {}\n{said}{complaints}", output.status);
-    Ok(said)
-}
-
-/// Writes a file that others may execute. It is a new one each time: the old may still be mapped.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    if path.exists() {
-        fs::remove_file(path).with_context(|| path.display().to_string())?;
-    }
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o755).open(path)?;
-    file.write_all(bytes)?;
-    // Whatever the umask is.
-    file.set_permissions(fs::Permissions::from_mode(0o755))?;
-    Ok(())
 }

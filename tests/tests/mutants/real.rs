@@ -15,10 +15,10 @@ use tests::memory::mutation::{Xorshift, mutate_within};
 use tests::stage::{LOADER, Stage};
 use tests::workdir::Workdir;
 
+use crate::children::write;
 use crate::figures::Figures;
 use crate::objects::{GLIBC, Objects, Which};
 use crate::traced::{self, Loader, Run};
-use crate::write;
 
 /// Names how many mutants there are of each object, if other than [`FEW`].
 const COUNT: &str = "SLUL_MUTANTS";

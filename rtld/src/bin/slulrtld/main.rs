@@ -28,6 +28,9 @@ use rtld::base::arena::OutOfMemory;
 use rtld::error::{Error, OfObject};
 use rtld::os::sys;
 
+use crate::cpu::ops::call_on_stack;
+use crate::platform::block::open_standard;
+use crate::run::begin::{self, begin};
 use crate::run::kernel::{self, Block, StackLimit};
 use crate::run::last_words::refuse;
 use crate::run::process::Process;
@@ -42,20 +45,21 @@ static NOTE: rt0::stub::LoaderNote = rt0::stub::LoaderNote::new();
 /// Everything but the plain start.
 ///
 /// # Safety
-/// `sp` is the stack pointer as the kernel left it; the loader is relocated; called once.
+/// `sp` is the stack pointer as the kernel left it, `own_entry` the address of `_start`; the loader is relocated; called
+/// once.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn slul_main(sp: usize) -> ! {
+unsafe extern "C" fn slul_main(sp: usize, own_entry: usize) -> ! {
     // SAFETY: by the caller.
     let block = unsafe { Block::at(sp) };
-    let process = load(block).unwrap_or_else(|error| refuse(&error));
-    kernel::open_standard(process.secure).of(b"/dev/null").unwrap_or_else(|error| refuse(&error));
-    process.begin()
+    let process = load(block, RuntimeAddr(from_usize(own_entry))).unwrap_or_else(|error| refuse(&error));
+    open_standard(process.secure).of(b"/dev/null").unwrap_or_else(|error| refuse(&error));
+    begin(process)
 }
 
-/// [`Process::load`], on a stack of the loader's own where RLIMIT_STACK may leave less than it takes.
+/// [`begin::load`], on a stack of the loader's own where RLIMIT_STACK may leave less than it takes.
 #[allow(unsafe_code)]
-fn load(block: Block) -> Result<&'static Process, Error<'static>> {
+fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<'static>> {
     /// From here on the program's stack is enough.
     const ENOUGH: u64 = 1 << 20;
     const OWN: usize = 256 << 10;
@@ -63,6 +67,7 @@ fn load(block: Block) -> Result<&'static Process, Error<'static>> {
     struct Job {
         block: Option<Block>,
         limit: StackLimit,
+        own_entry: RuntimeAddr,
         result: Option<Loaded>,
     }
     extern "C" fn run(job: usize) {
@@ -70,18 +75,18 @@ fn load(block: Block) -> Result<&'static Process, Error<'static>> {
         // SAFETY: the job below, which its owner does not touch meanwhile.
         let job = unsafe { &mut *job };
         let limit = job.limit;
-        job.result = job.block.take().map(|block| Process::load(block, limit));
+        job.result = job.block.take().map(|block| begin::load(block, limit, job.own_entry));
     }
     let limit = kernel::stack_limit();
     if matches!(limit, StackLimit::Unlimited | StackLimit::Bytes(ENOUGH..)) {
-        return Process::load(block, limit);
+        return begin::load(block, limit, own_entry);
     }
     let path = block.exec_path();
     let stack = sys::anonymous(OWN).ok_or(OutOfMemory(OWN)).of(path)?;
     let top = RuntimeAddr::of(stack.cast::<u8>().as_ptr()).0.wrapping_add(from_usize(stack.len()));
-    let mut job = Job { block: Some(block), limit, result: None };
+    let mut job = Job { block: Some(block), limit, own_entry, result: None };
     // SAFETY: fresh memory, whose end is a multiple of a page.
-    unsafe { cpu::call_on_stack(top, run, (&raw mut job).expose_provenance()) };
+    unsafe { call_on_stack(top, run, (&raw mut job).expose_provenance()) };
     // SAFETY: `run` has returned, and nothing refers to what was on its stack.
     unsafe { sys::give_back(stack) };
     job.result.unwrap_or_else(|| Err(OutOfMemory(OWN)).of(path))

@@ -2,22 +2,14 @@
 //! everybody, with what the library had in it.
 #![forbid(unsafe_code)]
 
-use super::{Among, Indirect, Relocator};
 use crate::base::addr::Vaddr;
 use crate::elf::symbol::Name;
 use crate::elf::{Rela, consts, r_sym, r_type, st_bind};
 use crate::error::{Error, OfObject, Problem, Table};
+use crate::link::reloc::finder::Among;
+use crate::link::reloc::relocator::{CopyLater, Indirect, Relocator};
 use crate::native::needs::NativeCopy;
 use crate::os::seam::ImageMut;
-
-/// Bytes to be copied once every word has its value.
-#[derive(Clone, Copy)]
-pub(super) struct CopyLater {
-    to: (usize, Vaddr),
-    from: (usize, Vaddr),
-    size: u64,
-    r_type: u32,
-}
 
 impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     pub(super) fn copy(&mut self, copy: &CopyLater) -> Result<(), Error<'a>> {

@@ -1,7 +1,6 @@
 //! What the names of references mean: object by object while there are few, by a table of all once that pays.
 #![forbid(unsafe_code)]
 
-use super::Objects;
 use crate::base::addr::{from_usize, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::elf::symbol::{self, Name};
@@ -10,6 +9,15 @@ use crate::error::{Error, OfObject};
 use crate::link::definitions::{Definitions, Known};
 use crate::link::namespace::{Definition, Namespace};
 use crate::os::seam::Image;
+
+/// Which modules to relocate, and where else their references are looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Objects<'r> {
+    /// The modules to relocate.
+    pub fresh: &'r [usize],
+    /// Where they look besides the global scope: what they came with, if that is not the start.
+    pub local: &'r [usize],
+}
 
 /// What may be looked at, object by object, before it is asked whether a table pays.
 const FREE: u64 = 2048;

@@ -1,28 +1,29 @@
 //! Relocation entries -> words written through [`ImageMut`].
 //!
 //! Nothing is written but the word that an entry names, and only where the object is writable. Native
-//! symbols get the address of a first-call stub and are noted in [`NativeNeeds`].
+//! symbols get the address of a first-call stub and are noted in [`crate::native::needs::NativeNeeds`].
 #![forbid(unsafe_code)]
 
 mod copies;
 mod finder;
+mod relocator;
 mod versions;
 
-use self::copies::CopyLater;
-use self::finder::{Among, Finder};
+use self::finder::Among;
+pub use self::finder::Objects;
+pub use self::relocator::{Indirect, Means, Relocator, Seen};
 use crate::base::addr::{RuntimeAddr, Vaddr, from_usize};
-use crate::base::arena::{Arena, List};
-use crate::base::report::{Category, Trace};
+use crate::base::arena::List;
+use crate::base::report::Category;
 use crate::elf::symbol::{Name, is_exported};
-use crate::elf::version::NeededVersions;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
 use crate::error::{Error, Escaped, Failure, OfObject, Problem};
 use crate::link::calls::require_code;
 use crate::link::definitions::STACK_CHK_FAIL;
-use crate::link::namespace::{Definition, Namespace, TlsPlace};
+use crate::link::namespace::{Definition, TlsPlace};
 pub use crate::link::stubs::{Described, LoaderCode, StubLayout, Stubs};
 use crate::machine::{Machine, RelocKind};
-use crate::native::needs::{NativeNeeds, Slot};
+use crate::native::needs::Slot;
 use crate::os::seam::ImageMut;
 
 /// What a reference means.
@@ -35,107 +36,7 @@ enum Target {
     Zero,
 }
 
-/// Which modules to relocate, and where else their references are looked up.
-#[derive(Clone, Copy, Debug)]
-pub struct Objects<'r> {
-    /// The modules to relocate.
-    pub fresh: &'r [usize],
-    /// Where they look besides the global scope: what they came with, if that is not the start.
-    pub local: &'r [usize],
-}
-
-/// What relocating needs besides objects.
-#[derive(Clone, Copy)]
-pub struct Means<'r, 'a> {
-    /// Memory for what stays.
-    pub arena: &'a Arena,
-    /// Memory for what does not.
-    pub scratch: &'r Arena,
-    /// Code of the loader that words refer to.
-    pub code: LoaderCode,
-    /// Where trace lines go.
-    pub trace: Trace,
-}
-
-/// Relocates modules of a namespace.
-pub struct Relocator<'r, 'a, I> {
-    namespace: &'r mut Namespace<'a, I>,
-    natives: &'r mut NativeNeeds<'a>,
-    code: LoaderCode,
-    arena: &'a Arena,
-    scratch: &'r Arena,
-    objects: Objects<'r>,
-    trace: Trace,
-    finder: Finder<'r>,
-    /// Versions that the module at hand needs.
-    versions: NeededVersions<'a>,
-    /// Modules that the one at hand refers to already, if it was opened at run time.
-    used: List<'r, bool>,
-    copies: List<'a, CopyLater>,
-    /// Whether the last thread-local symbol's value was a [`Described`]'s address.
-    is_described: bool,
-    /// What references told in passing.
-    pub seen: Seen,
-    /// Words that wait for a resolver's answer.
-    pub indirect: List<'a, Indirect>,
-}
-
-/// A word whose value a function of the object has to be asked for (STT_GNU_IFUNC): once everything that the function
-/// may depend on is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Indirect {
-    /// Module that the word is in.
-    pub module: usize,
-    /// Where it is.
-    pub at: Vaddr,
-    /// The function.
-    pub resolver: RuntimeAddr,
-    /// Added to its answer.
-    pub addend: u64,
-}
-
-/// What the names of references tell about the objects that have them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Some object refers to `__stack_chk_fail`: its code reads the canary from the TCB.
-    pub canary: bool,
-    /// Some object may ask for libc without naming any native symbol.
-    pub libc_wanted: bool,
-    /// Some object refers to `slul_dlopen` or one of its relatives.
-    pub opens: bool,
-    /// Some object refers to `dl_iterate_phdr`.
-    pub lists: bool,
-}
-
-impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
-    /// Of a namespace; native symbols and slots are collected in `natives`.
-    #[must_use]
-    pub fn new(
-        namespace: &'r mut Namespace<'a, I>,
-        natives: &'r mut NativeNeeds<'a>,
-        objects: Objects<'r>,
-        means: Means<'r, 'a>,
-    ) -> Self {
-        let Means { arena, scratch, code, trace } = means;
-        let (copies, indirect) = (List::new(arena), List::new(arena));
-        Self {
-            namespace,
-            natives,
-            code,
-            arena,
-            scratch,
-            objects,
-            trace,
-            finder: Finder::new(scratch),
-            versions: NeededVersions::new(arena),
-            used: List::new(scratch),
-            copies,
-            is_described: false,
-            seen: Seen::default(),
-            indirect,
-        }
-    }
-
+impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     /// Relocates all of them.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         versions::check(self.namespace, self.objects.fresh, self.arena, self.scratch)?;
@@ -312,13 +213,6 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         // Other objects have no resolvers of this one.
         let code = self.namespace.module(definer).is_code(vaddr);
         if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }.into()) }
-    }
-
-    fn copy_name(&self, index: usize, number: u32) -> Result<&'a [u8], Failure<'a>> {
-        let module = self.namespace.module(index);
-        let sym = module.dynamic.symbols.get(&module.image, number)?;
-        let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name))?;
-        Ok(self.arena.copy(name)?)
     }
 
     fn resolve(

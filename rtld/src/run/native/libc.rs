@@ -8,10 +8,9 @@
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use libc_template::LoaderImport;
+use libc_template::{LOADER_IMPORTS, LoaderImport};
 use rtld::base::addr::{RuntimeAddr, from_usize};
 
-use crate::cpu;
 use crate::run::code;
 
 // <dlfcn.h>'s values, which glibc and musl share.
@@ -21,9 +20,13 @@ pub(crate) const RTLD_GLOBAL: i32 = 0x100;
 pub(crate) const RTLD_DEFAULT: usize = 0;
 pub(crate) const RTLD_NEXT: usize = usize::MAX;
 
+/// What ld.so binds for the loader itself, in the order of [`LOADER_IMPORTS`].
+pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
+    [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
+
 /// The address that ld.so has found.
 fn address(import: LoaderImport) -> Option<RuntimeAddr> {
-    let target: Option<&AtomicUsize> = cpu::LOADER_TARGETS.get(import as usize);
+    let target: Option<&AtomicUsize> = LOADER_TARGETS.get(import as usize);
     let address = target.map_or(0, |target| target.load(Ordering::Acquire));
     (address != 0).then(|| RuntimeAddr(from_usize(address)))
 }

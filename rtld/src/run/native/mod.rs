@@ -4,3 +4,4 @@ pub(crate) mod binding;
 pub(crate) mod gather;
 pub(crate) mod libc;
 pub(crate) mod natives;
+pub(crate) mod optional;

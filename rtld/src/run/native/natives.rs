@@ -9,34 +9,33 @@ use core::ptr;
 
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, List};
-use rtld::base::report::Category;
-use rtld::elf::consts;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, Escaped, OWN, OfObject, Problem};
-use rtld::link::load::protect_relro;
-use rtld::native::needs::Import;
+use rtld::link::sealed::protect_relro;
 use rtld::open::libraries::Opening;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
-use crate::platform::bogomap;
-use crate::run::native::libc::{RTLD_DEFAULT, RTLD_GLOBAL, RTLD_NOLOAD, RTLD_NOW};
-use crate::run::native::{binding, libc};
-use crate::run::open::dlfcn::{Callback, PhdrInfo};
-use crate::run::open::libraries::{Runtime, release};
+use crate::platform::{ensure_libc, ensure_libc_for, presence};
+use crate::run::native::libc;
+use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NOLOAD, RTLD_NOW};
+use crate::run::native::optional::{in_c, look_up};
+use crate::run::open::phdr_info::{Callback, PhdrInfo};
+use crate::run::open::runtime::{Runtime, release};
 use crate::run::open::unwind;
-use crate::run::process::{Process, new_arena};
+use crate::run::process::new_arena;
 use crate::run::refusal::{Refusal, said};
+use crate::run::thread;
 
 /// dlopen(3) of a native library. `name` is a string of C's, and not null.
 pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
-    if flags & RTLD_NOLOAD != 0 && bogomap::state() == 0 {
+    if flags & RTLD_NOLOAD != 0 && presence::state() == 0 {
         // Nothing native is loaded.
         return Ok(0);
     }
     // SAFETY: a string of C's, as the caller's.
     let wanted = unsafe { CStr::from_ptr(name) }.to_bytes();
-    bogomap::ensure_libc_for(runtime.process, &[wanted])?;
+    ensure_libc_for(runtime.process, &[wanted])?;
     let handle = libc::open(name, flags);
     if handle == 0 && flags & RTLD_NOLOAD != 0 {
         // That it is not there is no error; musl has one.
@@ -76,10 +75,10 @@ pub(crate) fn symbol_of_all(
     name: &'static [u8],
     name_in_c: *const c_char,
 ) -> Result<usize, Refusal> {
-    if !runtime.process.sealed.natives.any() && bogomap::state() == 0 {
+    if !runtime.process.sealed.natives.any() && presence::state() == 0 {
         return Err(Refusal::Symbol(name, false));
     }
-    bogomap::ensure_libc(runtime.process)?;
+    ensure_libc(runtime.process)?;
     found(libc::symbol(RTLD_DEFAULT, name_in_c, None))
 }
 
@@ -87,7 +86,7 @@ pub(crate) fn symbol_of_all(
 fn found(address: usize) -> Result<usize, Refusal> {
     match address {
         0 => libc::error().map_or(Ok(0), |text| {
-            crate::run::thread::fail(format_args!("{}", Escaped(text)));
+            thread::fail(format_args!("{}", Escaped(text)));
             Err(Refusal::Said)
         }),
         address => Ok(address),
@@ -115,7 +114,7 @@ pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
         let is_program = name.is_null() || unsafe { CStr::from_ptr(name) }.is_empty();
         if is_program { 0 } else { (caller.callback)(info, size, caller.data) }
     }
-    if !bogomap::is_bound() {
+    if !presence::is_bound() {
         return 0;
     }
     let caller = Caller { callback, data };
@@ -128,11 +127,11 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
     let natives = &opening.natives;
     // Weak references alone do not bring libc in.
     let strong = natives.imports.iter().any(|import| import.strong);
-    let asked = strong || (bogomap::state() == 2 && !natives.imports.is_empty());
+    let asked = strong || (presence::state() == 2 && !natives.imports.is_empty());
     if !asked && natives.libraries.is_empty() {
         return Ok(());
     }
-    bogomap::ensure_libc_for(runtime.process, &natives.libraries)?;
+    ensure_libc_for(runtime.process, &natives.libraries)?;
     let mut handles = List::new(arena);
     for name in natives.libraries.iter() {
         let name = in_c(arena, name)?;
@@ -168,61 +167,6 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
         Ok(())
     })??;
     Ok(())
-}
-
-/// Opens native libraries of the start that may be missing, and gives weak references what they have. Called before the
-/// addresses are published. Without memory for it they count as missing.
-pub(crate) fn open_optional(process: &'static Process) {
-    let natives = &process.sealed.natives;
-    let arena = process.arena;
-    let mut handles = List::new(arena);
-    for name in natives.libraries.iter().filter(|name| natives.is_optional(name)) {
-        let Ok(name_in_c) = in_c(arena, name) else { return };
-        match libc::open(name_in_c.as_ptr(), RTLD_NOW | RTLD_GLOBAL) {
-            0 => {
-                let why = Escaped(libc::error().unwrap_or_default());
-                process.trace.line(Category::Libc, format_args!("{} is left out: {why}", Escaped(name)));
-            }
-            handle if handles.push(handle).is_err() => return,
-            _ => {}
-        }
-    }
-    if handles.is_empty() {
-        return;
-    }
-    let unsealed = binding::protect_slots(process, false, Protection::READ_WRITE);
-    for (number, import) in (0u32..).zip(natives.imports.iter()) {
-        if unsealed.is_ok()
-            && !import.strong
-            && import.st_type != consts::STT_TLS
-            && !binding::is_defined(process, number, import)
-            && let Ok(address @ 1..) = look_up(arena, &handles, import)
-        {
-            binding::supply(process, number, address);
-        }
-    }
-    binding::seal_again(process, false);
-}
-
-fn in_c(arena: &'static Arena, text: &[u8]) -> Result<&'static CStr, Error<'static>> {
-    let text = arena.concat(&[text, b"\0"]).of(OWN)?;
-    CStr::from_bytes_until_nul(text).map_err(|_| Problem::NotLibrary).of(OWN)
-}
-
-/// A symbol's address, 0 if nobody has it.
-fn look_up(arena: &'static Arena, handles: &[usize], import: &Import<'static>) -> Result<usize, Refusal> {
-    let name = in_c(arena, import.name)?;
-    let version = match import.version {
-        Some(version) => Some(in_c(arena, version.version)?),
-        None => None,
-    };
-    let places = [RTLD_DEFAULT].into_iter().chain(handles.iter().copied());
-    let found = places.map(|handle| libc::symbol(handle, name.as_ptr(), version)).find(|&address| address != 0);
-    if found.is_none() {
-        // Not to be taken for another's.
-        let _ = libc::error();
-    }
-    Ok(found.unwrap_or(0))
 }
 
 /// # Safety

@@ -18,22 +18,22 @@ use rtld::link::namespace::Module;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
-use crate::platform::notice::{Listed, Notice};
+use crate::run::kernel::own_header;
 use crate::run::process::Process;
 
 /// `struct r_debug` of <link.h>, version 2.
 #[repr(C)]
 pub(crate) struct RDebug {
-    version: AtomicI32,
-    map: AtomicUsize,
-    breakpoint: AtomicUsize,
+    pub(crate) version: AtomicI32,
+    pub(crate) map: AtomicUsize,
+    pub(crate) breakpoint: AtomicUsize,
     state: AtomicI32,
-    loader_base: AtomicUsize,
-    next: AtomicUsize,
+    pub(crate) loader_base: AtomicUsize,
+    pub(crate) next: AtomicUsize,
 }
 
 impl RDebug {
-    const fn new(version: i32) -> Self {
+    pub(crate) const fn new(version: i32) -> Self {
         Self {
             version: AtomicI32::new(version),
             map: AtomicUsize::new(0),
@@ -56,9 +56,6 @@ pub(crate) const RT_DELETE: i32 = 2;
 #[allow(non_upper_case_globals, reason = "the name that debuggers look for")]
 pub(crate) static _r_debug: RDebug = RDebug::new(1);
 
-/// The objects of this world, once libc is there.
-static OWN: RDebug = RDebug::new(2);
-
 /// Debuggers put a breakpoint here. Called before and after each change of the list.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -78,7 +75,7 @@ struct LinkMap {
 }
 
 /// First and last entry of the list of this world.
-static FIRST: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static FIRST: AtomicUsize = AtomicUsize::new(0);
 static LAST: AtomicUsize = AtomicUsize::new(0);
 
 /// Address of `_r_debug`.
@@ -89,7 +86,7 @@ pub(crate) fn address() -> RuntimeAddr {
 /// Sets what both lists have in common, and says that a change is coming.
 pub(crate) fn begin_change(state: i32) {
     _r_debug.breakpoint.store(_dl_debug_state as *const () as usize, Ordering::Relaxed);
-    let base = crate::cpu::own_header().as_ptr().expose_provenance();
+    let base = own_header().as_ptr().expose_provenance();
     _r_debug.loader_base.store(base, Ordering::Relaxed);
     _r_debug.state.store(state, Ordering::Release);
     _dl_debug_state();
@@ -110,37 +107,8 @@ pub(crate) fn announce_own(process: &Process) {
     end_change();
 }
 
-/// Lists what libc's ld.so knows, and ours behind it, with the `notice`. `slot` is the DT_DEBUG that ld.so has filled.
-pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr, notice: &Notice) {
-    begin_change(RT_ADD);
-    if FIRST.load(Ordering::Relaxed) == 0 {
-        let _ = list_own(process);
-    }
-    for &Listed { bias, name, dynamic } in notice.listed.iter().flatten() {
-        // Without memory it is not shown.
-        let _ = append(process.arena, bias, name, dynamic);
-    }
-    let own = FIRST.load(Ordering::Relaxed);
-    let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));
-    // SAFETY: the value of DT_DEBUG in the template's dynamic section, which ld.so has written.
-    let libc = unsafe { slot.read() };
-    let libc: *const RDebug = ptr::with_exposed_provenance(libc);
-    // SAFETY: null, or ld.so's own `r_debug`, whose first version has the fields that are read here.
-    if let Some(libc) = unsafe { libc.as_ref() } {
-        OWN.map.store(own, Ordering::Relaxed);
-        OWN.breakpoint.store(_r_debug.breakpoint.load(Ordering::Relaxed), Ordering::Relaxed);
-        OWN.loader_base.store(_r_debug.loader_base.load(Ordering::Relaxed), Ordering::Relaxed);
-        _r_debug.next.store((&raw const OWN).expose_provenance(), Ordering::Relaxed);
-        _r_debug.map.store(libc.map.load(Ordering::Relaxed), Ordering::Relaxed);
-        _r_debug.version.store(2, Ordering::Release);
-    } else {
-        _r_debug.map.store(own, Ordering::Release);
-    }
-    end_change();
-}
-
 /// Makes the list of what is there from the start.
-fn list_own(process: &Process) -> Result<(), OutOfMemory> {
+pub(crate) fn list_own(process: &Process) -> Result<(), OutOfMemory> {
     for (index, module) in process.sealed.namespace.all() {
         add(process.arena, module, index == 0)?;
     }
@@ -169,7 +137,12 @@ pub(crate) fn add(
 }
 
 /// Adds an entry at the end of the list; answers its address.
-fn append(arena: &'static Arena, bias: usize, name: usize, dynamic: usize) -> Result<usize, OutOfMemory> {
+pub(crate) fn append(
+    arena: &'static Arena,
+    bias: usize,
+    name: usize,
+    dynamic: usize,
+) -> Result<usize, OutOfMemory> {
     let last = LAST.load(Ordering::Relaxed);
     let map: &'static LinkMap =
         arena.put(LinkMap { bias, name, dynamic, next: AtomicUsize::new(0), previous: AtomicUsize::new(last) })?;

@@ -11,7 +11,8 @@ use rtld::error::Problem;
 use rtld::open::opened::Flags;
 
 use crate::run::native::natives;
-use crate::run::open::libraries::{Runtime, release, runtime};
+use crate::run::open::phdr_info::{Callback, PhdrInfo};
+use crate::run::open::runtime::{Runtime, release, runtime};
 use crate::run::process::new_arena;
 use crate::run::refusal::Refusal;
 use crate::run::thread;
@@ -112,21 +113,6 @@ pub(crate) extern "C" fn slul_dlclose(handle: usize) -> i32 {
     // Not with a lock held: finalisers of native libraries are other people's code.
     if native { told(-1, natives::close(handle)) } else { closed }
 }
-
-/// `struct dl_phdr_info` of <link.h>.
-#[repr(C)]
-pub(crate) struct PhdrInfo {
-    pub(crate) bias: usize,
-    pub(crate) name: *const c_char,
-    pub(crate) phdrs: usize,
-    pub(crate) count: u16,
-    pub(crate) adds: u64,
-    pub(crate) subs: u64,
-    pub(crate) tls_id: usize,
-    pub(crate) tls_block: usize,
-}
-
-pub(crate) type Callback = extern "C" fn(*mut PhdrInfo, usize, usize) -> i32;
 
 /// dl_iterate_phdr(3): of the objects of this world, then of libc's, if that is there.
 #[unsafe(no_mangle)]

@@ -20,12 +20,12 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys;
 
-use crate::platform;
-use crate::platform::bogomap;
+use crate::platform::image::LIBC_KNOWS_PROGRAM;
+use crate::platform::presence;
 use crate::run::code;
 use crate::run::native::libc;
 use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NOLOAD, RTLD_NOW};
-use crate::run::open::libraries;
+use crate::run::open::runtime;
 use crate::run::process::Process;
 
 const LIBGCC: &core::ffi::CStr = c"libgcc_s.so.1";
@@ -35,17 +35,17 @@ const REGISTER: &core::ffi::CStr = c"__register_frame";
 /// out, and exceptions do not pass through them.
 pub(crate) fn register(process: &'static Process, arena: &'static Arena, opened: bool) {
     static START_TOLD: AtomicBool = AtomicBool::new(false);
-    let nothing = platform::LIBC_KNOWS_PROGRAM && !libraries::any(process);
-    if nothing || bogomap::state() == 0 {
+    let nothing = LIBC_KNOWS_PROGRAM && !runtime::any(process);
+    if nothing || presence::state() == 0 {
         return;
     }
     let Some(register) = libgcc(opened) else { return };
     let mut tables = List::new(arena);
     if !START_TOLD.swap(true, Ordering::AcqRel) {
-        let mut libraries = process.sealed.namespace.loaded().skip(usize::from(platform::LIBC_KNOWS_PROGRAM));
+        let mut libraries = process.sealed.namespace.loaded().skip(usize::from(LIBC_KNOWS_PROGRAM));
         let _ = libraries.try_for_each(|(_, module)| add(process, module, &mut tables));
     }
-    libraries::with_untold(|module| {
+    runtime::with_untold(|module| {
         let _ = add(process, module, &mut tables);
     });
     for &table in tables.iter() {

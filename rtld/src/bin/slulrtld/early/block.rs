@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 
 use linux_raw_sys::auxvec::{AT_ENTRY, AT_PHDR, AT_SECURE};
 
-use crate::cpu::{load, store};
+use crate::cpu::ops::{load, store};
 use crate::early::raw::Text;
 
 /// Values of the auxiliary vector, by key, up to the largest that the plain start asks for. Written and read by `store`

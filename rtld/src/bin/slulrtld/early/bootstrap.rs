@@ -12,7 +12,7 @@
 use linux_raw_sys::general::{__NR_exit_group, __NR_mprotect, __NR_write, PROT_READ, PROT_WRITE};
 use rtld::elf::{Dyn, Rela, consts};
 
-use crate::cpu::{RELATIVE, call, load, store, touch};
+use crate::cpu::ops::{RELATIVE, call, load, store, touch};
 use crate::early::raw::{Bytes, Run};
 
 const STDERR: usize = 2;

@@ -20,7 +20,7 @@ use linux_raw_sys::prctl::PR_SET_NAME;
 use rtld::elf::{Ehdr, Phdr, consts};
 use rtld::machine::{Machine, Native};
 
-use crate::cpu::{PAGE, call, store};
+use crate::cpu::ops::{PAGE, call, store};
 use crate::early::block::{Block, Values};
 use crate::early::plain::{Entry, NOT_PLAIN, PlainStart, slul_plain_program};
 use crate::early::raw::{At, Run, Text};

@@ -16,7 +16,7 @@ use core::mem::offset_of;
 
 use rtld::elf::{Dyn, Ehdr, Phdr, Rela};
 
-use crate::cpu::{Word, load};
+use crate::cpu::ops::{Word, load};
 
 /// A `T` that can be read, at any alignment.
 pub(crate) struct At<T>(usize, PhantomData<T>);

@@ -21,71 +21,47 @@
 //!
 //! # Safety
 //! This file exists because ld.so is entered by address and writes what the template tells it to. It runs
-//! once, by whoever wins [`STATE`]; what the hook needs is published before ld.so is entered.
+//! once, by whoever wins [`STATE`].
 #![allow(unsafe_code)]
 
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
-use libc_template::{Libc, is_masked_variable, is_unsecure_variable};
-use rtld::base::addr::{RuntimeAddr, from_usize};
+use libc_template::{is_masked_variable, is_unsecure_variable};
+use rtld::base::addr::RuntimeAddr;
 use rtld::base::report::Category;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
-use rtld::link::load::map_object;
-use rtld::native::choose::{Places, choose};
+use rtld::link::file::map_object;
 use rtld::native::template::Template;
 use rtld::native::tunables::roomy;
 use rtld::os::mapped::MappedImage;
-use rtld::os::seam::{FileInfo, Image};
+use rtld::os::seam::Image;
 use rtld::os::sys::{self, Linux};
 use rtld::start::handoff::{Layout, libc_values};
 
-use crate::cpu;
-use crate::platform::notice::Notice;
-use crate::platform::{notice, template};
+use crate::cpu::ops::{call_on_stack, enter, may_set_thread_pointer};
+use crate::cpu::template_entry::template_entry;
+use crate::platform::choice::choose_libc;
+use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
+use crate::platform::hook::{ENTERING, Entering, HOOKED};
+use crate::platform::notice::{self, Notice, announce_libc};
+use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE};
+use crate::platform::{publish, template};
+use crate::run::clock::clock;
+use crate::run::kernel;
 use crate::run::native::gather::native_search;
-use crate::run::native::{binding, libc, natives};
-use crate::run::open::{debugger, libraries, unwind};
-use crate::run::process::{Process, clock, finalise};
-use crate::run::{code, kernel, sync};
-
-/// libc is not there.
-const ABSENT: i32 = 0;
-/// It is there. Any other value is the id of the thread that is bringing it in.
-const PRESENT: i32 = -1;
-
-static STATE: AtomicI32 = AtomicI32::new(ABSENT);
-
-/// Whether the hook was called by DT_PREINIT_ARRAY: so it is with glibc, and not with musl.
-static PREINIT: AtomicBool = AtomicBool::new(false);
-
-/// Whether the initialisers of libraries have run, and the program's may.
-static READY: AtomicBool = AtomicBool::new(false);
-
-/// Whether ld.so has bound everything, and libc can be called: by the thread that brings it in, and by those that native
-/// constructors make, and may wait for.
-static BOUND: AtomicBool = AtomicBool::new(false);
-
-/// Answer of `slul_libc_state`.
-pub(crate) fn state() -> i32 {
-    match STATE.load(Ordering::Acquire) {
-        ABSENT => 0,
-        PRESENT => 2,
-        _ => 1,
-    }
-}
+use crate::run::native::{binding, optional};
+use crate::run::open::runtime::runtime;
+use crate::run::open::unwind;
+use crate::run::process::Process;
+use crate::run::sync;
 
 /// Whether libc is to come before anything of the program runs.
 pub(crate) fn comes_first(process: &Process) -> bool {
     let natives = &process.sealed.natives;
     process.settings.eager_libc && natives.any() || natives.eager.is_some()
-}
-
-/// Whether there is a libc to leave the process by.
-pub(crate) fn is_bound() -> bool {
-    BOUND.load(Ordering::Acquire)
 }
 
 /// Brings libc in, once. A second thread waits until it is there. A native constructor that calls back into
@@ -149,45 +125,9 @@ fn on_gap(process: &Process, mut work: &mut dyn FnMut()) {
     let address = (&raw mut work).expose_provenance();
     match process.gap {
         // SAFETY: the gap is used by nobody until ld.so is entered, and only one thread is here.
-        Some(_) => unsafe { cpu::call_on_stack(process.block.address() & !0xf, run, address) },
+        Some(_) => unsafe { call_on_stack(process.block.address() & !0xf, run, address) },
         None => run(address),
     }
-}
-
-/// What the hook needs; static, because ld.so calls it without arguments.
-struct Entering {
-    process: &'static Process,
-    /// Variables masked in libc's environment: index of the word, and its value.
-    masked: &'static [(usize, u64)],
-    /// The copy of the live thread-local block, which becomes the image for later threads.
-    snapshot: Option<NonNull<u8>>,
-    signals: u64,
-}
-
-static ENTERING: AtomicPtr<Entering> = AtomicPtr::new(ptr::null_mut());
-
-/// When the hook ran, in nanoseconds, for the trace.
-static HOOKED: AtomicU64 = AtomicU64::new(0);
-
-/// Which libc the program wants; if nothing else tells, native libraries of these names do.
-pub(crate) fn choose_libc(
-    process: &Process,
-    search: Option<(u64, &[u8])>,
-    wanted: &[&[u8]],
-) -> Result<(Libc, (sys::File, FileInfo)), Error<'static>> {
-    let program = process.sealed.namespace.module(0).path;
-    let library_path = process.settings.library_path;
-    let natives = &process.sealed.natives;
-    let expanded = natives.libraries.iter().chain(wanted).copied().chain(library_path);
-    let places = Places {
-        library_path,
-        runpath: search.map(|(_, list)| list),
-        origin: process.program_path.origin_for(process.arena, expanded).of(program)?,
-        secure: process.secure,
-    };
-    choose(&Linux, process.arena, natives, wanted, &places, process.page, process.trace)?
-        .ok_or(Problem::NoLibc)
-        .of(program)
 }
 
 /// Ready to enter ld.so.
@@ -208,7 +148,7 @@ impl Prepared {
     fn new(process: &'static Process, wanted: &[&[u8]]) -> Result<Self, Error<'static>> {
         let began = clock(process.trace);
         let program = process.sealed.namespace.module(0);
-        if !cpu::may_set_thread_pointer(process.has_thread_pointer()) {
+        if !may_set_thread_pointer(process.has_thread_pointer()) {
             return Err(Problem::ThreadPointer).of(program.path);
         }
         let search = native_search(process).of(program.path)?;
@@ -246,9 +186,9 @@ impl Prepared {
         }
         // From here on nothing fails: ld.so's memory is its own for good.
         let _ = ManuallyDrop::new(image);
-        let template_entry = RuntimeAddr::of(cpu::template_entry as *const ()).0;
+        let entered = RuntimeAddr::of(template_entry as *const ()).0;
         let (phdr, phnum) = (template.phdr_address().0, template.phdr_count());
-        let values = libc_values(phdr, phnum, base, template_entry);
+        let values = libc_values(phdr, phnum, base, entered);
         // SAFETY: we bring libc in; without a gap, and so a copy of the block, a process has no native needs.
         entering.masked = unsafe {
             process.block.give_away(|words, layout| make_libcs(process, words, layout, masked, roomy, &values))
@@ -284,7 +224,7 @@ impl Committed {
     fn enter(self) -> Escaped {
         let Self { process, entry, shown, began } = self;
         // SAFETY: the kernel's block and the gap below it, which the hook knows of; `STATE` lets nobody come here twice.
-        unsafe { cpu::enter(process.block.address(), entry) };
+        unsafe { enter(process.block.address(), entry) };
         Escaped { process, shown, began }
     }
 }
@@ -326,50 +266,6 @@ fn make_libcs(
     masked.get(..count).unwrap_or_default()
 }
 
-/// DT_PREINIT_ARRAY of the template: glibc calls it before any constructor.
-pub(crate) extern "C" fn preinit() {
-    PREINIT.store(true, Ordering::Relaxed);
-    hook();
-}
-
-/// Everything is bound and no constructor has run. glibc comes here by [`preinit`]; musl, which has no such
-/// thing, by the template's entry, and glibc a second time.
-pub(crate) extern "C" fn hook() {
-    let entering = ENTERING.swap(ptr::null_mut(), Ordering::AcqRel);
-    // SAFETY: null the second time; otherwise as `enter` published it.
-    let Some(entering) = (unsafe { entering.as_ref() }) else { return };
-    let process = entering.process;
-    for &(index, value) in entering.masked {
-        // SAFETY: a word of envp, as `make_libcs` found it. We are the thread that brings libc in, called by ld.so,
-        // which moves words only in a set-id process; nothing is masked in one.
-        unsafe { process.block.restore(index, value) };
-    }
-    if let (Some(live), Some(snapshot)) = (process.thread_local, entering.snapshot) {
-        // SAFETY: the buffer that the template's PT_TLS describes. The main thread's storage has been made
-        // of it; libc reads it again for later threads only.
-        let block = unsafe { core::slice::from_raw_parts_mut(snapshot.as_ptr(), live.size) };
-        block.fill(0);
-        process.sealed.fill_tls(block).unwrap_or_else(|error| crate::run::last_words::refuse(&error));
-    }
-    for (number, import) in (0u32..).zip(process.sealed.natives.imports.iter()) {
-        if import.strong && !binding::is_defined(process, number, import) {
-            crate::run::last_words::refuse(&binding::missing(process, number));
-        }
-    }
-    binding::seal_again(process, false);
-    // glibc: of a process that ends while libraries are being initialised, nothing is finalised.
-    if !PREINIT.load(Ordering::Relaxed) || READY.load(Ordering::Relaxed) {
-        register_finalisers();
-    }
-    BOUND.store(true, Ordering::Release);
-    sync::wake(&STATE, i32::MAX);
-    HOOKED.store(clock(process.trace), Ordering::Relaxed);
-    if sync::set_signal_mask(entering.signals).is_none() {
-        let program = process.sealed.namespace.module(0).path;
-        crate::run::last_words::refuse(&Error::new(program, Problem::SignalMask));
-    }
-}
-
 /// libc has started, and we are back.
 struct Escaped {
     process: &'static Process,
@@ -386,15 +282,19 @@ impl Escaped {
             // those who ask; nothing else depends on it.
             let _ = unsafe { sys::guard(gap.guard, gap.guard_size, false) };
         }
-        natives::open_optional(process);
-        binding::publish_addresses(process);
+        optional::open_optional(process);
+        publish::publish_addresses(process);
         // musl runs destructors after all that was registered, so only the hook's registration is right there.
         if PREINIT.load(Ordering::Relaxed) && READY.load(Ordering::Relaxed) {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
         notice::end_backtraces(process, notice.frame);
-        libraries::with_list_held(|| debugger::announce_libc(process, debug_slot, &notice));
+        {
+            // Nobody changes the debuggers' list meanwhile.
+            let _held = runtime().map(|runtime| runtime.list.hold());
+            announce_libc(process, debug_slot, &notice);
+        }
         let trace = process.trace;
         if trace.wants(Category::Timings) {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));
@@ -407,28 +307,4 @@ impl Escaped {
         }
         trace.line(Category::Libc, format_args!("present"));
     }
-}
-
-/// The initialisers of libraries have run, and the program's are next. An ordinary executable registers ld.so's
-/// finaliser with libc's `exit` now.
-pub(crate) fn libraries_are_ready() {
-    READY.store(true, Ordering::Relaxed);
-    if is_bound() && PREINIT.load(Ordering::Relaxed) {
-        register_finalisers();
-    }
-}
-
-/// Our finalisers, and then ld.so's, run in libc's `exit`: before what libraries have registered there when they were
-/// initialised, after what the program has. Registered in the hook as well, for a native constructor that leaves. They
-/// run once.
-fn register_finalisers() {
-    extern "C" fn run(_: usize) {
-        finalise();
-        // musl passes nothing, and looks after its own.
-        let native = cpu::NATIVE_FINALISER.swap(0, Ordering::AcqRel);
-        if native != 0 && PREINIT.load(Ordering::Relaxed) {
-            code::finalise([RuntimeAddr(from_usize(native))].into_iter());
-        }
-    }
-    libc::at_exit(run);
 }

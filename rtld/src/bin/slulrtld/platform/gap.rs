@@ -10,7 +10,8 @@ use core::ptr::{self, NonNull};
 use rtld::base::addr::{PageSize, from_usize, to_usize};
 use rtld::error::{Failure, Problem};
 
-use crate::run::kernel::{self, Block, StackLimit};
+use crate::platform::block::can_write;
+use crate::run::kernel::{Block, StackLimit};
 
 /// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
 const GAP_LIMIT: u64 = 4 << 20;
@@ -62,7 +63,7 @@ impl Gap {
         let copy = guard.wrapping_sub(copy_size) & !0xf;
         // The kernel writes there first, on our behalf: it grows the stack, however far below the stack pointer that
         // is (before Linux 4.20 it would not do that for us), or says that it can not.
-        if !kernel::can_write(copy) {
+        if !can_write(copy) {
             return Err(Problem::StackGrowth(block.address().wrapping_sub(copy)).into());
         }
         // SAFETY: below everything that is in use of this stack, and just found to be writable.

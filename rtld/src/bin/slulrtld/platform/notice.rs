@@ -1,7 +1,13 @@
 //! The notice: what shows in the list of mappings, in core files and to debuggers that libc was brought in by us. A page
-//! with a name to say so, and the template's file where it is installed and sound.
+//! with a name to say so, the template's file where it is installed and sound, and the debugger's list of both worlds.
+//!
+//! # Safety
+//! This file exists because ld.so's `r_debug` is read, and a return address is written, by address.
+#![allow(unsafe_code)]
 
 use core::mem::ManuallyDrop;
+use core::ptr;
+use core::sync::atomic::Ordering;
 
 use libc_template::{FILE, NOTICE};
 use rtld::base::addr::{RuntimeAddr, to_usize};
@@ -13,7 +19,8 @@ use rtld::os::seam::Image;
 use rtld::os::sys::{self, Linux};
 use rtld::start::installed::installed;
 
-use crate::cpu;
+use crate::cpu::ops::{__notice__libc_bogomapped_by_slul, leave_notice};
+use crate::run::open::debugger::{_r_debug, FIRST, RDebug, RT_ADD, append, begin_change, end_change, list_own};
 use crate::run::process::Process;
 
 /// What is shown, for good.
@@ -51,7 +58,7 @@ impl Notice {
             }
             Err(error) => {
                 process.trace.line(Category::Libc, format_args!("without the template's file: {error}"));
-                let built_in = RuntimeAddr::of(cpu::__notice__libc_bogomapped_by_slul as *const ());
+                let built_in = RuntimeAddr::of(__notice__libc_bogomapped_by_slul as *const ());
                 // After its first instruction.
                 Self { listed: [page, None], frame: RuntimeAddr(built_in.0.wrapping_add(1)) }
             }
@@ -60,11 +67,10 @@ impl Notice {
 }
 
 /// Lets backtraces end in a notice, where the frames of the loader below the program's are still there.
-#[allow(unsafe_code)]
 pub(crate) fn end_backtraces(process: &Process, frame: RuntimeAddr) {
     if process.gap.is_some() && process.calls_entry() {
         // SAFETY: the program runs within `Process::begin`, which never returns.
-        unsafe { cpu::leave_notice(process.program_block, to_usize(frame.0)) };
+        unsafe { leave_notice(process.program_block, to_usize(frame.0)) };
     }
 }
 
@@ -74,4 +80,36 @@ fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<
     let terminated = installed(process.arena, loader, process.secure, FILE).of(loader)?;
     let path = terminated.strip_suffix(b"\0").unwrap_or(terminated);
     Ok((terminated, map_notice(&Linux, path, process.page)?))
+}
+
+/// The objects of this world, once libc is there.
+static OWN: RDebug = RDebug::new(2);
+
+/// Lists what libc's ld.so knows, and ours behind it, with the `notice`. `slot` is the DT_DEBUG that ld.so has filled.
+pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr, notice: &Notice) {
+    begin_change(RT_ADD);
+    if FIRST.load(Ordering::Relaxed) == 0 {
+        let _ = list_own(process);
+    }
+    for &Listed { bias, name, dynamic } in notice.listed.iter().flatten() {
+        // Without memory it is not shown.
+        let _ = append(process.arena, bias, name, dynamic);
+    }
+    let own = FIRST.load(Ordering::Relaxed);
+    let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));
+    // SAFETY: the value of DT_DEBUG in the template's dynamic section, which ld.so has written.
+    let libc = unsafe { slot.read() };
+    let libc: *const RDebug = ptr::with_exposed_provenance(libc);
+    // SAFETY: null, or ld.so's own `r_debug`, whose first version has the fields that are read here.
+    if let Some(libc) = unsafe { libc.as_ref() } {
+        OWN.map.store(own, Ordering::Relaxed);
+        OWN.breakpoint.store(_r_debug.breakpoint.load(Ordering::Relaxed), Ordering::Relaxed);
+        OWN.loader_base.store(_r_debug.loader_base.load(Ordering::Relaxed), Ordering::Relaxed);
+        _r_debug.next.store((&raw const OWN).expose_provenance(), Ordering::Relaxed);
+        _r_debug.map.store(libc.map.load(Ordering::Relaxed), Ordering::Relaxed);
+        _r_debug.version.store(2, Ordering::Release);
+    } else {
+        _r_debug.map.store(own, Ordering::Release);
+    }
+    end_change();
 }

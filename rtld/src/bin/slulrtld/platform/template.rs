@@ -3,25 +3,28 @@
 use core::ptr::NonNull;
 
 use libc_template::{LOADER_IMPORTS, Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, START_IMPORTS};
+use rtld::base::addr::Vaddr;
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{List, OutOfMemory};
 use rtld::base::report::Category;
 use rtld::elf::Phdr;
 use rtld::elf::version::Wanted;
 use rtld::error::Failure;
-use rtld::link::load::Mapped;
+use rtld::link::file::Mapped;
+use rtld::link::namespace::Module;
 use rtld::machine::Native;
 use rtld::native::describe::{Place, describe};
 use rtld::native::template::{Binding, Parts, Template, TlsSnapshot};
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
-use crate::cpu;
-use crate::platform::bogomap;
-use crate::run::native::binding;
+use crate::platform::hook::preinit;
+use crate::platform::publish;
+use crate::platform::thread_local::ThreadLocal;
 use crate::run::native::gather::{exports, needs};
-use crate::run::open::libraries;
-use crate::run::process::{Process, ThreadLocal};
+use crate::run::native::libc::LOADER_TARGETS;
+use crate::run::open::runtime;
+use crate::run::process::Process;
 
 /// Writes the template, and says what it is.
 pub(crate) fn write(
@@ -52,7 +55,7 @@ pub(crate) fn write(
     let split = libc == Libc::Gnu && !is_merged(ld_so)?;
     let (needed, imports) = needs(process)?;
     // dlopen(3) and its relatives are for libraries, and for native ones that may be missing.
-    let opens = libraries::any(process) || needed.len() != natives.libraries.len();
+    let opens = runtime::any(process) || needed.len() != natives.libraries.len();
     let loader_imports =
         if opens { &LOADER_IMPORTS[..] } else { LOADER_IMPORTS.get(..START_IMPORTS).unwrap_or_default() };
     let parts = Parts {
@@ -64,12 +67,12 @@ pub(crate) fn write(
         search,
         imports: &imports,
         bindings: &bindings,
-        targets: binding::addresses(),
+        targets: publish::addresses(),
         loader_imports,
-        loader_targets: RuntimeAddr::of(&raw const cpu::LOADER_TARGETS),
+        loader_targets: RuntimeAddr::of(&raw const LOADER_TARGETS),
         exports: &exports,
         tls,
-        hook: RuntimeAddr::of(bogomap::preinit as *const ()),
+        hook: RuntimeAddr::of(preinit as *const ()),
     };
     if process.trace.wants(Category::Libc) {
         describe(&parts, |at| locate(process, at), process.trace);
@@ -102,11 +105,19 @@ fn snapshot_buffer(
 }
 
 fn locate(process: &Process, at: RuntimeAddr) -> Place<'_> {
-    match process.locate(at) {
+    match holder(process, at) {
         Some((module, vaddr)) => {
             let name = module.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
             Place { object: name, vaddr: vaddr.0 }
         }
         None => Place { object: b"?", vaddr: at.0 },
     }
+}
+
+/// Where an address is, in terms of the object that holds it.
+fn holder(process: &Process, address: RuntimeAddr) -> Option<(&Module<'static, MappedImage>, Vaddr)> {
+    process.sealed.namespace.loaded().find_map(|(_, module)| {
+        let vaddr = module.image.bias().vaddr(address);
+        module.image.plan().segment_of(vaddr, 1).map(|_| (module, vaddr))
+    })
 }

@@ -6,19 +6,15 @@
 #![allow(unsafe_code)]
 
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use rtld::base::addr::RuntimeAddr;
-use rtld::link::reloc::{StubLayout, Stubs};
+use rtld::link::reloc::{LoaderCode, StubLayout, Stubs};
+
+use crate::platform::image::WORDS_WAIT;
+use crate::run::cpu::calls::tls_descriptor;
 
 /// The first-call stubs, as the assembler makes them below.
 const STUBS: StubLayout = StubLayout { groups: 32, per_group: 32, stride: 4, group_stride: 144 };
-
-/// For each import, where its stub jumps to; 0 until libc is there for every thread.
-pub(crate) static TARGETS: AtomicPtr<AtomicUsize> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Bytes of stack that hold all vector state, a multiple of 64: AT_MINSIGSTKSZ and what rounding takes.
-pub(crate) static STATE_SIZE: AtomicUsize = AtomicUsize::new(0);
 
 /// Vector state that can carry arguments: x87, SSE, AVX, and AVX-512's three (Intel SDM, XCR0).
 const STATE_MASK: u32 = 0xe7;
@@ -178,8 +174,8 @@ global_asm!(
     groups = const STUBS.groups,
     per_group = const STUBS.per_group,
     mask = const STATE_MASK,
-    targets = sym TARGETS,
-    size = sym STATE_SIZE,
+    targets = sym crate::run::native::binding::TARGETS,
+    size = sym crate::run::native::binding::STATE_SIZE,
     state = sym crate::run::thread::STATE_OFFSET,
     asked = sym asked,
 );
@@ -195,18 +191,18 @@ unsafe extern "C" {
 extern "C" fn asked(what: u64) -> usize {
     const DESCRIBED: u64 = 1 << 63;
     if what & DESCRIBED == 0 {
-        return crate::run::native::binding::first_call(u32::try_from(what).unwrap_or(u32::MAX));
+        return crate::run::first_call::first_call(u32::try_from(what).unwrap_or(u32::MAX));
     }
     crate::run::thread::make_described_ready(what & !DESCRIBED);
     (&raw const slul_described_again).expose_provenance()
 }
 
-/// Function of a TLS descriptor with a `Described`.
-pub(crate) fn described() -> *const () {
-    (&raw const slul_described).cast()
-}
-
-/// The first-call stubs.
-pub(crate) fn stubs() -> Stubs {
-    Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS }
+/// Code that relocated words may refer to.
+pub(crate) fn code() -> LoaderCode {
+    let stubs = Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS };
+    LoaderCode {
+        stubs: if WORDS_WAIT { stubs } else { stubs.none() },
+        tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()),
+        tls_described: RuntimeAddr::of(&raw const slul_described),
+    }
 }

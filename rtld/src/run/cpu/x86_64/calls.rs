@@ -1,5 +1,5 @@
-//! x86_64: what the loader and `slulrtld-using-libc` have in common: transfer, system calls, and what is called with
-//! more than arguments.
+//! x86_64: what both programs execute by hand: transfer of control, system calls, the thread pointer. Nothing here calls
+//! back into them.
 //!
 //! # Safety
 //! This file exists because all of it is outside of what Rust can say: registers and stacks that are switched. Comments
@@ -7,12 +7,6 @@
 #![allow(unsafe_code)]
 
 use core::arch::{asm, naked_asm};
-use core::ffi::c_char;
-
-use rtld::base::addr::RuntimeAddr;
-use rtld::link::reloc::LoaderCode;
-
-use super::stubs;
 
 /// The loader's own soname.
 pub(crate) const SONAME: &[u8] = b"slulrtld-x86_64.so.1";
@@ -75,22 +69,8 @@ pub(crate) fn trap() -> ! {
 /// Function of a TLS descriptor: answers in rax the offset that is the descriptor's argument. It is called with the
 /// descriptor in rax, and may change no other register (Oliva and Araujo, "Thread-Local Storage Descriptors").
 #[unsafe(naked)]
-unsafe extern "C" fn tls_descriptor() {
+pub(crate) unsafe extern "C" fn tls_descriptor() {
     naked_asm!("mov rax, [rax + 8]", "ret")
-}
-
-/// dlopen(3), for the caller whose address is on the stack.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn slul_dlopen(name: *const c_char, flags: i32) -> usize {
-    naked_asm!("mov rdx, [rsp]", "jmp {open}", open = sym crate::run::open::dlfcn::open)
-}
-
-/// dlsym(3), for the caller whose address is on the stack.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn slul_dlsym(handle: usize, name: *const c_char) -> usize {
-    naked_asm!("mov rdx, [rsp]", "jmp {symbol}", symbol = sym crate::run::open::dlfcn::symbol)
 }
 
 /// The calling thread's thread pointer, which the first word of its TCB holds (TLS variant II).
@@ -102,14 +82,4 @@ pub(crate) unsafe fn thread_pointer() -> usize {
     // SAFETY: by the caller.
     unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(nostack, preserves_flags, readonly)) };
     tp
-}
-
-/// Code that relocated words may refer to.
-pub(crate) fn code() -> LoaderCode {
-    let of = |code: *const ()| RuntimeAddr::of(code);
-    LoaderCode {
-        stubs: crate::cpu::stubs(),
-        tls_descriptor: of(tls_descriptor as *const ()),
-        tls_described: of(stubs::described()),
-    }
 }

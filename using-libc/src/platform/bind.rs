@@ -18,24 +18,17 @@ use rtld::native::needs::Import;
 use rtld::native::template::{Binding, Export, Parts, build};
 use rtld::os::seam::Image;
 
+use crate::platform::finalisers::register_finalisers;
 use crate::platform::shim;
+use crate::run::cpu::calls::exit_group;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::native::gather::{exports, native_search, needs};
 use crate::run::native::libc::RTLD_DEFAULT;
-use crate::run::native::{binding, libc, natives};
+use crate::run::native::optional::open_optional;
+use crate::run::native::{binding, libc};
 use crate::run::open::unwind;
-use crate::run::process::{Process, finalise};
-use crate::{cpu, system};
-
-/// 2: present.
-pub(crate) const fn state() -> i32 {
-    2
-}
-
-/// There is a libc to leave the process by.
-pub(crate) const fn is_bound() -> bool {
-    true
-}
+use crate::run::process::Process;
+use crate::system;
 
 /// Whether native libraries are to come before anything of the program runs: if they may come at all.
 pub(crate) const fn comes_first(process: &Process) -> bool {
@@ -56,20 +49,6 @@ pub(crate) fn ensure_libc_for(process: &'static Process, _: &[&[u8]]) -> Result<
     ensure_libc(process)
 }
 
-/// The initialisers of libraries have run, and the program's are next.
-pub(crate) fn libraries_are_ready() {
-    register_finalisers();
-}
-
-/// Our finalisers run in libc's `exit`, before what native libraries have registered there. Registered before the
-/// initialisers of libraries as well, for one that leaves. They run once.
-fn register_finalisers() {
-    extern "C" fn run(_: usize) {
-        finalise();
-    }
-    libc::at_exit(run);
-}
-
 fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
     if let Some(copy) = process.sealed.natives.copies.first() {
@@ -84,7 +63,7 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     }
     offer(process)?;
     fill(process)?;
-    natives::open_optional(process);
+    open_optional(process);
     register_finalisers();
     unwind::register(process, process.arena, true);
     process.trace.line(Category::Libc, format_args!("present from the start"));
@@ -205,7 +184,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
 /// Says what can not be had, and ends the process.
 fn refuse(object: &[u8], what: core::fmt::Arguments<'_>) -> ! {
     say(format_args!("{}: {what}", Escaped(object)));
-    cpu::exit_group(REFUSED)
+    exit_group(REFUSED)
 }
 
 /// The same, in libc's words.

@@ -1,4 +1,5 @@
-//! x86_64: entry, transfer, system calls, the thread pointer, and the way into ld.so. First-call stubs are beside it.
+//! x86_64: what the loader executes by hand: reading and writing before relocation, system calls in line, the thread
+//! pointer, stacks that are switched, the way into ld.so. Nothing here calls back into the loader.
 //!
 //! # Safety
 //! This file exists because all of it is outside of what Rust can say: registers, stacks that are switched,
@@ -9,13 +10,7 @@ use core::arch::{asm, naked_asm};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 
-use libc_template::LOADER_IMPORTS;
-use rtld::base::addr::RuntimeAddr;
-
-pub(crate) use crate::run::cpu::common::{
-    SONAME, code, exit_group, switch_stack, system_call, thread_pointer, transfer, trap,
-};
-pub(crate) use crate::run::cpu::stubs::{STATE_SIZE, TARGETS, stubs};
+use crate::run::cpu::calls::{system_call, thread_pointer};
 
 /// Reads a value at an address that relocation has not made known to Rust. At any alignment, as the machine
 /// allows.
@@ -89,67 +84,6 @@ pub(crate) const RELATIVE: u32 = 8;
 
 /// Size of a page in bytes.
 pub(crate) const PAGE: usize = 4096;
-
-/// Where the kernel enters: the block is at the stack pointer, which is a multiple of 16.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn _start() -> ! {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_undefined rip",
-        "xor ebp, ebp",
-        "mov rdi, rsp",
-        "lea rsi, [rip + _start]",
-        "call {plain}",
-        "test rax, rax",
-        "jnz 3f",
-        "mov rdi, rsp",
-        "lea rsi, [rip + _start]",
-        "lea rdx, [rip + __ehdr_start]",
-        "call {handed}",
-        "test rax, rax",
-        "jz 2f",
-        "3:",
-        "test rdx, rdx",
-        "jnz {call}",
-        // rdx is 0: no finaliser.
-        "jmp rax",
-        "2:",
-        "lea rdi, [rip + __ehdr_start]",
-        "lea rsi, [rip + _DYNAMIC]",
-        "lea rdx, [rip + slul_end]",
-        "call {relocate}",
-        "mov rdi, rsp",
-        "call {main}",
-        "ud2",
-        ".cfi_endproc",
-        plain = sym crate::early::plain::slul_plain_start,
-        handed = sym crate::early::handed::slul_plain_handed,
-        call = sym slul_plain_call,
-        relocate = sym crate::early::bootstrap::slul_relocate_self,
-        main = sym crate::slul_main,
-    )
-}
-
-/// Calls the C entry in rax of a program that needs nothing else; rdx is auxv, the block is at rsp.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn slul_plain_call() -> ! {
-    naked_asm!(
-        ".cfi_startproc",
-        ".cfi_undefined rip",
-        "mov rcx, rdx",
-        "mov rdi, [rsp]",
-        "lea rsi, [rsp + 8]",
-        "lea rdx, [rsi + 8*rdi + 8]",
-        "call rax",
-        "mov edi, eax",
-        "mov eax, 231", // exit_group
-        "syscall",
-        "ud2",
-        ".cfi_endproc",
-    )
-}
 
 /// Nothing returns here. Once libc is there, backtraces of a program that the loader calls end in this name, so that
 /// whoever looks at a fault knows who has brought libc in.
@@ -244,7 +178,6 @@ pub(crate) unsafe fn touch(address: usize) {
 }
 
 unsafe extern "C" {
-    safe static __ehdr_start: u8;
     safe static _DYNAMIC: u8;
     safe static slul_variables: u8;
 }
@@ -256,25 +189,11 @@ pub(crate) fn relocated_data() -> NonNull<[u8]> {
     NonNull::slice_from_raw_parts(start, end.wrapping_sub(start.as_ptr().addr()))
 }
 
-/// The loader's own ELF header.
-pub(crate) fn own_header() -> NonNull<u8> {
-    NonNull::from(&__ehdr_start)
-}
-
-/// Address of the code that the kernel enters.
-pub(crate) fn own_entry() -> RuntimeAddr {
-    RuntimeAddr::of(_start as *const ())
-}
-
 /// Where [`enter`] left its registers.
-static SAVED_SP: AtomicUsize = AtomicUsize::new(0);
-
-/// What ld.so binds for the loader itself, in the order of `libc_template::LOADER_IMPORTS`.
-pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
-    [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
+pub(crate) static SAVED_SP: AtomicUsize = AtomicUsize::new(0);
 
 /// Enters ld.so as the kernel would: the block at the stack pointer, x87 and SSE in their initial state.
-/// Returns when libc calls [`escape`], its `main`: on the stack that this was called on, with the registers
+/// Returns when libc calls its `main`, `escape` (`template_entry.rs`): on the stack that this was called on, with the registers
 /// that a function preserves. The frames of `__libc_start_main` stay alive above.
 ///
 /// # Safety
@@ -301,57 +220,6 @@ pub(crate) unsafe extern "C" fn enter(sp: u64, entry: u64) {
         "xor edx, edx",
         "xor ebp, ebp",
         "jmp rsi",
-        saved = sym SAVED_SP,
-    )
-}
-
-/// What ld.so has passed in rdx: its own finaliser, under glibc.
-pub(crate) static NATIVE_FINALISER: AtomicUsize = AtomicUsize::new(0);
-
-/// AT_ENTRY of the template: what crt0 does, with [`escape`] for `main`.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn template_entry() -> ! {
-    naked_asm!(
-        "xor ebp, ebp",
-        "mov [rip + {finaliser}], rdx",
-        "mov r13, rsp",
-        "and rsp, -16",
-        "call {hook}",
-        // __libc_start_main(main, argc, argv, init, fini, rtld_fini, stack_end); rtld_fini is called by ours.
-        "mov rsp, r13",
-        "xor r9d, r9d",
-        "mov rsi, [rsp]",
-        "lea rdx, [rsp + 8]",
-        "xor ecx, ecx",
-        "xor r8d, r8d",
-        "lea rdi, [rip + {escape}]",
-        "and rsp, -16",
-        "push rax",
-        "push r13",
-        "call [rip + {loader_targets}]",
-        "ud2",
-        finaliser = sym NATIVE_FINALISER,
-        hook = sym crate::platform::bogomap::hook,
-        escape = sym escape,
-        loader_targets = sym LOADER_TARGETS,
-    )
-}
-
-/// libc's `main`: back to where [`enter`] was called.
-#[unsafe(naked)]
-unsafe extern "C" fn escape() -> ! {
-    naked_asm!(
-        "mov rsp, [rip + {saved}]",
-        "ldmxcsr [rsp]",
-        "fldcw [rsp + 4]",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
         saved = sym SAVED_SP,
     )
 }

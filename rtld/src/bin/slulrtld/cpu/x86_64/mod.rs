@@ -1,6 +1,0 @@
-//! x86_64.
-
-mod enter;
-mod mem;
-
-pub(crate) use enter::*;

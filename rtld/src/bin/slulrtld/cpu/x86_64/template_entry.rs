@@ -1,0 +1,55 @@
+//! x86_64: where ld.so enters what it takes for the program, and where libc's `__libc_start_main` goes on.
+//!
+//! # Safety
+//! This file exists because ld.so enters it as the kernel enters a program, and libc calls it on that stack.
+#![allow(unsafe_code)]
+
+use core::arch::naked_asm;
+
+/// AT_ENTRY of the template: what crt0 does, with [`escape`] for `main`.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn template_entry() -> ! {
+    naked_asm!(
+        "xor ebp, ebp",
+        "mov [rip + {finaliser}], rdx",
+        "mov r13, rsp",
+        "and rsp, -16",
+        "call {hook}",
+        // __libc_start_main(main, argc, argv, init, fini, rtld_fini, stack_end); rtld_fini is called by ours.
+        "mov rsp, r13",
+        "xor r9d, r9d",
+        "mov rsi, [rsp]",
+        "lea rdx, [rsp + 8]",
+        "xor ecx, ecx",
+        "xor r8d, r8d",
+        "lea rdi, [rip + {escape}]",
+        "and rsp, -16",
+        "push rax",
+        "push r13",
+        "call [rip + {loader_targets}]",
+        "ud2",
+        finaliser = sym crate::platform::finalisers::NATIVE_FINALISER,
+        hook = sym crate::platform::hook::hook,
+        escape = sym escape,
+        loader_targets = sym crate::run::native::libc::LOADER_TARGETS,
+    )
+}
+
+/// libc's `main`: back to where `enter` (`ops.rs`) was called.
+#[unsafe(naked)]
+unsafe extern "C" fn escape() -> ! {
+    naked_asm!(
+        "mov rsp, [rip + {saved}]",
+        "ldmxcsr [rsp]",
+        "fldcw [rsp + 4]",
+        "add rsp, 8",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        saved = sym crate::cpu::ops::SAVED_SP,
+    )
+}

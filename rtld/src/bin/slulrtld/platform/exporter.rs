@@ -1,0 +1,17 @@
+//! The object that defines what programs import from the loader.
+#![forbid(unsafe_code)]
+
+use rtld::base::arena::Arena;
+use rtld::error::Failure;
+use rtld::link::load::Present;
+use rtld::os::mapped::MappedImage;
+
+use crate::run::kernel;
+
+/// The object that defines what programs import from the loader: the loader itself.
+pub(crate) fn exporter(
+    _: &'static Arena,
+    path: &'static [u8],
+) -> Result<Present<'static, MappedImage>, Failure<'static>> {
+    kernel::own_image(path)
+}

@@ -1,0 +1,50 @@
+//! Another program that does the loader's work: `slulrtld-using-libc`, where the environment forbids bogomapping.
+//!
+//! # Safety
+//! This file exists because that program is executed, with lists of addresses for its arguments.
+#![allow(unsafe_code)]
+
+use rtld::base::addr::{RuntimeAddr, to_usize};
+use rtld::base::arena::{List, OutOfMemory};
+use rtld::error::{Errno, Error, OfObject, Problem};
+use rtld::start::installed::installed;
+
+use crate::platform::choice::choose_libc;
+use crate::run::cpu::calls::system_call;
+use crate::run::native::gather::native_search;
+use crate::run::process::Process;
+
+/// Has `slulrtld-using-libc` run the program instead, by its path; returns only if that can not be executed.
+pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
+    let program = process.sealed.namespace.module(0).path;
+    let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
+    let (libc, _) = choose_libc(process, native_search(process).of(program)?, &[])?;
+    let path = installed(process.arena, loader, process.secure, libc.loader_using_it()).of(loader)?;
+    let arguments = arguments(process, path).of(program)?;
+    let envp = process.arguments().envp;
+    process.watch.end();
+    let words = [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), to_usize(envp), 0];
+    // SAFETY: a path, and lists of strings that end in 0.
+    let result = unsafe { system_call(linux_raw_sys::general::__NR_execve, words) };
+    let errno = Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0));
+    Err(Problem::UsingLibc(errno)).of(path.strip_suffix(b"\0").unwrap_or(path))
+}
+
+/// The command line: the program by the path that it was started by, and its own argv.
+fn arguments(process: &Process, path: &[u8]) -> Result<List<'static, u64>, OutOfMemory> {
+    let arena = process.arena;
+    let string = |text: &[u8]| Ok(RuntimeAddr::of(arena.concat(&[text, b"\0"])?.as_ptr()).0);
+    let mut list = List::new(arena);
+    list.push(RuntimeAddr::of(path.as_ptr()).0)?;
+    if let Some(library_path) = process.settings.library_path {
+        list.extend(&[string(b"--library-path")?, string(library_path)?])?;
+    }
+    let argc = process.block.layout().argc;
+    if argc != 0 {
+        list.extend(&[string(b"--argv0")?, process.block.argument_address(0)])?;
+    }
+    list.extend(&[string(b"--")?, string(process.sealed.namespace.module(0).path)?])?;
+    (1..argc).try_for_each(|index| list.push(process.block.argument_address(index)))?;
+    list.push(0)?;
+    Ok(list)
+}

@@ -1,0 +1,77 @@
+//! What is ready to be initialised and entered.
+#![forbid(unsafe_code)]
+
+use crate::base::arena::{Arena, List, OutOfMemory};
+use crate::elf::plan::Protection;
+use crate::error::{Error, OfObject, Problem, Table};
+use crate::link::init;
+use crate::link::namespace::{Module, Namespace, Need, TlsPlace};
+use crate::link::reloc::{Indirect, Seen};
+use crate::link::tls::{self, TlsLayout};
+use crate::native::needs::NativeNeeds;
+use crate::os::seam::{AddressSpace, Image, ImageMut};
+
+/// In which order the objects of `scope`, a root and what it needs, are initialised, but for what is `done`.
+pub(crate) fn init_order<'a, I: Image>(
+    arena: &'a Arena,
+    namespace: &Namespace<'a, I>,
+    scope: &[usize],
+    done: impl Fn(usize) -> bool,
+) -> Result<&'a [usize], OutOfMemory> {
+    let needs = |object: usize, n: usize| {
+        let needed = namespace.module(object).needed.get(n..).unwrap_or_default();
+        // Needs that are not modules of this world are passed over by asking for a module twice, which the order
+        // ignores.
+        needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
+    };
+    init::order(arena, namespace.bound(), scope, done, needs)
+}
+
+/// Changes the protection of a module's RELRO pages, if it has any.
+pub fn protect_relro<'a, S: AddressSpace>(
+    sys: &S,
+    module: &Module<'a, S::Image>,
+    protection: Protection,
+) -> Result<(), Error<'a>> {
+    match module.image.plan().relro {
+        Some(range) => sys.protect(&module.image, range, protection).map_err(Problem::Protect).of(module.path),
+        None => Ok(()),
+    }
+}
+
+/// Ready to be initialised and entered.
+pub struct Sealed<'a, I> {
+    /// The objects.
+    pub namespace: Namespace<'a, I>,
+    /// What is left to the system's ld.so.
+    pub natives: NativeNeeds<'a>,
+    /// Layout of the thread-local block.
+    pub tls: TlsLayout,
+    /// What references told in passing.
+    pub seen: Seen,
+    /// Words that wait for a resolver's answer.
+    pub indirect: List<'a, Indirect>,
+    /// Numbers of the modules, dependencies first, the program last.
+    pub init_order: &'a [usize],
+}
+
+impl<'a, I: ImageMut> Sealed<'a, I> {
+    /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
+    pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
+        for (_, module) in self.namespace.loaded() {
+            let (Some(segment), Some(TlsPlace { offset, .. })) = (&module.image.plan().tls, module.tls) else {
+                continue;
+            };
+            let outside = Problem::OutsideImage { table: Table::TlsImage, vaddr: segment.vaddr };
+            // Without an image the segment may be anywhere.
+            let image = match segment.file_size {
+                0 => &[],
+                size => module.image.bytes(segment.vaddr, size).ok_or(outside).of(module.path)?,
+            };
+            if !tls::fill(block, offset, image) {
+                return Err(Problem::TlsSize(segment.mem_size)).of(module.path);
+            }
+        }
+        Ok(())
+    }
+}

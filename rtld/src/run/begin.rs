@@ -1,0 +1,263 @@
+//! A full start, and the beginning of the program: everything is loaded, relocated and sealed, then what the program is
+//! to find is made, then it is entered.
+//!
+//! # Safety
+//! This file exists because initialisers and the program itself are entered by address.
+#![allow(unsafe_code)]
+
+use core::iter;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use rtld::base::addr::{RuntimeAddr, align_up, to_usize};
+use rtld::base::arena::{Arena, List, OutOfMemory};
+use rtld::base::hash::Key;
+use rtld::base::report::Category;
+use rtld::elf::plan::Protection;
+use rtld::error::{Error, Failure, OWN, OfObject, Problem};
+use rtld::link::load::{Loaded, Request, load as load_all, present};
+use rtld::link::namespace::Module;
+use rtld::link::reloc::{LoaderCode, Seen};
+use rtld::link::sealed::Sealed;
+use rtld::os::mapped::MappedImage;
+use rtld::os::sys::Linux;
+use rtld::start::command_line::Until;
+use rtld::start::invocation::Settings;
+
+use crate::platform;
+use crate::platform::gap::Gap;
+use crate::platform::image::LIBC_KNOWS_PROGRAM;
+use crate::platform::{exporter, finalisers, image, main_thread, other};
+use crate::run::clock::clock;
+use crate::run::code::{self, Arguments};
+use crate::run::command::{self, Direct};
+use crate::run::cpu::{calls, stubs};
+use crate::run::kernel::{Block, StackLimit, random};
+use crate::run::last_words::refuse;
+use crate::run::native::binding;
+use crate::run::open::{debugger, libraries, runtime};
+use crate::run::process::{Process, new_arena};
+use crate::run::{cut, finish, inspect, started, thread, trace};
+
+/// What tables by hash are keyed with. Without random bytes, what nobody else knows are our addresses.
+fn key(block: &Block, path: &[u8]) -> Key {
+    Key::new(random(block).unwrap_or([block.address(), RuntimeAddr::of(path.as_ptr()).0]))
+}
+
+/// What programs import from the loader is defined by.
+#[inline(never)]
+fn loader_itself(
+    arena: &'static Arena,
+    path: &'static [u8],
+) -> Result<&'static mut Module<'static, MappedImage>, Error<'static>> {
+    present(arena, exporter::exporter(arena, path).of(path)?)
+}
+
+/// Loads, relocates and seals what the program needs. Nothing of it has run when this returns.
+pub(crate) fn load(
+    mut block: Block,
+    limit: StackLimit,
+    own_entry: RuntimeAddr,
+) -> Result<&'static Process, Error<'static>> {
+    let secure = block.auxiliary().is_secure();
+    if secure {
+        block.remove_variables(rtld::start::handoff::is_unsafe_variable);
+    }
+    let arena = new_arena().of(block.exec_path())?;
+    let watch = cut::watch(arena.put(block.exec_path()).of(block.exec_path())?);
+    let itself = block.auxiliary().entry() == Some(own_entry);
+    let direct = if itself { Some(command::obey(&mut block, arena, secure)?) } else { None };
+    let path = block.exec_path();
+    let settings = if secure { Settings::default() } else { Settings::from_environment(block.environment()) };
+    let trace = trace::set_up(&settings, arena);
+    let began = clock(trace);
+    let page = block.auxiliary().page_size();
+    let Direct { program, path: program_path, library_path, loader, until } = match direct {
+        Some(direct) => direct,
+        None => started::direct(&block, arena, secure, &settings)?,
+    };
+    let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
+    let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
+    let own_path = arena.copy(own_path).of(path)?;
+    let request = Request {
+        program,
+        loader: loader_itself(arena, own_path)?,
+        library_path: settings.library_path,
+        program_path,
+        secure,
+        page,
+        key: key(&block, own_path),
+        trace,
+    };
+    if settings.show_auxv && LIBC_KNOWS_PROGRAM {
+        inspect::show_auxv(&block)?;
+    }
+    let loaded = load_all(&Linux, arena, request)?;
+    if until == Until::Loaded || settings.list {
+        inspect::list(&loaded);
+    }
+    let code = stubs::code();
+    let sealed = relocate_and_seal(loaded, code)?;
+    image::seal_own().of(own_path)?;
+    if until == Until::Relocated {
+        inspect::verified(&sealed);
+    }
+    let entry = started::entry(&block, sealed.namespace.module(0)).of(path)?;
+    let process = Process {
+        arena,
+        trace,
+        settings,
+        secure,
+        code,
+        page,
+        program_path,
+        sealed,
+        program_block: block.address(),
+        gap: None,
+        thread_local: None,
+        entry,
+        initialised: AtomicUsize::new(0),
+        auxv: block.copy_auxv(arena).of(path)?,
+        block,
+        watch,
+        began,
+    };
+    if process.settings.never_bogomap && process.may_want_libc() {
+        other::leave_to_other(&process)?;
+    }
+    prepare(process, limit).of(path)
+}
+
+/// Gives every word its value, and seals RELRO.
+fn relocate_and_seal(
+    loaded: Loaded<'static, MappedImage>,
+    code: LoaderCode,
+) -> Result<Sealed<'static, MappedImage>, Error<'static>> {
+    let mut relocated = loaded.relocate(code)?;
+    if relocated.link_map_changes() {
+        relocated.set_debug(debugger::address());
+    }
+    relocated.seal(&Linux)
+}
+
+/// Stack, thread-local storage and stub targets; then the process is published.
+fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, Failure<'static>> {
+    let natives = &process.sealed.natives;
+    if process.may_want_libc() {
+        if let Some(key) = process.block.auxiliary().missing_for_libc() {
+            return Err(Problem::Auxiliary(key.into()).into());
+        }
+        binding::set_up(process.arena, natives.imports.len())?;
+        // Twice 64: the area's own alignment, and that of its end.
+        let state = process.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
+        let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);
+        binding::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
+        let (gap, copy) = Gap::leave(&process.block, process.page, limit)?;
+        process.program_block = copy;
+        process.gap = Some(gap);
+    }
+    if process.sealed.seen.opens {
+        thread::make_room(&mut process.sealed.tls)?;
+    }
+    if process.sealed.tls.size() != 0 {
+        let namespace = &process.sealed.namespace;
+        let blocks = namespace.loaded().filter_map(|(_, module)| module.tls);
+        thread::set_up(process.arena, namespace.bound(), blocks)?;
+    }
+    if process.has_thread_pointer() {
+        main_thread::set_up(&mut process)?;
+    }
+    Ok(process.publish()?)
+}
+
+/// Runs the program, on its own stack.
+pub(crate) fn begin(process: &'static Process) -> ! {
+    match process.gap {
+        // SAFETY: the copy of the block is a multiple of 16; what is below it is unused.
+        Some(_) => unsafe { calls::switch_stack(process.program_block, begin_published) },
+        None => run(process),
+    }
+}
+
+fn run(process: &'static Process) -> ! {
+    let Seen { opens, lists, .. } = process.sealed.seen;
+    if runtime::any(process) {
+        debugger::announce_own(process);
+    }
+    if opens || lists {
+        let made = libraries::set_up(process).of(process.sealed.namespace.module(0).path);
+        made.unwrap_or_else(|error| refuse(&error));
+    }
+    if platform::comes_first(process) {
+        process.watch.end();
+        platform::ensure_libc(process).unwrap_or_else(|error| refuse(&error));
+    }
+    resolve_indirect(process).unwrap_or_else(|error| refuse(&error));
+    let program = process.sealed.namespace.module(0);
+    let functions = initialisers(process).of(program.path).unwrap_or_else(|error| refuse(&error));
+    process.watch.end();
+    let all = process.sealed.init_order.len();
+    let (libraries, own) = functions.split_at(functions.partition_point(|&(begun, _)| begun < all));
+    initialise(process, libraries);
+    finalisers::libraries_are_ready();
+    initialise(process, own);
+    process.initialised.store(all, Ordering::Relaxed);
+    if process.trace.wants(Category::Timings) {
+        let spent = clock(process.trace).saturating_sub(process.began);
+        process.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
+    }
+    if process.calls_entry() {
+        finish::exit(call_entry(process));
+    }
+    // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
+    unsafe { calls::transfer(process.entry.0, process.program_block, finish::finalise) }
+}
+
+/// Asks the resolvers (STT_GNU_IFUNC), those of dependencies first. Everything else has its value by now, libc too if
+/// it is loaded eagerly.
+fn resolve_indirect(process: &Process) -> Result<(), Error<'static>> {
+    let Sealed { namespace, indirect, init_order, .. } = &process.sealed;
+    if indirect.is_empty() {
+        return Ok(());
+    }
+    let questions = code::questions(process.arena, namespace, init_order, indirect)?;
+    process.watch.end();
+    code::protect_indirect(namespace, init_order, indirect, Protection::READ_WRITE)?;
+    // SAFETY: writable, and never unmapped.
+    unsafe { code::ask_all(&questions) };
+    code::protect_indirect(namespace, init_order, indirect, Protection::READ)
+}
+
+fn initialise(process: &Process, calls: &[(usize, RuntimeAddr)]) {
+    for &(begun, function) in calls {
+        process.initialised.store(begun, Ordering::Relaxed);
+        code::initialise(iter::once(function), process.arguments());
+    }
+}
+
+/// What is to be called before the program, in that order, each with the number of modules whose initialisers have
+/// begun then. Read before any of it runs, so that a file that was cut off is still noticed.
+fn initialisers(process: &Process) -> Result<List<'static, (usize, RuntimeAddr)>, OutOfMemory> {
+    let mut calls = List::new(process.arena);
+    let namespace = &process.sealed.namespace;
+    code::preinitialisers(namespace.module(0)).try_for_each(|function| calls.push((0, function)))?;
+    for (begun, &index) in (1usize..).zip(process.sealed.init_order) {
+        let mut functions = code::initialisers(namespace.module(index));
+        functions.try_for_each(|function| calls.push((begun, function)))?;
+    }
+    Ok(calls)
+}
+
+fn call_entry(process: &Process) -> i32 {
+    let Arguments { argc, argv, envp } = process.arguments();
+    // SAFETY: AT_ENTRY is code, and the ABI note says that it is a function of this type.
+    let entry = unsafe { code::function::<extern "C" fn(i32, u64, u64, u64) -> i32>(process.entry) };
+    entry(argc, argv, envp, process.program_word(process.block.layout().auxv))
+}
+
+/// [`run`], once the stack is the program's.
+extern "C" fn begin_published() -> ! {
+    match Process::get() {
+        Some(process) => run(process),
+        None => calls::trap(),
+    }
+}

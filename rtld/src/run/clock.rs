@@ -1,0 +1,24 @@
+//! Time, for the trace.
+//!
+//! # Safety
+//! This file exists because the kernel writes the time by address.
+#![allow(unsafe_code)]
+
+use rtld::base::report::{Category, Trace};
+
+use crate::run::cpu::calls::system_call;
+
+/// Nanoseconds of CLOCK_MONOTONIC, if somebody wants to know how long things take; otherwise 0, and no system call.
+pub(crate) fn clock(trace: Trace) -> u64 {
+    if !trace.wants(Category::Timings) {
+        return 0;
+    }
+    let mut time = [0u64; 2];
+    const CLOCK_MONOTONIC: usize = 1;
+    let number = linux_raw_sys::general::__NR_clock_gettime;
+    let place = (&raw mut time).expose_provenance();
+    // SAFETY: `time` has the layout of a timespec.
+    unsafe { system_call(number, [CLOCK_MONOTONIC, place, 0, 0]) };
+    let [seconds, nanoseconds] = time;
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+}

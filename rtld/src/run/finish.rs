@@ -1,0 +1,59 @@
+//! The end of a process: finalisers, and the way out.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::Ordering;
+
+use crate::platform::presence::is_bound;
+use crate::run::code;
+use crate::run::cpu::calls;
+use crate::run::native::libc;
+use crate::run::open::runtime::runtime;
+use crate::run::process::{Process, new_arena};
+
+/// Runs the finalisers of program and libraries, in reverse order of initialisation; each once, and only of those whose
+/// initialisers have begun. A finaliser that asks for it again runs those that are left.
+pub(crate) extern "C" fn finalise() {
+    let Some(process) = Process::get() else { return };
+    finalise_opened();
+    let next = || {
+        let ordering = Ordering::Relaxed;
+        process.initialised.fetch_update(ordering, ordering, |begun| begun.checked_sub(1))
+    };
+    while let Ok(begun) = next() {
+        let index = process.sealed.init_order.get(begun.wrapping_sub(1));
+        let module = index.and_then(|&index| process.sealed.namespace.get(index));
+        module.into_iter().for_each(|module| code::finalise(code::finalisers(module)));
+    }
+}
+
+/// Runs the finalisers of what was opened and not closed, the last initialised first.
+fn finalise_opened() {
+    let Some(runtime) = runtime() else { return };
+    let Ok(arena) = new_arena() else { return };
+    let next = || {
+        runtime.with(|state| {
+            let index = state.libraries.pop_initialised()?;
+            code::collect(arena, code::finalisers(state.libraries.namespace().get(index)?)).ok()
+        })
+    };
+    while let Ok(Some(calls)) = next() {
+        code::finalise(calls.iter().copied());
+    }
+}
+
+/// Runs the finalisers and ends the process; through libc's `exit` once libc is there, so that it flushes its
+/// buffers and runs its own. Ours are registered with it and run before those.
+pub(crate) fn exit(status: i32) -> ! {
+    leave_by_libc(status);
+    finalise();
+    // A finaliser's native call may have been the first.
+    leave_by_libc(status);
+    calls::exit_group(status)
+}
+
+/// Returns if there is no libc to leave by.
+fn leave_by_libc(status: i32) {
+    if is_bound() {
+        libc::exit(status);
+    }
+}

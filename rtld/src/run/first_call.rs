@@ -1,0 +1,18 @@
+//! The first call of a native function, by way of its stub.
+#![forbid(unsafe_code)]
+
+use crate::platform::ensure_libc;
+use crate::run::cpu::calls::trap;
+use crate::run::last_words::refuse;
+use crate::run::native::binding;
+use crate::run::process::Process;
+
+/// What a first-call stub jumps to. Brings libc in if it is not there.
+pub(crate) extern "C" fn first_call(import: u32) -> usize {
+    let Some(process) = Process::get() else { trap() };
+    ensure_libc(process).unwrap_or_else(|error| refuse(&error));
+    match binding::address(import) {
+        0 => refuse(&binding::missing(process, import)),
+        address => address,
+    }
+}

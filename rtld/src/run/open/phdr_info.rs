@@ -1,0 +1,20 @@
+//! What callbacks of `dl_iterate_phdr` are shown.
+#![forbid(unsafe_code)]
+
+use core::ffi::c_char;
+
+/// `struct dl_phdr_info` of <link.h>.
+#[repr(C)]
+pub(crate) struct PhdrInfo {
+    pub(crate) bias: usize,
+    pub(crate) name: *const c_char,
+    pub(crate) phdrs: usize,
+    pub(crate) count: u16,
+    pub(crate) adds: u64,
+    pub(crate) subs: u64,
+    pub(crate) tls_id: usize,
+    pub(crate) tls_block: usize,
+}
+
+/// A callback: information, its size in bytes, the data that the caller has given.
+pub(crate) type Callback = extern "C" fn(*mut PhdrInfo, usize, usize) -> i32;

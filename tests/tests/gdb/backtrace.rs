@@ -1,0 +1,19 @@
+//! Backtraces of the program whose stack is looked at: the functions in them, and how gdb names one.
+
+/// Its functions, the innermost first; others are between them.
+pub(crate) const FUNCTIONS: [&str; 4] = ["in_program", "in_library", "_start", NOTICE_FRAME];
+
+/// The name of the page, and that of the last function.
+pub(crate) const NOTICE: &str = "__notice_libc_bogomapped_by_slul.so";
+pub(crate) const NOTICE_FRAME: &str = "__notice__libc_bogomapped_by_slul";
+
+/// The function that a line of a backtrace names: `#1  0x... in name (...) ...`, or without the address. With debugging
+/// information for libc, it is one of libc's own names for it.
+pub(crate) fn function(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace().skip(1);
+    let name = match words.next()? {
+        address if address.starts_with("0x") => words.nth(1)?,
+        name => name,
+    };
+    Some(name.trim_start_matches("__GI_"))
+}

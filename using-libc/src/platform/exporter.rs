@@ -1,0 +1,63 @@
+//! The object that defines what programs import from the loader: tables in memory, which only the program's side sees.
+#![forbid(unsafe_code)]
+
+use rtld::base::addr::{RuntimeAddr, Vaddr};
+use rtld::base::arena::{Arena, List};
+use rtld::elf::consts;
+use rtld::error::Failure;
+use rtld::link::load::Present;
+use rtld::machine::Native;
+use rtld::native::template::{Export, Parts, build};
+use rtld::os::mapped::MappedImage;
+
+use crate::cpu::memory;
+use crate::platform::shim;
+use crate::run::cpu::calls::SONAME;
+use crate::run::cpu::exports::{slul_dlopen, slul_dlsym};
+use crate::run::open::{debugger, dlfcn};
+use crate::run::{exports, thread};
+
+/// What programs may import from the loader; see its `exports.golden`.
+fn exported() -> [(&'static str, *const ()); 19] {
+    [
+        ("slul_dlopen", slul_dlopen as *const ()),
+        ("slul_dlsym", slul_dlsym as *const ()),
+        ("slul_dlclose", dlfcn::slul_dlclose as *const ()),
+        ("slul_dlerror", thread::slul_dlerror as *const ()),
+        ("slul_exit", exports::slul_exit as *const ()),
+        ("slul_getauxval", exports::slul_getauxval as *const ()),
+        ("slul_libc_state", exports::slul_libc_state as *const ()),
+        ("slul_load_libc", exports::slul_load_libc as *const ()),
+        ("__tls_get_addr", thread::__tls_get_addr as *const ()),
+        ("__stack_chk_fail", exports::__stack_chk_fail as *const ()),
+        ("dl_iterate_phdr", dlfcn::dl_iterate_phdr as *const ()),
+        ("_r_debug", (&raw const debugger::_r_debug).cast()),
+        ("_dl_debug_state", debugger::_dl_debug_state as *const ()),
+        ("memcpy", memory::memcpy as *const ()),
+        ("memmove", memory::memmove as *const ()),
+        ("memset", memory::memset as *const ()),
+        ("memcmp", memory::memcmp as *const ()),
+        ("bcmp", memory::bcmp as *const ()),
+        ("strlen", memory::strlen as *const ()),
+    ]
+}
+
+/// The object that defines what programs import from the loader: tables that only the program's side sees. This
+/// executable itself exports nothing, for then libc's world would bind to it.
+pub(crate) fn exporter(
+    arena: &'static Arena,
+    path: &'static [u8],
+) -> Result<Present<'static, MappedImage>, Failure<'static>> {
+    let mut list = List::new(arena);
+    for (name, address) in exported() {
+        let st_info = consts::STB_GLOBAL << 4 | consts::STT_NOTYPE;
+        let at = RuntimeAddr::of(address);
+        list.push(Export { name: name.as_bytes(), st_info, at, size: 0, copy: None })?;
+    }
+    let made = shim::make(|arena, load, bias| {
+        let nothing = shim::nothing(load, bias, bias.runtime(Vaddr(0)));
+        build::<Native>(arena, &Parts { search: Some((consts::DT_SONAME, SONAME)), exports: &list, ..nothing })
+    })?;
+    let phdrs = Some(made.phdrs);
+    Ok(Present { path, image: made.image(), phdrs })
+}

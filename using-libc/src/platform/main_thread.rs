@@ -1,0 +1,62 @@
+//! The program's thread-local storage has to be right below the thread pointer, in every thread. That is where libc puts
+//! the PT_TLS of the executable, and the executable is this one: its PT_TLS is room for the program's.
+//!
+//! # Safety
+//! This file exists because the room is found by the thread pointer.
+#![allow(unsafe_code)]
+
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use rtld::base::addr::{Vaddr, from_usize, to_usize};
+use rtld::base::arena::OutOfMemory;
+use rtld::elf::plan::Protection;
+use rtld::error::{Failure, OWN, Problem};
+use rtld::link::load::Present;
+use rtld::os::mapped::MappedImage;
+use rtld::os::seam::{AddressSpace, Image, ImageMut};
+use rtld::os::sys::Linux;
+
+use crate::cpu::room_offset;
+use crate::platform::thread_local::ThreadLocal;
+use crate::run::cpu::calls::thread_pointer;
+use crate::run::kernel;
+use crate::run::process::Process;
+
+/// Puts the program's thread-local storage into the room that there is: the main thread's, and the image of which libc
+/// makes that of threads to come.
+pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
+    let (size, align) = (process.sealed.tls.size(), process.sealed.tls.align());
+    if size == 0 {
+        return Ok(());
+    }
+    let Present { mut image, .. } = kernel::own_image(OWN)?;
+    let room = image.plan().tls.ok_or(Problem::TlsSize(size))?;
+    let offset = from_usize(room_offset().wrapping_neg());
+    if size > offset || align > room.align {
+        return Err(Problem::TlsReserve { size, align, left: offset }.into());
+    }
+    let initial = process.arena.bytes(to_usize(size), 8)?;
+    process.sealed.fill_tls(initial).map_err(|error| error.problem)?;
+    // SAFETY: the thread pointer is libc's, and this executable's storage right below it.
+    let block = unsafe { thread_pointer() }.wrapping_sub(to_usize(size));
+    let block = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(block)).ok_or(OutOfMemory(0))?;
+    // SAFETY: the calling thread's room, which nobody else uses.
+    let live = unsafe { slice::from_raw_parts_mut(block.as_ptr(), initial.len()) };
+    live.copy_from_slice(initial);
+    let at = Vaddr(room.vaddr.0.wrapping_add(offset.wrapping_sub(size)));
+    write_sealed(&mut image, at, initial)?;
+    process.thread_local = Some(ThreadLocal { size: initial.len() });
+    Ok(())
+}
+
+/// Writes to this executable, whose RELRO is sealed.
+fn write_sealed(image: &mut MappedImage, at: Vaddr, bytes: &[u8]) -> Result<(), Failure<'static>> {
+    let protect = |image: &MappedImage, protection| match image.plan().relro {
+        Some(range) => Linux.protect(image, range, protection).map_err(Problem::Protect),
+        None => Ok(()),
+    };
+    protect(image, Protection::READ_WRITE)?;
+    image.write(at, bytes).ok_or(Problem::RelocationOutside { r_type: 0, at })?;
+    Ok(protect(image, Protection::READ)?)
+}
