@@ -2,6 +2,8 @@
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 
+mod docs;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use super::image::{Image, Segment};
 use super::table::Row;
 
 /// The most a stripped loader may take: what it takes now and a little slack, so that growth is noticed. The goal
-/// is 64 KiB; what stands in its way is listed in `DESIGN.md`.
+/// is 64 KiB; what stands in its way is listed in `docs/weaknesses.md`.
 const SIZE_LIMIT: u64 = 208 * 1024;
 
 /// All checks of the file's structure.
