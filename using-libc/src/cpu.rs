@@ -82,12 +82,12 @@ global_asm!(
 );
 
 /// Distance of the room's start from the thread pointer, as the linker has placed it.
-pub(crate) fn room_offset() -> usize {
-    let offset;
+pub(crate) fn room_distance() -> i64 {
+    let distance;
     // SAFETY: reads a word that ld.so has relocated.
     unsafe {
-        asm!("mov {}, qword ptr [rip + slul_room@gottpoff]", out(reg) offset,
+        asm!("mov {}, qword ptr [rip + slul_room@gottpoff]", out(reg) distance,
             options(nostack, preserves_flags, readonly));
     }
-    offset
+    distance
 }

@@ -18,6 +18,7 @@ use crate::link::resolve::{Known, Resolver};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::ProgramPath;
 use crate::link::tls::{TlsLayout, trace_tls};
+use crate::machine::Machine;
 use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::os::seam::{AddressSpace, Image};
 
@@ -121,13 +122,13 @@ pub fn load<'a, S: AddressSpace>(
     };
     resolver.needs_of_fresh()?;
     let fresh = resolver.fresh;
-    let mut layout = TlsLayout::default();
+    let mut layout = TlsLayout::new(<S::Image as Image>::Machine::TLS);
     for &index in fresh.iter() {
         let module = namespace.module_mut(index);
         if let Some(tls) = &module.image.plan().tls {
-            let offset = layout.place(tls).of(module.path)?;
-            module.tls = Some(TlsPlace { offset, id: from_usize(index).saturating_add(1), late: None });
-            trace_tls(trace, module.path, tls, offset);
+            let distance = layout.place(tls).of(module.path)?;
+            module.tls = Some(TlsPlace { distance, id: from_usize(index).saturating_add(1), late: None });
+            trace_tls(trace, module.path, tls, distance);
         }
     }
     let loader_name = loader.path;

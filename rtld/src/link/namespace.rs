@@ -29,8 +29,8 @@ pub enum Need {
 /// Where a module's thread-local block is, in every thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsPlace {
-    /// Its distance below the thread pointer in bytes.
-    pub offset: u64,
+    /// Its distance from the thread pointer in bytes.
+    pub distance: i64,
     /// What `__tls_get_addr` knows the module by. 0 is nobody's.
     pub id: u64,
     /// Which of those it is that were opened at run time.

@@ -7,7 +7,7 @@ use crate::error::{Error, OfObject, Problem, Table};
 use crate::link::init;
 use crate::link::namespace::{Module, Namespace, Need, TlsPlace};
 use crate::link::reloc::{Indirect, Seen};
-use crate::link::tls::{self, TlsLayout};
+use crate::link::tls::TlsLayout;
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, Image, ImageMut};
 
@@ -57,9 +57,12 @@ pub struct Sealed<'a, I> {
 
 impl<'a, I: ImageMut> Sealed<'a, I> {
     /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
+    ///
+    /// # Errors
+    /// The block is too small, or an image is not in its object's memory.
     pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
         for (_, module) in self.namespace.loaded() {
-            let (Some(segment), Some(TlsPlace { offset, .. })) = (&module.image.plan().tls, module.tls) else {
+            let (Some(segment), Some(TlsPlace { distance, .. })) = (&module.image.plan().tls, module.tls) else {
                 continue;
             };
             let outside = Problem::OutsideImage { table: Table::TlsImage, vaddr: segment.vaddr };
@@ -68,7 +71,7 @@ impl<'a, I: ImageMut> Sealed<'a, I> {
                 0 => &[],
                 size => module.image.bytes(segment.vaddr, size).ok_or(outside).of(module.path)?,
             };
-            if !tls::fill(block, offset, image) {
+            if !self.tls.fill(block, distance, image) {
                 return Err(Problem::TlsSize(segment.mem_size)).of(module.path);
             }
         }

@@ -23,6 +23,7 @@ impl Machine for Aarch64 {
     // AAELF64, "Thread-local storage": the thread pointer points to a TCB of two words, then the program's block.
     const TLS: Tls = Tls { negative: false, gap: 16, dtp_bias: 0 };
     // Both words are libc's, and the canary is the variable `__stack_chk_guard`.
+    const TCB_SIZE: usize = 16;
     const TCB: &'static [(usize, TcbWord)] = &[];
 
     // AAELF64, "Dynamic relocations". It leaves open which of 1028 and 1029 is the module; on Linux it is the first.

@@ -78,7 +78,9 @@ pub trait Machine: 'static {
     const SLOTS_HAVE_ADDENDS: bool;
     /// Where thread-local blocks are.
     const TLS: Tls;
-    /// Words of the TCB, by index from the thread pointer on.
+    /// Size in bytes of the part of the TCB that begins at the thread pointer.
+    const TCB_SIZE: usize;
+    /// Words of it, by index.
     const TCB: &'static [(usize, TcbWord)];
 
     /// The meaning of a relocation type; `None` if the loader does not do it.
@@ -124,15 +126,14 @@ macro_rules! relocations {
 }
 use relocations;
 
-/// Writes the words of a TCB at `tp`, of which `words` are the first.
-pub fn write_tcb<M: Machine>(words: &mut [u64], tp: u64, canary: u64) {
+/// Writes the words of a TCB of [`Machine::TCB_SIZE`] bytes at `tp`.
+pub fn write_tcb<M: Machine>(tcb: &mut [u8], tp: u64, canary: u64) {
     for &(index, word) in M::TCB {
-        if let Some(place) = words.get_mut(index) {
-            *place = match word {
-                TcbWord::ThreadPointer => tp,
-                TcbWord::Canary => canary,
-            };
-        }
+        let value = match word {
+            TcbWord::ThreadPointer => tp,
+            TcbWord::Canary => canary,
+        };
+        tcb.as_chunks_mut().0.get_mut(index).into_iter().for_each(|place| *place = value.to_le_bytes());
     }
 }
 
@@ -184,8 +185,10 @@ mod tests {
             assert!(M::r_type_name(number).starts_with("R_"), "{} {kind:?}", M::NAME);
         }
         assert_eq!((M::kind(5000), M::r_type_name(5000)), (None, ""));
-        // A variant I block begins after the gap, a variant II block ends at the thread pointer.
-        assert!(!M::TLS.negative || M::TLS.gap == 0, "{}", M::NAME);
+        // A variant I block begins behind the TCB, a variant II block ends at the thread pointer.
+        let gap = if M::TLS.negative { 0 } else { M::TCB_SIZE as u64 };
+        assert_eq!(M::TLS.gap, gap, "{}", M::NAME);
+        assert!(M::TCB.iter().all(|(index, _)| index * 8 + 8 <= M::TCB_SIZE), "{}", M::NAME);
         assert!(M::LARGEST_PAGE.is_power_of_two() && M::LARGEST_PAGE >= 4096);
         assert!(!M::REL && M::CLASS == 2, "neither is built yet");
     }
@@ -199,13 +202,15 @@ mod tests {
 
     #[test]
     fn tcb_words_are_where_code_reads_them() {
-        let mut words = [0; 6];
-        write_tcb::<X86_64>(&mut words, 0x70, 0xca);
-        assert_eq!(words, [0x70, 0, 0x70, 0, 0, 0xca]);
+        let words = |write: fn(&mut [u8], u64, u64)| {
+            let mut tcb = [0; 48];
+            write(&mut tcb, 0x70, 0xca);
+            let mut words = tcb.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+            [(); 6].map(|()| words.next().unwrap())
+        };
+        assert_eq!(words(write_tcb::<X86_64>), [0x70, 0, 0x70, 0, 0, 0xca]);
         for write in [write_tcb::<Aarch64>, write_tcb::<Riscv64>] {
-            let mut words = [0; 6];
-            write(&mut words, 0x70, 0xca);
-            assert_eq!(words, [0; 6], "the canary is the variable __stack_chk_guard");
+            assert_eq!(words(write), [0; 6], "the canary is the variable __stack_chk_guard");
         }
         write_tcb::<X86_64>(&mut [], 0x70, 0xca);
     }

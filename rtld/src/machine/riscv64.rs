@@ -23,6 +23,7 @@ impl Machine for Riscv64 {
     // word reaches both ways from there.
     const TLS: Tls = Tls { negative: false, gap: 0, dtp_bias: 0x800 };
     // What is below tp is libc's, and the canary is the variable `__stack_chk_guard`.
+    const TCB_SIZE: usize = 0;
     const TCB: &'static [(usize, TcbWord)] = &[];
 
     // "Relocations".

@@ -19,6 +19,7 @@ impl Machine for X86_64 {
     const TLS: Tls = Tls { negative: true, gap: 0, dtp_bias: 0 };
     // "Thread-Local Storage": %fs:0 is the thread pointer itself. Code for glibc's `tcbhead_t` reads it from %fs:0x10, too,
     // and the canary from %fs:0x28.
+    const TCB_SIZE: usize = 128;
     const TCB: &'static [(usize, TcbWord)] =
         &[(0, TcbWord::ThreadPointer), (2, TcbWord::ThreadPointer), (5, TcbWord::Canary)];
 

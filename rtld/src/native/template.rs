@@ -69,9 +69,9 @@ pub struct CopyOf<'a> {
 /// The live thread-local block, as it is when ld.so is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsSnapshot {
-    /// Where the copy is; what libc places the block by, its vaddr or its address, is a multiple of `align`.
+    /// Where the copy is: its vaddr or address, whichever libc goes by, is the block's distance modulo `align`.
     pub at: RuntimeAddr,
-    /// Size in bytes, a multiple of `align`.
+    /// Size in bytes; of TLS variant II a multiple of `align`.
     pub size: u64,
     /// Alignment in bytes.
     pub align: u64,

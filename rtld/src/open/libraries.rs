@@ -238,10 +238,10 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             if self.tls_modules == TLS_MODULES {
                 return Err(Problem::TooManyTlsModules { limit: TLS_MODULES }).of(module.path);
             }
-            let offset = self.tls.place(segment).of(module.path)?;
-            trace_tls(self.circumstances.trace, module.path, segment, offset);
+            let distance = self.tls.place(segment).of(module.path)?;
+            trace_tls(self.circumstances.trace, module.path, segment, distance);
             let late = u32::try_from(self.tls_modules).ok();
-            module.tls = Some(TlsPlace { offset, id, late });
+            module.tls = Some(TlsPlace { distance, id, late });
             self.tls_modules = self.tls_modules.saturating_add(1);
         }
         if let Some(opened) = module.opened.as_mut() {

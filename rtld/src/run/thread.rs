@@ -1,17 +1,17 @@
 //! What belongs to each thread: its thread-local blocks, and a little state of the loader's among them.
 //!
-//! The blocks of the start are at fixed distances below the thread pointer, in threads that libc makes as well. Those of
-//! libraries opened at run time are in the reserve below them, which is zero in every thread; a thread that first asks
+//! The blocks of the start are at fixed distances from the thread pointer, in threads that libc makes as well. Those of
+//! libraries opened at run time are in the reserve beyond them, which is zero in every thread; a thread that first asks
 //! `__tls_get_addr` for such a block copies its initial values there.
 //!
 //! # Safety
 //! This file exists because thread-local storage is found by an address in a register. Where a thread pointer is set,
-//! the whole layout is below it (`Process::set_up_thread`, and libc's own threads by the template's PT_TLS).
+//! the whole layout is there with it (`Process::set_up_thread`, and libc's own threads by the template's PT_TLS).
 #![allow(unsafe_code)]
 
 use core::fmt;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
@@ -20,7 +20,8 @@ use rtld::elf::plan::TlsSegment;
 use rtld::error::Failure;
 use rtld::link::namespace::{Module, TlsPlace};
 use rtld::link::reloc::{AT_THREAD_POINTER, Described};
-use rtld::link::tls::TlsLayout;
+use rtld::link::tls::{self, TlsLayout};
+use rtld::machine::{Machine, Native};
 use rtld::open::libraries::TLS_MODULES;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
@@ -46,13 +47,16 @@ struct State {
     message: [u8; MESSAGE],
 }
 
-/// Distance of [`State`] below the thread pointer in bytes; 0 if there is none.
-pub(crate) static STATE_OFFSET: AtomicUsize = AtomicUsize::new(0);
+/// The distance of nothing. Those that there are come to less than 1 GiB.
+const NOWHERE: i64 = i64::MIN;
 
-/// By id, distances of blocks below the thread pointer; 0 is none.
-static OFFSETS: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// Distance of [`State`] from the thread pointer in bytes, or [`NOWHERE`].
+pub(crate) static STATE_DISTANCE: AtomicI64 = AtomicI64::new(NOWHERE);
 
-/// Number of entries of [`OFFSETS`].
+/// By id, distances of blocks from the thread pointer, or [`NOWHERE`].
+static DISTANCES: AtomicPtr<AtomicI64> = AtomicPtr::new(ptr::null_mut());
+
+/// Number of entries of [`DISTANCES`].
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// The first id of a library that was opened at run time.
@@ -71,8 +75,8 @@ static LATE: [Late; TLS_MODULES] =
 pub(crate) fn make_room(layout: &mut TlsLayout) -> Result<(), Failure<'static>> {
     let size = from_usize(size_of::<State>());
     let align = from_usize(align_of::<State>());
-    let offset = layout.place(&TlsSegment { vaddr: Vaddr(0), file_size: 0, mem_size: size, align })?;
-    STATE_OFFSET.store(to_usize(offset), Ordering::Relaxed);
+    let distance = layout.place(&TlsSegment { vaddr: Vaddr(0), file_size: 0, mem_size: size, align })?;
+    STATE_DISTANCE.store(distance, Ordering::Relaxed);
     layout.reserve(RESERVE);
     Ok(())
 }
@@ -85,20 +89,20 @@ pub(crate) fn set_up(
 ) -> Result<(), OutOfMemory> {
     let first = bound.saturating_add(1);
     let count = first.saturating_add(TLS_MODULES);
-    let table = arena.bytes(count.saturating_mul(8), 8)?;
-    OFFSETS.store(table.as_mut_ptr().cast(), Ordering::Relaxed);
+    let table = arena.slice(count, NOWHERE)?;
+    DISTANCES.store(table.as_mut_ptr().cast(), Ordering::Relaxed);
     FIRST_LATE.store(first, Ordering::Relaxed);
     COUNT.store(count, Ordering::Release);
-    for TlsPlace { offset, id, .. } in blocks {
-        if let Some(entry) = offset_of(to_usize(id)) {
-            entry.store(offset, Ordering::Relaxed);
+    for TlsPlace { distance, id, .. } in blocks {
+        if let Some(entry) = distance_of(to_usize(id)) {
+            entry.store(distance, Ordering::Relaxed);
         }
     }
     Ok(())
 }
 
-fn offset_of(id: usize) -> Option<&'static AtomicU64> {
-    let table = OFFSETS.load(Ordering::Relaxed);
+fn distance_of(id: usize) -> Option<&'static AtomicI64> {
+    let table = DISTANCES.load(Ordering::Relaxed);
     // SAFETY: the table has `COUNT` entries, and lives as long as the process.
     (id < COUNT.load(Ordering::Acquire)).then(|| unsafe { &*table.add(id) })
 }
@@ -107,14 +111,14 @@ fn offset_of(id: usize) -> Option<&'static AtomicU64> {
 pub(crate) fn admit(module: &Module<'static, MappedImage>) {
     let (Some(place), Some(segment)) = (module.tls, module.image.plan().tls) else { return };
     let late = to_usize(place.id).checked_sub(FIRST_LATE.load(Ordering::Relaxed)).and_then(|late| LATE.get(late));
-    if let (Some(late), Some(entry)) = (late, offset_of(to_usize(place.id))) {
+    if let (Some(late), Some(entry)) = (late, distance_of(to_usize(place.id))) {
         late.image.store(to_usize(module.image.bias().runtime(segment.vaddr).0), Ordering::Relaxed);
         late.size.store(to_usize(segment.file_size), Ordering::Relaxed);
-        entry.store(place.offset, Ordering::Release);
+        entry.store(place.distance, Ordering::Release);
     }
 }
 
-/// Module and offset of a thread-local variable, as DTPMOD64 and DTPOFF64 have filled them in.
+/// Module and offset of a thread-local variable, as relocation has filled them in (`RelocKind::DtpModule`, `DtpOffset`).
 #[repr(C)]
 pub(crate) struct TlsIndex {
     module: u64,
@@ -129,7 +133,7 @@ pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
         return unsafe { calls::thread_pointer() }.wrapping_add(to_usize(index.offset));
     }
     match block(to_usize(index.module)) {
-        Some(block) => block.wrapping_add(to_usize(index.offset)),
+        Some(block) => block.wrapping_add(to_usize(index.offset.wrapping_add(Native::TLS.dtp_bias))),
         None => {
             say(format_args!("__tls_get_addr: no module {} with thread-local storage", index.module));
             calls::exit_group(REFUSED)
@@ -139,12 +143,12 @@ pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
 
 /// The calling thread's block of a module.
 pub(crate) fn block(id: usize) -> Option<usize> {
-    let offset = offset_of(id)?.load(Ordering::Acquire);
-    if offset == 0 {
+    let distance = distance_of(id)?.load(Ordering::Acquire);
+    if distance == NOWHERE {
         return None;
     }
     // SAFETY: a module has thread-local storage, so a thread pointer was set before anything of it ran.
-    let block = unsafe { calls::thread_pointer() }.wrapping_sub(to_usize(offset));
+    let block = tls::address(unsafe { calls::thread_pointer() }, distance);
     if let Some(late) = id.checked_sub(FIRST_LATE.load(Ordering::Relaxed)) {
         make_ready(late, block);
     }
@@ -189,10 +193,10 @@ fn make_ready(late: usize, block: usize) {
 
 /// The calling thread's state, if programs of this kind have any.
 fn state() -> Option<*mut State> {
-    let offset = STATE_OFFSET.load(Ordering::Relaxed);
+    let distance = STATE_DISTANCE.load(Ordering::Relaxed);
     // SAFETY: there is a state, so a thread pointer is set.
-    (offset != 0)
-        .then(|| ptr::with_exposed_provenance_mut(unsafe { calls::thread_pointer() }.wrapping_sub(offset)))
+    let at = || tls::address(unsafe { calls::thread_pointer() }, distance);
+    (distance != NOWHERE).then(|| ptr::with_exposed_provenance_mut(at()))
 }
 
 /// Keeps a message for `slul_dlerror`; what is longer is cut.

@@ -7,11 +7,12 @@ use object::elf::{self, RelocationType};
 use rtld::base::addr::RuntimeAddr;
 use rtld::elf::consts;
 use rtld::error::Problem;
+use rtld::link::reloc::AT_THREAD_POINTER;
 use rtld::link::sealed::Sealed;
 use rtld::machine::{Aarch64, Machine, RelocKind, Riscv64, X86_64};
 use rtld::native::needs::WhyEager;
-use tests::memory::file::{BSS, DATA, GOT, TEXT};
-use tests::memory::scene::{PROGRAM, STUBS};
+use tests::memory::file::{BSS, DATA, GOT, TEXT, TLS};
+use tests::memory::scene::{CODE, PROGRAM, STUBS};
 use tests::memory::{ElfBuilder, Hash, MemImage, Scene, Symbol};
 
 use crate::{bias, paths, refused, word};
@@ -26,6 +27,12 @@ trait Psabi: Machine + Sized {
     const SLOTS_ADD: bool;
     /// Symbols with it in `st_other` are bound eagerly.
     const VARIANT: Option<u8>;
+    /// What DTPREL words are less than offsets.
+    const DTP_BIAS: u64;
+
+    /// Distance from the thread pointer of the program's own block, of that vaddr, size and alignment: what local-exec
+    /// code has compiled in.
+    fn local_exec(vaddr: u64, size: u64, align: u64) -> i64;
 
     /// The number of a type.
     fn r_type(kind: RelocKind) -> u32 {
@@ -56,6 +63,13 @@ impl Psabi for X86_64 {
     ];
     const SLOTS_ADD: bool = false;
     const VARIANT: Option<u8> = None;
+    const DTP_BIAS: u64 = 0;
+
+    // "Thread-Local Storage", variant II: the block ends at the thread pointer, but for its alignment.
+    fn local_exec(vaddr: u64, size: u64, align: u64) -> i64 {
+        let end = vaddr.next_multiple_of(align) - vaddr;
+        -(size + (align - (size - end % align) % align) % align).cast_signed()
+    }
 }
 
 impl Psabi for Aarch64 {
@@ -75,6 +89,12 @@ impl Psabi for Aarch64 {
     ];
     const SLOTS_ADD: bool = true;
     const VARIANT: Option<u8> = Some(elf::STO_AARCH64_VARIANT_PCS.0);
+    const DTP_BIAS: u64 = 0;
+
+    // AAELF64: it begins behind a TCB of 16 bytes, aligned, as its vaddr is.
+    fn local_exec(vaddr: u64, _: u64, align: u64) -> i64 {
+        (16..).find(|distance| (distance - vaddr.cast_signed()) % align.cast_signed() == 0).unwrap()
+    }
 }
 
 impl Psabi for Riscv64 {
@@ -95,6 +115,12 @@ impl Psabi for Riscv64 {
     ];
     const SLOTS_ADD: bool = false;
     const VARIANT: Option<u8> = Some(elf::STO_RISCV_VARIANT_CC.0);
+    const DTP_BIAS: u64 = 0x800;
+
+    // psABI: it begins at the thread pointer, aligned, as its vaddr is.
+    fn local_exec(vaddr: u64, _: u64, align: u64) -> i64 {
+        (0..).find(|distance| (distance - vaddr.cast_signed()) % align.cast_signed() == 0).unwrap()
+    }
 }
 
 /// A start of a program with libraries, by their names.
@@ -186,6 +212,91 @@ fn resolvers<M: Psabi>() {
     assert_eq!(waiting, [(0, DATA, resolver(0, TEXT)), (0, DATA + 8, resolver(1, TEXT + 8))]);
 }
 
+/// Words for thread-local variables of the program and of a library, by every model.
+fn thread_local<M: Psabi>() {
+    use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};
+    let program = M::object(&["a", "b"])
+        .tls(b"program!", 24, 16)
+        .symbol(Symbol::undefined("x"))
+        .symbol(Symbol::tls("mine", 4))
+        .rela(DATA, M::r_type(TpOffset), "mine", 0)
+        .rela(DATA + 8, M::r_type(TpOffset), "x", 2)
+        .rela(DATA + 16, M::r_type(TpOffset), "", 8)
+        .rela(DATA + 24, M::r_type(DtpModule), "x", 0)
+        .rela(DATA + 32, M::r_type(DtpOffset), "x", 1)
+        .rela(DATA + 40, M::r_type(TlsDescriptor), "x", 3)
+        .rela(DATA + 56, M::r_type(TlsDescriptor), "mine", 0);
+    let library = M::object(&[])
+        .tls(b"lib", 5, 64)
+        .symbol(Symbol::tls("x", 1))
+        .rela(DATA, M::r_type(TpOffset), "", 0)
+        .rela(DATA + 8, M::r_type(DtpModule), "", 0)
+        .rela(DATA + 16, M::r_type(DtpOffset), "x", 0);
+    let sealed = sealed::<M, 2>(&program, [("a", library), ("b", M::object(&[]).tls(&[1; 30], 32, 8))]);
+    let place = |module: usize| sealed.namespace.module(module).tls.unwrap();
+    let own = M::local_exec(TLS, 24, 16);
+    assert_eq!(place(0).distance, own, "as code has it");
+    let theirs = place(1).distance;
+    assert_eq!(theirs.cast_unsigned().wrapping_sub(TLS) % 64, 0, "aligned as its vaddr is");
+    let from = |distance: i64, offset: u64| distance.cast_unsigned().wrapping_add(offset);
+    let words = |module, count: u64| (0..count).map(|number| word(&sealed, module, DATA + 8 * number)).collect();
+    let program: Vec<u64> = words(0, 9);
+    let dtp = |offset: u64| offset.wrapping_sub(M::DTP_BIAS);
+    let descriptor = CODE.tls_descriptor.0;
+    let expected = [
+        // S + A, from the thread pointer.
+        from(own, 4),
+        from(theirs, 1 + 2),
+        from(own, 8),
+        // The module's number; S + A in its block, less the bias.
+        place(1).id,
+        dtp(1 + 1),
+        // A function, and S + A from the thread pointer.
+        descriptor,
+        from(theirs, 1 + 3),
+        descriptor,
+        from(own, 4),
+    ];
+    assert_eq!(program, expected);
+    assert_ne!(place(0).id, place(1).id);
+    let library: Vec<u64> = words(1, 3);
+    assert_eq!(library, [from(theirs, 0), place(1).id, dtp(1)]);
+
+    // A thread's block, with every image at its place.
+    let mut block = vec![0; usize::try_from(sealed.tls.size()).unwrap()];
+    sealed.fill_tls(&mut block).unwrap();
+    let at = |distance: i64, size: usize| {
+        let start = usize::try_from(distance - sealed.tls.start()).unwrap();
+        &block[start..start + size]
+    };
+    assert_eq!((at(own, 9), at(theirs, 5)), (&b"program!\0"[..], &b"lib\0\0"[..]));
+    assert_eq!(at(place(2).distance, 31), [&[1; 30][..], &[0]].concat());
+    assert_eq!(block.iter().filter(|&&byte| byte != 0).count(), 8 + 3 + 30, "nothing else, and none over another");
+    // Where the block is: next to the thread pointer, or to the TCB that begins there.
+    let end = sealed.tls.start() + sealed.tls.size().cast_signed();
+    let near = if M::TLS.negative { end } else { sealed.tls.start() - M::TCB_SIZE as i64 };
+    assert_eq!(near, 0);
+    assert!(sealed.fill_tls(&mut block[..8]).is_err(), "a block that is too small");
+}
+
+/// Thread-local variables of a native library: ld.so fills in distances from the thread pointer.
+fn native_thread_local<M: Psabi>() {
+    use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};
+    let program = M::object(&["libnative.so"])
+        .symbol(Symbol::undefined("errno").kind(consts::STT_TLS))
+        .rela(DATA, M::r_type(TpOffset), "errno", 0)
+        .rela(DATA + 8, M::r_type(DtpModule), "errno", 0)
+        .rela(DATA + 16, M::r_type(DtpOffset), "errno", 0)
+        .rela(DATA + 24, M::r_type(TlsDescriptor), "errno", 0);
+    let sealed = sealed::<M, 0>(&program, []);
+    assert_eq!(sealed.natives.eager, Some((&b"errno"[..], WhyEager::Tls)));
+    let slots: Vec<_> = sealed.natives.slots.iter().map(|slot| (slot.vaddr.0, slot.r_type)).collect();
+    let by_distance = M::r_type(TpOffset);
+    assert_eq!(slots, [(DATA, by_distance), (DATA + 16, by_distance), (DATA + 32, by_distance)]);
+    assert_eq!(word(&sealed, 0, DATA + 8), AT_THREAD_POINTER);
+    assert_eq!(word(&sealed, 0, DATA + 24), CODE.tls_descriptor.0);
+}
+
 /// Functions of native libraries wait in stubs, but for those that a stub would lose arguments of.
 fn native_functions<M: Psabi>() {
     let program = |st_other| {
@@ -230,7 +341,7 @@ macro_rules! of_each_machine {
     };
 }
 
-of_each_machine!(numbers, words, packed, copies, resolvers, native_functions);
+of_each_machine!(numbers, words, packed, copies, resolvers, thread_local, native_thread_local, native_functions);
 
 #[test]
 fn objects_of_other_machines_are_refused() {

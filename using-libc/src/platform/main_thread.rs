@@ -1,4 +1,4 @@
-//! The program's thread-local storage has to be right below the thread pointer, in every thread. That is where libc puts
+//! The program's thread-local storage has to be nearest to the thread pointer, in every thread. That is where libc puts
 //! the PT_TLS of the executable, and the executable is this one: its PT_TLS is room for the program's.
 //!
 //! # Safety
@@ -8,16 +8,17 @@
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use rtld::base::addr::{Vaddr, from_usize, to_usize};
+use rtld::base::addr::{Vaddr, to_usize};
 use rtld::base::arena::OutOfMemory;
 use rtld::elf::plan::Protection;
 use rtld::error::{Failure, OWN, Problem};
 use rtld::link::load::Present;
+use rtld::link::tls;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::{AddressSpace, Image, ImageMut};
 use rtld::os::sys::Linux;
 
-use crate::cpu::room_offset;
+use crate::cpu::room_distance;
 use crate::platform::thread_local::ThreadLocal;
 use crate::run::cpu::calls::thread_pointer;
 use crate::run::kernel;
@@ -32,19 +33,20 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     }
     let Present { mut image, .. } = kernel::own_image(OWN)?;
     let room = image.plan().tls.ok_or(Problem::TlsSize(size))?;
-    let offset = from_usize(room_offset().wrapping_neg());
-    if size > offset || align > room.align {
-        return Err(Problem::TlsReserve { size, align, left: offset }.into());
+    // Where in the room the block is to be.
+    let into = process.sealed.tls.start().wrapping_sub(room_distance()).cast_unsigned();
+    if into.checked_add(size).is_none_or(|end| end > room.mem_size) || align > room.align {
+        return Err(Problem::TlsReserve { size, align, left: room.mem_size }.into());
     }
     let initial = process.arena.bytes(to_usize(size), 8)?;
     process.sealed.fill_tls(initial).map_err(|error| error.problem)?;
-    // SAFETY: the thread pointer is libc's, and this executable's storage right below it.
-    let block = unsafe { thread_pointer() }.wrapping_sub(to_usize(size));
+    // SAFETY: the thread pointer is libc's, and this executable's storage is nearest to it.
+    let block = tls::address(unsafe { thread_pointer() }, process.sealed.tls.start());
     let block = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(block)).ok_or(OutOfMemory(0))?;
     // SAFETY: the calling thread's room, which nobody else uses.
     let live = unsafe { slice::from_raw_parts_mut(block.as_ptr(), initial.len()) };
     live.copy_from_slice(initial);
-    let at = Vaddr(room.vaddr.0.wrapping_add(offset.wrapping_sub(size)));
+    let at = Vaddr(room.vaddr.0.wrapping_add(into));
     write_sealed(&mut image, at, initial)?;
     process.thread_local = Some(ThreadLocal { size: initial.len() });
     Ok(())

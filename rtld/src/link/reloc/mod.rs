@@ -302,7 +302,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Failure<'a>> {
         self.is_described = true;
         let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
-        let described = self.arena.put(Described { ready, offset: value.wrapping_sub(place.offset) })?;
+        let described = self.arena.put(Described { ready, offset: value.wrapping_add_signed(place.distance) })?;
         Ok(RuntimeAddr::of(described).0)
     }
 
@@ -325,10 +325,10 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC).into())),
             RelocKind::TlsDescriptor if waits => Some(place().and_then(|place| self.described(place, value))),
             RelocKind::TpOffset | RelocKind::TlsDescriptor => {
-                Some(place().map(|TlsPlace { offset, .. }| value.wrapping_sub(offset)))
+                Some(place().map(|TlsPlace { distance, .. }| value.wrapping_add_signed(distance)))
             }
             RelocKind::DtpModule => Some(place().map(|TlsPlace { id, .. }| id)),
-            RelocKind::DtpOffset => Some(Ok(value)),
+            RelocKind::DtpOffset => Some(Ok(value.wrapping_sub(I::Machine::TLS.dtp_bias))),
             _ => None,
         }
     }

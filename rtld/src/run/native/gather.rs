@@ -1,7 +1,7 @@
 //! What libc's ld.so is to be told of program and libraries, gathered from what was loaded.
 #![forbid(unsafe_code)]
 
-use rtld::base::addr::{RuntimeAddr, from_usize};
+use rtld::base::addr::RuntimeAddr;
 use rtld::base::arena::{List, OutOfMemory};
 use rtld::elf::consts;
 use rtld::elf::symbol;
@@ -69,9 +69,9 @@ pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<
             }
             let mut at = module.address(&sym);
             if kind == consts::STT_TLS {
-                // An offset in the template's PT_TLS, which ends at the thread pointer.
-                let (Some(place), Some(live)) = (module.tls, process.thread_local) else { continue };
-                let start = from_usize(live.size).wrapping_sub(place.offset);
+                // An offset in the template's PT_TLS, which is the block.
+                let (Some(place), Some(_)) = (module.tls, process.thread_local) else { continue };
+                let start = process.sealed.tls.image_offset(place.distance);
                 at = RuntimeAddr(start.wrapping_add(sym.st_value));
             }
             exports.push(Export { name, st_info: sym.st_info, at, size: sym.st_size, copy: None })?;

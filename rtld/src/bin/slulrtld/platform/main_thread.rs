@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use rtld::base::addr::{from_usize, to_usize};
 use rtld::base::arena::OutOfMemory;
 use rtld::error::{Failure, Problem};
+use rtld::machine::{Machine, Native, write_tcb};
 
 use crate::cpu::ops::set_thread_pointer;
 use crate::platform::thread_local::ThreadLocal;
@@ -17,22 +18,18 @@ use crate::run::process::Process;
 
 /// Makes the main thread's TCB, and sets the thread pointer to it.
 pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
-    const TCB_SIZE: usize = 128;
     let size = to_usize(process.sealed.tls.size());
     let align = to_usize(process.sealed.tls.align());
-    let area = process.arena.bytes(size.saturating_add(TCB_SIZE), align)?;
-    let (block, tcb) = area.split_at_mut_checked(size).ok_or(OutOfMemory(size))?;
+    let area = process.arena.bytes(size.saturating_add(Native::TCB_SIZE), align)?;
+    // The thread pointer is the address of the TCB's first byte, aligned as the area is: the block's size is a multiple of
+    // that, or the block begins behind the TCB.
+    let first = if Native::TLS.negative { size } else { Native::TCB_SIZE };
+    let (low, high) = area.split_at_mut_checked(first).ok_or(OutOfMemory(size))?;
+    let (block, tcb) = if Native::TLS.negative { (low, high) } else { (high, low) };
     process.sealed.fill_tls(block).map_err(|error| error.problem)?;
     let canary = canary(process)?;
     let tp = tcb.as_mut_ptr().expose_provenance();
-    // Where the psABI and its code expect them: the TCB's own address in word 0 (and, for code that was
-    // compiled against glibc's layout, in word 2), the canary in word 5.
-    let words = [(0, from_usize(tp)), (2, from_usize(tp)), (5, canary)];
-    for (word, value) in words {
-        if let Some(place) = tcb.chunks_exact_mut(8).nth(word) {
-            place.copy_from_slice(&value.to_ne_bytes());
-        }
-    }
+    write_tcb::<Native>(tcb, from_usize(tp), canary);
     if size != 0 {
         process.thread_local = Some(ThreadLocal { block: NonNull::from(block).cast(), size, align });
     }

@@ -86,7 +86,7 @@ fn is_merged(ld_so: &Mapped<MappedImage>) -> Result<bool, Failure<'static>> {
     Ok(matches!(wanted, Wanted::Number(_)))
 }
 
-/// Room for a copy of the thread-local block, where libc takes it for aligned. glibc goes by the vaddr of PT_TLS, musl
+/// Room for a copy of the thread-local block, where libc gives the block its place by the thread pointer. glibc goes by the vaddr of PT_TLS, musl
 /// by its address; where the block is aligned to more than a page the program's bias may tell the two apart.
 fn snapshot_buffer(
     process: &'static Process,
@@ -99,7 +99,9 @@ fn snapshot_buffer(
         Libc::Gnu => process.sealed.namespace.module(0).image.bias().vaddr(start).0,
         Libc::Musl => start.0,
     };
-    let misfit = position.wrapping_neg() & from_usize(live.align).saturating_sub(1);
+    // libcs choose the nearest place that is the same modulo the alignment.
+    let distance = process.sealed.tls.start().cast_unsigned();
+    let misfit = distance.wrapping_sub(position) & from_usize(live.align).saturating_sub(1);
     let aligned = buffer.get_mut(to_usize(misfit)..).ok_or(OutOfMemory(live.size))?;
     Ok((NonNull::from(aligned).cast(), RuntimeAddr(start.0.wrapping_add(misfit))))
 }

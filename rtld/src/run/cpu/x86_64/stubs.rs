@@ -149,7 +149,7 @@ global_asm!(
     "push rdx",
     "mov rdx, [rax + 8]",
     "mov rcx, fs:[0]",
-    "sub rcx, [rip + {state}]",
+    "add rcx, [rip + {state}]",
     "mov rcx, [rcx]",
     "test rcx, [rdx]",
     "jz 2f",
@@ -176,7 +176,7 @@ global_asm!(
     mask = const STATE_MASK,
     targets = sym crate::run::native::binding::TARGETS,
     size = sym crate::run::native::binding::STATE_SIZE,
-    state = sym crate::run::thread::STATE_OFFSET,
+    state = sym crate::run::thread::STATE_DISTANCE,
     asked = sym asked,
 );
 
