@@ -13,30 +13,9 @@
 
 use std::fmt::Write as _;
 
-/// Top byte of `e_flags` in files meant for a binfmt_misc handler.
-///
-/// `strip`, `objcopy` and `patchelf` keep it and glibc, musl and the kernel ignore it (tried); linkers drop
-/// it, so it is set after linking.
-pub const MARKER: u8 = 0x53;
-
-/// Offset in bytes of the marker in a little-endian ELF file of the given class (1 or 2).
-#[must_use]
-pub const fn marker_offset(class: u8) -> Option<usize> {
-    match class {
-        1 => Some(0x24 + 3),
-        2 => Some(0x30 + 3),
-        _ => None,
-    }
-}
-
-/// `e_machine` of the machine that the loader is for: EM_X86_64.
-const E_MACHINE: [u8; 2] = [62, 0];
-
-/// The handler, as installed: the loader, by a name that ends in [`rt0::stub::KEEPS_ARGV0`].
-pub const HANDLER: &str = "/usr/libexec/slul/slulrtld-binfmt-P";
-
-/// Extension of programs that carry no marker.
-pub const EXTENSION: &str = "slulb";
+use abi::arch::{Arch, NATIVE};
+use abi::marker::{self, EXTENSION, MARKER};
+use abi::paths::BINFMT_HANDLER;
 
 /// Whether a set-id program gets its privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +55,7 @@ impl Entry {
                     Credentials::OfCaller => "POF",
                     Credentials::OfProgram => "POCF",
                 };
-                let (magic, mask) = magic();
+                let (magic, mask) = magic(&NATIVE);
                 format!(":{name}:M:0:{}:{}:{handler}:{flags}", escaped(&magic), escaped(&mask))
             }
             Self::Extension => format!(":{name}:E::{EXTENSION}::{handler}:PF"),
@@ -88,7 +67,7 @@ impl Entry {
     pub fn debian(self) -> String {
         let what = match self {
             Self::Magic(_) => {
-                let (magic, mask) = magic();
+                let (magic, mask) = magic(&NATIVE);
                 format!("magic {}\nmask {}\n", escaped(&magic), escaped(&mask))
             }
             Self::Extension => format!("extension {EXTENSION}\n"),
@@ -98,31 +77,33 @@ impl Entry {
             _ => "no",
         };
         format!(
-            "package slulrtld\ninterpreter {HANDLER}\n{what}credentials {credentials}\npreserve yes\nfix_binary yes\n"
+            "package slulrtld\ninterpreter {BINFMT_HANDLER}\n{what}credentials {credentials}\npreserve yes\nfix_binary yes\n"
         )
     }
 }
 
-/// `/usr/lib/binfmt.d/slul.conf`.
+/// What systemd-binfmt(8) reads.
 #[must_use]
 pub fn systemd() -> String {
-    let lines = [Entry::Magic(Credentials::OfCaller), Entry::Extension].map(|entry| entry.registration(HANDLER));
+    let lines =
+        [Entry::Magic(Credentials::OfCaller), Entry::Extension].map(|entry| entry.registration(BINFMT_HANDLER));
     format!(
         "# Programs for slulrtld, see binfmt.d(5). Set-id bits are ignored: the flag C is not given.\n{}\n",
         lines.join("\n")
     )
 }
 
-/// First bytes of a file and which of their bits count: a little-endian ELF64 executable for this machine, with the
-/// marker.
-fn magic() -> ([u8; 52], [u8; 52]) {
+/// First bytes of a file and which of their bits count: an executable for that machine, with the marker. As many as
+/// there are of an ELF32 header; of an ELF64 header they reach to the end of e_flags.
+fn magic(arch: &Arch) -> ([u8; 52], [u8; 52]) {
     let (mut magic, mut mask) = ([0; 52], [0; 52]);
+    let ident = [0x7f, b'E', b'L', b'F', arch.class as u8, arch.byte_order as u8, 1];
     let known: [(usize, &[u8], &[u8]); 4] = [
-        (0, b"\x7fELF\x02\x01\x01", &[0xff; 7]),
-        // ET_EXEC (2) or ET_DYN (3).
+        (0, &ident, &[0xff; 7]),
+        // ET_EXEC (2) or ET_DYN (3), and e_machine, of little-endian files.
         (16, &[2, 0], &[0xfe, 0xff]),
-        (18, &E_MACHINE, &[0xff; 2]),
-        (0x33, &[MARKER], &[0xff]),
+        (18, &arch.e_machine.to_le_bytes(), &[0xff; 2]),
+        (marker::offset(arch.class, arch.byte_order), &[MARKER], &[0xff]),
     ];
     for (offset, bytes, bits) in known {
         for (index, (byte, bit)) in (offset..).zip(bytes.iter().zip(bits)) {
@@ -144,38 +125,33 @@ fn escaped(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Credentials, Entry, HANDLER, MARKER, magic, marker_offset};
-
-    #[test]
-    fn marker_is_the_top_byte_of_e_flags() {
-        let mut elf64 = [0u8; 64];
-        elf64[marker_offset(2).unwrap()] = MARKER;
-        let flags = u32::from_le_bytes(elf64[48..52].try_into().unwrap());
-        assert_eq!(flags >> 24, u32::from(MARKER));
-        assert_eq!(marker_offset(3), None);
-    }
+    use super::{Credentials, Entry, magic};
+    use abi::arch::{ALL, NATIVE};
+    use abi::marker::{self, MARKER};
+    use abi::paths::BINFMT_HANDLER;
 
     #[test]
     fn only_what_is_marked_matches() {
-        let (magic, mask) = magic();
+        let (magic, mask) = magic(&NATIVE);
         let this = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let matches =
             |file: &[u8]| file.iter().zip(mask).zip(magic).all(|((byte, mask), magic)| byte & mask == magic);
         assert!(!matches(&this));
         let mut marked = this;
-        marked[marker_offset(2).unwrap()] = MARKER;
+        marked[marker::offset(NATIVE.class, NATIVE.byte_order)] = MARKER;
         assert!(matches(&marked));
-        marked[18] = 183;
-        assert!(!matches(&marked), "another machine");
+        for other in ALL.iter().filter(|arch| **arch != NATIVE) {
+            marked[18..20].copy_from_slice(&other.e_machine.to_le_bytes());
+            assert!(!matches(&marked), "{}", other.name);
+        }
     }
 
     #[test]
     fn registrations_fit_the_kernel() {
         for entry in [Entry::Magic(Credentials::OfProgram), Entry::Extension] {
-            assert!(entry.registration(HANDLER).len() < 1920);
+            assert!(entry.registration(BINFMT_HANDLER).len() < 1920);
         }
-        assert!(Entry::Magic(Credentials::OfCaller).registration(HANDLER).ends_with("-binfmt-P:POF"));
+        assert!(Entry::Magic(Credentials::OfCaller).registration(BINFMT_HANDLER).ends_with("-binfmt-P:POF"));
         assert_eq!(Entry::Extension.registration("/x"), ":slulb:E::slulb::/x:PF");
-        assert!(HANDLER.as_bytes().ends_with(rt0::stub::KEEPS_ARGV0));
     }
 }

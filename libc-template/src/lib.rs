@@ -1,94 +1,12 @@
 //! What the loader knows of the libcs that it brings in, as plain data.
 //!
 //! The *template* is the executable that the system's ld.so believes it is starting. It is synthesised in
-//! memory for each program (`rtld::native::template`); here is what does not depend on the program: which
-//! libcs there are and how they are told apart, what the template imports for the loader's own use, and
-//! what may never pass between the two worlds. `executable` has the source of the file that is installed, which
-//! tells debuggers of it.
+//! memory for each program (`rtld::native::template`); here is what does not depend on the program: what the
+//! template imports for the loader's own use, and what may never pass between the two worlds. (The libcs themselves, by
+//! their names, are in `abi::libcs`.) `executable` has the source of the file that is installed, which tells debuggers
+//! of it.
 #![no_std]
 #![forbid(unsafe_code)]
-
-use core::ffi::CStr;
-
-/// A libc that can be brought in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Libc {
-    /// The GNU C library.
-    Gnu,
-    /// musl.
-    Musl,
-}
-
-impl Libc {
-    /// Both, the one that is preferred where nothing decides first.
-    pub const ALL: [Self; 2] = [Self::Gnu, Self::Musl];
-
-    /// Path of its ld.so, which its psABI fixes.
-    #[cfg(target_arch = "x86_64")]
-    #[must_use]
-    pub const fn interpreter(self) -> &'static str {
-        match self {
-            Self::Gnu => "/lib64/ld-linux-x86-64.so.2",
-            Self::Musl => "/lib/ld-musl-x86_64.so.1",
-        }
-    }
-
-    /// Short name, as in `slulrtld-using-libc-<arch>-<libc>`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gnu => "gnu",
-            Self::Musl => "musl",
-        }
-    }
-
-    /// Where `slulrtld-using-libc-<arch>-<libc>` is installed.
-    #[cfg(target_arch = "x86_64")]
-    #[must_use]
-    pub const fn loader_using_it(self) -> &'static str {
-        match self {
-            Self::Gnu => "/usr/libexec/slul/slulrtld-using-libc-x86_64-gnu",
-            Self::Musl => "/usr/libexec/slul/slulrtld-using-libc-x86_64-musl",
-        }
-    }
-
-    /// The libc that a DT_NEEDED names, if it names one or a part of one.
-    #[must_use]
-    pub fn named_by(needed: &[u8]) -> Option<Self> {
-        if GNU_SONAMES.contains(&needed) {
-            return Some(Self::Gnu);
-        }
-        // Alpine calls it libc.musl-<arch>.so.1, Debian and musl itself libc.so.
-        let musl = needed == b"libc.so" || needed.starts_with(b"libc.musl-") || needed.starts_with(b"ld-musl-");
-        musl.then_some(Self::Musl)
-    }
-}
-
-/// Sonames of the GNU C library's own shared objects. musl's ld.so takes those that matter for itself.
-const GNU_SONAMES: [&[u8]; 11] = [
-    b"libc.so.6",
-    b"libm.so.6",
-    b"libdl.so.2",
-    b"libpthread.so.0",
-    b"librt.so.1",
-    b"libutil.so.1",
-    b"libresolv.so.2",
-    b"libanl.so.1",
-    b"libmvec.so.1",
-    b"libnsl.so.1",
-    b"ld-linux-x86-64.so.2",
-];
-
-/// The template as a file, where it is installed.
-#[cfg(target_arch = "x86_64")]
-pub const FILE: &str = "/usr/libexec/slul/libc-bogomapping-template-executable-x86_64";
-
-/// What lists of mappings, core files and debuggers show once libc is there, so that whoever looks at a fault knows that
-/// it was brought in by somebody else than the kernel. The soname of [`FILE`], too.
-pub const NOTICE: &CStr = c"__notice_libc_bogomapped_by_slul.so";
-
-/// The function that backtraces end in then: of [`FILE`], or else of the loader.
-pub const NOTICE_FRAME: &str = "__notice__libc_bogomapped_by_slul";
 
 /// In DT_NEEDED it stands for whichever libc the machine and the other natives use.
 pub const LIBC_SONAME: &[u8] = b"libc.so.6";
@@ -200,7 +118,7 @@ pub const NEVER_EXPORTED: [&[u8]; 9] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{Libc, is_masked_variable, is_unsecure_variable};
+    use super::{is_masked_variable, is_unsecure_variable};
 
     #[test]
     fn variables_by_name() {
@@ -212,15 +130,5 @@ mod tests {
         }
         assert!(is_unsecure_variable(b"TMPDIR=/x") && is_unsecure_variable(b"LD_PRELOAD=x"));
         assert!(!is_unsecure_variable(b"PATH=/x") && !is_unsecure_variable(b"TMPDIRS=/x"));
-    }
-
-    #[test]
-    fn libcs_by_what_needs_them() {
-        assert_eq!(Libc::named_by(b"libc.so.6"), Some(Libc::Gnu));
-        assert_eq!(Libc::named_by(b"libm.so.6"), Some(Libc::Gnu));
-        assert_eq!(Libc::named_by(b"libc.so"), Some(Libc::Musl));
-        assert_eq!(Libc::named_by(b"libc.musl-x86_64.so.1"), Some(Libc::Musl));
-        assert_eq!(Libc::named_by(b"libz.so.1"), None);
-        assert_eq!(Libc::named_by(b"libc.so.60"), None);
     }
 }

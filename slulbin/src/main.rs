@@ -6,10 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use abi::arch::NATIVE;
+use abi::line;
+use abi::marker::{self, MARKER};
+use abi::paths::RUNSLUL;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use object::LittleEndian;
-use object::elf::{EM_X86_64, ET_DYN, ET_EXEC, FileHeader64};
+use object::elf::{ET_DYN, ET_EXEC, FileHeader64};
 use object::read::elf::FileHeader;
 
 /// Changes programs for slulrtld after they are linked.
@@ -38,16 +42,10 @@ enum Command {
         #[arg(short, long)]
         output: PathBuf,
         /// The loader.
-        #[arg(long, default_value = "/usr/bin/runslul")]
+        #[arg(long, default_value = RUNSLUL)]
         interpreter: String,
     },
 }
-
-/// Where the ELF image is behind the line: the next boundary of a page.
-const PAGE: usize = 4096;
-
-/// The longest line that every kernel since Linux 5.1 reads; before, it is 127.
-const LINE: usize = 255;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -70,7 +68,14 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let header = header.with_context(|| format!("{}: not an ELF64 file", path.display()))?;
     let (kind, machine) = (header.e_type.get(LittleEndian), header.e_machine.get(LittleEndian));
     ensure!(kind == ET_EXEC || kind == ET_DYN, "{}: e_type is {}, not an executable's", path.display(), kind.0);
-    ensure!(machine == EM_X86_64, "{}: e_machine is {}, not x86_64's (62)", path.display(), machine.0);
+    ensure!(
+        machine.0 == NATIVE.e_machine,
+        "{}: e_machine is {}, not {}'s ({})",
+        path.display(),
+        machine.0,
+        NATIVE.name,
+        NATIVE.e_machine
+    );
     Ok(bytes)
 }
 
@@ -93,18 +98,21 @@ fn write(path: &Path, bytes: &[u8], like: &Path) -> Result<()> {
 
 fn mark(program: &Path, output: &Path) -> Result<()> {
     let mut bytes = read(program)?;
-    let place = binfmt::marker_offset(2).and_then(|offset| bytes.get_mut(offset));
-    *place.with_context(|| format!("{}: too short", program.display()))? = binfmt::MARKER;
+    let place = bytes.get_mut(marker::offset(NATIVE.class, NATIVE.byte_order));
+    *place.with_context(|| format!("{}: too short", program.display()))? = MARKER;
     write(output, &bytes, program)
 }
 
 fn shebang(program: &Path, output: &Path, interpreter: &str) -> Result<()> {
     let image = read(program)?;
     let mut bytes = format!("#!{interpreter}\n").into_bytes();
-    if bytes.len() > LINE || interpreter.contains([' ', '\t', '\n']) || !interpreter.starts_with('/') {
-        bail!("{interpreter}: not an absolute path, without blanks, that fits in a line of {LINE} bytes");
+    if bytes.len() > line::LONGEST || interpreter.contains([' ', '\t', '\n']) || !interpreter.starts_with('/') {
+        bail!(
+            "{interpreter}: not an absolute path, without blanks, that fits in a line of {} bytes",
+            line::LONGEST
+        );
     }
-    bytes.resize(PAGE, 0);
+    bytes.resize(usize::try_from(line::IMAGE)?, 0);
     bytes.extend(image);
     write(output, &bytes, program)
 }

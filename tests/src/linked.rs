@@ -6,6 +6,8 @@ use std::process::Command;
 use crate::build::run;
 use crate::stage::{self, Stage};
 use crate::workdir::Workdir;
+use abi::arch::NATIVE;
+use abi::stub::ENTRY;
 use anyhow::Result;
 
 /// How a program is linked.
@@ -57,17 +59,18 @@ impl Programs {
 
     /// A stub, as staged.
     pub fn stub(&self, name: &str) -> PathBuf {
-        self.stage.root.join("usr/lib/slul/x86_64").join(name)
+        self.stage.file(NATIVE.paths.library_dir).join(name)
     }
 
     /// Links a report.
     pub fn report(&self, link: Link, native: bool, libraries: &[&str], to: &Path) -> Result<()> {
         let mut ld = Command::new("ld");
-        ld.args(["-pie", "--build-id=none", "-z", "noexecstack", "-L/usr/lib/x86_64-linux-gnu", "--as-needed"]);
+        ld.args(["-pie", "--build-id=none", "-z", "noexecstack", "--as-needed"]);
+        ld.arg(format!("-L/usr/lib/{}", NATIVE.multiarch));
         match link {
-            Link::Interpreter => ld.args(["--dynamic-linker", "/lib/slulrtld-x86_64.so.1"]),
+            Link::Interpreter => ld.args(["--dynamic-linker", NATIVE.paths.loader]),
             Link::Bare => ld.arg("--no-dynamic-linker"),
-            Link::Stub(name) => ld.args(["--no-dynamic-linker", "-e", "slul_rt0"]).arg(self.stub(name)),
+            Link::Stub(name) => ld.args(["--no-dynamic-linker", "-e", ENTRY]).arg(self.stub(name)),
         };
         let object = if native { "report-native.o" } else { "report.o" };
         run(ld.arg(self.dir.path().join(object)).args(libraries).arg("-o").arg(to))

@@ -9,6 +9,8 @@ use crate::build::run;
 use crate::launch::{Launch, Outcome, TIMEOUT, User};
 use crate::stage::Stage;
 use crate::workdir::Workdir;
+use abi::arch::NATIVE;
+use abi::paths::RUNSLUL_BINFMT;
 use anyhow::{Context, Result};
 
 /// What is in the root besides the program and the launcher.
@@ -40,8 +42,10 @@ impl Holds {
     pub const ALL: Self = Self { installed: true, libraries: true, proc: true, binfmt: false };
 }
 
-/// Where the system's shared objects are.
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+/// Where the system's shared objects are, below the root.
+fn libraries() -> String {
+    format!("usr/lib/{}", NATIVE.multiarch)
+}
 
 /// A root directory.
 pub struct Root {
@@ -61,12 +65,12 @@ impl Root {
             fs::create_dir_all(path.join(name))?;
         }
         if holds.libraries {
-            for name in ["lib64", LIBRARIES] {
+            for name in ["lib64", &libraries()] {
                 fs::create_dir_all(path.join(name))?;
             }
             fs::create_dir(path.join("dev"))?;
             fs::write(path.join("dev/null"), "")?;
-            std::os::unix::fs::symlink(format!("/{LIBRARIES}"), path.join("lib/x86_64-linux-gnu"))?;
+            std::os::unix::fs::symlink(format!("/{}", libraries()), path.join("lib").join(NATIVE.multiarch))?;
         }
         dir.open_to_all()?;
         Ok(Self { dir, holds })
@@ -113,7 +117,8 @@ impl Root {
         let Holds { libraries, proc, binfmt, .. } = self.holds;
         let mut script = format!("cd {}\n", self.path().display());
         if libraries {
-            script += &format!("mount --rbind /{LIBRARIES} {LIBRARIES}\nmount --rbind /lib64 lib64\n");
+            let place = self::libraries();
+            script += &format!("mount --rbind /{place} {place}\nmount --rbind /lib64 lib64\n");
             script += "mount --bind /dev/null dev/null\n";
         }
         if proc {
@@ -122,7 +127,7 @@ impl Root {
         if binfmt {
             script += "mount -t binfmt_misc none binfmt\n";
             for command in commands {
-                script += &format!("chroot . /usr/bin/runslul-binfmt --binfmt-misc /binfmt {command}\n");
+                script += &format!("chroot . {RUNSLUL_BINFMT} --binfmt-misc /binfmt {command}\n");
             }
         }
         script + "exec chroot . \"$@\""

@@ -3,17 +3,20 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use abi::arch::NATIVE;
+use abi::libcs::Libc;
+use abi::paths::{HEADER, INCLUDE, in_tree};
 use anyhow::{Context, Result, ensure};
 
 /// File name of the loader.
-pub const LOADER: &str = "slulrtld-x86_64.so.1";
+pub const LOADER: &str = NATIVE.paths.soname;
 
 /// Path of the template's file in a tree.
-pub const TEMPLATE: &str = "usr/libexec/slul/libc-bogomapping-template-executable-x86_64";
+pub const TEMPLATE: &str = in_tree(NATIVE.paths.template);
 
-/// Paths of the loader that is inside a process of libc, glibc's and musl's.
+/// Paths of the loader that is inside a process of libc, glibc's and musl's, in a tree.
 pub const USING_LIBC: [&str; 2] =
-    ["usr/libexec/slul/slulrtld-using-libc-x86_64-gnu", "usr/libexec/slul/slulrtld-using-libc-x86_64-musl"];
+    [in_tree(NATIVE.paths.using_libc(Libc::Gnu)), in_tree(NATIVE.paths.using_libc(Libc::Musl))];
 
 /// A staged tree with a loader of one profile.
 #[derive(Clone, Debug)]
@@ -33,9 +36,7 @@ impl Stage {
                 let root = env::var_os(variable)
                     .with_context(|| format!("{variable} is not set; run the tests with: cargo xtask test"))?;
                 let stage = Self { profile, root: root.into() };
-                for file in
-                    [stage.loader(), stage.include().join("slul.h"), stage.stub(), stage.root.join(TEMPLATE)]
-                {
+                for file in [stage.loader(), stage.file(HEADER), stage.stub(), stage.file(TEMPLATE)] {
                     ensure!(
                         file.is_file(),
                         "{variable}: {} is missing; stage it with: cargo xtask test",
@@ -47,22 +48,28 @@ impl Stage {
             .collect()
     }
 
+    /// An installed file, by its absolute path.
+    #[must_use]
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.root.join(in_tree(path))
+    }
+
     /// The loader.
     #[must_use]
     pub fn loader(&self) -> PathBuf {
-        self.root.join("lib").join(LOADER)
+        self.file(NATIVE.paths.loader)
     }
 
     /// The directory of `slul.h`.
     #[must_use]
     pub fn include(&self) -> PathBuf {
-        self.root.join("usr/include")
+        self.file(INCLUDE)
     }
 
     /// What a program is linked with that names the loader's functions.
     #[must_use]
     pub fn stub(&self) -> PathBuf {
-        self.root.join("usr/lib/slul/x86_64/libslulrtld.so")
+        self.file(NATIVE.paths.link_stub)
     }
 }
 

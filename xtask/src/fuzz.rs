@@ -19,9 +19,6 @@ use crate::stage::stage_default;
 /// The fuzz targets.
 const TARGETS: [&str; 2] = ["file", "start"];
 
-/// With a target named, cargo does not give RUSTFLAGS to build scripts.
-const PLATFORM: &str = "x86_64-unknown-linux-gnu";
-
 /// What libFuzzer needs to see where an execution goes: as cargo-fuzz passes it.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -44,7 +41,7 @@ pub(crate) fn fuzz(repo: &Repo, seconds: u64) -> Result<()> {
         corpus: repo.target().join("fuzz-corpus"),
         findings: repo.target().join("fuzz-findings"),
     };
-    if let Err(missing) = fuzzer_present() {
+    if let Err(missing) = fuzzer_present(repo) {
         step(format!("no coverage-guided fuzzing: {missing}"));
         step(format!("files with random faults instead, from a fixed seed, for {seconds} s"));
         return run(mutants(repo).args(["--", "child:for", &seconds.to_string()]));
@@ -60,7 +57,7 @@ pub(crate) fn fuzz(repo: &Repo, seconds: u64) -> Result<()> {
     let each = (seconds / 2).max(1);
     let mut summaries = Vec::new();
     for target in TARGETS {
-        summaries.push(fuzz_target(&places, target, each)?);
+        summaries.push(fuzz_target(&places, repo.arch().rust_target, target, each)?);
     }
     step("no finding");
     summaries.iter().for_each(|summary| println!("{summary}"));
@@ -85,10 +82,11 @@ fn mutants(repo: &Repo) -> Command {
 }
 
 /// What is missing for libFuzzer, if so.
-fn fuzzer_present() -> std::result::Result<(), &'static str> {
+fn fuzzer_present(repo: &Repo) -> std::result::Result<(), &'static str> {
     // Asked for by name, rustup may begin to install it.
     let installed = output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
-    if !installed.lines().any(|line| line.starts_with("nightly-x86_64")) {
+    let nightly_here = format!("nightly-{}", repo.arch().rust_target);
+    if !installed.lines().any(|line| line.starts_with(&nightly_here)) {
         return Err("there is no nightly toolchain (rustup toolchain install nightly)");
     }
     if !succeeds(nightly("rustc").arg("--version")) {
@@ -119,15 +117,16 @@ fn build(repo: &Repo, places: &Places) -> Result<()> {
     };
     step(format!("build the fuzzer, {said}"));
     let mut command = nightly("cargo");
-    command.args(["build", "--release", "--quiet", "--target", PLATFORM, "--manifest-path"]);
+    // With a target named, cargo does not give RUSTFLAGS to build scripts.
+    command.args(["build", "--release", "--quiet", "--target", repo.arch().rust_target, "--manifest-path"]);
     command.arg(repo.root().join("fuzz/Cargo.toml")).arg("--target-dir").arg(&places.build);
     run(command.env("RUSTFLAGS", format!("{COVERAGE}{sanitizer}")))
 }
 
 /// Runs one target; answers its figures.
-fn fuzz_target(places: &Places, target: &str, seconds: u64) -> Result<String> {
+fn fuzz_target(places: &Places, platform: &str, target: &str, seconds: u64) -> Result<String> {
     step(format!("{target}, for {seconds} s"));
-    let program = places.build.join(PLATFORM).join("release").join(target);
+    let program = places.build.join(platform).join("release").join(target);
     let mut command = Command::new(&program);
     command.arg(places.corpus.join(target)).arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-artifact_prefix={}/{target}-", places.findings.display()));

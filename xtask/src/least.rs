@@ -13,7 +13,9 @@ use crate::run::run;
 pub(crate) const STATUS: i32 = 17;
 
 /// As the README has it.
-const BY_STUB: &str = "-Wl,--no-dynamic-linker,-e,slul_rt0";
+fn by_stub() -> String {
+    format!("-Wl,--no-dynamic-linker,-e,{}", abi::stub::ENTRY)
+}
 
 /// How a program is linked, and by what it is started.
 #[derive(Clone, Copy)]
@@ -70,8 +72,8 @@ impl Least {
             Link::Exec(interpreter) => {
                 gcc.arg("-no-pie").arg(format!("-DINTERPRETER=\"{}\"", shown(interpreter)?))
             }
-            Link::ExecStub(stub) => gcc.arg("-no-pie").arg(BY_STUB).arg(stub),
-            Link::PieStub(stub) => gcc.arg("-pie").arg(BY_STUB).arg(stub),
+            Link::ExecStub(stub) => gcc.arg("-no-pie").arg(by_stub()).arg(stub),
+            Link::PieStub(stub) => gcc.arg("-pie").arg(by_stub()).arg(stub),
             Link::Pie(interpreter) => gcc.arg("-pie").arg(format!("-Wl,--dynamic-linker={}", shown(interpreter)?)),
         };
         run(gcc.arg("-o").args([&made, &self.sources.join("exit17.S")]))?;

@@ -9,10 +9,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use abi::export::VersionScript;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSymbol, SymbolKind};
 
-use crate::repo::{LOADER, Repo};
+use crate::repo::Repo;
 use crate::run::run;
 
 /// Makes the stub of a built loader.
@@ -20,14 +21,17 @@ pub(crate) fn build(repo: &Repo, loader: &Path, to: &Path) -> Result<()> {
     let bytes = fs::read(loader).with_context(|| format!("read {}", loader.display()))?;
     let source = to.with_extension("S");
     fs::write(&source, assembly(&bytes)?).with_context(|| format!("write {}", source.display()))?;
-    let script = repo.root().join("rtld/exports.map");
+    let script = to.with_extension("map");
+    fs::write(&script, VersionScript.to_string()).with_context(|| format!("write {}", script.display()))?;
     let built = run(Command::new("gcc")
         .args(["-shared", "-nostdlib", "-Wl,-z,noexecstack", "-Wl,--build-id=none"])
-        .arg(format!("-Wl,-soname,{LOADER}"))
+        .arg(format!("-Wl,-soname,{}", repo.arch().paths.soname))
         .arg(format!("-Wl,--version-script={}", script.display()))
         .arg("-o")
         .args([to, &source]));
-    fs::remove_file(&source).with_context(|| format!("remove {}", source.display()))?;
+    for made in [source, script] {
+        fs::remove_file(&made).with_context(|| format!("remove {}", made.display()))?;
+    }
     built
 }
 

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use abi::libcs::Libc;
 use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 use clap::ValueEnum;
-use libc_template::Libc;
 
 use crate::repo::Repo;
 use crate::run::{cargo, line, step};

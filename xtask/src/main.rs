@@ -45,6 +45,7 @@ mod test;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use abi::arch::NATIVE;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -136,17 +137,17 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::TraceMe { program, argument } => count::trace::trace_me(&program, argument.as_deref()),
         Command::Stage { destdir, profile } => {
-            let repo = Repo::find()?;
+            let repo = Repo::find(&NATIVE)?;
             let destdir = destdir.unwrap_or_else(|| stage::default_dir(&repo, profile));
             stage::stage(&repo, profile, &destdir).map(drop)
         }
-        Command::Test { filter, no_install } => test::test(&Repo::find()?, filter.as_deref(), no_install),
-        Command::Demo { file, no_install } => demo::demo(&Repo::find()?, file.as_deref(), no_install),
-        Command::Fuzz { mutants: true, .. } => fuzz::run_mutants(&Repo::find()?),
-        Command::Fuzz { seconds, mutants: false } => fuzz::fuzz(&Repo::find()?, seconds),
+        Command::Test { filter, no_install } => test::test(&Repo::find(&NATIVE)?, filter.as_deref(), no_install),
+        Command::Demo { file, no_install } => demo::demo(&Repo::find(&NATIVE)?, file.as_deref(), no_install),
+        Command::Fuzz { mutants: true, .. } => fuzz::run_mutants(&Repo::find(&NATIVE)?),
+        Command::Fuzz { seconds, mutants: false } => fuzz::fuzz(&Repo::find(&NATIVE)?, seconds),
         Command::Bench { names, quick, update_docs, no_install } => {
-            bench::bench(&Repo::find()?, &names, bench::Options { quick, update_docs, no_install })
+            bench::bench(&Repo::find(&NATIVE)?, &names, bench::Options { quick, update_docs, no_install })
         }
-        Command::Audit => audit::audit(&Repo::find()?),
+        Command::Audit => audit::audit(&Repo::find(&NATIVE)?),
     }
 }

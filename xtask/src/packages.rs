@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use abi::arch::NATIVE;
+use abi::libcs::Libc;
 use anyhow::{Result, bail};
 
 use crate::run::{output, run, step, succeeds, which};
@@ -33,7 +35,7 @@ pub(crate) const ZLIB: Package = Package {
 pub(crate) const MUSL: Package = Package {
     name: "musl-tools",
     leaves_out: Some("everything that goes through musl"),
-    present: || which("musl-gcc").is_some() && Path::new("/lib/ld-musl-x86_64.so.1").exists(),
+    present: || which("musl-gcc").is_some() && Path::new(Libc::Musl.interpreter()).exists(),
 };
 
 /// An independent zlib decompressor.
@@ -85,7 +87,7 @@ pub(crate) const LTRACE: Package = Package {
 pub(crate) const JEMALLOC: Package = Package {
     name: "libjemalloc2",
     leaves_out: Some("an allocator library in DT_NEEDED"),
-    present: || Path::new("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2").exists(),
+    present: || Path::new("/usr/lib").join(NATIVE.multiarch).join("libjemalloc.so.2").exists(),
 };
 
 /// A database that calls back.

@@ -2,34 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
+use abi::arch::Arch;
 use anyhow::{Context, Result};
 use cargo_metadata::{Metadata, MetadataCommand};
 
-/// The kernel's name of the one architecture there is so far.
-pub(crate) const ARCH: &str = "x86_64";
-
-/// The loader's file name, which is its soname too.
-pub(crate) const LOADER: &str = "slulrtld-x86_64.so.1";
-
-/// cargo's name of the platform the loader and these tools are built for.
-const PLATFORM: &str = "x86_64-unknown-linux-gnu";
-
-/// The checkout.
+/// The checkout, and what is to be made of it.
 pub(crate) struct Repo {
     metadata: Metadata,
+    arch: &'static Arch,
 }
 
 impl Repo {
-    /// Finds the checkout this tool was built from.
-    pub(crate) fn find() -> Result<Self> {
+    /// Finds the checkout this tool was built from; what is made of it is for that machine.
+    ///
+    /// # Errors
+    /// cargo, which knows the packages, fails.
+    pub(crate) fn find(arch: &'static Arch) -> Result<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let metadata = MetadataCommand::new()
             .manifest_path(&manifest)
             // What other platforms depend on is not downloaded.
-            .other_options(["--filter-platform".to_owned(), PLATFORM.to_owned()])
+            .other_options(["--filter-platform".to_owned(), arch.rust_target.to_owned()])
             .exec()
             .context("cargo metadata")?;
-        Ok(Self { metadata })
+        Ok(Self { metadata, arch })
+    }
+
+    /// The machine that everything is made for.
+    pub(crate) fn arch(&self) -> &'static Arch {
+        self.arch
     }
 
     /// The root of the checkout.

@@ -1,12 +1,13 @@
 //! The stubs that are linked into programs without PT_INTERP.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use abi::arch::Arch;
+use abi::stub::defines;
 use anyhow::Result;
-use rt0::stub::DEFINES;
 
-use crate::repo::{ARCH, LOADER, Repo};
+use crate::repo::Repo;
 use crate::run::run;
 
 /// How a stub brings the loader in.
@@ -24,25 +25,20 @@ impl Kind {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Execute, Self::Map, Self::Embed];
 
-    /// File name of the object.
-    pub(crate) fn object(self) -> &'static str {
+    /// Where the object is installed.
+    pub(crate) fn object(self, arch: &Arch) -> &'static str {
         match self {
-            Self::Execute => "rt0.o",
-            Self::Map => "rt0-map.o",
-            Self::Embed => "rt0-embed.o",
+            Self::Execute => arch.paths.rt0,
+            Self::Map => arch.paths.rt0_map,
+            Self::Embed => arch.paths.rt0_embed,
         }
     }
-}
-
-/// Where stubs look for the loader.
-pub(crate) fn installed() -> PathBuf {
-    Path::new("/lib").join(LOADER)
 }
 
 /// Assembles a stub, which looks for the loader at `path`. `loader` is the built one, as it is to be installed.
 pub(crate) fn build(repo: &Repo, kind: Kind, path: &Path, loader: &Path, to: &Path) -> Result<()> {
     let mut gcc = Command::new("gcc");
-    gcc.arg("-c").args(DEFINES.map(|(name, value)| format!("-D{name}={value}")));
+    gcc.arg("-c").args(defines(repo.arch()).map(|(name, value)| format!("-D{name}={value}")));
     gcc.arg(format!("-DSLUL_LOADER=\"{}\"", path.display()));
     let source = match kind {
         Kind::Execute => "rt0",
@@ -51,5 +47,5 @@ pub(crate) fn build(repo: &Repo, kind: Kind, path: &Path, loader: &Path, to: &Pa
     if kind == Kind::Embed {
         gcc.arg(format!("-DSLUL_EMBED=\"{}\"", loader.display()));
     }
-    run(gcc.arg("-o").arg(to).arg(repo.root().join(format!("rt0/asm/{ARCH}-{source}.S"))))
+    run(gcc.arg("-o").arg(to).arg(repo.root().join(format!("rt0/asm/{}/{source}.S", repo.arch().name))))
 }

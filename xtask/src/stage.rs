@@ -5,14 +5,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use abi::arch::Arch;
+use abi::libcs::Libc;
+use abi::paths::{self, in_tree};
 use anyhow::{Context, Result};
 use binfmt::{Credentials, Entry};
-use libc_template::Libc;
 
 use crate::link_stub;
 use crate::loader::{self, Profile};
 use crate::packages;
-use crate::repo::{ARCH, LOADER, Repo};
+use crate::repo::Repo;
 use crate::rt0;
 use crate::run::{run, step};
 use crate::template;
@@ -50,32 +52,32 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
     step(format!("stage {} in {}", profile.name(), root.display()));
 
     let tree = Tree { root: &root };
-    let library_dir = format!("usr/lib/slul/{ARCH}");
-    let loader =
-        tree.file(&format!("lib/{LOADER}"), 0o755, |temporary| copy_loader(&unstripped, temporary, profile))?;
-    tree.link("usr/bin/runslul", &format!("../../lib/{LOADER}"))?;
-    for (package, name) in [("binfmt", "runslul-binfmt"), ("slulbin", "slulbin")] {
-        let tool = loader::executable(repo, profile, package, name)?;
-        tree.file(&format!("usr/bin/{name}"), 0o755, |temporary| copy(&tool, temporary))?;
+    let arch = repo.arch();
+    let of_arch = &arch.paths;
+    let loader = tree.file(of_arch.loader, 0o755, |temporary| copy_loader(&unstripped, temporary, profile))?;
+    for name in [paths::RUNSLUL, paths::BINFMT_HANDLER] {
+        tree.link(name, &from_directory_of(name, of_arch.loader))?;
     }
-    tree.link(binfmt::HANDLER.trim_start_matches('/'), &format!("../../../lib/{LOADER}"))?;
-    tree.text("usr/lib/binfmt.d/slul.conf", &binfmt::systemd())?;
+    for (package, path) in [("binfmt", paths::RUNSLUL_BINFMT), ("slulbin", paths::SLULBIN)] {
+        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+        let tool = loader::executable(repo, profile, package, &name)?;
+        tree.file(path, 0o755, |temporary| copy(&tool, temporary))?;
+    }
+    tree.text(paths::BINFMT_SYSTEMD, &binfmt::systemd())?;
     for entry in [Entry::Magic(Credentials::OfCaller), Entry::Extension] {
-        tree.text(&format!("usr/share/binfmts/{}", entry.name()), &entry.debian())?;
+        tree.text(&format!("{}/{}", paths::BINFMT_DEBIAN, entry.name()), &entry.debian())?;
     }
-    let stub = format!("{library_dir}/libslulrtld.so");
-    tree.file(&stub, 0o644, |temporary| link_stub::build(repo, &unstripped, temporary))?;
-    let template = libc_template::FILE.trim_start_matches('/');
-    let template = tree.file(template, 0o755, |temporary| template::build(repo, temporary))?;
+    tree.file(of_arch.link_stub, 0o644, |temporary| link_stub::build(repo, &unstripped, temporary))?;
+    let template = tree.file(of_arch.template, 0o755, |temporary| template::build(repo, temporary))?;
     for kind in rt0::Kind::ALL {
-        let object = format!("{library_dir}/{}", kind.object());
-        tree.file(&object, 0o644, |temporary| rt0::build(repo, kind, &rt0::installed(), &loader, temporary))?;
+        let installed = Path::new(of_arch.loader);
+        let object = kind.object(arch);
+        tree.file(object, 0o644, |temporary| rt0::build(repo, kind, installed, &loader, temporary))?;
     }
     using_libc(repo, profile, &tree)?;
-    let header = repo.root().join("rt0/include/slul.h");
-    tree.file("usr/include/slul.h", 0o644, |temporary| copy(&header, temporary))?;
-    let pkgconfig = format!("{library_dir}/pkgconfig/slul.pc");
-    tree.text(&pkgconfig, &pkgconfig_text(repo.version()))?;
+    let header = repo.root().join("abi/include/slul.h");
+    tree.file(paths::HEADER, 0o644, |temporary| copy(&header, temporary))?;
+    tree.text(of_arch.pkgconfig, &pkgconfig_text(arch, repo.version()))?;
     Ok(Stage { root, loader, unstripped, template })
 }
 
@@ -88,16 +90,23 @@ fn using_libc(repo: &Repo, profile: Profile, tree: &Tree<'_>) -> Result<()> {
             continue;
         }
         let program = loader::build_using_libc(repo, profile, libc)?;
-        let path = libc.loader_using_it().trim_start_matches('/');
-        tree.file(path, 0o755, |temporary| copy_loader(&program, temporary, profile))?;
+        tree.file(repo.arch().paths.using_libc(libc), 0o755, |temporary| {
+            copy_loader(&program, temporary, profile)
+        })?;
     }
     let [first, ..] = Libc::ALL;
-    let name = Path::new(first.loader_using_it()).file_name().context("a file name")?;
-    tree.link(USING_LIBC, &name.to_string_lossy()).map(drop)
+    let preferred = repo.arch().paths.using_libc(first);
+    tree.link(paths::USING_LIBC, &from_directory_of(paths::USING_LIBC, preferred)).map(drop)
 }
 
-/// The name without arch and libc.
-const USING_LIBC: &str = "usr/libexec/slul/slulrtld-using-libc";
+/// What a link at `link` says, so that it leads to `file` in any tree.
+fn from_directory_of(link: &str, file: &str) -> String {
+    let directory: Vec<&str> = link.split('/').rev().skip(1).collect();
+    let file: Vec<&str> = file.split('/').collect();
+    let common = directory.iter().rev().zip(&file).take_while(|(one, other)| one == other).count();
+    let up = (common..directory.len()).map(|_| "..");
+    up.chain(file.into_iter().skip(common)).collect::<Vec<_>>().join("/")
+}
 
 /// The debug loader keeps its symbols, for debuggers.
 fn copy_loader(from: &Path, to: &Path, profile: Profile) -> Result<()> {
@@ -112,19 +121,21 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The prefix is taken from where the file is, so that a staged tree can be used as it stands.
-fn pkgconfig_text(version: &str) -> String {
+fn pkgconfig_text(arch: &Arch, version: &str) -> String {
+    let Arch { name, paths, .. } = arch;
     format!(
         "prefix=${{pcfiledir}}/../../../..
-libdir=${{prefix}}/lib/slul/{ARCH}
+libdir=${{prefix}}/lib/slul/{name}
 includedir=${{prefix}}/include
-interpreter=/lib/{LOADER}
+interpreter={}
 
 Name: slul
 Description: Run-time loader for programs that carry no libc
 Version: {version}
 Cflags: -I${{includedir}}
 Libs: -L${{libdir}} -lslulrtld
-"
+",
+        paths.loader
     )
 }
 
@@ -154,7 +165,7 @@ impl Tree<'_> {
 
     /// Makes the file under another name and renames it into place.
     fn put(&self, path: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        let place = self.root.join(path);
+        let place = self.root.join(in_tree(path));
         if let Some(directory) = place.parent() {
             fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
         }
@@ -166,7 +177,24 @@ impl Tree<'_> {
         }
         make(&temporary)?;
         fs::rename(&temporary, &place).with_context(|| format!("rename to {}", place.display()))?;
-        println!("    /{path}");
+        println!("    {path}");
         Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_directory_of;
+
+    #[test]
+    fn links_lead_to_their_files_in_any_tree() {
+        for (link, file, text) in [
+            ("/usr/bin/a", "/lib/b", "../../lib/b"),
+            ("/usr/libexec/slul/a", "/lib/b", "../../../lib/b"),
+            ("/usr/bin/a", "/usr/bin/b", "b"),
+            ("/usr/bin/a", "/usr/lib/slul/b", "../lib/slul/b"),
+        ] {
+            assert_eq!(from_directory_of(link, file), text);
+        }
     }
 }

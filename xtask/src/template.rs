@@ -3,15 +3,17 @@
 use std::path::Path;
 use std::process::Command;
 
+use abi::notice::NOTICE;
 use anyhow::Result;
 
-use crate::repo::{ARCH, Repo};
+use crate::repo::Repo;
 use crate::run::run;
 
 /// Assembles and links it. It has no relocations, so it is the same wherever it is built.
 pub(crate) fn build(repo: &Repo, to: &Path) -> Result<()> {
-    let source = |extension| repo.root().join(format!("libc-template/executable/{ARCH}.{extension}"));
-    let soname = libc_template::NOTICE.to_string_lossy();
+    let source =
+        |extension| repo.root().join(format!("libc-template/executable/{}.{extension}", repo.arch().name));
+    let soname = NOTICE.to_string_lossy();
     run(Command::new("gcc")
         .args([
             "-shared",

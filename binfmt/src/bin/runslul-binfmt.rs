@@ -6,8 +6,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use abi::marker::KEEPS_ARGV0;
+use abi::paths::BINFMT_HANDLER;
 use anyhow::{Context, Result, bail};
-use binfmt::{Credentials, Entry, HANDLER};
+use binfmt::{Credentials, Entry};
 use clap::{Parser, Subcommand};
 
 /// Registers slulrtld with binfmt_misc, so that programs for it run by their own name wherever they are.
@@ -26,7 +28,7 @@ enum Command {
     /// Registers marked programs, and names that end in .slulb. What was registered before is replaced.
     Register {
         /// The loader; its name must end in -binfmt-P.
-        #[arg(long, default_value = HANDLER)]
+        #[arg(long, default_value = BINFMT_HANDLER)]
         handler: String,
         /// Let marked set-id programs have their privileges. Whoever can write to the loader, or to what it loads for
         /// them, has them too.
@@ -60,8 +62,8 @@ fn obey(cli: &Cli) -> Result<ExitCode> {
     }
     match &cli.command {
         Command::Register { handler, credentials } => {
-            if !handler.as_bytes().ends_with(rt0::stub::KEEPS_ARGV0) || !handler.starts_with('/') {
-                bail!("{handler}: the handler is an absolute path that ends in -binfmt-P");
+            if !handler.ends_with(KEEPS_ARGV0) || !handler.starts_with('/') {
+                bail!("{handler}: the handler is an absolute path that ends in {KEEPS_ARGV0}");
             }
             let credentials = if *credentials { Credentials::OfProgram } else { Credentials::OfCaller };
             for entry in [Entry::Magic(credentials), Entry::Extension] {

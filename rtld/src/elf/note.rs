@@ -1,7 +1,7 @@
 //! The notes of a program or library: `NT_SLUL_ABI`, and `NT_SLUL_RT0` where a stub is linked in.
 #![forbid(unsafe_code)]
 
-use rt0::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0};
+use abi::note::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0};
 
 use crate::base::addr::{Vaddr, from_usize};
 use crate::error::{Failure, Problem, Table};
@@ -67,7 +67,7 @@ pub fn entry_behind_stub(image: &impl Image) -> Option<Vaddr> {
 
 #[cfg(test)]
 mod tests {
-    use rt0::{AbiNote, NT_SLUL_ABI, NT_SLUL_RT0};
+    use abi::note::{AbiNote, NT_SLUL_ABI, NT_SLUL_RT0};
     use std::vec::Vec;
 
     fn find(bytes: &[u8]) -> Option<AbiNote> {

@@ -5,7 +5,7 @@
 //! are never written to, moved or removed again, so that they can be read without a lock.
 #![forbid(unsafe_code)]
 
-use rt0::AbiNote;
+use abi::note::AbiNote;
 
 use crate::base::addr::{RuntimeAddr, Vaddr, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};

@@ -4,7 +4,7 @@
 //! it carries the ABI note or names no libc in its own DT_NEEDED; every other name is native.
 #![forbid(unsafe_code)]
 
-use libc_template::Libc;
+use abi::libcs::Libc;
 
 use crate::base::addr::{PageSize, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};

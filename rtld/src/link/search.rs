@@ -5,12 +5,12 @@
 //! system's directories. `secure` is an argument everywhere: nothing here has a default for it.
 #![forbid(unsafe_code)]
 
+use abi::arch::NATIVE;
+
 use crate::base::arena::{Arena, OutOfMemory};
-use crate::machine::{Machine, Native};
 
 /// Where libc-free libraries are installed, after everything else.
-#[cfg(target_arch = "x86_64")]
-pub const DIRECTORIES: &[u8] = b"/lib/slul:/usr/lib/slul/x86_64";
+pub const DIRECTORIES: &[u8] = NATIVE.paths.search.as_bytes();
 
 /// The entries of a search path. LD_LIBRARY_PATH may separate them by a semicolon as well as by a colon.
 ///
@@ -69,7 +69,7 @@ impl<'a> ProgramPath<'a> {
 /// The words that may follow a `$`, and what they stand for.
 fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t [u8]>)> {
     let words: [(&[u8], Option<&'t [u8]>); 3] =
-        [(b"ORIGIN", origin), (b"LIB", Some(b"lib")), (b"PLATFORM", Some(Native::NAME.as_bytes()))];
+        [(b"ORIGIN", origin), (b"LIB", Some(b"lib")), (b"PLATFORM", Some(NATIVE.name.as_bytes()))];
     for (word, value) in words {
         if let Some(rest) = text.strip_prefix(b"{") {
             if rest.strip_prefix(word).is_some_and(|rest| rest.first() == Some(&b'}')) {

@@ -1,8 +1,9 @@
 //! aarch64, little-endian, LP64 ("ELF for the Arm 64-bit Architecture", AAELF64; "Vector Function ABI", AAVPCS64).
 #![forbid(unsafe_code)]
 
+use abi::arch::{self, Arch};
+
 use super::{Machine, RelocKind, TcbWord, Tls, relocations};
-use crate::elf::consts::{ELFCLASS64, EM_AARCH64};
 
 /// aarch64: TLS variant I.
 #[derive(Clone, Copy, Debug)]
@@ -12,11 +13,7 @@ pub struct Aarch64;
 const STO_AARCH64_VARIANT_PCS: u8 = 0x80;
 
 impl Machine for Aarch64 {
-    const E_MACHINE: u16 = EM_AARCH64;
-    const NAME: &'static str = "aarch64";
-    const CLASS: u8 = ELFCLASS64;
-    // Kernels have 4, 16 or 64 KiB.
-    const LARGEST_PAGE: u64 = 64 << 10;
+    const ARCH: Arch = arch::AARCH64;
     const REL: bool = false;
     // AAELF64, "Dynamic relocations": GLOB_DAT and JUMP_SLOT are S + A.
     const SLOTS_HAVE_ADDENDS: bool = true;

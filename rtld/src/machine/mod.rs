@@ -10,7 +10,9 @@ mod riscv64;
 mod x86_64;
 
 pub use aarch64::Aarch64;
+use abi::arch::Arch;
 pub use riscv64::Riscv64;
+
 pub use x86_64::X86_64;
 
 /// What a relocation asks for, whatever its number. The psABIs' letters: B is the load bias, S the symbol's value, A the
@@ -64,14 +66,16 @@ pub enum TcbWord {
 
 /// One processor architecture.
 pub trait Machine: 'static {
+    /// Its row in the table of machines.
+    const ARCH: Arch;
     /// `e_machine`.
-    const E_MACHINE: u16;
+    const E_MACHINE: u16 = Self::ARCH.e_machine;
     /// The kernel's name of it, as in the loader's file name.
-    const NAME: &'static str;
+    const NAME: &'static str = Self::ARCH.name;
     /// `EI_CLASS` of its objects.
-    const CLASS: u8;
+    const CLASS: u8 = Self::ARCH.class as u8;
     /// Largest page that a kernel for it may have, in bytes.
-    const LARGEST_PAGE: u64;
+    const LARGEST_PAGE: u64 = Self::ARCH.largest_page;
     /// Whether relocations are DT_REL, with the addend in place, instead of DT_RELA.
     const REL: bool;
     /// Whether GLOB_DAT and JUMP_SLOT are S + A. Where they are S, linkers leave anything in `r_addend`.

@@ -1,8 +1,9 @@
 //! riscv64, little-endian, LP64 ("RISC-V ELF Specification", of the RISC-V psABI).
 #![forbid(unsafe_code)]
 
+use abi::arch::{self, Arch};
+
 use super::{Machine, RelocKind, TcbWord, Tls, relocations};
-use crate::elf::consts::{ELFCLASS64, EM_RISCV};
 
 /// riscv64: TLS variant I.
 #[derive(Clone, Copy, Debug)]
@@ -12,10 +13,7 @@ pub struct Riscv64;
 const STO_RISCV_VARIANT_CC: u8 = 0x80;
 
 impl Machine for Riscv64 {
-    const E_MACHINE: u16 = EM_RISCV;
-    const NAME: &'static str = "riscv64";
-    const CLASS: u8 = ELFCLASS64;
-    const LARGEST_PAGE: u64 = 4096;
+    const ARCH: Arch = arch::RISCV64;
     const REL: bool = false;
     // "Relocations": JUMP_SLOT is S. There is no GLOB_DAT: a GOT entry is R_RISCV_64.
     const SLOTS_HAVE_ADDENDS: bool = false;

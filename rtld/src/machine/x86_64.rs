@@ -1,18 +1,16 @@
 //! x86_64 (System V psABI, AMD64 supplement).
 #![forbid(unsafe_code)]
 
+use abi::arch::{self, Arch};
+
 use super::{Machine, RelocKind, TcbWord, Tls, relocations};
-use crate::elf::consts::{ELFCLASS64, EM_X86_64};
 
 /// x86_64: TLS variant II.
 #[derive(Clone, Copy, Debug)]
 pub struct X86_64;
 
 impl Machine for X86_64 {
-    const E_MACHINE: u16 = EM_X86_64;
-    const NAME: &'static str = "x86_64";
-    const CLASS: u8 = ELFCLASS64;
-    const LARGEST_PAGE: u64 = 4096;
+    const ARCH: Arch = arch::X86_64;
     const REL: bool = false;
     // "Relocation Types": GLOB_DAT and JUMP_SLOT are S.
     const SLOTS_HAVE_ADDENDS: bool = false;

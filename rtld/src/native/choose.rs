@@ -1,7 +1,7 @@
 //! Which libc to bring in: the one that the program's native libraries are built for.
 #![forbid(unsafe_code)]
 
-use libc_template::Libc;
+use abi::libcs::Libc;
 
 use crate::base::addr::PageSize;
 use crate::base::arena::Arena;

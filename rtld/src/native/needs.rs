@@ -1,7 +1,7 @@
 //! What the program and its libraries need of native libraries: files, symbols, and the slots to fill.
 #![forbid(unsafe_code)]
 
-use libc_template::Libc;
+use abi::libcs::Libc;
 
 use crate::base::addr::{Vaddr, from_usize, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};

@@ -1,7 +1,7 @@
 //! The template's file, which tells whoever looks at a process who has brought libc in.
 #![forbid(unsafe_code)]
 
-use libc_template::NOTICE_FRAME;
+use abi::notice::FRAME;
 
 use crate::base::addr::{PageSize, RuntimeAddr, Vaddr};
 use crate::elf::symbol::{Name, lookup};
@@ -33,10 +33,10 @@ pub fn map_notice<'a, S: AddressSpace>(
     if plan.span.len() > MOST {
         return Err(Problem::Map(Errno::ENOMEM)).of(path);
     }
-    let sym = lookup(&image, &dynamic, &Name::new(NOTICE_FRAME.as_bytes())).of(path)?;
+    let sym = lookup(&image, &dynamic, &Name::new(FRAME.as_bytes())).of(path)?;
     let frame = sym.and_then(|sym| Vaddr(sym.st_value).checked_add(1));
     let is_code = |&vaddr: &Vaddr| plan.segment_of(vaddr, 1).is_some_and(|segment| segment.protection.execute);
-    let none = Problem::NotCode { what: NOTICE_FRAME, vaddr: frame.unwrap_or_default() };
+    let none = Problem::NotCode { what: FRAME, vaddr: frame.unwrap_or_default() };
     let frame = frame.filter(is_code).ok_or(none).of(path)?;
     let bias = image.bias();
     let dynamic = plan.dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));

@@ -3,6 +3,8 @@
 
 use core::cell::Cell;
 
+use abi::export;
+
 use crate::base::arena::{Arena, List};
 
 /// The libraries that came with one `open`.
@@ -68,12 +70,12 @@ impl<'a> Opened<'a> {
 pub struct Flags(i32);
 
 impl Flags {
-    const LAZY: i32 = 1;
-    const NOW: i32 = 2;
-    pub(crate) const NOLOAD: i32 = 4;
-    pub(crate) const DEEPBIND: i32 = 8;
-    pub(crate) const GLOBAL: i32 = 0x100;
-    pub(crate) const NODELETE: i32 = 0x1000;
+    const LAZY: i32 = export::RTLD_LAZY;
+    const NOW: i32 = export::RTLD_NOW;
+    pub(crate) const NOLOAD: i32 = export::RTLD_NOLOAD;
+    pub(crate) const DEEPBIND: i32 = export::RTLD_DEEPBIND;
+    pub(crate) const GLOBAL: i32 = export::RTLD_GLOBAL;
+    pub(crate) const NODELETE: i32 = export::RTLD_NODELETE;
 
     /// `None` if there are bits that mean nothing, or neither RTLD_LAZY nor RTLD_NOW.
     #[must_use]

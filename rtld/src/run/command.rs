@@ -13,6 +13,7 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::seam::{FileInfo, Files, Image};
 use rtld::os::sys::{self, File, Linux};
 use rtld::start::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
+use rtld::start::installed::SONAME;
 
 use crate::run::cpu::calls;
 use crate::run::kernel::{Block, own_header};
@@ -50,7 +51,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
     let Mapped { dynamic, image, entry, headers } =
         map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
     let soname = dynamic.soname.and_then(|offset| dynamic.strings.get(&image, offset).ok());
-    if soname == Some(calls::SONAME) && until == Until::Ended {
+    if soname == Some(SONAME) && until == Until::Ended {
         return Err(Problem::LoaderItself).of(path);
     }
     let bias = image.bias();
@@ -78,7 +79,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
         (auxvec::AT_EXECFN, name),
     ]);
     if until == Until::Ended {
-        let other = block.interpreter(&image).filter(|path| !path.ends_with(calls::SONAME));
+        let other = block.interpreter(&image).filter(|path| !path.ends_with(SONAME));
         if let Some(other) = other {
             return Err(Problem::OtherLoader(arena.copy(other).of(path)?)).of(path);
         }

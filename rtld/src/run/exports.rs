@@ -1,5 +1,5 @@
-//! What programs may import from the loader, besides the memory functions. `exports.map` gives the versions,
-//! `exports.golden` the list that the audit holds the binary against.
+//! What programs may import from the loader, besides the memory functions. `abi::export` is the list, of
+//! which the linker's version script is made, and which the audit holds the binary against.
 //!
 //! # Safety
 //! This file exists because exported names must not be mangled.

@@ -11,7 +11,7 @@ use rtld::os::sys;
 use crate::run::cpu::calls;
 
 /// Exit status of every refusal.
-pub(crate) const REFUSED: i32 = 127;
+pub(crate) const REFUSED: i32 = abi::stub::REFUSED as i32;
 
 /// Says what is wrong, in one line, and ends the process.
 pub(crate) fn refuse(error: &Error<'_>) -> ! {

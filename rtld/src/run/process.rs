@@ -95,7 +95,7 @@ impl Process {
     /// Whether the entry is called, and not entered as by the kernel.
     pub(crate) fn calls_entry(&self) -> bool {
         let note = self.sealed.namespace.module(0).note;
-        note.is_some_and(|note| note.flags & rt0::FLAG_CALL_ENTRY != 0)
+        note.is_some_and(|note| note.flags & abi::note::FLAG_CALL_ENTRY != 0)
     }
 
     /// argc, argv and envp of the program's block.

@@ -104,11 +104,11 @@ pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Resu
     let mut argv = argv.enumerate();
     let (_, name) = argv.next().unwrap_or_default();
     let mut run = Run { program: 1, handed: None, dropped: 1, library_path: None, argv0: 1, until: Until::Ended };
-    if let Some(descriptor) = rt0::stub::descriptor_of_marker(name) {
+    if let Some(descriptor) = abi::stub::descriptor_of_marker(name) {
         return Ok(Request::Run(Run { handed: Some(Handed::ByProgram(descriptor)), ..run }));
     }
     // Before Linux 5.12 only the name that is registered tells of the flag `P`: handler, path, argv[0].
-    let keeps_argv0 = handler.keeps_argv0 || name.ends_with(rt0::stub::KEEPS_ARGV0);
+    let keeps_argv0 = handler.keeps_argv0 || name.ends_with(abi::marker::KEEPS_ARGV0.as_bytes());
     if keeps_argv0 || handler.descriptor.is_some() {
         let first = if keeps_argv0 { 2 } else { 1 };
         let handed = handler.descriptor.map(Handed::ByKernel);

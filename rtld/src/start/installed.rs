@@ -1,11 +1,14 @@
 //! Where the files are that are installed together with the loader.
 #![forbid(unsafe_code)]
 
+use abi::arch::NATIVE;
+use abi::paths::LOADER_DIRECTORIES;
+
 use crate::base::arena::{Arena, OutOfMemory};
 use crate::link::search::directory;
 
-/// Where a loader may be, below the directory that stands for `/`. Longer ones first.
-const DIRECTORIES: [&[u8]; 4] = [b"/usr/lib", b"/usr/bin", b"/lib", b"/bin"];
+/// The loader's own soname.
+pub const SONAME: &[u8] = NATIVE.paths.soname.as_bytes();
 
 /// The directory that stands for `/` in the installation that the loader belongs to: empty if that is `/` itself, or is
 /// not known. `loader` is the path that it was started by, PT_INTERP or its own name, which the kernel has followed.
@@ -18,7 +21,7 @@ pub fn prefix(loader: &[u8], secure: bool) -> &[u8] {
         return b"";
     }
     let directory = directory(loader);
-    DIRECTORIES.iter().find_map(|known| directory.strip_suffix(*known)).unwrap_or_default()
+    LOADER_DIRECTORIES.iter().find_map(|known| directory.strip_suffix(known.as_bytes())).unwrap_or_default()
 }
 
 /// The path of a file of that installation, NUL-terminated; `path` is where it is installed, absolute.

@@ -1,6 +1,6 @@
 //! A small ET_DYN file, described and then made.
 
-use rt0::{NOTE_OWNER, NT_SLUL_ABI};
+use abi::note::{NOTE_OWNER, NT_SLUL_ABI};
 use rtld::elf::consts;
 use rtld::machine::{Machine, RelocKind, X86_64};
 

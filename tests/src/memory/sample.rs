@@ -1,5 +1,7 @@
 //! Files that have something of everything, to be broken; and a start that needs them.
 
+use abi::arch::NATIVE;
+
 use super::file::{DATA, Elf, FINI_ARRAY, GOT, INIT_ARRAY, TEXT};
 use super::{ElfBuilder, Hash, Symbol};
 
@@ -83,7 +85,7 @@ pub fn liby() -> Elf {
 /// The loader, as far as others see it.
 #[must_use]
 pub fn loader() -> Elf {
-    ElfBuilder::library("slulrtld-x86_64.so.1").build()
+    ElfBuilder::library(NATIVE.paths.soname).build()
 }
 
 /// All samples that are broken, with their names.

@@ -1,5 +1,7 @@
 //! A program, its libraries and how it was started -> the phases of the loader.
 
+use abi::arch::NATIVE;
+use abi::paths::LIBRARIES;
 use rtld::base::addr::RuntimeAddr;
 use rtld::base::arena::Arena;
 use rtld::base::hash::Key;
@@ -24,7 +26,7 @@ use super::os::MemOs;
 pub const PROGRAM: &str = "/opt/app/bin/program";
 
 /// Where the loader is.
-pub const LOADER: &str = "/lib/slulrtld-x86_64.so.1";
+pub const LOADER: &str = NATIVE.paths.loader;
 
 /// The stubs that native functions get.
 pub const CODE: LoaderCode =
@@ -65,8 +67,7 @@ impl<M: Machine> Scene<M> {
     pub fn of_machine(program: &ElfBuilder) -> Self {
         let mut os = MemOs::of_machine(arena());
         os.file(PROGRAM, &program.build().bytes);
-        let soname = format!("slulrtld-{}.so.1", M::NAME);
-        let loader = ElfBuilder::of_machine::<M>().string(consts::DT_SONAME, &soname);
+        let loader = ElfBuilder::of_machine::<M>().string(consts::DT_SONAME, M::ARCH.paths.soname);
         os.file(LOADER, &loader.build().bytes);
         Self { os, library_path: None, program_path: Some(PROGRAM), secure: false, arena: arena() }
     }
@@ -87,7 +88,7 @@ impl<M: Machine> Scene<M> {
     /// Adds libraries where they are found last, by their names there.
     #[must_use]
     pub fn libraries<const N: usize>(self, libraries: [(&str, ElfBuilder); N]) -> Self {
-        libraries.iter().fold(self, |scene, (name, elf)| scene.file(&format!("/lib/slul/{name}"), elf))
+        libraries.iter().fold(self, |scene, (name, elf)| scene.file(&format!("{LIBRARIES}/{name}"), elf))
     }
 
     /// Sets LD_LIBRARY_PATH.

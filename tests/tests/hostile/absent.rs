@@ -15,7 +15,7 @@ use tests::verdict::{Complaints, Verdict, judge, runs};
 use tests::world::Case;
 
 /// Where the psABI has it.
-const LD_SO: &str = "/lib64/ld-linux-x86-64.so.2";
+const LD_SO: &str = abi::libcs::Libc::Gnu.interpreter();
 
 /// Where it is here, besides, sound.
 const SOUND: &str = "/sound";

@@ -37,7 +37,7 @@ pub(crate) fn tree_with_libc(case: Case<'_>, program: &str) -> Result<Workdir> {
     let libc =
         maps.lines().find_map(|line| line.split_whitespace().nth(5).filter(|path| path.ends_with("/libc.so.6")));
     let libc = Path::new(libc.context("these tests do not run on glibc")?);
-    for path in [Path::new("/lib64/ld-linux-x86-64.so.2"), libc, &libc.with_file_name("libz.so.1")] {
+    for path in [Path::new(abi::libcs::Libc::Gnu.interpreter()), libc, &libc.with_file_name("libz.so.1")] {
         put(tree.path(), path)?;
     }
     tree.open_to_all()?;

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use abi::arch::NATIVE;
+use abi::marker::{self, MARKER};
+use abi::paths::{BINFMT_SYSTEMD, RUNSLUL, SLULBIN};
 use anyhow::{Context, Result, ensure};
 use tests::build::run;
 use tests::damage::install;
@@ -33,7 +36,7 @@ fn with_credentials(case: Case<'_>, link: Link, file: &str, mark: bool, mode: u3
     if mark {
         let linked = root.work("linked");
         fs::rename(&report, &linked)?;
-        let mut slulbin = Command::new(case.world.stage.root.join("usr/bin/slulbin"));
+        let mut slulbin = Command::new(case.world.stage.file(SLULBIN));
         run(slulbin.arg("mark").arg(&linked).arg("-o").arg(&report))?;
     }
     fs::set_permissions(&report, fs::Permissions::from_mode(mode))?;
@@ -80,7 +83,7 @@ fn unescaped(text: &str) -> Result<Vec<u8>> {
 
 /// No program of this machine, set-id or not, matches the rule that is shipped.
 pub(crate) fn credentials_system_programs(case: Case<'_>) -> Result<()> {
-    let rules = fs::read_to_string(case.world.stage.root.join("usr/lib/binfmt.d/slul.conf"))?;
+    let rules = fs::read_to_string(case.world.stage.file(BINFMT_SYSTEMD))?;
     let rule = rules.lines().find(|line| line.starts_with(":slul:M:0:")).context("no rule by magic")?;
     let fields: Vec<&str> = rule.split(':').collect();
     let [_, _, _, _, magic, mask, _, flags] = fields[..] else { anyhow::bail!("{rule}: not eight fields") };
@@ -92,6 +95,7 @@ pub(crate) fn credentials_system_programs(case: Case<'_>) -> Result<()> {
             && bytes.iter().zip(magic.iter().zip(&mask)).all(|(byte, (magic, mask))| byte & mask == magic & mask)
     };
     let mut count = 0;
+    let place = marker::offset(NATIVE.class, NATIVE.byte_order);
     for directory in ["/usr/bin", "/usr/sbin", "/usr/lib/dbus-1.0", "/usr/lib/openssh"] {
         for entry in fs::read_dir(directory).into_iter().flatten() {
             // Links lead to programs that are there by themselves.
@@ -101,7 +105,7 @@ pub(crate) fn credentials_system_programs(case: Case<'_>) -> Result<()> {
                 count += 1;
                 ensure!(!matches(&bytes), "{}: matches", path.display());
                 let mut marked = bytes.clone();
-                marked.get_mut(0x33).map(|byte| *byte = 0x53).context("a short file")?;
+                marked.get_mut(place).map(|byte| *byte = MARKER).context("a short file")?;
                 ensure!(matches(&marked), "{}: does not match even with the marker", path.display());
             }
         }
@@ -117,13 +121,13 @@ pub(crate) fn loop_binfmt(case: Case<'_>) -> Result<()> {
     let root = Root::new(&case.world.stage, WITH_BINFMT)?;
     install(&programs.launcher(), &root.work("launch"))?;
     programs.report(Link::Bare, false, &[], &root.work("linked"))?;
-    let mut slulbin = Command::new(case.world.stage.root.join("usr/bin/slulbin"));
+    let mut slulbin = Command::new(case.world.stage.file(SLULBIN));
     run(slulbin.arg("mark").arg(root.work("linked")).arg("-o").arg(root.work("report")))?;
     fs::copy(root.work("report"), root.work("report.slulb"))?;
     for words in [
         ["cwd=/work", "--", "/work/report", "report", "last"],
         ["cwd=/work", "--", "/work/report.slulb", "report", "last"],
-        ["cwd=/work", "--", "/usr/bin/runslul", "runslul", "/work/report"],
+        ["cwd=/work", "--", RUNSLUL, "runslul", "/work/report"],
     ] {
         says(&root.launch(&words)?, &["/proc/self/exe: /lib/slulrtld-x86_64.so.1"])?;
     }

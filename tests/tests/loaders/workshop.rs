@@ -35,10 +35,10 @@ pub(crate) enum Loader {
 }
 
 /// glibc's loader.
-const GLIBC_LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+const GLIBC_LOADER: &str = abi::libcs::Libc::Gnu.interpreter();
 
 /// musl's loader, which is its libc.
-pub(crate) const MUSL_LOADER: &str = "/lib/ld-musl-x86_64.so.1";
+pub(crate) const MUSL_LOADER: &str = abi::libcs::Libc::Musl.interpreter();
 
 impl Loader {
     pub(crate) fn name(self) -> &'static str {

@@ -132,7 +132,7 @@ impl Machines {
         // The loader keeps names for as long as the process lives.
         let keep = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
         let path = |name: &str| keep(format!("{directory}/{name}"));
-        let (program, loader) = (path("program"), path("slulrtld-x86_64.so.1"));
+        let (program, loader) = (path("program"), path(tests::stage::LOADER));
         let directory = Some(keep(directory.to_owned()));
         let start = Start { program, loader, library_path: directory, program_path: Some(program), secure: false };
         let files = vec![

@@ -52,7 +52,7 @@ pub(crate) struct Objects {
 }
 
 /// glibc's loader: for comparison.
-pub(crate) const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
+pub(crate) const GLIBC: &str = abi::libcs::Libc::Gnu.interpreter();
 
 /// What both are compiled and linked with. They are small: few of their bytes mean nothing.
 const FLAGS: [&str; 20] = [
@@ -85,7 +85,7 @@ impl Objects {
         let gcc = |output: &str| -> Command {
             let mut gcc = Command::new("gcc");
             gcc.args(FLAGS).arg("-I").arg(stage::fixtures());
-            gcc.arg("-I").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../rt0/include"));
+            gcc.arg("-I").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../abi/include"));
             gcc.arg("-o").arg(directory.join(output)).args(interpreter.ends_with(GLIBC).then_some("-DGLIBC"));
             gcc
         };

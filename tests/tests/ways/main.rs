@@ -27,6 +27,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use abi::libcs::Libc;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::classes;
@@ -34,8 +35,6 @@ use tests::launch::User;
 use tests::linked::Programs;
 use tests::root;
 use tests::stage::{self, Stage};
-
-use crate::stubs::Libc;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();

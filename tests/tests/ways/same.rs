@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
+use abi::arch::NATIVE;
+use abi::paths::{RUNSLUL, SLULBIN};
 use anyhow::{Context, Result, ensure};
 use tests::build::run;
 use tests::damage::install;
@@ -52,7 +54,7 @@ pub(crate) const WAYS: [Way; 10] = [
 const GIVEN: &str = "given/name";
 
 /// What the loader is called in the root.
-const LOADER: &str = "/lib/slulrtld-x86_64.so.1";
+const LOADER: &str = NATIVE.paths.loader;
 
 /// The program's file in the root.
 const FILE: &str = "/work/report";
@@ -65,7 +67,7 @@ fn report(way: &Way, native: bool, programs: &Programs, stage: &Stage) -> Result
     if let Some(subcommand) = way.made_by {
         let (from, to) = (root.work("linked"), root.work("report"));
         fs::rename(&to, &from)?;
-        let mut slulbin = Command::new(stage.root.join("usr/bin/slulbin"));
+        let mut slulbin = Command::new(stage.file(SLULBIN));
         run(slulbin.arg(subcommand).arg(&from).arg("-o").arg(&to))?;
     }
     symlink("report", root.work(way.path))?;
@@ -75,7 +77,7 @@ fn report(way: &Way, native: bool, programs: &Programs, stage: &Stage) -> Result
     match way.loader {
         [] => words.extend([way.path, GIVEN]),
         loader => {
-            words.push("/usr/bin/runslul");
+            words.push(RUNSLUL);
             words.extend(loader);
             words.push(way.path);
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use abi::paths::{self, SLULBIN};
 use anyhow::{Result, ensure};
 use tests::build::run;
 use tests::damage::install;
@@ -132,7 +133,7 @@ impl Case {
         let report = root.work("report");
         match subcommand {
             Some(subcommand) => {
-                let mut slulbin = Command::new(stage.root.join("usr/bin/slulbin"));
+                let mut slulbin = Command::new(stage.file(SLULBIN));
                 run(slulbin.arg(subcommand).arg(root.work("linked")).arg("-o").arg(&report))?;
             }
             None => install(&root.work("linked"), &report)?,
@@ -151,7 +152,7 @@ impl Case {
         words.extend(["id=65534", "open=/work/linked", "close=0", "--"]);
         match self.way {
             Way::Loader(arguments) => {
-                words.push("/usr/bin/runslul");
+                words.push(paths::RUNSLUL);
                 words.extend(arguments);
             }
             _ => words.extend(["/work/report", "report", "last"]),

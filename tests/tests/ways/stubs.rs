@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use abi::arch::NATIVE;
+use abi::libcs::Libc;
 use anyhow::{Result, ensure};
 use tests::damage::install;
 use tests::launch::{Ending, Outcome};
@@ -121,28 +123,20 @@ impl Scenario {
     }
 }
 
-/// A libc that an embedded loader is to find in a root that holds nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Libc {
-    /// The system's.
-    Gnu,
-    /// musl, with the zlib that was made for it.
-    Musl,
-}
-
 /// The one file runs, native call included, where there is nothing but libc and the library.
 pub(crate) fn check_embedded(libc: Libc, programs: &Programs, stage: &Stage) -> Result<()> {
     let holds = Holds { installed: false, libraries: false, proc: true, binfmt: false };
     let root = Root::new(stage, holds)?;
     install(&programs.launcher(), &root.work("launch"))?;
     let files: Vec<(String, &str)> = match libc {
-        Libc::Gnu => [("libc.so.6", "lib"), ("libz.so.1", "lib"), ("ld-linux-x86-64.so.2", "lib64")]
-            .map(|(name, to)| (format!("/usr/lib/x86_64-linux-gnu/{name}"), to))
-            .into(),
+        Libc::Gnu => {
+            let library = |name| (format!("/usr/lib/{}/{name}", NATIVE.multiarch), "lib");
+            vec![library("libc.so.6"), library("libz.so.1"), (libc.interpreter().to_owned(), "lib64")]
+        }
         Libc::Musl => {
             let directory = stage::musl().unwrap_or_default();
             let library = directory.join("libz.so.1").display().to_string();
-            vec![("/lib/ld-musl-x86_64.so.1".to_owned(), "lib"), (library, "lib")]
+            vec![(libc.interpreter().to_owned(), "lib"), (library, "lib")]
         }
     };
     for (file, to) in files {
@@ -196,8 +190,8 @@ pub(crate) fn trap(loader: &mut [u8]) -> Result<()> {
 
 /// Where the version is in the loader's note.
 fn version_place(loader: &[u8]) -> Result<usize> {
-    let note = rt0::stub::LoaderNote::new();
-    let bytes = note.to_bytes();
+    let note = abi::note::LoaderNote::new();
+    let bytes = note.to_ne_bytes();
     let found = loader.windows(bytes.len()).position(|window| window == bytes);
     Ok(found.ok_or_else(|| anyhow::anyhow!("the loader has no version note"))? + bytes.len() - 4)
 }

@@ -42,7 +42,7 @@ use crate::case::{Case, Libc, Linker};
 use crate::workshop::Workshop;
 
 /// musl's loader, which is its libc.
-const MUSL_LOADER: &str = "/lib/ld-musl-x86_64.so.1";
+const MUSL_LOADER: &str = abi::libcs::Libc::Musl.interpreter();
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::from_args();

@@ -9,15 +9,15 @@ use rtld::link::load::Present;
 use rtld::machine::Native;
 use rtld::native::template::{Export, Parts, build};
 use rtld::os::mapped::MappedImage;
+use rtld::start::installed::SONAME;
 
 use crate::cpu::memory;
 use crate::platform::shim;
-use crate::run::cpu::calls::SONAME;
 use crate::run::cpu::exports::{slul_dlopen, slul_dlsym};
 use crate::run::open::{debugger, dlfcn};
 use crate::run::{exports, thread};
 
-/// What programs may import from the loader; see its `exports.golden`.
+/// What programs may import from the loader; see `abi::export`.
 fn exported() -> [(&'static str, *const ()); 19] {
     [
         ("slul_dlopen", slul_dlopen as *const ()),

@@ -79,7 +79,7 @@ fn rwx_segments(image: &Image) -> Vec<String> {
         .collect()
 }
 
-/// What rt0 relies on (`rt0::stub`): the file is the image, and its end is what is written.
+/// What rt0 relies on (`abi::stub`): the file is the image, and its end is what is written.
 fn not_as_in_memory(image: &Image) -> Vec<String> {
     const PAGE: u64 = 4096;
     let loads = || image.segments.iter().filter(|s| s.kind == elf::PT_LOAD);
@@ -107,7 +107,7 @@ fn stack(image: &Image) -> Row {
 pub(super) mod tests {
     use super::super::image::Export;
     use super::*;
-    use crate::repo::LOADER;
+    use abi::arch::NATIVE;
 
     fn segment(kind: elf::ProgramType, writable: bool, executable: bool) -> Segment {
         let address = if writable { 0x3000 } else { 0 };
@@ -119,7 +119,7 @@ pub(super) mod tests {
             file_type: elf::ET_DYN,
             size: SIZE_LIMIT,
             segments: vec![segment(elf::PT_LOAD, false, true), segment(elf::PT_GNU_STACK, true, false)],
-            soname: Some(LOADER.to_owned()),
+            soname: Some(NATIVE.paths.soname.to_owned()),
             needed: vec![],
             text_relocations: false,
             relative: vec![0x3000],
@@ -135,7 +135,7 @@ pub(super) mod tests {
     fn failing(spoil: impl FnOnce(&mut Image)) -> Vec<&'static str> {
         let mut image = good();
         spoil(&mut image);
-        let mut rows = check(&image, LOADER);
+        let mut rows = check(&image, NATIVE.paths.soname);
         rows.extend([layout(&image), segments(&image), size(&image)]);
         let failing = rows.iter().filter(|row| row.failure.is_some());
         failing.map(|row| row.name).collect()

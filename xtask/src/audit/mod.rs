@@ -11,13 +11,14 @@ mod stub;
 mod table;
 mod template;
 
+use abi::paths::in_tree;
 use anyhow::Result;
 
 use self::image::Image;
 use self::table::Table;
 use crate::loader::Profile;
 use crate::packages;
-use crate::repo::{ARCH, LOADER, Repo};
+use crate::repo::Repo;
 use crate::stage::{Stage, stage_default};
 
 /// Stages both loaders and checks them.
@@ -34,24 +35,24 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     let loading = loading::check(repo, release)?;
     let mut table = Table::default();
 
-    let golden = repo.root().join("rtld/exports.golden");
+    let paths = &repo.arch().paths;
     let installed = Image::read(&release.loader)?;
-    let mut rows = elf::check(&installed, LOADER);
+    let mut rows = elf::check(&installed, paths.soname);
     rows.extend([elf::layout(&installed), elf::segments(&installed), elf::size(&installed)]);
-    rows.extend(exports::check(&installed, &golden)?);
+    rows.extend(exports::check(&installed));
     // Only the release build promises these: what it inlines, the debug build calls.
     let unstripped = Image::read(&release.unstripped)?;
     rows.extend(code::check(&unstripped));
     rows.push(memory::check(&unstripped));
     rows.extend(counters);
     rows.extend(loading);
-    rows.extend(stub::check(&release.root.join(format!("usr/lib/slul/{ARCH}/rt0.o")))?);
+    rows.extend(stub::check(&release.root.join(in_tree(paths.rt0)))?);
     table.print("audit of the release loader", &rows);
 
     let with_symbols = Image::read(&debug.loader)?;
-    let mut rows = elf::check(&with_symbols, LOADER);
+    let mut rows = elf::check(&with_symbols, paths.soname);
     rows.push(elf::layout(&with_symbols));
-    rows.extend(exports::check(&with_symbols, &golden)?);
+    rows.extend(exports::check(&with_symbols));
     table.print("audit of the debug loader", &rows);
 
     table.print("audit of the template's file", &template::check(repo, &release.template)?);

@@ -13,7 +13,7 @@ use super::table::Row;
 const TEXT_LIMIT: u64 = 512;
 
 /// Its entry.
-const ENTRY: &str = "slul_rt0";
+const ENTRY: &str = abi::stub::ENTRY;
 
 /// Checks the stub in a staged tree.
 pub(crate) fn check(object: &Path) -> Result<Vec<Row>> {

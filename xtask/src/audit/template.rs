@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use abi::notice::{FRAME, NOTICE};
 use anyhow::{Context, Result};
 
 use super::image::Image;
@@ -18,8 +19,8 @@ const STATUS: i32 = 127;
 /// All checks.
 pub(crate) fn check(repo: &Repo, installed: &Path) -> Result<Vec<Row>> {
     let image = Image::read(installed)?;
-    let mut rows = elf::check(&image, &libc_template::NOTICE.to_string_lossy());
-    rows.push(exports::names(&image.exports, libc_template::NOTICE_FRAME));
+    let mut rows = elf::check(&image, &NOTICE.to_string_lossy());
+    rows.push(exports::names(&image.exports, &[FRAME]));
     rows.push(
         Row::new("nothing to relocate", image.relative.len())
             .require(image.relative.is_empty(), || "it is mapped and left as it is".to_owned()),

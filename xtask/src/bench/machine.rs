@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::process::Command;
 
+use abi::libcs::Libc;
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -69,7 +70,7 @@ fn cpu(cpuinfo: &str) -> String {
 
 /// musl says its version when it is executed without arguments.
 fn musl_version() -> String {
-    let said = Command::new("/lib/ld-musl-x86_64.so.1").output();
+    let said = Command::new(Libc::Musl.interpreter()).output();
     let said = said.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default();
     let version = said.lines().find_map(|line| line.strip_prefix("Version "));
     version.unwrap_or("unknown").to_owned()

@@ -1,6 +1,8 @@
 //! What starting costs a program without PT_INTERP, by each of rt0's stubs.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 
 use super::driver::Effort;
 use super::processes::{Comparison, Contender, Goals};
@@ -49,11 +51,13 @@ fn contenders(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
         program(&least, INTERPRETER, "interpreter", Link::Pie(loader))?,
     ];
     for (kind, [pie, exec], _) in STUBS {
-        let stub = workshop.path(kind.object());
+        let object = Path::new(kind.object(workshop.repo.arch()));
+        let object = object.file_name().context("a file name")?.to_string_lossy();
+        let stub = workshop.path(&object);
         let nowhere = workshop.path("no-loader");
         let path = if kind == Kind::Embed { &nowhere } else { loader };
         rt0::build(workshop.repo, kind, path, loader, &stub)?;
-        let name = kind.object().trim_end_matches(".o");
+        let name = object.trim_end_matches(".o");
         contenders.push(program(&least, pie, &format!("{name}-pie"), Link::PieStub(&stub))?);
         contenders.push(program(&least, exec, &format!("{name}-exec"), Link::ExecStub(&stub))?);
     }

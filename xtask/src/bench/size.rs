@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use abi::libcs::Libc;
 use anyhow::{Context, Result};
 
 use super::report::{Cell, Report, Table};
@@ -16,7 +17,7 @@ use crate::audit::image::Image;
 const KIB: f64 = 1024.0;
 
 /// Loaders, by the path that PT_INTERP names.
-const OTHERS: [(&str, &str); 2] = [("glibc", "/lib64/ld-linux-x86-64.so.2"), ("musl", "/lib/ld-musl-x86_64.so.1")];
+const OTHERS: [(&str, &str); 2] = [("glibc", Libc::Gnu.interpreter()), ("musl", Libc::Musl.interpreter())];
 
 /// Numbers of libraries.
 const LIBRARIES: [u64; 3] = [0, 1, 10];

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use abi::paths::{INCLUDE, in_tree};
 use anyhow::{Context, Result};
 
 use crate::repo::Repo;
@@ -68,7 +69,7 @@ impl<'a> Workshop<'a> {
 
     /// A program without libc for the staged loader.
     pub(crate) fn libc_free(&self, name: &str, source: &str, options: &[&str]) -> Result<PathBuf> {
-        let include = format!("-I{}", text(&self.stage.root.join("usr/include"))?);
+        let include = format!("-I{}", text(&self.stage.root.join(in_tree(INCLUDE)))?);
         let interpreter = format!("-Wl,--dynamic-linker={}", text(&self.stage.loader)?);
         let mut all = vec!["-nostdlib", "-nostartfiles", "-fno-stack-protector", "-fPIE", "-pie"];
         all.extend([include.as_str(), interpreter.as_str()]);

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use abi::paths::{INCLUDE, in_tree};
 use anyhow::{Context, Result};
 
 use super::maps::Maps;
@@ -44,7 +45,7 @@ impl Builder {
         Ok(Self {
             source: repo.root().join("xtask/demo/zdemo.c"),
             directory: fs::canonicalize(directory)?,
-            include: stage.root.join("usr/include"),
+            include: stage.root.join(in_tree(INCLUDE)),
             loader: stage.loader.clone(),
         })
     }

@@ -40,7 +40,7 @@ use crate::run::process::Process;
 // SAFETY: the linker makes a PT_NOTE of it.
 #[unsafe(link_section = ".note.slul")]
 #[used]
-static NOTE: rt0::stub::LoaderNote = rt0::stub::LoaderNote::new();
+static NOTE: abi::note::LoaderNote = abi::note::LoaderNote::new();
 
 /// Everything but the plain start.
 ///

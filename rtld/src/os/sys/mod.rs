@@ -9,6 +9,7 @@ mod mapping;
 use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
+use abi::line;
 pub use rustix::fd::BorrowedFd;
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, StatVfsMountFlags};
@@ -156,15 +157,12 @@ pub fn explains_ids(file: &File, user: (u64, u64), group: (u64, u64)) -> bool {
     explained(user, Mode::SUID, stat.st_uid) && explained(group, Mode::SGID, stat.st_gid)
 }
 
-/// Size in bytes of the line, and what follows it up to the ELF image, at the start of a program for `#!`.
-const LINE: u64 = 4096;
-
-/// Makes the ELF image that follows a line with an interpreter, at the next boundary of a page, what counts of the file.
+/// Makes the ELF image that follows a line with an interpreter what counts of the file ([`line`](mod@line)).
 pub fn skip_line(file: &mut File, info: &mut FileInfo) {
     let mut start = [0u8; 2];
-    if Linux.read_at(file, FileOffset(0), &mut start) == Ok(2) && start == *b"#!" {
-        file.start = FileOffset(LINE);
-        info.size = info.size.saturating_sub(LINE);
+    if Linux.read_at(file, FileOffset(0), &mut start) == Ok(2) && start == line::BEGINS {
+        file.start = FileOffset(line::IMAGE);
+        info.size = info.size.saturating_sub(line::IMAGE);
     }
 }
 

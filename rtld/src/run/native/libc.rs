@@ -14,11 +14,9 @@ use rtld::base::addr::{RuntimeAddr, from_usize};
 use crate::run::code;
 
 // <dlfcn.h>'s values, which glibc and musl share.
-pub(crate) const RTLD_NOW: i32 = 2;
-pub(crate) const RTLD_NOLOAD: i32 = 4;
-pub(crate) const RTLD_GLOBAL: i32 = 0x100;
-pub(crate) const RTLD_DEFAULT: usize = 0;
-pub(crate) const RTLD_NEXT: usize = usize::MAX;
+pub(crate) use abi::export::{RTLD_GLOBAL, RTLD_NOLOAD, RTLD_NOW};
+pub(crate) const RTLD_DEFAULT: usize = abi::export::RTLD_DEFAULT.cast_unsigned();
+pub(crate) const RTLD_NEXT: usize = abi::export::RTLD_NEXT.cast_unsigned();
 
 /// What ld.so binds for the loader itself, in the order of [`LOADER_IMPORTS`].
 pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =

@@ -6,6 +6,7 @@ pub(crate) mod peer;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use abi::libcs::Libc;
 use anyhow::{Context, Result, ensure};
 
 use self::libraries::{EXPORTS, Libraries, Shape};
@@ -21,8 +22,8 @@ use crate::run::output;
 /// Functions that each library imports.
 const IMPORTS: u64 = 200;
 
-const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
-const MUSL: &str = "/lib/ld-musl-x86_64.so.1";
+const GLIBC: &str = Libc::Gnu.interpreter();
+const MUSL: &str = Libc::Musl.interpreter();
 
 /// Makes glibc bind everything at once, as the others do.
 const BIND_NOW: (&str, &str) = ("LD_BIND_NOW", "1");

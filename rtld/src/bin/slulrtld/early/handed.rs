@@ -40,12 +40,12 @@ const IDENT: u64 = (consts::EV_CURRENT as u64) << 48
 /// The end of addresses and sizes that are added up without overflow.
 const SANE: usize = 1 << 40;
 
-/// The descriptor that rt0's marker tells (`rt0::stub`).
+/// The descriptor that rt0's marker tells (`abi::stub`).
 #[inline(always)]
 fn descriptor(marker: Text) -> Option<usize> {
-    let Some((rt0::stub::MARK, mut rest)) = marker.split() else { return None };
+    let Some((abi::stub::MARK, mut rest)) = marker.split() else { return None };
     let mut value = 0usize;
-    let mut left = rt0::stub::DIGITS;
+    let mut left = abi::stub::DIGITS;
     while left != 0 {
         let (byte, next) = rest.split()?;
         let digit = match byte {

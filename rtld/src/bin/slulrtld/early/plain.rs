@@ -100,9 +100,9 @@ fn note(segment: Bytes, mut entry: Entry) -> Entry {
         let kind = head.kind();
         let name_end = name_size.wrapping_add(3) & !3;
         let end = name_end.wrapping_add(desc_size.wrapping_add(3) & !3).wrapping_add(size_of::<NoteHead>());
-        let is_abi = kind == rt0::NT_SLUL_ABI;
-        if name_size == rt0::NOTE_OWNER.len() && (is_abi || kind == rt0::NT_SLUL_RT0) {
-            let least = if is_abi { rt0::ABI_NOTE_DESC_SIZE } else { 4 };
+        let is_abi = kind == abi::note::NT_SLUL_ABI;
+        if name_size == abi::note::NOTE_OWNER.len() && (is_abi || kind == abi::note::NT_SLUL_RT0) {
+            let least = if is_abi { abi::note::ABI_NOTE_DESC_SIZE } else { 4 };
             let Some(ours) = rest.first::<OurNote>() else { return DOUBTFUL };
             if desc_size < least || end > rest.size() {
                 return DOUBTFUL;
@@ -112,11 +112,14 @@ fn note(segment: Bytes, mut entry: Entry) -> Entry {
             if owner == SLUL && nul == 0 && is_abi {
                 let Some(abi) = rest.first::<OurAbiNote>() else { return DOUBTFUL };
                 let (flags, min_loader) = (abi.flags(), abi.min_loader());
-                let known = flags & rt0::MANDATORY_FLAGS & !rt0::FLAG_CALL_ENTRY == 0;
-                if (first & 0xffff) > rt0::ABI_MAJOR as u32 || min_loader > rt0::LOADER_VERSION || !known {
+                let known = flags & abi::note::MANDATORY_FLAGS & !abi::note::FLAG_CALL_ENTRY == 0;
+                if (first & 0xffff) > abi::note::ABI_MAJOR as u32
+                    || min_loader > abi::note::LOADER_VERSION
+                    || !known
+                {
                     return DOUBTFUL;
                 }
-                entry.called = flags & rt0::FLAG_CALL_ENTRY != 0;
+                entry.called = flags & abi::note::FLAG_CALL_ENTRY != 0;
             } else if owner == SLUL && nul == 0 {
                 let descriptor = ours.address().wrapping_add(DESCRIPTOR);
                 entry.address = descriptor.wrapping_add(first as i32 as usize);

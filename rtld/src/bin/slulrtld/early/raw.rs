@@ -88,7 +88,7 @@ pub(crate) struct OurNote {
     first: u32,
 }
 
-/// A note as `NT_SLUL_ABI` has it (`rt0::AbiNote`).
+/// A note as `NT_SLUL_ABI` has it (`abi::note::AbiNote`).
 #[repr(C)]
 pub(crate) struct OurAbiNote {
     head: OurNote,

@@ -1,7 +1,7 @@
 //! Which libc is brought in.
 #![forbid(unsafe_code)]
 
-use libc_template::Libc;
+use abi::libcs::Libc;
 use rtld::error::{Error, OfObject, Problem};
 use rtld::native::choose::{Places, choose};
 use rtld::os::seam::FileInfo;

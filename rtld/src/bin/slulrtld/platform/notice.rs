@@ -9,7 +9,8 @@ use core::mem::ManuallyDrop;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
-use libc_template::{FILE, NOTICE};
+use abi::arch::NATIVE;
+use abi::notice::NOTICE;
 use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::report::Category;
 use rtld::error::{Error, OfObject};
@@ -77,7 +78,7 @@ pub(crate) fn end_backtraces(process: &Process, frame: RuntimeAddr) {
 /// The template's file; its path ends in a NUL.
 fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<MappedImage>), Error<'static>> {
     let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
-    let terminated = installed(process.arena, loader, process.secure, FILE).of(loader)?;
+    let terminated = installed(process.arena, loader, process.secure, NATIVE.paths.template).of(loader)?;
     let path = terminated.strip_suffix(b"\0").unwrap_or(terminated);
     Ok((terminated, map_notice(&Linux, path, process.page)?))
 }

@@ -2,7 +2,8 @@
 
 use core::ptr::NonNull;
 
-use libc_template::{LOADER_IMPORTS, Libc, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, START_IMPORTS};
+use abi::libcs::Libc;
+use libc_template::{LOADER_IMPORTS, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, START_IMPORTS};
 use rtld::base::addr::Vaddr;
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{List, OutOfMemory};

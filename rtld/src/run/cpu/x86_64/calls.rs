@@ -8,9 +8,6 @@
 
 use core::arch::{asm, naked_asm};
 
-/// The loader's own soname.
-pub(crate) const SONAME: &[u8] = b"slulrtld-x86_64.so.1";
-
 /// Enters the program as the kernel would have.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 /* rt0.o: executes the installed loader in the program's place, and hands the program's file over to it.
  * SPDX-License-Identifier: 0BSD OR MIT OR Apache-2.0
  */
-#include "x86_64.h"
+#include "common.h"
 
 LOADER_TEXT
 itself:

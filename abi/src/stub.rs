@@ -1,5 +1,5 @@
-//! The contract between the stubs of `asm` and the loader. The stubs are assembled with [`DEFINES`], so that numbers
-//! stand here alone.
+//! The contract between the stubs of `rt0/asm` and the loader. The stubs are assembled with [`defines`], so that numbers
+//! stand in this crate alone.
 //!
 //! A stub is a program's `e_entry`, `slul_rt0`. It comes with a note, owner `SLUL`, type [`NT_SLUL_RT0`], whose
 //! descriptor of four bytes is the distance from the descriptor to the program's own entry, `_start`. The loader enters
@@ -14,52 +14,11 @@
 //!   no PT_LOAD is larger in memory than in the file. The stub writes the loader's address to AT_BASE and jumps to its `e_entry`,
 //!   with everything else as the kernel left it: to the loader, and to the program, that is a start by PT_INTERP.
 //! * **`rt0-embed.o`** is the same with a loader of its own, a copy of its file in the program's text. It takes the
-//!   installed one if that is for the same machine and not older: [`LoaderNote`] tells. Where AT_SECURE is set that
+//!   installed one if that is for the same machine and not older: [`LoaderNote`](crate::note::LoaderNote) tells. Where AT_SECURE is set that
 //!   must be root's, and nobody else's to write.
 
-use crate::{LOADER_VERSION, NOTE_OWNER, NT_SLUL_LOADER, NT_SLUL_RT0};
-
-/// The loader's version, in a note of its own.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct LoaderNote {
-    name_size: u32,
-    desc_size: u32,
-    kind: u32,
-    name: [u8; 8],
-    version: u32,
-}
-
-impl LoaderNote {
-    /// Of this tree's loader.
-    #[must_use]
-    pub const fn new() -> Self {
-        let [s, l, u, l2, nul] = *NOTE_OWNER;
-        Self {
-            name_size: 5,
-            desc_size: 4,
-            kind: NT_SLUL_LOADER,
-            name: [s, l, u, l2, nul, 0, 0, 0],
-            version: LOADER_VERSION,
-        }
-    }
-
-    /// As it stands in the loader's file.
-    #[must_use]
-    pub fn to_bytes(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        let words = [self.name_size, self.desc_size, self.kind].map(u32::to_ne_bytes);
-        let parts = words.as_flattened().iter().chain(&self.name).copied().chain(self.version.to_ne_bytes());
-        bytes.iter_mut().zip(parts).for_each(|(place, byte)| *place = byte);
-        bytes
-    }
-}
-
-impl Default for LoaderNote {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+use crate::arch::Arch;
+use crate::note::{LOADER_VERSION, NT_SLUL_LOADER, NT_SLUL_RT0, OWNER_SIZE, PADDED_OWNER};
 
 /// What a marker begins with. The descriptor follows, in hexadecimal digits.
 pub const MARK: u8 = b'@';
@@ -78,23 +37,50 @@ pub fn descriptor_of_marker(argument: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0u32, |value, &byte| Some(value << 4 | digit(byte)?))
 }
 
-/// End of the name of a binfmt_misc handler that is registered with the flag `P`: its arguments are its own name, the
-/// program's path, and the program's argv. From Linux 5.12 on AT_FLAGS says so, too.
-pub const KEEPS_ARGV0: &[u8] = b"-binfmt-P";
+/// Name of the symbol that a stub is entered at, for the linker's option `-e`.
+pub const ENTRY: &str = "slul_rt0";
 
-/// What the stubs are assembled with, beside the string `SLUL_LOADER`, the path of the loader, and, for `rt0-embed.o`,
-/// the string `SLUL_EMBED`, the file of the loader that it carries.
-pub const DEFINES: [(&str, u32); 5] = [
-    ("SLUL_NT_RT0", NT_SLUL_RT0),
-    ("SLUL_NT_LOADER", NT_SLUL_LOADER),
-    ("SLUL_LOADER_VERSION", LOADER_VERSION),
-    ("SLUL_MARK", MARK as u32),
-    ("SLUL_MARK_DIGITS", DIGITS),
-];
+/// What the stubs for a machine are assembled with, beside the string `SLUL_LOADER`, the path of the loader, and, for
+/// `rt0-embed.o`, the string `SLUL_EMBED`, the file of the loader that it carries.
+#[must_use]
+pub fn defines(arch: &Arch) -> [(&'static str, u64); 10] {
+    let [s, l, u, l2, ..] = PADDED_OWNER;
+    [
+        ("SLUL_NT_RT0", NT_SLUL_RT0.into()),
+        ("SLUL_NT_LOADER", NT_SLUL_LOADER.into()),
+        ("SLUL_OWNER_SIZE", OWNER_SIZE.into()),
+        // The table's machines are little-endian.
+        ("SLUL_OWNER", u32::from_le_bytes([s, l, u, l2]).into()),
+        ("SLUL_LOADER_VERSION", LOADER_VERSION.into()),
+        ("SLUL_MARK", MARK.into()),
+        ("SLUL_MARK_DIGITS", DIGITS.into()),
+        ("SLUL_MACHINE", arch.e_machine.into()),
+        ("SLUL_LARGEST_PAGE", arch.largest_page),
+        ("SLUL_REFUSED", REFUSED.into()),
+    ]
+}
+
+/// Exit status of a process that the loader, or a stub, refuses to run the program in (what a shell's is for a command
+/// that is not found).
+pub const REFUSED: u8 = 127;
 
 #[cfg(test)]
 mod tests {
-    use super::descriptor_of_marker;
+    use super::{defines, descriptor_of_marker};
+    use crate::arch::NATIVE;
+    use crate::note::LoaderNote;
+
+    #[test]
+    fn stubs_know_the_loaders_note() {
+        let note = LoaderNote::new().to_ne_bytes();
+        let defined = |name: &str| defines(&NATIVE).into_iter().find(|(found, _)| *found == name).unwrap().1;
+        for (at, name) in
+            [(0, "SLUL_OWNER_SIZE"), (8, "SLUL_NT_LOADER"), (12, "SLUL_OWNER"), (20, "SLUL_LOADER_VERSION")]
+        {
+            let word = u32::from_ne_bytes(*note[at..].first_chunk().unwrap());
+            assert_eq!(u64::from(word), defined(name), "{name}");
+        }
+    }
 
     #[test]
     fn markers_tell_descriptors() {

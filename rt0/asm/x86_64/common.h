@@ -1,4 +1,5 @@
-/* What the stubs for x86_64 share. The contract, and the values that they are assembled with, are in rt0/src/stub.rs. */
+/* What the stubs for x86_64 share. The contract, and the SLUL_* values that they are assembled
+ * with, are in abi/src/stub.rs. */
     .intel_syntax noprefix
 
     .set SYS_write, 1
@@ -25,9 +26,8 @@
 /* Where the program's own entry is, for the loader. */
     .section .note.slul, "a", @note
     .balign 4
-    .long 5, 4, SLUL_NT_RT0
-    .asciz "SLUL"
-    .balign 4
+    .long SLUL_OWNER_SIZE, 4, SLUL_NT_RT0
+    .long SLUL_OWNER, 0
     .long _start - .
 
     .section .note.GNU-stack, "", @progbits
@@ -65,8 +65,8 @@ refuse:
     mov edi, 2
     lea eax, [rdi + SYS_write - 2]
     syscall
-    lea edi, [rdi + 127 - 2]
-    lea eax, [rdi + SYS_exit_group - 127]
+    lea edi, [rdi + SLUL_REFUSED - 2]
+    lea eax, [rdi + SYS_exit_group - SLUL_REFUSED]
     syscall
     ud2
     .endm

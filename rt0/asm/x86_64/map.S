@@ -2,7 +2,7 @@
  * loader that it carries.
  * SPDX-License-Identifier: 0BSD OR MIT OR Apache-2.0
  */
-#include "x86_64.h"
+#include "common.h"
 
     .set PROT_READ_WRITE, 3
     .set PROT_READ_EXEC, 5
@@ -10,6 +10,7 @@
     .set SEEK_END, 2
     .set PAGE, 4096
 
+    .set ET_DYN, 3
     .set PT_LOAD, 1
     .set PT_NOTE, 4
     .set PF_W, 2
@@ -97,7 +98,7 @@ slul_rt0:
     /* ET_DYN for this machine. */
     cmp dword ptr [r13 + e_ident], 0x464c457f
     jne wrong
-    cmp dword ptr [r13 + e_type], 62 << 16 | 3
+    cmp dword ptr [r13 + e_type], SLUL_MACHINE << 16 | ET_DYN
     jne wrong
 #ifdef SLUL_EMBED
     /* Not older than the one that is carried. */
@@ -114,11 +115,11 @@ slul_rt0:
     ja 7f
     mov r8d, [rsi]
     mov r9d, [rsi + 4]
-    cmp r8d, 5
+    cmp r8d, SLUL_OWNER_SIZE
     jne 6f
     cmp dword ptr [rsi + 8], SLUL_NT_LOADER
     jne 6f
-    cmp dword ptr [rsi + 12], 0x4c554c53    /* SLUL */
+    cmp dword ptr [rsi + 12], SLUL_OWNER
     jne 6f
     cmp dword ptr [rsi + 20], SLUL_LOADER_VERSION
     jae start
@@ -206,10 +207,10 @@ failed:
 
 #ifdef SLUL_EMBED
     .section .text.slul_embedded, "ax", @progbits
-    .balign PAGE
+    .balign SLUL_LARGEST_PAGE
     .type embedded, @object
 embedded:
     .incbin SLUL_EMBED
-    .balign PAGE, 0
+    .balign SLUL_LARGEST_PAGE, 0
     .size embedded, . - embedded
 #endif
