@@ -41,7 +41,7 @@ impl Entry {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Magic(_) => "slul",
-            Self::Extension => "slulb",
+            Self::Extension => EXTENSION,
         }
     }
 

@@ -122,11 +122,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// The prefix is taken from where the file is, so that a staged tree can be used as it stands.
 fn pkgconfig_text(arch: &Arch, version: &str) -> String {
-    let Arch { name, paths, .. } = arch;
+    let of_arch = &arch.paths;
+    let [libdir, includedir] = [of_arch.library_dir, paths::INCLUDE].map(|path| path.trim_start_matches("/usr"));
     format!(
         "prefix=${{pcfiledir}}/../../../..
-libdir=${{prefix}}/lib/slul/{name}
-includedir=${{prefix}}/include
+libdir=${{prefix}}{libdir}
+includedir=${{prefix}}{includedir}
 interpreter={}
 
 Name: slul
@@ -135,7 +136,7 @@ Version: {version}
 Cflags: -I${{includedir}}
 Libs: -L${{libdir}} -lslulrtld
 ",
-        paths.loader
+        of_arch.loader
     )
 }
 

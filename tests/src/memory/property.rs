@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use abi::paths::LIBRARIES;
 use rtld::base::addr::{Vaddr, to_usize};
 use rtld::base::arena::Arena;
 use rtld::elf::note::{abi_note, entry_behind_stub};
@@ -27,9 +28,6 @@ const LARGEST: u64 = 1 << 20;
 
 /// The largest thread-local block that is filled, in bytes.
 const LARGEST_TLS: u64 = 1 << 20;
-
-const LIBX: &str = "/lib/slul/libx.so";
-const LIBY: &str = "/lib/slul/liby.so";
 
 /// The loader, `liby.so`, the program and `libx.so`: made once, because a fuzzer starts them often.
 static SOUND: LazyLock<[Elf; 4]> =
@@ -60,8 +58,11 @@ pub fn scene(role: Role, bytes: &[u8], arena: &'static Arena) -> Scene {
         Role::Library => (program, bytes),
         Role::Program => (bytes, libx),
     };
-    for (path, bytes) in [(LOADER, loader), (PROGRAM, program), (LIBX, libx), (LIBY, liby)] {
+    for (path, bytes) in [(LOADER, loader), (PROGRAM, program)] {
         os.file(path, bytes);
+    }
+    for (name, bytes) in [("libx.so", libx), ("liby.so", liby)] {
+        os.file(&format!("{LIBRARIES}/{name}"), bytes);
     }
     Scene { os, library_path: None, program_path: Some(PROGRAM), secure: false, arena }
 }
@@ -143,7 +144,7 @@ fn constant(plan: &LoadPlan, at: Vaddr, size: usize) -> Option<Vaddr> {
 /// Everything that is read of one file by itself. Whether it could be mapped.
 #[must_use]
 pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
-    const PATH: &str = "/lib/slul/file";
+    const PATH: &str = "/opt/file";
     let said = |failure: Failure<'_>| is_said(&failure.of(PATH.as_bytes()));
     let mut os = MemOs::new(arena);
     os.largest = LARGEST;

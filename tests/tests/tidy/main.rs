@@ -181,6 +181,54 @@ fn dependencies_are_named_in_one_place() {
     only(&["linux_raw_sys"], |path| path == "rtld/src/start/handoff.rs" || is_program(path));
 }
 
+/// Beginnings of paths, markers and names of machines, which `abi` holds. Comments may say them, and so may unit tests
+/// and `tests/tests`, where they are what is expected: a wrong path would agree with itself there, if it came from `abi`.
+const FACTS: [&str; 16] = [
+    "/lib/slul",
+    "lib/slulrtld-",
+    "slulrtld-x86_64",
+    "slulrtld-{",
+    "libexec/slul",
+    "ld-linux-",
+    "ld-musl-",
+    "/usr/bin/runslul",
+    "/usr/bin/slulbin",
+    "usr/include/slul",
+    "lib/binfmt.d",
+    "-binfmt-P",
+    "0x53",
+    "linux-gnu\"",
+    "\"x86_64",
+    "\"slul_rt0",
+];
+
+#[test]
+fn facts_stand_in_abi_alone() {
+    let mut violations = Vec::new();
+    for file in texts("") {
+        let exempt =
+            ["abi/", "tests/tests/", "tests/fixtures/"].iter().any(|folder| file.path.starts_with(folder));
+        if exempt || !file.path.ends_with(".rs") {
+            continue;
+        }
+        for (number, line) in file.code() {
+            let found = FACTS.iter().filter(|fact| line.contains(**fact));
+            violations.extend(found.map(|fact| format!("{}:{number}: `{fact}`", file.path)));
+        }
+    }
+    none(&violations);
+}
+
+/// What is there for some machines only says of the others that it is not.
+#[test]
+fn machines_without_code_are_refused() {
+    let has = |file: &Text, what: &str| file.code().any(|(_, line)| line.contains(what));
+    let files: Vec<_> = texts("").into_iter().filter(|file| file.path.ends_with(".rs")).collect();
+    let chosen = files.iter().filter(|file| !file.path.starts_with("tests/") && has(file, "cfg(target_arch"));
+    let silent = chosen.filter(|file| !has(file, "compile_error!"));
+    none(&silent.map(|file| format!("{}: no `compile_error!` for other machines", file.path)).collect::<Vec<_>>());
+}
+
 #[test]
 fn assembly_is_in_few_places() {
     let folders = [format!("{PROGRAM}cpu/"), format!("{RUN}cpu/"), format!("{USING_LIBC}cpu.rs")];

@@ -1,5 +1,6 @@
 //! `/proc/self/maps`, condensed, and what it says about libc.
 
+use abi::libcs::Libc;
 use anyhow::{Result, bail};
 
 /// Everything mapped under one name.
@@ -103,7 +104,7 @@ pub(crate) fn is_libc(path: &str) -> bool {
 /// Whether a path is musl, which is library and loader in one.
 pub(crate) fn is_musl(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name == "libc.so" || name.starts_with("ld-musl-")
+    Libc::named_by(name.as_bytes()) == Some(Libc::Musl)
 }
 
 #[cfg(test)]
