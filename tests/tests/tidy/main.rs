@@ -211,7 +211,9 @@ fn facts_stand_in_abi_alone() {
         if exempt || !file.path.ends_with(".rs") {
             continue;
         }
-        for (number, line) in file.code() {
+        // What is compiled at all is chosen by Rust's names of machines.
+        let chooses = |line: &str| line.contains("target_arch") || line.starts_with("#[path");
+        for (number, line) in file.code().filter(|(_, line)| !chooses(line)) {
             let found = FACTS.iter().filter(|fact| line.contains(**fact));
             violations.extend(found.map(|fact| format!("{}:{number}: `{fact}`", file.path)));
         }
