@@ -9,10 +9,10 @@ mod aarch64;
 mod riscv64;
 mod x86_64;
 
-pub use aarch64::Aarch64;
 use abi::arch::Arch;
-pub use riscv64::Riscv64;
 
+pub use aarch64::Aarch64;
+pub use riscv64::Riscv64;
 pub use x86_64::X86_64;
 
 /// What a relocation asks for, whatever its number. The psABIs' letters: B is the load bias, S the symbol's value, A the
