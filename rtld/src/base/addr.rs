@@ -1,4 +1,5 @@
-//! Addresses and offsets that can not be confused with one another, and page arithmetic that can not wrap.
+//! Addresses and offsets as distinct types, so that one kind can not be passed for another, and page arithmetic that
+//! can not wrap.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -20,7 +21,7 @@ pub struct RuntimeAddr(pub u64);
 pub struct LoadBias(pub u64);
 
 impl Vaddr {
-    /// The address `bytes` further on, if there is one.
+    /// The address `bytes` bytes further on; `None` if it wraps.
     #[must_use]
     pub const fn checked_add(self, bytes: u64) -> Option<Self> {
         match self.0.checked_add(bytes) {
@@ -31,7 +32,7 @@ impl Vaddr {
 }
 
 impl RuntimeAddr {
-    /// Where something of this process is, for somebody who knows it by its number.
+    /// The address of a value of this process, exposed so that a pointer can be made of the number again.
     #[must_use]
     pub fn of<T: ?Sized>(pointer: *const T) -> Self {
         Self(from_usize(pointer.cast::<()>().expose_provenance()))
@@ -45,13 +46,13 @@ impl LoadBias {
         Self(runtime.0.wrapping_sub(vaddr.0))
     }
 
-    /// Where `vaddr` is in this process.
+    /// The run-time address of `vaddr`.
     #[must_use]
     pub const fn runtime(self, vaddr: Vaddr) -> RuntimeAddr {
         RuntimeAddr(self.0.wrapping_add(vaddr.0))
     }
 
-    /// What the object calls `runtime`.
+    /// The link-time address of `runtime`.
     #[must_use]
     pub const fn vaddr(self, runtime: RuntimeAddr) -> Vaddr {
         Vaddr(runtime.0.wrapping_sub(self.0))
@@ -76,12 +77,12 @@ impl fmt::Display for RuntimeAddr {
     }
 }
 
-/// Size of a page: a power of two, by its exponent.
+/// Size of a page, a power of two; stored as its exponent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u32);
 
 impl PageSize {
-    /// 4 KiB, the size of x86_64.
+    /// 4 KiB, the page size of x86_64.
     pub const K4: Self = Self(12);
 
     /// `bytes` as a page size, if it is a power of two (AT_PAGESZ).
@@ -108,7 +109,7 @@ impl PageSize {
         value & !self.bytes().wrapping_sub(1)
     }
 
-    /// `value` rounded up to a page, unless that wraps.
+    /// `value` rounded up to a multiple of the page size; `None` if that wraps.
     #[must_use]
     pub const fn ceil(self, value: u64) -> Option<u64> {
         align_up(value, self.bytes())
@@ -125,7 +126,7 @@ pub const fn align_up(value: u64, alignment: u64) -> Option<u64> {
     }
 }
 
-/// A run of whole pages of an object, in its own addresses. May be empty.
+/// A run of whole pages of an object, in link-time addresses. It may be empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageRange {
     /// First byte, page-aligned.
@@ -135,7 +136,7 @@ pub struct PageRange {
 }
 
 impl PageRange {
-    /// The whole pages that hold `[start, end)`, unless rounding up wraps.
+    /// The whole pages that contain `[start, end)`; `None` if rounding up wraps.
     #[must_use]
     pub const fn covering(start: Vaddr, end: Vaddr, page: PageSize) -> Option<Self> {
         match page.ceil(end.0) {
@@ -150,15 +151,15 @@ impl PageRange {
         self.end.0.saturating_sub(self.start.0)
     }
 
-    /// Whether there is no page in the range.
+    /// Whether the range contains no page.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.len() == 0
     }
 }
 
-/// `usize` from a 64-bit quantity. The loader exists for machines whose addresses fit; elsewhere the value
-/// saturates and the bounds check that follows refuses it.
+/// `usize` from a 64-bit number. On the supported machines every address fits; elsewhere the value saturates, and the
+/// bounds check that follows refuses it.
 #[must_use]
 pub fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)

@@ -1,8 +1,8 @@
-//! Memory for the loader's tables: a bump arena that never gives anything back.
+//! Memory for the loader's tables: a bump arena. Single values are never given back, only the arena as a whole.
 //!
 //! # Safety
-//! This file exists because handing out disjoint parts of one allocation as `&mut` needs raw pointers. All
-//! of its `unsafe` rests on one fact: `Chunk::carve` returns each byte at most once.
+//! This file exists because handing out disjoint parts of one allocation as `&mut` needs raw pointers. All of its
+//! `unsafe` rests on one fact: `Chunk::carve` returns each byte at most once.
 #![allow(unsafe_code)]
 
 use core::alloc::Layout;
@@ -12,11 +12,11 @@ use core::mem::{align_of, size_of};
 use core::ptr::NonNull;
 use core::{fmt, slice};
 
-/// No memory could be had; the number of bytes asked for.
+/// The system gave no memory; with the number of bytes that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory(pub usize);
 
-/// Where an arena gets its memory from.
+/// The functions by which an arena gets memory from the system and gives it back.
 #[derive(Clone, Copy)]
 pub struct Source {
     take: fn(bytes: usize) -> Option<NonNull<[u8]>>,
@@ -24,17 +24,18 @@ pub struct Source {
 }
 
 impl Source {
-    /// `take` gives at least `bytes` fresh, zeroed bytes aligned to a page, valid and unaliased for as long as the process
-    /// lives. Nothing is given back.
+    /// A source whose memory is never given back. `take` returns at least `bytes` fresh, zeroed bytes aligned to a
+    /// page, valid and unaliased for as long as the process lives.
     #[must_use]
     pub const fn keeping(take: fn(bytes: usize) -> Option<NonNull<[u8]>>) -> Self {
         Self { take, give_back: |_| {} }
     }
 
-    /// As [`Source::keeping`], but what `take` gives is valid until `give_back` is given the whole of it.
+    /// A source whose memory can be given back. `take` returns at least `bytes` fresh, zeroed bytes aligned to a page,
+    /// valid and unaliased until `give_back` is called with the whole of them.
     ///
     /// # Safety
-    /// They do that.
+    /// The two functions do that.
     #[must_use]
     pub const unsafe fn new(
         take: fn(bytes: usize) -> Option<NonNull<[u8]>>,
@@ -44,7 +45,7 @@ impl Source {
     }
 }
 
-/// Unused memory: from `next`, `left` bytes.
+/// Unused memory: `left` bytes from `next` on.
 #[derive(Clone, Copy)]
 struct Chunk {
     next: NonNull<u8>,
@@ -52,46 +53,47 @@ struct Chunk {
 }
 
 impl Chunk {
-    /// Takes `size` bytes at a multiple of `align` off the front.
+    /// Takes `size` bytes at a multiple of `align` off the front; also returns the remaining chunk.
     fn carve(self, size: usize, align: usize) -> Option<(NonNull<u8>, Self)> {
         // Alignments are powers of two.
         let padding = self.next.addr().get().wrapping_neg() & align.wrapping_sub(1);
         let left = self.left.checked_sub(padding)?.checked_sub(size)?;
         // SAFETY: `padding + size <= self.left`, and `left` bytes from `next` are one allocation.
         let taken = unsafe { self.next.add(padding) };
-        // SAFETY: as above; at most one past the end of the allocation.
+        // SAFETY: `padding + size <= self.left`: at most one past the end of the allocation.
         let next = unsafe { taken.add(size) };
         Some((taken, Self { next, left }))
     }
 }
 
-/// What stands at the start of each piece of memory from the source: the piece before it, and its own size in bytes.
+/// Header at the start of each piece of memory from the source: the previous piece, and the size of this one in bytes.
 struct Piece {
     before: Option<NonNull<Piece>>,
     size: usize,
 }
 
-/// A bump arena. What it hands out lives as long as the borrow of the arena.
+/// A bump arena. References that it hands out live as long as the borrow of the arena.
 pub struct Arena {
     source: Source,
     chunk: Cell<Chunk>,
     pieces: Cell<Option<NonNull<Piece>>>,
 }
 
-/// What the first request takes from the source, in bytes. A start with a few libraries fits.
+/// Bytes that the first request takes from the source. Enough for a start with a few libraries.
 const CHUNK: usize = 64 * 1024;
 
 impl Arena {
-    /// An arena that holds nothing yet and asks `source` when it needs memory.
+    /// An empty arena, which asks `source` when it needs memory.
     #[must_use]
     pub const fn new(source: Source) -> Self {
         Self { source, chunk: Cell::new(Chunk { next: NonNull::dangling(), left: 0 }), pieces: Cell::new(None) }
     }
 
-    /// An arena at the start of `memory`, of which the rest is its first chunk. `None` if it does not fit.
+    /// An arena placed at the start of `memory`; the rest of `memory` is its first chunk. `None` if the arena does not
+    /// fit.
     ///
     /// # Safety
-    /// `memory` is as a [`Source`] would give it.
+    /// `memory` has the properties that a [`Source`] guarantees.
     #[must_use]
     pub unsafe fn in_memory(memory: NonNull<[u8]>, source: Source) -> Option<&'static Self> {
         let (piece, chunk) = Self::begin(memory, None)?;
@@ -103,7 +105,7 @@ impl Arena {
         Some(unsafe { place.as_ref() })
     }
 
-    /// Makes fresh memory a piece, and the rest of it a chunk.
+    /// Writes the header of a piece into fresh memory, and returns the rest of it as a chunk.
     fn begin(memory: NonNull<[u8]>, before: Option<NonNull<Piece>>) -> Option<(NonNull<Piece>, Chunk)> {
         let chunk = Chunk { next: memory.cast(), left: memory.len() };
         let (place, rest) = chunk.carve(size_of::<Piece>(), align_of::<Piece>())?;
@@ -113,18 +115,18 @@ impl Arena {
         Some((place, rest))
     }
 
-    /// An arena of the same source, for what is needed for a while.
+    /// A temporary arena of the same source, which gives its memory back when it is dropped.
     #[must_use]
     pub const fn scratch(&self) -> Scratch {
         Scratch(Self::new(self.source))
     }
 
-    /// Gives all memory back.
+    /// Gives all memory back to the source.
     ///
     /// # Safety
-    /// Nothing that the arena has handed out is used any more, nor is the arena itself.
+    /// Nothing uses the arena, or anything that it has handed out, any more.
     pub unsafe fn release(&self) {
-        // The arena may be in what it gives back.
+        // The arena itself may be in the memory that is given back.
         let Source { give_back, .. } = self.source;
         let mut last = self.pieces.get();
         while let Some(piece) = last {
@@ -153,6 +155,9 @@ impl Arena {
     }
 
     /// `len` copies of `value`.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
     pub fn slice<T: Copy>(&self, len: usize, value: T) -> Result<&mut [T], OutOfMemory> {
         let size = len.checked_mul(size_of::<T>()).ok_or(OutOfMemory(usize::MAX))?;
@@ -168,6 +173,9 @@ impl Arena {
     }
 
     /// `len` zeroed bytes at a multiple of `align`, a power of two.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
     pub fn bytes(&self, len: usize, align: usize) -> Result<&mut [u8], OutOfMemory> {
         let start = self.allocate(len, align)?;
@@ -175,7 +183,10 @@ impl Arena {
         Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
     }
 
-    /// `len` times `N` zeros, at a multiple of the size of `N`.
+    /// `len` arrays of `N` zeros, aligned to the size of an array, rounded up to a power of two.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
     pub fn zeroed<const N: usize>(&self, len: usize) -> Result<&mut [[u64; N]], OutOfMemory> {
         let size = len.checked_mul(size_of::<[u64; N]>()).ok_or(OutOfMemory(usize::MAX))?;
@@ -185,6 +196,9 @@ impl Arena {
     }
 
     /// A copy of `values`.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn copy<T: Copy>(&self, values: &[T]) -> Result<&[T], OutOfMemory> {
         let source = NonNull::from(values).cast::<u8>();
         // SAFETY: the bytes of `values`.
@@ -193,10 +207,10 @@ impl Arena {
         Ok(unsafe { slice::from_raw_parts(start.cast::<T>().as_ptr(), values.len()) })
     }
 
-    /// A copy of `size` bytes.
+    /// A copy of `size` bytes, at a multiple of `align`.
     ///
     /// # Safety
-    /// So many bytes can be read at `source`.
+    /// `size` bytes can be read at `source`.
     #[inline(never)]
     unsafe fn copy_bytes(
         &self,
@@ -211,6 +225,9 @@ impl Arena {
     }
 
     /// A copy of `parts`, one after the other.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn concat(&self, parts: &[&[u8]]) -> Result<&[u8], OutOfMemory> {
         let size = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.len()));
         let joined = self.slice(size.ok_or(OutOfMemory(usize::MAX))?, 0u8)?;
@@ -221,12 +238,15 @@ impl Arena {
     }
 
     /// `value`, moved into the arena. It is never dropped.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     #[expect(clippy::mut_from_ref, reason = "each call returns memory that no other call returns")]
     pub fn put<T>(&self, value: T) -> Result<&mut T, OutOfMemory> {
         let mut place = self.allocate(size_of::<T>(), align_of::<T>())?.cast::<T>();
         // SAFETY: the place is aligned, large enough, and nothing else was given these bytes.
         unsafe { place.write(value) };
-        // SAFETY: just written, as above.
+        // SAFETY: just written, and nothing else was given these bytes.
         Ok(unsafe { place.as_mut() })
     }
 }
@@ -254,7 +274,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The storage of a list, of values of any type: so there is one function that makes it grow.
+/// Untyped storage of a list: one function makes it grow, whatever the type of the values.
 struct Storage<'a> {
     arena: &'a Arena,
     start: NonNull<u8>,
@@ -266,12 +286,12 @@ impl Storage<'_> {
     #[cold]
     #[inline(never)]
     fn grow(&mut self, value: Layout) -> Result<(), OutOfMemory> {
-        // The first storage is some 128 bytes, of large values two: most lists are short.
+        // First about 128 bytes, or two values if they are large: most lists are short.
         let first = 128usize.checked_div(value.size()).unwrap_or(0).clamp(2, 8);
         self.grow_to(self.capacity.saturating_mul(2).max(first), value)
     }
 
-    /// Moves to where there is room for `capacity` values, which is more than before.
+    /// Moves the values to storage with room for `capacity` of them, more than before.
     #[inline(never)]
     fn grow_to(&mut self, capacity: usize, value: Layout) -> Result<(), OutOfMemory> {
         let size = capacity.checked_mul(value.size()).ok_or(OutOfMemory(usize::MAX))?;
@@ -285,7 +305,8 @@ impl Storage<'_> {
     }
 }
 
-/// A list that grows in an arena. Outgrown storage stays behind, so a list costs at most twice its size.
+/// A list that grows in an arena. Outgrown storage stays behind in the arena, so a list takes at most twice its final
+/// size.
 pub struct List<'a, T> {
     storage: Storage<'a>,
     values: PhantomData<T>,
@@ -304,6 +325,9 @@ impl<'a, T> List<'a, T> {
     }
 
     /// Appends all of `values`.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     #[inline(never)]
     pub fn extend(&mut self, values: &[T]) -> Result<(), OutOfMemory>
     where
@@ -313,6 +337,9 @@ impl<'a, T> List<'a, T> {
     }
 
     /// Appends `value`.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn push(&mut self, value: T) -> Result<(), OutOfMemory> {
         if self.storage.len == self.storage.capacity {
             self.storage.grow(Layout::new::<T>())?;
@@ -326,11 +353,17 @@ impl<'a, T> List<'a, T> {
     }
 
     /// Makes room for `len` values in all.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn reserve(&mut self, len: usize) -> Result<(), OutOfMemory> {
         if self.storage.capacity < len { self.storage.grow_to(len, Layout::new::<T>()) } else { Ok(()) }
     }
 
-    /// Appends `value` until there are `len` values.
+    /// Appends `value` until the list has `len` values. A longer list stays as it is.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn resize(&mut self, len: usize, value: T) -> Result<(), OutOfMemory>
     where
         T: Copy,
@@ -341,7 +374,7 @@ impl<'a, T> List<'a, T> {
         Ok(())
     }
 
-    /// Keeps the first `len` values at most.
+    /// Keeps at most the first `len` values.
     pub fn truncate(&mut self, len: usize)
     where
         T: Copy,
@@ -349,7 +382,7 @@ impl<'a, T> List<'a, T> {
         self.storage.len = self.storage.len.min(len);
     }
 
-    /// Keeps the values that `keep` says yes to, in their order.
+    /// Keeps the values for which `keep` returns true, in their order.
     pub fn retain(&mut self, keep: impl Fn(&T) -> bool)
     where
         T: Copy,
@@ -367,7 +400,10 @@ impl<'a, T> List<'a, T> {
 }
 
 impl<T: Copy> List<'_, Option<T>> {
-    /// Puts a value where there is none yet. The list grows as far as that.
+    /// Stores `value` at `index`, unless there is a value already. The list grows as far as needed.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn put_first(&mut self, index: usize, value: T) -> Result<(), OutOfMemory> {
         self.resize(index.saturating_add(1), None)?;
         if let Some(place @ None) = self.get_mut(index) {

@@ -1,4 +1,4 @@
-//! Error numbers of the kernel, and why a file is not open.
+//! Error numbers of the kernel, and the reasons why a file could not be opened.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -36,19 +36,19 @@ impl fmt::Display for Errno {
     }
 }
 
-/// Why a file is not open.
+/// The reason why a file could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// The kernel said no.
+    /// open(2) failed.
     Errno(Errno),
-    /// It is open, but the kernel does not say what it is.
+    /// The file was opened, but fstat(2) failed.
     Stat(Errno),
-    /// It is there, and not a regular file: a directory, FIFO, socket or device.
+    /// The path leads to something other than a regular file: a directory, FIFO, socket or device.
     NotRegular,
 }
 
 impl OpenError {
-    /// Whether a search goes on: there is no such file, or none that we may read.
+    /// Whether a search goes on with the next directory: there is no such file, or the process may not read it.
     #[must_use]
     pub const fn is_absence(&self) -> bool {
         // ENOENT, ENOTDIR, EACCES, EPERM, ENAMETOOLONG, ELOOP. Anything else (no descriptors left, say) is a

@@ -1,31 +1,33 @@
-//! Tables by hash that nobody can fill with collisions: the hash is keyed with bytes that belong to the process (AT_RANDOM).
+//! Tables by hash that input can not fill with collisions: the hash is keyed with random bytes of the process
+//! (AT_RANDOM).
 //!
-//! Names in an object come from whoever made it, and so do the hashes in its DT_GNU_HASH: a table by those can be made to
-//! degenerate into a list. Here a string is a polynomial over the integers modulo 2^61 - 1, evaluated at two secret points
-//! (Carter and Wegman, "New hash functions and their use in authentication and set equality", 1981): two strings of at
-//! most n digits have the same hash for one key in (2^60 / n)^2, whatever they are, if they were chosen before the key was.
-//! For the names of a million symbols that is less than one start in 2^68, so strings with the same hash are the same.
+//! Names in an object, and the hashes in its DT_GNU_HASH, are chosen by the author of the object: a table by those
+//! hashes can be made to degenerate into a list. Here a string is a polynomial over the integers modulo 2^61 - 1,
+//! evaluated at two secret points (Carter and Wegman, "New hash functions and their use in authentication and set
+//! equality", 1981). Any two strings of at most n digits, chosen before the key, have the same hash for one key in
+//! (2^60 / n)^2. For the names of a million symbols that is less than one start in 2^68, so strings with equal hashes
+//! are taken to be equal.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::to_usize;
 use crate::base::arena::{Arena, OutOfMemory};
 
-/// A Mersenne prime.
+/// 2^61 - 1, a Mersenne prime.
 const MODULUS: u64 = (1 << 61) - 1;
 
-/// Bytes of a digit.
+/// Bytes in one digit of the polynomial.
 const DIGIT: usize = 7;
 
-/// The secret points, less than 2^60.
+/// The two secret points, each less than 2^60.
 #[derive(Clone, Copy, Debug)]
 pub struct Key([u64; 2]);
 
-/// Hash of a sequence of strings.
+/// Hash of a sequence of strings: the value of the polynomial at both points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hash([u64; 2]);
 
 impl Key {
-    /// From sixteen random bytes.
+    /// A key from sixteen random bytes.
     #[must_use]
     pub fn new(random: [u64; 2]) -> Self {
         Self(random.map(|point| point & ((1 << 60) - 1)))
@@ -37,7 +39,7 @@ impl Key {
         self.string([0; 2], string)
     }
 
-    /// Hash of the string that the bytes begin with; `None` if it does not end there.
+    /// Hash of the NUL-terminated string at the start of `bytes`; `None` if there is no NUL.
     #[must_use]
     pub fn hash_terminated(self, mut bytes: &[u8]) -> Option<Hash> {
         const ONES: u64 = 0x0101_0101_0101_0101;
@@ -59,7 +61,7 @@ impl Key {
         Some(self.string(state, bytes.get(..end).unwrap_or_default()))
     }
 
-    /// Hash of what was hashed, then a mark that is in no string, then another string.
+    /// Hash of a longer sequence: of everything in `hash`, then `mark`, which no string contains, then `string`.
     #[must_use]
     pub fn extend(self, hash: Hash, mark: u8, string: &[u8]) -> Hash {
         let mark = (1u64 << (8 * DIGIT)) | u64::from(mark);
@@ -79,7 +81,8 @@ impl Key {
             string = string.get(DIGIT..).unwrap_or_default();
         }
         if !string.is_empty() {
-            // No string has a NUL, so a digit of 0 is no string's, and no two strings have the same digits.
+            // No string contains a NUL, so 0 is not the digit of any string, and two different strings have different
+            // digits.
             let last = string.iter().rev().fold(0u64, |digit, &byte| digit << 8 | u64::from(byte));
             state = self.digit(state, last);
         }
@@ -95,27 +98,28 @@ impl Key {
 }
 
 impl Hash {
-    /// It as numbers.
+    /// The hash as two numbers.
     #[must_use]
     pub const fn words(self) -> [u64; 2] {
         self.0
     }
 
-    /// The one that is these numbers.
+    /// The hash with these two numbers.
     #[must_use]
     pub const fn of(words: [u64; 2]) -> Self {
         Self(words)
     }
 
-    /// Half of it at most, for [`Numbers`].
+    /// 32 bits of the hash, for [`Numbers`].
     #[must_use]
     pub const fn fold(self) -> u32 {
         split(self.0[0] << 3).0
     }
 }
 
-/// `(state + digit) * point`, modulo the modulus but not less than it: less than 2^63, if `state` is, because the point is so
-/// small. Also the last digit is multiplied: names that differ only there are to lie far apart.
+/// `(state + digit) * point` modulo 2^61 - 1, not fully reduced: the result is less than 2^63 if `state` is, because
+/// `point` is less than 2^60. The last digit is multiplied as well, so that names which differ only there lie far
+/// apart.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the two parts of the product are what is asked for")]
 const fn step(state: u64, point: u64, digit: u64) -> u64 {
@@ -123,15 +127,16 @@ const fn step(state: u64, point: u64, digit: u64) -> u64 {
     (product as u64 & MODULUS).wrapping_add((product >> 61) as u64)
 }
 
-/// The remainder.
+/// `value` modulo 2^61 - 1, fully reduced.
 const fn reduce(value: u64) -> u64 {
     let value = (value & MODULUS).wrapping_add(value >> 61);
     if value >= MODULUS { value.wrapping_sub(MODULUS) } else { value }
 }
 
-/// Numbers by hash: what they are numbers of, and whether two are the same, is the caller's to know.
+/// A table of numbers by hash. The caller knows what the numbers stand for, and decides whether two of them are equal.
 ///
-/// Open addressing with linear steps; at most half full. A slot is a hash above a number plus one.
+/// Open addressing with linear steps; at most half full. A slot holds the hash in its upper half, and the number plus
+/// one in its lower half.
 #[derive(Debug, Default)]
 pub struct Numbers<'a> {
     slots: &'a mut [u64],
@@ -139,12 +144,12 @@ pub struct Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
-    /// The number under a hash that `same` says yes to.
+    /// The number under `hash` for which `same` returns true.
     pub fn find(&self, hash: u32, same: impl FnMut(u32) -> bool) -> Option<u32> {
         self.look(hash, same).ok()
     }
 
-    /// The same, or else the place where such a number belongs.
+    /// The number under `hash` for which `same` returns true, or else the index of the slot where it belongs.
     #[inline(always)]
     fn look(&self, hash: u32, mut same: impl FnMut(u32) -> bool) -> Result<u32, usize> {
         let mask = self.slots.len().wrapping_sub(1);
@@ -160,7 +165,10 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// The number under a hash that `same` says yes to; `None` if there was none, and `number` is now.
+    /// The number under `hash` for which `same` returns true; `None` if there was none, and `number` was inserted.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn find_or_insert(
         &mut self,
         arena: &'a Arena,
@@ -181,12 +189,18 @@ impl<'a> Numbers<'a> {
         }
     }
 
-    /// Puts a number in that is not there yet, and grows in `arena` for that if it has to.
+    /// Inserts a number that is not in the table yet. If the table has to grow for it, it grows in `arena`.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn insert(&mut self, arena: &'a Arena, hash: u32, number: u32) -> Result<(), OutOfMemory> {
         self.find_or_insert(arena, hash, number, |_| false).map(drop)
     }
 
-    /// Makes room for `more` numbers besides those that are in.
+    /// Makes room for `more` further numbers.
+    ///
+    /// # Errors
+    /// The source has no memory left.
     pub fn reserve(&mut self, arena: &'a Arena, more: usize) -> Result<(), OutOfMemory> {
         let wanted = self.used.saturating_add(more).saturating_mul(2);
         if wanted <= self.slots.len() {
@@ -203,7 +217,7 @@ impl<'a> Numbers<'a> {
         Ok(())
     }
 
-    /// Takes all numbers out.
+    /// Removes all numbers.
     pub fn clear(&mut self) {
         self.slots.fill(0);
         self.used = 0;

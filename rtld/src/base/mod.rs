@@ -1,4 +1,4 @@
-//! What everything else stands on: addresses, memory, hashes, error numbers, lines of text.
+//! What every other folder uses: addresses, memory, hashes, error numbers, lines of text.
 pub mod addr;
 pub mod arena;
 pub mod errno;

@@ -1,9 +1,9 @@
-//! Lines of text from a fixed buffer: errors, and the trace that LD_SLUL_DEBUG asks for.
+//! Lines of text in a fixed buffer: error messages, and the trace of LD_SLUL_DEBUG.
 #![forbid(unsafe_code)]
 
 use core::fmt::{self, Write as _};
 
-/// Longest line in bytes, newline included. What is longer is cut.
+/// Longest line in bytes, newline included. Longer text is cut.
 pub const LINE: usize = 1024;
 
 /// A line being formatted: prefix, text, newline.
@@ -14,18 +14,18 @@ pub struct Line {
 }
 
 impl Line {
-    /// `slulrtld: ` and the text.
+    /// A line of `slulrtld: ` and the text.
     #[must_use]
     pub fn new(text: fmt::Arguments<'_>) -> Self {
         Self::bare(format_args!("slulrtld: {text}"))
     }
 
-    /// The text alone.
+    /// A line of the text alone.
     #[must_use]
     pub fn bare(text: fmt::Arguments<'_>) -> Self {
         let mut line = Self { bytes: [0; LINE], len: 0 };
-        // The writer takes everything and cuts; only a `Display` that fails on purpose ends up here, with
-        // what it had written so far.
+        // `write_str` never fails, it cuts. An error can only come from a `Display` that fails on purpose; the line
+        // then holds the text up to there.
         let _ = line.write_fmt(text);
         line
     }
@@ -59,7 +59,7 @@ impl fmt::Write for Line {
     }
 }
 
-/// The digits of a number that is to be part of a path, from the end of `buffer`.
+/// The decimal digits of a number, at the end of `buffer`. For paths, without `core::fmt`.
 #[must_use]
 pub fn decimal(number: u32, buffer: &mut [u8; 10]) -> &[u8] {
     let mut rest = number;
@@ -76,28 +76,28 @@ pub fn decimal(number: u32, buffer: &mut [u8; 10]) -> &[u8] {
     buffer.get(first..).unwrap_or_default()
 }
 
-/// Subjects of LD_SLUL_DEBUG.
+/// Subjects of LD_SLUL_DEBUG, one bit for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Category {
     /// Objects as they are opened, mapped and judged.
     Files = 1,
-    /// Where a DT_NEEDED is searched for.
+    /// The search for a DT_NEEDED name.
     Libs = 2,
     /// Bringing libc in.
     Libc = 4,
-    /// How long the phases took.
+    /// Durations of the phases.
     Timings = 8,
-    /// How much there is to relocate.
+    /// Number of relocations of each object.
     Reloc = 16,
-    /// What each reference is bound to.
+    /// The binding of each reference.
     Bindings = 32,
     /// Thread-local storage.
     Threads = 64,
 }
 
 impl Category {
-    /// All of them, with the words of LD_SLUL_DEBUG.
+    /// All subjects, with their words in LD_SLUL_DEBUG.
     pub const ALL: [(&'static [u8], Self); 7] = [
         (b"files", Self::Files),
         (b"libs", Self::Libs),
@@ -108,7 +108,7 @@ impl Category {
         (b"timings", Self::Timings),
     ];
 
-    /// For the help of LD_SLUL_DEBUG.
+    /// Description of the subject in the help of LD_SLUL_DEBUG.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -135,12 +135,12 @@ impl Category {
     }
 }
 
-/// The words of a value of LD_SLUL_DEBUG, which are separated by commas, colons or spaces.
+/// The words in a value of LD_SLUL_DEBUG, separated by commas, colons or spaces.
 pub fn subjects(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| matches!(byte, b',' | b':' | b' ')).filter(|word| !word.is_empty())
 }
 
-/// Where trace lines go, and which are wanted.
+/// The output of trace lines, and the subjects that are traced.
 #[derive(Clone, Copy, Debug)]
 pub struct Trace {
     wanted: u8,
@@ -148,10 +148,11 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Nothing is traced.
+    /// A trace without any subject.
     pub const OFF: Self = Self { wanted: 0, write: |_| {} };
 
-    /// From the value of LD_SLUL_DEBUG. Unknown words are ignored, as glibc's LD_DEBUG does after a warning.
+    /// A trace of the subjects in a value of LD_SLUL_DEBUG. Unknown words are ignored; glibc ignores those of LD_DEBUG
+    /// too, after a warning.
     #[must_use]
     pub fn parse(value: &[u8], write: fn(&[u8])) -> Self {
         let mut wanted = 0;
@@ -165,13 +166,13 @@ impl Trace {
         Self { wanted, write }
     }
 
-    /// Whether lines of this subject are wanted.
+    /// Whether the subject is traced.
     #[must_use]
     pub const fn wants(&self, category: Category) -> bool {
         self.wanted & category as u8 != 0
     }
 
-    /// Writes one line, if it is wanted.
+    /// Writes one line, if its subject is traced.
     pub fn line(&self, category: Category, text: fmt::Arguments<'_>) {
         if self.wants(category) {
             (self.write)(Line::new(format_args!("{}: {text}", category.word())).as_bytes());

@@ -1,8 +1,8 @@
-//! PT_DYNAMIC -> tables that are known to be inside the object.
+//! PT_DYNAMIC decoded into tables that are known to lie inside the object.
 //!
-//! The section is decoded once, by value. Addresses and sizes that belong together are judged together, so
-//! a [`DynamicInfo`] has no half-present table. Entries are read one at a time through the [`Image`]: no
-//! reference into an object outlives a write to it.
+//! The section is decoded once, by value. An address and the size that belongs to it are checked together, so a
+//! [`DynamicInfo`] never has half of a table. Entries are read one at a time through the [`Image`]: no reference into
+//! an object outlives a write to it.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
@@ -16,15 +16,15 @@ use crate::elf::{Decode, Dyn, Rela, Sym, consts};
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
 
-/// A run of structures at an address, checked to be in readable memory that comes from the object's file when it was
-/// made. So no table is longer than its file.
+/// An array of `T` in an object. It was checked, when this value was made, to lie in readable memory that comes from
+/// the object's file: no table is longer than its file.
 pub struct Entries<T> {
     start: Vaddr,
     count: u64,
     kind: PhantomData<T>,
 }
 
-// By hand: the derived ones would ask the same of T.
+// Written by hand: a derived implementation would require the same trait of `T`.
 impl<T> fmt::Debug for Entries<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} entries at {}", self.count, self.start)
@@ -54,7 +54,11 @@ impl<T> Default for Entries<T> {
 }
 
 impl<T: Decode> Entries<T> {
-    /// The table at `place`; the only constructor of one that is not empty.
+    /// The table at `place`. The only constructor of a table with entries.
+    ///
+    /// # Errors
+    /// [`Problem::TableSize`] if the size is not a multiple of an entry's; [`Problem::OutsideImage`] if the table is
+    /// not in readable memory that comes from the file. Both name `table`.
     pub fn check(image: &impl Image, place: Place, table: Table) -> Result<Self, Failure<'static>> {
         let size = from_usize(T::SIZE);
         if !place.size.is_multiple_of(size) {
@@ -66,19 +70,19 @@ impl<T: Decode> Entries<T> {
         Ok(Self { start: place.vaddr, count: place.size.checked_div(size).unwrap_or(0), kind: PhantomData })
     }
 
-    /// How many there are.
+    /// Number of entries.
     #[must_use]
     pub const fn len(&self) -> u64 {
         self.count
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Where entry `index` is, if there is one.
+    /// Address of entry `index`; `None` beyond the last entry.
     #[must_use]
     #[inline]
     pub fn vaddr(&self, index: u64) -> Option<Vaddr> {
@@ -88,7 +92,8 @@ impl<T: Decode> Entries<T> {
         self.start.checked_add(index.checked_mul(from_usize(T::SIZE))?)
     }
 
-    /// Copies entries from `index` on into a buffer, as many as there are and fit.
+    /// Copies entries from number `index` on into `buffer`, up to its length or the last entry, and returns the copied
+    /// part.
     pub fn copy<'b>(&self, image: &impl Image, index: u64, buffer: &'b mut [T]) -> &'b [T] {
         let count = self.count.saturating_sub(index).min(from_usize(buffer.len()));
         let bytes =
@@ -98,13 +103,13 @@ impl<T: Decode> Entries<T> {
         buffer.get(..copied).unwrap_or_default()
     }
 
-    /// Entry `index`, if there is one.
+    /// Entry `index`; `None` beyond the last entry.
     #[inline]
     pub fn get(&self, image: &impl Image, index: u64) -> Option<T> {
         image.get(self.vaddr(index)?)
     }
 
-    /// All of them, in order.
+    /// All entries, in order.
     fn iter(&self, image: &impl Image) -> impl Iterator<Item = T> {
         let size = self.count.saturating_mul(from_usize(T::SIZE));
         image.bytes(self.start, size).unwrap_or_default().chunks_exact(T::SIZE).map(T::decode)
@@ -120,49 +125,61 @@ pub struct Strings {
 
 impl Strings {
     /// The string at `offset`, without its NUL.
+    ///
+    /// # Errors
+    /// [`Problem::BadString`] with the offset, if it is outside the table or no NUL follows.
     pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
         let string = CStr::from_bytes_until_nul(self.from(image, offset)?);
         string.map(CStr::to_bytes).map_err(|_| Problem::BadString { offset }.into())
     }
 
-    /// What is there from `offset` to the end of the table.
+    /// The bytes from `offset` to the end of the table.
+    ///
+    /// # Errors
+    /// [`Problem::BadString`] with the offset, if it is not inside the table.
     pub fn from<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
         let left = self.size.checked_sub(offset).filter(|&left| left != 0);
         let bytes = left.and_then(|left| image.bytes(self.start.checked_add(offset)?, left));
         bytes.ok_or_else(|| Problem::BadString { offset }.into())
     }
 
-    /// Whether that is the string at `offset`.
+    /// Whether the string at `offset` equals `string`.
+    ///
+    /// # Errors
+    /// [`Problem::BadString`] with the offset, if it is outside the table or no NUL follows.
     pub fn is(&self, image: &impl Image, offset: u64, string: &[u8]) -> Result<bool, Failure<'static>> {
         let size = from_usize(string.len()).saturating_add(1);
         let fits = self.size.checked_sub(offset).is_some_and(|left| left >= size);
         let bytes = self.start.checked_add(offset).filter(|_| fits).and_then(|vaddr| image.bytes(vaddr, size));
         match bytes.and_then(<[u8]>::split_last) {
             Some((&last, bytes)) => Ok(last == 0 && bytes == string),
-            // What is there is shorter, or has no end.
+            // The string there is shorter, or has no end.
             None => self.get(image, offset).map(|_| false),
         }
     }
 
-    /// Where the table is.
+    /// Address and size of the table.
     #[must_use]
     pub const fn place(&self) -> Place {
         Place { vaddr: self.start, size: self.size }
     }
 }
 
-/// DT_SYMTAB. Its size is not stated anywhere; every access is checked by itself.
+/// DT_SYMTAB. PT_DYNAMIC does not state its size, so each access is checked on its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Symbols(Vaddr);
 
 impl Symbols {
-    /// Where symbol `index` would be.
+    /// Address of symbol `index`, were the table that long; `None` if the address wraps.
     #[must_use]
     pub fn vaddr(&self, index: u32) -> Option<Vaddr> {
         self.0.checked_add(u64::from(index).checked_mul(from_usize(Sym::SIZE))?)
     }
 
-    /// The table from its start to the end of symbol `count - 1`.
+    /// The bytes of symbols 0 to `count - 1`.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if they are not all in readable memory.
     pub fn bytes<'i>(&self, image: &'i impl Image, count: u32) -> Result<&'i [u8], Failure<'static>> {
         let size = u64::from(count).wrapping_mul(from_usize(Sym::SIZE));
         let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
@@ -170,13 +187,16 @@ impl Symbols {
     }
 
     /// Symbol `index`.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if it is not in readable memory.
     pub fn get(&self, image: &impl Image, index: u32) -> Result<Sym, Failure<'static>> {
         let outside = Problem::OutsideImage { table: Table::Symbols, vaddr: self.0 };
         image.get(self.vaddr(index).ok_or(outside)?).ok_or_else(|| outside.into())
     }
 }
 
-/// What PT_DYNAMIC says, checked.
+/// The contents of PT_DYNAMIC, checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DynamicInfo {
     /// The section itself, up to DT_NULL.
@@ -197,15 +217,15 @@ pub struct DynamicInfo {
     pub relr: Entries<u64>,
     /// DT_VERSYM.
     pub versym: Option<Vaddr>,
-    /// DT_VERNEED: where, and how many files.
+    /// DT_VERNEED: address, and number of files.
     pub verneed: Option<(Vaddr, u64)>,
-    /// DT_VERDEF: where, and how many versions.
+    /// DT_VERDEF: address, and number of versions.
     pub verdef: Option<(Vaddr, u64)>,
     /// DT_INIT.
     pub init: Option<Vaddr>,
     /// DT_INIT_ARRAY.
     pub init_array: Entries<u64>,
-    /// DT_PREINIT_ARRAY; means something in a program only.
+    /// DT_PREINIT_ARRAY. It has a meaning in a program only (gABI).
     pub preinit_array: Entries<u64>,
     /// DT_FINI.
     pub fini: Option<Vaddr>,
@@ -213,21 +233,21 @@ pub struct DynamicInfo {
     pub fini_array: Entries<u64>,
     /// DT_SONAME, an offset in the string table.
     pub soname: Option<u64>,
-    /// DT_RPATH, an offset in the string table; none if there is a DT_RUNPATH.
+    /// DT_RPATH, an offset in the string table; `None` if there is a DT_RUNPATH, which replaces it (gABI).
     pub rpath: Option<u64>,
     /// DT_RUNPATH, an offset in the string table.
     pub runpath: Option<u64>,
-    /// DT_SYMBOLIC or DF_SYMBOLIC: its references are looked up in itself first.
+    /// DT_SYMBOLIC or DF_SYMBOLIC: the object's references are looked up in the object itself first.
     pub symbolic: bool,
     /// DT_FLAGS_1.
     pub flags_1: u64,
-    /// The first thing that this loader does not do, by its name.
+    /// Name of the first entry that asks for something the loader does not do.
     unsupported: Option<&'static str>,
-    /// Where the value of DT_DEBUG is to be written.
+    /// Address of the value of DT_DEBUG, which the loader writes for debuggers.
     pub debug: Option<Vaddr>,
 }
 
-/// Address, size and entry size of a table, as far as seen.
+/// Address, size and entry size of a table, each once its entry was read.
 #[derive(Clone, Copy, Default)]
 struct Parts {
     addr: Option<u64>,
@@ -236,7 +256,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// A list whose size is a number of entries, each of which says where the next is.
+    /// A list, given its address and its number of entries; each entry states the distance to the next.
     fn list(self, table: Table) -> Result<Option<(Vaddr, u64)>, Failure<'static>> {
         match (self.addr, self.size) {
             (Some(addr), Some(count)) => Ok(Some((Vaddr(addr), count))),
@@ -258,7 +278,7 @@ impl Parts {
     }
 }
 
-/// Collects what one pass over the section sees.
+/// The entries for tables, collected in one pass over the section.
 #[derive(Default)]
 struct Seen {
     strings: Parts,
@@ -310,12 +330,18 @@ impl Seen {
 }
 
 impl DynamicInfo {
-    /// Refuses by name what this loader does not do, in an object that it is to run.
+    /// Refuses an object that asks for something the loader does not do. For objects that are to run.
+    ///
+    /// # Errors
+    /// [`Problem::Unsupported`] with the name, such as `DT_TEXTREL` or `DF_1_INTERPOSE`.
     pub fn require_supported(&self) -> Result<(), Failure<'static>> {
         self.unsupported.map_or(Ok(()), |what| Err(Problem::Unsupported(what).into()))
     }
 
-    /// Decodes the PT_DYNAMIC at `place`, of any object.
+    /// Decodes the PT_DYNAMIC at `place`, of an object of any kind.
+    ///
+    /// # Errors
+    /// [`Problem::HalfTable`], [`Problem::TableSize`] or [`Problem::OutsideImage`], with the table that is wrong.
     pub fn decode(image: &impl Image, place: Place) -> Result<Self, Failure<'static>> {
         let whole = Place { size: place.size & !0xf, ..place };
         let all = Entries::<Dyn>::check(image, whole, Table::Dynamic)?;
@@ -383,13 +409,13 @@ impl DynamicInfo {
         Ok(())
     }
 
-    /// The values of all entries with `tag`, in order.
+    /// The values of all entries with the tag `tag`, in order.
     pub fn values(&self, image: &impl Image, tag: u64) -> impl Iterator<Item = u64> {
         self.entries.iter(image).filter(move |entry| entry.d_tag == tag).map(|entry| entry.d_val)
     }
 }
 
-/// The object's references are looked up in itself first (gABI, DT_FLAGS and, before it, a tag of its own).
+/// References are looked up in the object itself first (gABI: DF_SYMBOLIC in DT_FLAGS, and the older DT_SYMBOLIC).
 const DF_SYMBOLIC: u64 = 2;
 const DT_SYMBOLIC: u64 = 16;
 
@@ -399,14 +425,14 @@ const DF_TEXTREL: u64 = 4;
 /// Flags of DT_FLAGS_1 (Solaris, "Dynamic Section"; <elf.h>).
 const DF_1_INITFIRST: u64 = 0x20;
 const DF_1_INTERPOSE: u64 = 0x400;
-/// The object stays once it was opened.
+/// The object stays loaded once it was opened.
 pub const DF_1_NODELETE: u64 = 8;
-/// The object is not to be opened at run time.
+/// The object must not be opened at run time.
 pub const DF_1_NOOPEN: u64 = 0x40;
-/// The object is a program, though it can be mapped anywhere.
+/// The object is a program, although it is ET_DYN.
 pub const DF_1_PIE: u64 = 0x0800_0000;
 
-/// What an entry asks for that is refused by name, rather than skipped.
+/// Name of the feature that an entry asks for and the loader does not have; such a feature is refused, not skipped.
 const fn unsupported(entry: &Dyn) -> Option<&'static str> {
     let value = entry.d_val;
     match entry.d_tag {

@@ -1,8 +1,8 @@
-//! An object's unwind tables (LSB, "Exception Frames"; DWARF, "Call Frame Information"), for an unwinder that is told of
-//! them one by one, and walks them to a word of zero.
+//! An object's unwind tables (LSB, "Exception Frames"; DWARF, "Call Frame Information"), prepared for an unwinder to
+//! which each table is registered, and which walks the records up to a word of zero.
 //!
-//! crt0's last object brings that word, which objects without libc do not have. Where it is missing the records are
-//! copied, with the word behind them, and their distances made right.
+//! In an ordinary program, crt0's last object supplies that word; objects without libc lack it. Where it is missing,
+//! the records are copied, the word is appended, and their pc-relative distances are corrected.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{RuntimeAddr, Vaddr, to_usize};
@@ -15,23 +15,23 @@ use crate::os::seam::Image;
 pub struct EhFrame {
     /// The first record.
     pub start: Vaddr,
-    /// Size of all of them in bytes.
+    /// Size of all records in bytes.
     pub size: u64,
-    /// Whether the word of zero is behind them.
+    /// Whether a word of zero follows them.
     pub terminated: bool,
 }
 
-/// `DW_EH_PE_pcrel | DW_EH_PE_sdata4`: what compilers write, and linkers in the header.
+/// `DW_EH_PE_pcrel | DW_EH_PE_sdata4`: the encoding that compilers write in the records, and linkers in the header.
 const POINTER: u8 = 0x1b;
-/// The same, and the pointer is there.
+/// `DW_EH_PE_indirect`: the encoded address is that of a word which holds the pointer.
 const INDIRECT: u8 = 0x80;
 /// `DW_EH_PE_udata4`.
 const COUNT: u8 = 0x03;
 
-/// Size of the word at the end, and of the fields that are looked at, in bytes.
+/// Size in bytes of the word at the end, and of each field that is read here.
 pub const WORD: usize = 4;
 
-/// The object's records, if its header tells how many there are.
+/// The object's records, if its `.eh_frame_hdr` states their number.
 pub fn find<I: Image>(module: &Module<'_, I>) -> Option<EhFrame> {
     let image = &module.image;
     let (table, count) = module.phdrs?;
@@ -50,7 +50,7 @@ pub fn find<I: Image>(module: &Module<'_, I>) -> Option<EhFrame> {
     let mut seen = 0u32;
     while seen < records {
         let length = u64::from(image.get::<u32>(at)?);
-        // 0 is the end; a longer form than 32 bits is nobody's.
+        // 0 ends the records. No tool writes the 64-bit form, which 0xffffffff announces.
         if length < 4 || length == u64::from(u32::MAX) || image.file_backed(at) < length.saturating_add(4) {
             return None;
         }
@@ -61,8 +61,8 @@ pub fn find<I: Image>(module: &Module<'_, I>) -> Option<EhFrame> {
     Some(EhFrame { start, size: at.0.wrapping_sub(start.0), terminated: image.get::<u32>(at) == Some(0) })
 }
 
-/// Writes a copy of records at `from` into `copy`, which is at `to`, has room for the word behind them, and is zero.
-/// `None` if they hold what can not be moved.
+/// Writes a copy of the records at `from` into `copy`, which lies at `to`, is zero, and has room for the word after
+/// them. `None` if they contain something that can not be moved.
 pub fn relocate(records: &[u8], from: RuntimeAddr, to: RuntimeAddr, copy: &mut [u8]) -> Option<()> {
     copy.get_mut(..records.len())?.copy_from_slice(records);
     let delta = from.0.wrapping_sub(to.0).cast_signed();
@@ -98,9 +98,9 @@ pub fn relocate(records: &[u8], from: RuntimeAddr, to: RuntimeAddr, copy: &mut [
     Some(())
 }
 
-/// What a CIE says of the pointers in it and in its FDEs; all of the kind that is understood here.
+/// The pointers that a CIE says are in it and in its FDEs; all have the encoding [`POINTER`].
 struct Augmentation {
-    /// Where the personality's pointer is.
+    /// Offset of the pointer to the personality routine.
     personality: Option<usize>,
     has_lsda: bool,
 }
@@ -157,7 +157,7 @@ impl Cursor<'_> {
         Some(byte)
     }
 
-    /// Passes over a LEB128 number.
+    /// Skips a LEB128 number.
     fn leb(&mut self) -> Option<()> {
         while self.byte()? & 0x80 != 0 {}
         Some(())
@@ -169,7 +169,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     field.try_into().ok().map(u32::from_le_bytes)
 }
 
-/// Makes a distance right that is measured from its own place, which has moved.
+/// Corrects a distance that is relative to its own place, which has moved by `-delta` bytes.
 fn shift(copy: &mut [u8], at: usize, delta: i64) -> Option<()> {
     let distance = i64::from(word(copy, at)?.cast_signed());
     let moved = i32::try_from(distance.checked_add(delta)?).ok()?;

@@ -1,4 +1,4 @@
-//! DT_GNU_HASH: a filter that says no to most names, buckets, and chains of hashes in the order of the symbols.
+//! DT_GNU_HASH: a Bloom filter that rejects most names, buckets, and chains of hashes in the order of the symbol table.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{Vaddr, from_usize};
@@ -6,7 +6,7 @@ use crate::elf::Decode;
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
 
-/// Its header, checked: its parts begin in memory that comes from the file.
+/// Its header, checked: each part begins in memory that comes from the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GnuHash {
     bloom: Vaddr,
@@ -16,7 +16,7 @@ pub struct GnuHash {
     bucket_count: u32,
     chains: Vaddr,
     first: u32,
-    /// The end of what the file gives to the segment that the table is in.
+    /// End of the file-backed bytes of the segment that holds the table.
     end: Vaddr,
 }
 
@@ -25,7 +25,11 @@ const fn outside(vaddr: Vaddr) -> Problem<'static> {
 }
 
 impl GnuHash {
-    /// The table at `table`.
+    /// Decodes the header of the table at `table`.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if a part begins outside of file-backed memory; [`Problem::TableSize`] with the number
+    /// of filter words, if that is not a power of two.
     pub fn decode(image: &impl Image, table: Vaddr) -> Result<Self, Failure<'static>> {
         let [bucket_count, first, bloom_words, bloom_shift] =
             image.get::<[u32; 4]>(table).ok_or(outside(table))?;
@@ -46,13 +50,16 @@ impl GnuHash {
         Ok(Self { bloom, bloom_mask, bloom_shift, buckets, bucket_count, chains, first, end })
     }
 
-    /// The first symbol that is listed.
+    /// Number of the first symbol that the table lists.
     #[must_use]
     pub const fn first(&self) -> u32 {
         self.first
     }
 
-    /// One more than the last symbol of the last chain.
+    /// Number of the last symbol of the last chain, plus one.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if the buckets, or the chain, are not all in file-backed memory.
     pub fn count(&self, image: &impl Image) -> Result<u32, Failure<'static>> {
         let size = self.chains.0.saturating_sub(self.buckets.0);
         let buckets = image.bytes(self.buckets, size).ok_or(outside(self.buckets))?;
@@ -67,10 +74,13 @@ impl GnuHash {
         self.after(last)
     }
 
-    /// The first symbol that may have a hash, if some may.
+    /// Number of the first symbol of the chain for `hash`; `None` if the filter rejects the hash or the chain is empty.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if the filter word or the bucket is not in readable memory.
     pub fn bucket(&self, image: &impl Image, hash: u32) -> Result<Option<u32>, Failure<'static>> {
         let word = u64::from((hash >> 6) & self.bloom_mask);
-        // In memory from the file, as has been checked.
+        // In file-backed memory, as `decode` checked.
         let at = Vaddr(self.bloom.0.wrapping_add(word.wrapping_mul(8)));
         let filter = image.get::<u64>(at).ok_or(outside(at))?;
         let bits = (1u64 << (hash & 63)) | (1u64 << (hash.wrapping_shr(self.bloom_shift) & 63));
@@ -83,14 +93,20 @@ impl GnuHash {
         Ok((index >= self.first).then_some(index))
     }
 
-    /// The hash of a symbol that is listed; its lowest bit says whether it is the last of its chain.
+    /// Chain entry of symbol `index`: its hash, whose lowest bit is replaced by 1 at the end of the chain.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if the entry is not in file-backed memory.
     pub fn chain(&self, image: &impl Image, index: u32) -> Result<u32, Failure<'static>> {
         let entry = u64::from(index.wrapping_sub(self.first)).wrapping_mul(from_usize(u32::SIZE));
         let at = self.chains.checked_add(entry).ok_or(outside(self.chains))?;
         image.get::<u32>(at).filter(|_| at < self.end).ok_or_else(|| outside(at).into())
     }
 
-    /// The symbol after one that is listed.
+    /// Number of the symbol after `index`.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if there is no larger number.
     pub fn after(&self, index: u32) -> Result<u32, Failure<'static>> {
         index.checked_add(1).ok_or_else(|| outside(self.chains).into())
     }

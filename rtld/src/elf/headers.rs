@@ -1,4 +1,4 @@
-//! ELF header -> what it promises, checked.
+//! The ELF header of a file, checked.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::FileOffset;
@@ -6,17 +6,17 @@ use crate::elf::{Decode, Ehdr, consts, size};
 use crate::error::{Failure, Problem};
 use crate::machine::Machine;
 
-/// Most program headers that the loader reads. Linkers write about a dozen.
+/// Largest number of program headers that the loader reads. Linkers write about a dozen.
 pub const MAX_PHDRS: u16 = 64;
 
-/// A checked ELF header of a file for one machine.
+/// The checked ELF header of a file for one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// `e_type`: ET_DYN or ET_EXEC.
     pub e_type: u16,
-    /// Where the program headers begin in the file.
+    /// Offset of the program headers in the file.
     pub phoff: FileOffset,
-    /// How many there are, at most [`MAX_PHDRS`].
+    /// Number of program headers, at most [`MAX_PHDRS`].
     pub phnum: u16,
 }
 
@@ -24,7 +24,10 @@ impl Headers {
     /// Checks the first bytes of a file of `file_size` bytes.
     ///
     /// # Errors
-    /// The file is no ELF file, not a program or library of that machine, or ends within its headers.
+    /// [`Problem::NotElf`]; [`Problem::Class`], [`Problem::Encoding`], [`Problem::Version`], [`Problem::Machine`] or
+    /// [`Problem::Type`] with the value, if the file is not a program or library of machine `M`;
+    /// [`Problem::ProgramHeaders`] for an unusable number or size of program headers; [`Problem::Truncated`] if the
+    /// file ends within its headers.
     pub fn parse<M: Machine>(bytes: &[u8], file_size: u64) -> Result<Self, Failure<'static>> {
         if !bytes.starts_with(b"\x7fELF") {
             return Err(Problem::NotElf.into());

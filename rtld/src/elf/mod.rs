@@ -1,8 +1,8 @@
 //! The structures of an ELF64 little-endian file, decoded by value.
 //!
-//! The only file that names goblin, which gives layouts and constants; its readers panic on misaligned
-//! buffers and are not used. Every structure is decoded from an array of its exact size, so nothing here
-//! depends on alignment and nothing borrows from an image.
+//! This is the only file that names goblin, which supplies layouts and constants; goblin's readers panic on misaligned
+//! buffers and are not used. Every structure is decoded from a slice of bytes, so nothing here depends on alignment,
+//! and nothing borrows from an image.
 #![forbid(unsafe_code)]
 
 pub mod dynamic;
@@ -51,15 +51,15 @@ pub mod consts {
     pub const DT_RELRSZ: u64 = 35;
     /// Size of a DT_RELR entry in bytes.
     pub const DT_RELRENT: u64 = 37;
-    /// Another object's symbols stand for this one's (Solaris; glibc).
+    /// The symbols of another object stand for those of this one (Solaris; glibc).
     pub const DT_FILTER: u64 = 0x7fff_ffff;
-    /// The same, if that object is there.
+    /// The symbols of another object stand for those of this one, if that object is present.
     pub const DT_AUXILIARY: u64 = 0x7fff_fffd;
     /// `vd_flags`: the entry names the file, not a version.
     pub const VER_FLG_BASE: u16 = 1;
     /// `vna_flags`: a missing version is not fatal.
     pub const VER_FLG_WEAK: u16 = 2;
-    /// Mask of the version index in a DT_VERSYM entry; the remaining bit says hidden.
+    /// Mask of the version index in a DT_VERSYM entry; the remaining bit means hidden.
     pub const VERSYM_VERSION: u16 = 0x7fff;
     /// Version index: global, unversioned.
     pub const VER_NDX_GLOBAL: u16 = 1;
@@ -96,11 +96,11 @@ static_assertions::const_assert_eq!(size_of::<Sym>(), size::SYM);
 pub struct Verdef {
     /// `VER_FLG_*`.
     pub vd_flags: u16,
-    /// Version index that DT_VERSYM uses for it.
+    /// Version index of it in DT_VERSYM.
     pub vd_ndx: u16,
-    /// Its first name, in bytes from here.
+    /// Its first name, as a distance in bytes from this structure.
     pub vd_aux: u32,
-    /// Next [`Verdef`], in bytes from here.
+    /// Next [`Verdef`], as a distance in bytes from this structure.
     pub vd_next: u32,
 }
 
@@ -111,9 +111,9 @@ pub struct Verneed {
     pub vn_cnt: u16,
     /// File name, an offset in the string table.
     pub vn_file: u32,
-    /// First [`Vernaux`], in bytes from here.
+    /// First [`Vernaux`], as a distance in bytes from this structure.
     pub vn_aux: u32,
-    /// Next [`Verneed`], in bytes from here.
+    /// Next [`Verneed`], as a distance in bytes from this structure.
     pub vn_next: u32,
 }
 
@@ -122,11 +122,11 @@ pub struct Verneed {
 pub struct Vernaux {
     /// `VER_FLG_*`.
     pub vna_flags: u16,
-    /// Version index that DT_VERSYM uses for it.
+    /// Version index of it in DT_VERSYM.
     pub vna_other: u16,
     /// Version name, an offset in the string table.
     pub vna_name: u32,
-    /// Next [`Vernaux`], in bytes from here.
+    /// Next [`Vernaux`], as a distance in bytes from this structure.
     pub vna_next: u32,
 }
 
@@ -162,7 +162,7 @@ impl Fields<'_> {
 pub trait Decode: Sized {
     /// Size of the structure in bytes.
     const SIZE: usize;
-    /// Decodes the first `SIZE` bytes; bytes that are not there read as zero.
+    /// Decodes the first `SIZE` bytes; missing bytes read as zero.
     fn decode(bytes: &[u8]) -> Self;
 }
 

@@ -1,4 +1,4 @@
-//! The notes of a program or library: `NT_SLUL_ABI`, and `NT_SLUL_RT0` where a stub is linked in.
+//! The notes of a program or library: `NT_SLUL_ABI`, and `NT_SLUL_RT0` where the rt0 stub is linked in.
 #![forbid(unsafe_code)]
 
 use abi::note::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0};
@@ -7,7 +7,8 @@ use crate::base::addr::{Vaddr, from_usize};
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
 
-/// Finds a note of ours in a note segment: its descriptor, and where in the segment that is.
+/// Finds a note of owner `SLUL` and type `wanted` in a note segment: its descriptor, and the offset of the descriptor
+/// in the segment.
 fn find(all: &[u8], wanted: u32) -> Option<(&[u8], usize)> {
     let mut bytes = all;
     loop {
@@ -27,7 +28,7 @@ fn find(all: &[u8], wanted: u32) -> Option<(&[u8], usize)> {
     }
 }
 
-/// Splits `size` bytes and their padding to four off the front. The last entry may go without padding.
+/// Splits `size` bytes, and their padding to a multiple of four, off the front. The last entry may lack its padding.
 fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
     let size = usize::try_from(size).ok()?;
     let part = bytes.get(..size)?;
@@ -35,16 +36,20 @@ fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
     Some((part, rest.unwrap_or_default()))
 }
 
-/// The object's ABI note, if it has one that this loader can honour; an error if it can not.
+/// The object's ABI note; `None` without one.
+///
+/// # Errors
+/// [`Problem::NewerAbi`] if the note asks for a newer ABI or loader, [`Problem::AbiFlags`] for flags that this loader
+/// does not understand but must, [`Problem::OutsideImage`] if a note segment is longer than its bytes from the file.
 pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Failure<'static>> {
-    // Notes that are not in memory at all are for other tools.
+    // Notes that are not mapped at all are for other tools.
     let places = || image.plan().notes.iter().filter(|place| place.size != 0 && image.readable(place.vaddr) != 0);
     if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
         return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr }.into());
     }
     let mut segments = places().filter_map(|place| image.bytes(place.vaddr, place.size));
     let found = segments.find_map(|segment| find(segment, NT_SLUL_ABI));
-    // Too short a note is none.
+    // A note with too short a descriptor counts as none.
     let Some(desc) = found.and_then(|(desc, _)| desc.first_chunk()) else { return Ok(None) };
     let note = AbiNote::from_ne_bytes(*desc);
     if note.abi_major > ABI_MAJOR || note.min_loader > LOADER_VERSION {
@@ -56,7 +61,7 @@ pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Failure<'static>>
     }
 }
 
-/// The program's own entry, if its `e_entry` is a stub of rt0's.
+/// The program's own entry, if its `e_entry` is the rt0 stub.
 pub fn entry_behind_stub(image: &impl Image) -> Option<Vaddr> {
     image.plan().notes.iter().find_map(|place| {
         let (desc, at) = find(image.bytes(place.vaddr, place.size)?, NT_SLUL_RT0)?;

@@ -1,14 +1,15 @@
-//! Program headers -> what to map, as a value. Nothing is mapped here, and nothing is decided elsewhere.
+//! The plan of an object's mappings, a value computed from its program headers. This file maps nothing; the code that
+//! maps decides nothing.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{FileOffset, PageRange, PageSize, Vaddr};
 use crate::elf::{Phdr, consts};
 use crate::error::{Failure, Problem, SegmentFault, Table};
 
-/// Most PT_LOAD segments of an object. Linkers write two to six.
+/// Largest number of PT_LOAD segments of an object. Linkers write two to six.
 pub const MAX_SEGMENTS: usize = 16;
 
-/// What may be done with a page.
+/// Permitted use of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
     /// May be read.
@@ -20,14 +21,14 @@ pub struct Protection {
 }
 
 impl Protection {
-    /// Nothing.
+    /// No access.
     pub const NONE: Self = Self { read: false, write: false, execute: false };
     /// Read only.
     pub const READ: Self = Self { read: true, write: false, execute: false };
     /// Read and write.
     pub const READ_WRITE: Self = Self { read: true, write: true, execute: false };
 
-    /// From `p_flags`.
+    /// Decodes `p_flags`.
     #[must_use]
     pub const fn from_flags(flags: u32) -> Self {
         Self {
@@ -38,18 +39,18 @@ impl Protection {
     }
 }
 
-/// One PT_LOAD, normalised to pages.
+/// One PT_LOAD, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Position in the file of its first page.
+    /// Offset in the file of its first page.
     pub offset: FileOffset,
-    /// End of the bytes from the file; what follows up to `mem_end` is zero.
+    /// End of the bytes from the file; the bytes from here to `mem_end` are zero.
     pub data_end: Vaddr,
     /// `p_vaddr`.
     pub mem_start: Vaddr,
     /// `p_vaddr + p_memsz`.
     pub mem_end: Vaddr,
-    /// What its pages may be used for.
+    /// Permitted use of its pages.
     pub protection: Protection,
     page: PageSize,
 }
@@ -70,7 +71,7 @@ impl Segment {
         self.pages_to(self.mem_end)
     }
 
-    /// Those of them, from the start, that come from the file.
+    /// The first pages of the segment, up to the last one with a byte from the file.
     #[must_use]
     pub fn file_pages(&self) -> PageRange {
         if self.data_end == self.mem_start {
@@ -82,7 +83,7 @@ impl Segment {
 
     #[inline(never)]
     fn pages_to(&self, end: Vaddr) -> PageRange {
-        // Planning found that it does not wrap.
+        // `plan` has checked that it does not wrap.
         PageRange::covering(self.mem_start, end, self.page).unwrap_or_default()
     }
 
@@ -120,7 +121,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Whether the segment's memory holds all of `[vaddr, vaddr + len)`.
+    /// Whether the segment's memory contains all of `[vaddr, vaddr + len)`.
     #[must_use]
     pub const fn contains(&self, vaddr: Vaddr, len: u64) -> bool {
         let (into, size) = (vaddr.0.wrapping_sub(self.mem_start.0), self.mem_end.0.wrapping_sub(self.mem_start.0));
@@ -132,17 +133,17 @@ impl Segment {
 /// PT_TLS: the initial image of an object's thread-local storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsSegment {
-    /// Where the image is.
+    /// Address of the image.
     pub vaddr: Vaddr,
-    /// Its size in bytes.
+    /// Size of the image in bytes.
     pub file_size: u64,
-    /// Size of the block in bytes; what the image does not cover is zero.
+    /// Size of the block in bytes; the bytes after the image are zero.
     pub mem_size: u64,
     /// Alignment of the block in bytes, a power of two.
     pub align: u64,
 }
 
-/// A place in the object: address and size in bytes.
+/// An address in the object, and a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// First byte.
@@ -151,43 +152,44 @@ pub struct Place {
     pub size: u64,
 }
 
-/// Who maps the object.
+/// How the object comes into memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The kernel has, and its checks were made.
+    /// The kernel has mapped it, after its own checks.
     Kernel,
-    /// We will, from a file of so many bytes.
+    /// The loader maps it from a file.
     File {
         /// Size of the file in bytes.
         size: u64,
-        /// Whether it has to be where its addresses say (ET_EXEC).
+        /// Whether it must be mapped at its own addresses (ET_EXEC).
         fixed: bool,
     },
 }
 
-/// What to map where, and what is where in it.
+/// The mappings of an object, and the places of its tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadPlan {
     segments: [Segment; MAX_SEGMENTS],
     count: usize,
     /// From the first page of the first segment to the last page of the last.
     pub span: PageRange,
-    /// Whether it has to be where its addresses say.
+    /// Whether the object must be mapped at its own addresses (ET_EXEC).
     pub fixed: bool,
-    /// What the load bias must be a multiple of, in bytes; at least a page.
+    /// Alignment of the load bias in bytes, at least a page.
     pub align: u64,
     /// PT_DYNAMIC.
     pub dynamic: Option<Place>,
-    /// PT_TLS, if it has a size.
+    /// PT_TLS, unless its size is 0.
     pub tls: Option<TlsSegment>,
     /// PT_GNU_RELRO, in whole pages.
     pub relro: Option<PageRange>,
-    /// PT_NOTE segments, the first eight; then places of size 0. Linkers write one for each alignment of notes.
+    /// The first eight PT_NOTE segments; unused places have size 0. Linkers write one segment for each alignment of
+    /// notes.
     pub notes: [Place; 8],
 }
 
 impl LoadPlan {
-    /// Of nothing.
+    /// The plan of an object without segments.
     pub(crate) const EMPTY: Self = Self {
         segments: [Segment::EMPTY; MAX_SEGMENTS],
         count: 0,
@@ -201,6 +203,11 @@ impl LoadPlan {
     };
 
     /// Plans an object from its program headers.
+    ///
+    /// # Errors
+    /// [`Problem::NoSegments`], [`Problem::TooManySegments`], [`Problem::Segment`] with the `p_vaddr` and the fault,
+    /// [`Problem::Truncated`] if the file ends before a segment, [`Problem::OutsideImage`] or [`Problem::TableSize`]
+    /// for a PT_DYNAMIC, PT_TLS or PT_GNU_RELRO that is not inside a segment.
     pub fn new(
         phdrs: impl Iterator<Item = Phdr> + Clone,
         origin: Origin,
@@ -227,7 +234,7 @@ impl LoadPlan {
         self.segments.get(..self.count).unwrap_or_default()
     }
 
-    /// Where the byte at `offset` of the file is mapped, if it is.
+    /// Address of the byte at `offset` of the file; `None` if that byte is not mapped.
     #[must_use]
     pub fn vaddr_of(&self, offset: FileOffset) -> Option<Vaddr> {
         self.segments().iter().find_map(|segment| {
@@ -237,7 +244,10 @@ impl LoadPlan {
         })
     }
 
-    /// Refuses a file of `size` bytes that ends before what is mapped of it.
+    /// Refuses a file of `size` bytes that is shorter than the segments need.
+    ///
+    /// # Errors
+    /// [`Problem::Truncated`] with the end of the first segment that is cut off, and the size.
     pub fn require_file(&self, size: u64) -> Result<(), Failure<'static>> {
         for segment in self.segments().iter().filter(|segment| !segment.file_pages().is_empty()) {
             let data = segment.data_end.0.saturating_sub(segment.pages().start.0);
@@ -249,14 +259,15 @@ impl LoadPlan {
         Ok(())
     }
 
-    /// The segment that holds all of `[vaddr, vaddr + len)`.
+    /// The segment that contains all of `[vaddr, vaddr + len)`.
     #[must_use]
     pub fn segment_of(&self, vaddr: Vaddr, len: u64) -> Option<&Segment> {
         self.segments().iter().find(|segment| segment.contains(vaddr, len))
     }
 
-    /// The segment whose mapping may cover the whole span until the others are mapped over it: the first one, if no page of
-    /// the span is without a segment.
+    /// The first segment, if one mapping of it may cover the whole span until the other segments are mapped over it:
+    /// every page of the span belongs to a segment, the first segment has bytes from the file and is not writable, and
+    /// the alignment is at most a page.
     #[must_use]
     pub fn base(&self) -> Option<&Segment> {
         let (first, others) = self.segments().split_first()?;
@@ -268,7 +279,8 @@ impl LoadPlan {
         Some(first).filter(|_| dense && usable)
     }
 
-    /// Whether a mapping of [`Self::base`] over the whole span has what the file gives to that segment, as it is to be.
+    /// Whether a mapping of [`Self::base`] over the whole span already has this segment's pages from the file, with its
+    /// protection.
     #[must_use]
     pub fn is_in_base(&self, segment: &Segment) -> bool {
         let distance = |segment: &Segment| segment.pages().start.0.wrapping_sub(segment.offset.0);

@@ -1,4 +1,4 @@
-//! Looking a name up in one object: DT_GNU_HASH, or DT_HASH where there is no other.
+//! Lookup of a name in one object: by DT_GNU_HASH, or by DT_HASH where there is no DT_GNU_HASH.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -11,18 +11,18 @@ use crate::elf::{Sym, consts, gnu_hash, st_bind, st_type, st_visibility, sysv_ha
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
 
-/// A name, and the version that is asked for.
+/// A name to look up, with the version of the reference.
 #[derive(Clone, Copy, Debug)]
 pub struct Name<'n> {
     /// The name.
     pub bytes: &'n [u8],
     /// The version of the reference, if it has one.
     pub version: Option<&'n [u8]>,
-    /// Whether the PLT slot that a program has for a function counts as its definition, so that all have one address
-    /// for it (x86_64 psABI, "Function Addresses"). Not for the PLT slots themselves.
+    /// Whether a program's PLT slot for a function counts as a definition, so that the function has one address in all
+    /// objects (x86_64 psABI, "Function Addresses"). False for the references of PLT slots themselves.
     pub canonical: bool,
-    /// Without a version: whether the default version is asked for, as by dlsym(3), and not the first, which is what an
-    /// object was linked with that knew of none.
+    /// For a reference without a version: whether it means the default version, as in dlsym(3), and not the first
+    /// version, which is what an object was linked with when the library had no versions yet.
     pub newest: bool,
 }
 
@@ -33,19 +33,19 @@ impl<'n> Name<'n> {
         Self::versioned(bytes, None)
     }
 
-    /// A name with the version that is asked for, if any.
+    /// A name with the version of the reference, if it has one.
     #[must_use]
     pub fn versioned(bytes: &'n [u8], version: Option<&'n [u8]>) -> Self {
         Self { bytes, version, canonical: false, newest: false }
     }
 
-    /// As dlsym(3) looks a name up.
+    /// A name as dlsym(3) looks it up: canonical, and of the default version.
     #[must_use]
     pub fn by_hand(bytes: &'n [u8]) -> Self {
         Self { canonical: true, newest: true, ..Self::new(bytes) }
     }
 
-    /// As for a reference that is not a PLT slot's.
+    /// The name with [`Name::canonical`] set to the argument.
     #[must_use]
     pub const fn canonical(self, canonical: bool) -> Self {
         Self { canonical, ..self }
@@ -57,11 +57,11 @@ struct Lookup<'l, 'n, I> {
     image: &'l I,
     dynamic: &'l DynamicInfo,
     name: &'l Name<'n>,
-    /// What the version that is asked for is here; found out when something has the name.
+    /// The version of the reference in terms of this object's versions; computed when the first symbol has the name.
     wanted: Option<Wanted>,
-    /// The first definition of a later version, for a reference without one.
+    /// For a reference without a version: the first definition of a later version, used if there is no better one.
     otherwise: Option<Sym>,
-    /// How much there was to look at.
+    /// Number of entries that were examined.
     work: &'l mut u64,
 }
 
@@ -78,20 +78,23 @@ fn is_visible(sym: &Sym) -> bool {
     binding && !matches!(st_visibility(sym), consts::STV_HIDDEN | consts::STV_INTERNAL)
 }
 
-/// Whether the symbol is a function of some other object, for which the program has a PLT slot at `st_value`.
+/// Whether the symbol is a function of another object for which the program has a PLT slot, at `st_value`.
 pub(crate) fn is_canonical_plt(sym: &Sym) -> bool {
     let undefined = u32::from(sym.st_shndx) == consts::SHN_UNDEF;
     undefined && sym.st_value != 0 && st_type(sym) == consts::STT_FUNC && is_visible(sym)
 }
 
-/// Whether the value is not an address of the object (SHN_ABS).
+/// Whether `st_value` is a plain number and not an address of the object (SHN_ABS).
 #[must_use]
 pub const fn is_absolute(sym: &Sym) -> bool {
     sym.st_shndx == 0xfff1
 }
 
-/// Number of entries in the symbol table, as far as its hash table tells: a bound for walking all that is
-/// exported.
+/// Number of entries in the symbol table, as its hash table states it: a bound for a walk over all exported symbols. 0
+/// without a hash table.
+///
+/// # Errors
+/// [`Problem::OutsideImage`] if the hash table is not in readable memory.
 pub fn count(image: &impl Image, dynamic: &DynamicInfo) -> Result<u32, Failure<'static>> {
     if let Some(table) = dynamic.gnu_hash {
         return table.count(image);
@@ -101,25 +104,32 @@ pub fn count(image: &impl Image, dynamic: &DynamicInfo) -> Result<u32, Failure<'
     table.checked_add(4).and_then(|vaddr| image.get(vaddr)).ok_or_else(|| outside.into())
 }
 
-/// Number of the first symbol that its hash table lists. Those before are its own business, or others'.
+/// Number of the first symbol that the hash table lists. Symbols before it are local or undefined.
 #[must_use]
 pub fn first_listed(dynamic: &DynamicInfo) -> u32 {
     dynamic.gnu_hash.map_or(1, |table| table.first())
 }
 
-/// Numbers of the symbols that its hash table lists, as far as that tells.
+/// Numbers of the symbols that the hash table lists.
+///
+/// # Errors
+/// [`Problem::OutsideImage`] if the hash table, or the last symbol that it lists, is not in readable memory.
 pub fn listed(image: &impl Image, dynamic: &DynamicInfo) -> Result<Range<u32>, Failure<'static>> {
     let first = first_listed(dynamic);
     let count = count(image, dynamic)?;
     let outside =
         Problem::OutsideImage { table: Table::Symbols, vaddr: dynamic.symbols.vaddr(0).unwrap_or_default() };
     let last = count.checked_sub(1).filter(|&last| last >= first);
-    // What is not there at all need not be counted with.
+    // A table that is not all there would only waste room for its entries.
     last.map_or(Ok(()), |last| dynamic.symbols.get(image, last).map(drop).map_err(|_| outside))?;
     Ok(first..count)
 }
 
-/// Looks `name` up among what the object exports.
+/// Looks `name` up among the symbols that the object exports.
+///
+/// # Errors
+/// [`Problem::OutsideImage`], [`Problem::TableSize`] or [`Problem::BadString`] if a table that the lookup reads is
+/// broken.
 pub fn lookup(
     image: &impl Image,
     dynamic: &DynamicInfo,
@@ -128,7 +138,7 @@ pub fn lookup(
     lookup_hashed(image, dynamic, name, gnu_hash(name.bytes), &mut 0)
 }
 
-/// The same of a name whose DT_GNU_HASH hash is `hash`. `work` grows by the number of things that were looked at for it.
+/// Looks `name` up, given `hash`, its hash for DT_GNU_HASH. Adds the number of entries that were examined to `work`.
 pub(crate) fn lookup_hashed<I: Image>(
     image: &I,
     dynamic: &DynamicInfo,
@@ -147,7 +157,7 @@ pub(crate) fn lookup_hashed<I: Image>(
 }
 
 impl<I: Image> Lookup<'_, '_, I> {
-    /// Symbol `index`, if it is the one.
+    /// Symbol `index`, if it is the definition that the reference binds to.
     fn consider(&mut self, index: u32) -> Result<Option<Sym>, Failure<'static>> {
         let Self { image, dynamic, name, .. } = *self;
         let sym = dynamic.symbols.get(image, index)?;
@@ -185,7 +195,7 @@ fn lookup_gnu<I: Image>(
 ) -> Result<Option<Sym>, Failure<'static>> {
     let image = lookup.image;
     let Some(mut index) = table.bucket(image, hash)? else { return Ok(None) };
-    // Ends at the chain's last entry or, in a broken table, at the end of what the file gives.
+    // Ends at the last entry of the chain or, in a broken table, at the end of the file-backed memory.
     loop {
         *lookup.work = lookup.work.saturating_add(1);
         let entry = table.chain(image, index)?;

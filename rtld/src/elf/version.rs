@@ -1,5 +1,5 @@
-//! Versions of symbols (LSB, "Symbol Versioning"): which an object asks for, by DT_VERSYM and DT_VERNEED, and which
-//! it has, by DT_VERDEF. What binds to what follows glibc's `check_match`.
+//! Versions of symbols (LSB, "Symbol Versioning"): the versions that an object needs (DT_VERSYM and DT_VERNEED) and
+//! those that it defines (DT_VERDEF). Which definition a reference binds to follows glibc's `check_match`.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{Vaddr, from_usize};
@@ -9,26 +9,29 @@ use crate::elf::{Decode, Verdef, Vernaux, Verneed, consts};
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
 
-/// A version as a reference names it.
+/// The version of a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionRef<'i> {
-    /// File that is to define it, as in DT_NEEDED.
+    /// File that defines the version, by its name in DT_NEEDED.
     pub file: &'i [u8],
     /// Name of the version.
     pub version: &'i [u8],
 }
 
-/// What an object has in DT_VERNEED, by the numbers that DT_VERSYM refers to.
+/// The entries of an object's DT_VERNEED, by the number that DT_VERSYM has for each.
 pub struct NeededVersions<'a>(List<'a, Option<(Verneed, Vernaux)>>);
 
 impl<'a> NeededVersions<'a> {
-    /// Of no object yet.
+    /// An empty table, before the first [`NeededVersions::read`].
     #[must_use]
     pub const fn new(arena: &'a Arena) -> Self {
         Self(List::new(arena))
     }
 
-    /// Makes it that object's.
+    /// Replaces the contents by those of an object.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] or [`Problem::TableSize`] if DT_VERNEED is broken; out of memory.
     pub fn read(&mut self, image: &impl Image, dynamic: &DynamicInfo) -> Result<(), Failure<'static>> {
         self.0.truncate(0);
         if dynamic.versym.is_none() {
@@ -42,13 +45,17 @@ impl<'a> NeededVersions<'a> {
         .map(drop)
     }
 
-    /// Whether the object needs none, whatever the symbol.
+    /// Whether the object needs no version for any symbol.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The version that the object's symbol `index` is referred to with, if any.
+    /// The version with which the object refers to its symbol `index`; `None` without one.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if the entry of DT_VERSYM is not in readable memory; [`Problem::BadString`] for a name
+    /// outside the string table.
     pub fn of<'i>(
         &self,
         image: &'i impl Image,
@@ -57,7 +64,7 @@ impl<'a> NeededVersions<'a> {
     ) -> Result<Option<VersionRef<'i>>, Failure<'static>> {
         let Some(versym) = dynamic.versym.filter(|_| !self.0.is_empty()) else { return Ok(None) };
         let number = versym_entry(image, versym, index)? & consts::VERSYM_VERSION;
-        // What is not there is a version that the object defines itself.
+        // A number without an entry is a version that the object defines itself.
         match self.0.get(usize::from(number)) {
             Some(Some((file, aux))) if number > consts::VER_NDX_GLOBAL => {
                 version_ref(image, dynamic, file, aux).map(Some)
@@ -67,7 +74,7 @@ impl<'a> NeededVersions<'a> {
     }
 }
 
-/// The names behind an entry of DT_VERNEED.
+/// The names of an entry of DT_VERNEED.
 fn version_ref<'i>(
     image: &'i impl Image,
     dynamic: &DynamicInfo,
@@ -79,7 +86,7 @@ fn version_ref<'i>(
     Ok(VersionRef { file, version })
 }
 
-/// The first entry of DT_VERNEED that `wanted` says yes to.
+/// The first entry of DT_VERNEED for which `wanted` returns true.
 fn find_needed<'p>(
     image: &impl Image,
     dynamic: &DynamicInfo,
@@ -88,12 +95,12 @@ fn find_needed<'p>(
     let Some((mut at, files)) = dynamic.verneed else { return Ok(None) };
     let outside = |vaddr| Problem::OutsideImage { table: Table::Verneed, vaddr };
     let mut left = image.file_backed(at).checked_div(from_usize(Vernaux::SIZE)).unwrap_or(0);
-    // Both loops end by the counts that the tables state; offsets of zero end them sooner.
+    // Both loops end by the counts that the tables state, or at an offset of zero.
     for _ in 0..files {
         let file: Verneed = image.get(at).ok_or(outside(at))?;
         let mut aux_at = at.checked_add(u64::from(file.vn_aux)).ok_or(outside(at))?;
         for _ in 0..file.vn_cnt {
-            // Entries that share memory could be read for ever.
+            // Without this limit, entries that overlap could keep the loops busy almost for ever.
             left = left.checked_sub(1).ok_or(Problem::TableSize { table: Table::Verneed, size: files })?;
             let aux: Vernaux = image.get(aux_at).ok_or(outside(aux_at))?;
             if wanted(&file, &aux)? {
@@ -112,36 +119,41 @@ fn find_needed<'p>(
     Ok(None)
 }
 
-/// Whether a definition serves a reference, as far as versions go.
+/// Whether a definition serves a reference, by their versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// It is the one.
+    /// It serves the reference.
     Bind,
-    /// It is, if the object has no other.
+    /// It serves the reference if no other definition of the object does.
     Otherwise,
-    /// It is not.
+    /// It does not serve the reference.
     Refuse,
 }
 
-/// Largest index of what a reference without a version binds to at once: global, and the object's first version.
+/// Largest version index to which a reference without a version binds at once: 1 is global, 2 the object's first
+/// version.
 pub const FIRST_VERSION: u16 = 2;
 
-/// What a reference asks for, in terms of one object's versions.
+/// The version of a reference, in terms of one object's versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// The object has no versions, and serves every reference.
+    /// The object has no versions: each of its definitions serves every reference.
     Any,
-    /// No version: the definition of the largest number up to this, or else the one that is not hidden.
+    /// A reference without a version: it binds to a definition of an index up to this, or else to one that is not
+    /// hidden.
     UpTo(u16),
-    /// A version that the object has a number for. Definitions without a version serve as well.
+    /// A version that the object defines, by its index. Definitions without a version serve as well.
     Number(u16),
-    /// A version that it does not have.
+    /// A version that the object does not define.
     Unknown,
 }
 
 impl Wanted {
-    /// What a reference with that version, or with none, asks of the object: with none, its first version, or the
-    /// `newest`, which is the one that is not hidden.
+    /// Translates the version of a reference into the object's terms. Without a version, the reference means the first
+    /// version, or with `newest` the default one, which is not hidden.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] or [`Problem::BadString`] if DT_VERDEF is broken.
     pub fn of(
         image: &impl Image,
         dynamic: &DynamicInfo,
@@ -158,7 +170,10 @@ impl Wanted {
         Ok(number.map_or(Self::Unknown, |(number, _)| Self::Number(number)))
     }
 
-    /// Whether symbol `index` of that object serves the reference.
+    /// Whether the object's symbol `index` serves the reference.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if the entry of DT_VERSYM is not in readable memory.
     pub fn accepts(
         self,
         image: &impl Image,
@@ -180,16 +195,19 @@ impl Wanted {
     }
 }
 
-/// What DT_VERSYM has for a symbol.
+/// An entry of DT_VERSYM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SymbolVersion {
-    /// Number of its version.
+    /// Version index.
     pub number: u16,
-    /// Whether only references with that version mean it.
+    /// Whether the definition serves only references with that version.
     pub hidden: bool,
 }
 
-/// The version of symbol `index`; `None` in an object without versions.
+/// The version of symbol `index`; `None` in an object without DT_VERSYM.
+///
+/// # Errors
+/// [`Problem::OutsideImage`] if the entry is not in readable memory.
 #[inline]
 pub fn symbol_version(
     image: &impl Image,
@@ -208,8 +226,11 @@ fn versym_entry(image: &impl Image, versym: Vaddr, index: u32) -> Result<u16, Fa
     entry.and_then(|vaddr| image.get::<u16>(vaddr)).ok_or_else(|| outside.into())
 }
 
-/// The first version that the object defines and `wanted` says yes to, given its number and its name in the string table.
-/// The base version, which names the file, is none.
+/// The first version that the object defines and for which `wanted` returns true, given the version index and the
+/// offset of the name in the string table. The base version, which names the file, is left out.
+///
+/// # Errors
+/// [`Problem::OutsideImage`] if an entry of DT_VERDEF is not in readable memory; the errors of `wanted`.
 pub fn defined<'p>(
     image: &impl Image,
     dynamic: &DynamicInfo,
@@ -234,7 +255,11 @@ pub fn defined<'p>(
     Ok(None)
 }
 
-/// Calls `visit` for each version that the object needs, with whether it can do without.
+/// Calls `visit` for each version that the object needs, with whether its absence is harmless (VER_FLG_WEAK).
+///
+/// # Errors
+/// [`Problem::OutsideImage`], [`Problem::TableSize`] or [`Problem::BadString`] if DT_VERNEED is broken; the errors of
+/// `visit`.
 pub fn for_each_needed<'i, 'p>(
     image: &'i impl Image,
     dynamic: &DynamicInfo,
