@@ -1,8 +1,7 @@
 //! PT_DYNAMIC decoded into tables that are known to lie inside the object.
 //!
-//! The section is decoded once, by value. An address and the size that belongs to it are checked together, so a
-//! [`DynamicInfo`] never has half of a table. Entries are read one at a time through the [`Image`]: no reference into
-//! an object outlives a write to it.
+//! The section is decoded once, by value; address and size of a table are checked together. Entries are read one at a
+//! time through the [`Image`]: no reference into an object outlives a write to it.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
@@ -16,8 +15,7 @@ use crate::elf::{Decode, Dyn, Rela, Sym, consts};
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
 
-/// An array of `T` in an object. It was checked, when this value was made, to lie in readable memory that comes from
-/// the object's file: no table is longer than its file.
+/// An array of `T` in an object, checked when it was made to lie in readable memory that comes from the file.
 pub struct Entries<T> {
     start: Vaddr,
     count: u64,
@@ -57,8 +55,8 @@ impl<T: Decode> Entries<T> {
     /// The table at `place`. The only constructor of a table with entries.
     ///
     /// # Errors
-    /// [`Problem::TableSize`] if the size is not a multiple of an entry's; [`Problem::OutsideImage`] if the table is
-    /// not in readable memory that comes from the file. Both name `table`.
+    /// Naming `table`: [`Problem::TableSize`] if it ends within an entry, [`Problem::OutsideImage`] if it is not
+    /// file-backed.
     pub fn check(image: &impl Image, place: Place, table: Table) -> Result<Self, Failure<'static>> {
         let size = from_usize(T::SIZE);
         if !place.size.is_multiple_of(size) {
@@ -92,8 +90,7 @@ impl<T: Decode> Entries<T> {
         self.start.checked_add(index.checked_mul(from_usize(T::SIZE))?)
     }
 
-    /// Copies entries from number `index` on into `buffer`, up to its length or the last entry, and returns the copied
-    /// part.
+    /// Copies the entries from `index` on into `buffer`, as many as fit, and returns them.
     pub fn copy<'b>(&self, image: &impl Image, index: u64, buffer: &'b mut [T]) -> &'b [T] {
         let count = self.count.saturating_sub(index).min(from_usize(buffer.len()));
         let bytes =
@@ -127,7 +124,7 @@ impl Strings {
     /// The string at `offset`, without its NUL.
     ///
     /// # Errors
-    /// [`Problem::BadString`] with the offset, if it is outside the table or no NUL follows.
+    /// [`Problem::BadString`] if the offset is outside the table or no NUL follows.
     pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
         let string = CStr::from_bytes_until_nul(self.from(image, offset)?);
         string.map(CStr::to_bytes).map_err(|_| Problem::BadString { offset }.into())
@@ -165,7 +162,7 @@ impl Strings {
     }
 }
 
-/// DT_SYMTAB. PT_DYNAMIC does not state its size, so each access is checked on its own.
+/// DT_SYMTAB. PT_DYNAMIC does not state its size: each access is checked on its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Symbols(Vaddr);
 
@@ -256,7 +253,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// A list, given its address and its number of entries; each entry states the distance to the next.
+    /// A list of `size` entries, each of which states the distance to the next.
     fn list(self, table: Table) -> Result<Option<(Vaddr, u64)>, Failure<'static>> {
         match (self.addr, self.size) {
             (Some(addr), Some(count)) => Ok(Some((Vaddr(addr), count))),
@@ -330,7 +327,7 @@ impl Seen {
 }
 
 impl DynamicInfo {
-    /// Refuses an object that asks for something the loader does not do. For objects that are to run.
+    /// Refuses an object that is to run and asks for something the loader does not do.
     ///
     /// # Errors
     /// [`Problem::Unsupported`] with the name, such as `DT_TEXTREL` or `DF_1_INTERPOSE`.
@@ -338,7 +335,7 @@ impl DynamicInfo {
         self.unsupported.map_or(Ok(()), |what| Err(Problem::Unsupported(what).into()))
     }
 
-    /// Decodes the PT_DYNAMIC at `place`, of an object of any kind.
+    /// Decodes the PT_DYNAMIC at `place`.
     ///
     /// # Errors
     /// [`Problem::HalfTable`], [`Problem::TableSize`] or [`Problem::OutsideImage`], with the table that is wrong.
@@ -376,8 +373,8 @@ impl DynamicInfo {
             consts::DT_SONAME => self.soname = Some(value),
             consts::DT_RPATH => self.rpath = Some(value),
             consts::DT_RUNPATH => self.runpath = Some(value),
-            DT_SYMBOLIC => self.symbolic = true,
-            consts::DT_FLAGS => self.symbolic |= value & DF_SYMBOLIC != 0,
+            consts::DT_SYMBOLIC => self.symbolic = true,
+            consts::DT_FLAGS => self.symbolic |= value & consts::DF_SYMBOLIC != 0,
             consts::DT_FLAGS_1 => self.flags_1 = value,
             consts::DT_DEBUG => self.debug = vaddr.and_then(|vaddr| vaddr.checked_add(8)),
             _ => {}
@@ -415,35 +412,18 @@ impl DynamicInfo {
     }
 }
 
-/// References are looked up in the object itself first (gABI: DF_SYMBOLIC in DT_FLAGS, and the older DT_SYMBOLIC).
-const DF_SYMBOLIC: u64 = 2;
-const DT_SYMBOLIC: u64 = 16;
-
-/// The object has text relocations (gABI, DT_FLAGS).
-const DF_TEXTREL: u64 = 4;
-
-/// Flags of DT_FLAGS_1 (Solaris, "Dynamic Section"; <elf.h>).
-const DF_1_INITFIRST: u64 = 0x20;
-const DF_1_INTERPOSE: u64 = 0x400;
-/// The object stays loaded once it was opened.
-pub const DF_1_NODELETE: u64 = 8;
-/// The object must not be opened at run time.
-pub const DF_1_NOOPEN: u64 = 0x40;
-/// The object is a program, although it is ET_DYN.
-pub const DF_1_PIE: u64 = 0x0800_0000;
-
-/// Name of the feature that an entry asks for and the loader does not have; such a feature is refused, not skipped.
+/// Name of the feature that an entry asks for, if the loader refuses it instead of skipping it.
 const fn unsupported(entry: &Dyn) -> Option<&'static str> {
     let value = entry.d_val;
     match entry.d_tag {
         consts::DT_RELSZ if value != 0 => Some("DT_REL"),
         consts::DT_PLTREL if value != consts::DT_RELA => Some("DT_PLTREL of DT_REL"),
         consts::DT_TEXTREL => Some("DT_TEXTREL"),
-        consts::DT_FLAGS if value & DF_TEXTREL != 0 => Some("DF_TEXTREL"),
+        consts::DT_FLAGS if value & consts::DF_TEXTREL != 0 => Some("DF_TEXTREL"),
         consts::DT_FILTER => Some("DT_FILTER"),
         consts::DT_AUXILIARY => Some("DT_AUXILIARY"),
-        consts::DT_FLAGS_1 if value & DF_1_INITFIRST != 0 => Some("DF_1_INITFIRST"),
-        consts::DT_FLAGS_1 if value & DF_1_INTERPOSE != 0 => Some("DF_1_INTERPOSE"),
+        consts::DT_FLAGS_1 if value & consts::DF_1_INITFIRST != 0 => Some("DF_1_INITFIRST"),
+        consts::DT_FLAGS_1 if value & consts::DF_1_INTERPOSE != 0 => Some("DF_1_INTERPOSE"),
         _ => None,
     }
 }

@@ -55,6 +55,22 @@ pub mod consts {
     pub const DT_FILTER: u64 = 0x7fff_ffff;
     /// The symbols of another object stand for those of this one, if that object is present.
     pub const DT_AUXILIARY: u64 = 0x7fff_fffd;
+    /// References are looked up in the object itself first (gABI); older than DF_SYMBOLIC.
+    pub const DT_SYMBOLIC: u64 = 16;
+    /// DT_FLAGS: references are looked up in the object itself first (gABI).
+    pub const DF_SYMBOLIC: u64 = 2;
+    /// DT_FLAGS: the object has text relocations (gABI).
+    pub const DF_TEXTREL: u64 = 4;
+    /// DT_FLAGS_1 (Solaris, "Dynamic Section"; <elf.h>): the object is initialised before all others.
+    pub const DF_1_INITFIRST: u64 = 0x20;
+    /// DT_FLAGS_1: the object's definitions come before those of the libraries before it.
+    pub const DF_1_INTERPOSE: u64 = 0x400;
+    /// DT_FLAGS_1: the object stays loaded once it was opened.
+    pub const DF_1_NODELETE: u64 = 8;
+    /// DT_FLAGS_1: the object must not be opened at run time.
+    pub const DF_1_NOOPEN: u64 = 0x40;
+    /// DT_FLAGS_1: the object is a program, although it is ET_DYN.
+    pub const DF_1_PIE: u64 = 0x0800_0000;
     /// `vd_flags`: the entry names the file, not a version.
     pub const VER_FLG_BASE: u16 = 1;
     /// `vna_flags`: a missing version is not fatal.

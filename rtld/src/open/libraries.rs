@@ -16,7 +16,7 @@ use core::ptr;
 use crate::base::addr::{PageSize, from_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::base::report::{Category, Trace};
-use crate::elf::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
+use crate::elf::consts::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
 use crate::elf::eh_frame::find;
 use crate::elf::plan::Protection;
 use crate::error::{Error, Failure, OfObject, Problem};
