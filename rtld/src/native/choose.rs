@@ -1,4 +1,4 @@
-//! Which libc to bring in: the one that the program's native libraries are built for.
+//! The choice of the libc to bring in: the one for which the program's native libraries are built.
 #![forbid(unsafe_code)]
 
 use abi::libcs::Libc;
@@ -13,14 +13,14 @@ use crate::link::search::{entries, expand, is_path};
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, FileInfo};
 
-/// Where native libraries are looked for to tell their libc.
+/// The places in which native libraries are searched for, to tell their libc.
 #[derive(Clone, Copy, Debug)]
 pub struct Places<'p> {
-    /// LD_LIBRARY_PATH; none if `secure`.
+    /// LD_LIBRARY_PATH; `None` if `secure`.
     pub library_path: Option<&'p [u8]>,
-    /// The program's DT_RUNPATH or DT_RPATH, and its libraries'.
+    /// DT_RUNPATH or DT_RPATH of the program and of its libraries.
     pub runpath: Option<&'p [u8]>,
-    /// Directory of the program.
+    /// The program's directory, for `$ORIGIN`.
     pub origin: Option<&'p [u8]>,
     /// AT_SECURE.
     pub secure: bool,
@@ -29,11 +29,15 @@ pub struct Places<'p> {
 /// A libc, and its ld.so, opened.
 pub type Chosen<F> = (Libc, (F, FileInfo));
 
-/// Tells which libc serves `natives`, and native libraries of the names `wanted`; `None` if the machine has none.
+/// Chooses the libc for `natives`, and for native libraries of the names `wanted`; `None` if the machine has none.
 ///
-/// Where there is one libc, it is that. Where there are both, the first library that LD_LIBRARY_PATH, a DT_RUNPATH or
-/// its own slash leads to says by its DT_NEEDED; libraries in the system's own directories are the concern of glibc,
-/// which such a machine calls its own. Those of `natives` were looked for when everything was loaded.
+/// On a machine with one libc, it is that one. With both, the first native library decides, by its DT_NEEDED, that is
+/// found through LD_LIBRARY_PATH, a DT_RUNPATH, or a slash in its name. Libraries in the system's own directories do
+/// not decide: they are glibc's on a machine that has glibc. The libraries of `natives` were searched for when the
+/// program was loaded.
+///
+/// # Errors
+/// An ld.so is present and can not be opened, by its path; the kernel's error for a file of `wanted`; out of memory.
 pub fn choose<'a, S: AddressSpace>(
     sys: &S,
     arena: &'a Arena,
@@ -43,14 +47,14 @@ pub fn choose<'a, S: AddressSpace>(
     page: PageSize,
     trace: Trace,
 ) -> Result<Option<Chosen<S::File>>, Error<'a>> {
-    // Only what is not there is not there: another failure would bring in the wrong libc.
+    // Only absence counts as absence: after any other failure the other libc would be the wrong one.
     let open = |libc: Libc| match sys.open(libc.interpreter().as_bytes()) {
         Ok(opened) => Ok(Ok(opened)),
         Err(error) if error.is_absence() => Ok(Err(error)),
         Err(error) => Err(error).of(libc.interpreter().as_bytes()),
     };
     let mut names = natives.libraries.iter().chain(wanted);
-    // A program that needs nothing but libc was linked with one of its own.
+    // If the program needs no native library but libc, the name of that libc tells which it was linked with.
     let is_musl = names.any(|name| Libc::named_by(name) == Some(Libc::Musl));
     let by_name = if is_musl { Libc::Musl } else { Libc::Gnu };
     let listed = places.library_path.is_some() || places.runpath.is_some();
@@ -60,7 +64,7 @@ pub fn choose<'a, S: AddressSpace>(
             say(trace, path, libc);
             Some(libc)
         }
-        // Nobody could say otherwise.
+        // No library in `wanted` can be found to say otherwise.
         None if !wanted.iter().any(tells) => Some(by_name),
         None => None,
     };
@@ -80,7 +84,7 @@ pub fn choose<'a, S: AddressSpace>(
         (Ok(opened), Err(_)) => Some((first, opened)),
         (Err(_), Ok(opened)) => Some((second, opened)),
         (Err(one), Err(other)) => {
-            // If there is one that may not be used, that is what is wrong.
+            // A libc that is present but may not be used is the error to report.
             let forbidden = [(first, one), (second, other)]
                 .into_iter()
                 .find(|(_, error)| *error != OpenError::Errno(Errno::ENOENT));
@@ -96,7 +100,7 @@ fn say(trace: Trace, path: &[u8], libc: Libc) {
     trace.line(Category::Libc, format_args!("{} is built for {}", Escaped(path), libc.name()));
 }
 
-/// The libc that the first of `libraries` that can be found is built for.
+/// The libc that the first of `libraries` that is found is built for.
 fn named<'a, S: AddressSpace>(
     sys: &S,
     arena: &'a Arena,
@@ -113,7 +117,7 @@ fn named<'a, S: AddressSpace>(
         };
         let mapped = match map_object(sys, &file, &info, page) {
             Ok(mapped) => mapped,
-            // The kernel's failures are said. What is wrong with the file is for libc's ld.so to complain about.
+            // Failures of the kernel are reported here; a broken file is for libc's ld.so to report.
             Err(failure) => match *failure {
                 Problem::Map(_) | Problem::Read(_) => return Err(failure).of(path),
                 _ => return Ok(None),

@@ -1,4 +1,4 @@
-//! A template in words, for LD_SLUL_DEBUG=libc.
+//! A template as text, for LD_SLUL_DEBUG=libc.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{RuntimeAddr, to_usize};
@@ -58,11 +58,11 @@ pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place
     }
 }
 
-/// A place in some object, for a line of text.
+/// A place in an object, for a line of text.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'o> {
     /// Name of the object.
     pub object: &'o [u8],
-    /// Address in its own terms.
+    /// Link-time address in the object.
     pub vaddr: u64,
 }

@@ -1,9 +1,8 @@
-//! The other world: what belongs to the system's libc and is loaded by its own ld.so.
+//! The other world: the files that belong to the system's libc and are loaded by libc's own ld.so.
 //!
-//! Here is everything about it that can be computed as a value: what is needed ([`needs`]), which libc
-//! serves it ([`choose`]), the executable that ld.so is shown ([`template`]), and the block of argc, argv,
-//! envp and auxv that it is given ([`crate::start::handoff`]). Entering it is the program's part
-//! (`bin/slulrtld/platform/bogomap.rs`).
+//! This folder computes everything about it that is a value: what is needed ([`needs`]), which libc serves it
+//! ([`choose`]), and the executable that ld.so is shown ([`template`]). The block of argc, argv, envp and auxv for
+//! ld.so comes from [`crate::start::handoff`]. The program enters ld.so (`bin/slulrtld/platform/bogomap.rs`).
 #![forbid(unsafe_code)]
 
 pub mod choose;

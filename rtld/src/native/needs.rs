@@ -1,4 +1,4 @@
-//! What the program and its libraries need of native libraries: files, symbols, and the slots to fill.
+//! The native needs of the program and its libraries: files, symbols, and the slots to fill.
 #![forbid(unsafe_code)]
 
 use abi::libcs::Libc;
@@ -11,84 +11,84 @@ use crate::elf::version::VersionRef;
 use crate::elf::{Sym, consts, st_bind, st_type};
 use crate::machine::{Machine, RelocKind};
 
-/// A symbol of a native library, as the program and its libraries refer to it.
+/// A native symbol, as the program and its libraries refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Import<'a> {
     /// Its name.
     pub name: &'a [u8],
-    /// The version and the file that is to define it.
+    /// The version of the reference, and the file that defines it.
     pub version: Option<VersionRef<'a>>,
     /// `st_type` of the first reference that states one.
     pub st_type: u8,
-    /// Whether some reference is not weak: it must exist.
+    /// Whether some reference is not weak, so that the symbol must exist.
     pub strong: bool,
-    /// The module that referred to it first.
+    /// Number of the first module that refers to it.
     pub referrer: usize,
-    /// The PLT slot that the program has for it, and that stands for its address everywhere (x86_64 psABI, "Function
+    /// The program's PLT slot for it, which is the function's address in all objects (x86_64 psABI, "Function
     /// Addresses").
     pub canonical: Option<Vaddr>,
 }
 
-/// Data of a native library that the program has its own copy of: the copy is the definition for everybody (COPY).
+/// Native data that the program has a copy of (COPY): the copy is the definition for all objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NativeCopy<'a> {
     /// Its name.
     pub name: &'a [u8],
-    /// The version and the file that is to have it.
+    /// The version of the reference, and the file that defines it.
     pub version: Option<VersionRef<'a>>,
-    /// Module that the copy is in.
+    /// Number of the module that contains the copy.
     pub module: usize,
-    /// `st_info` of the module's symbol for it.
+    /// `st_info` of the symbol in that module.
     pub st_info: u8,
     /// Size of the copy in bytes.
     pub size: u64,
-    /// Where the copy is to be.
+    /// Address of the copy.
     pub vaddr: Vaddr,
 }
 
-/// A word of program or library that is to refer to a native symbol.
+/// A word in the program or a library that refers to a native symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Module that the word is in.
+    /// Number of the module that contains the word.
     pub module: usize,
-    /// Where it is.
+    /// Address of the word.
     pub vaddr: Vaddr,
-    /// What it is to refer to.
+    /// Number of the symbol.
     pub import: u32,
     /// Relocation type.
     pub r_type: u32,
     /// Addend.
     pub addend: i64,
-    /// Whether a first-call stub stands in it. Once libc is there the loader replaces the stub by its target, if
-    /// the program has not stored something else by then; words without a stub are for ld.so to fill.
+    /// Whether the word holds the address of a first-call stub. Once libc is present, the loader replaces that by the
+    /// symbol's address, unless the program has stored something else by then; ld.so fills words without a stub.
     pub lazy: bool,
 }
 
-/// Why libc can not wait until it is called.
+/// The reason why libc can not wait for the first call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhyEager {
-    /// LD_SLUL_EAGER_LOAD_LIBC asks for it.
+    /// LD_SLUL_EAGER_LOAD_LIBC is set.
     Environment,
-    /// The program reads data: nothing can intercept that.
+    /// A reference to data: reading it can not be intercepted.
     Data,
-    /// The reference does not say whether it is a function.
+    /// A reference without a type (STT_NOTYPE): it may be to data.
     Untyped,
-    /// A weak reference whose address may be tested.
+    /// A weak reference: its address may be tested.
     Weak,
     /// A thread-local variable.
     Tls,
-    /// A function's address with something added to it.
+    /// A function's address with an addend.
     Addend,
-    /// The function's arguments may be in registers that a stub does not keep.
+    /// A variant calling convention: arguments may be in registers that a stub does not save.
     Variant,
     /// There are more functions than first-call stubs.
     NoStub,
-    /// An object without libc has thread-local storage: its addresses change when libc comes.
+    /// A libc-free object has thread-local storage, whose addresses change when libc comes.
     OwnTls,
 }
 
 impl WhyEager {
-    /// For a line of trace.
+    /// The reason, for a line of trace.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -105,33 +105,33 @@ impl WhyEager {
     }
 }
 
-/// What is needed of native libraries.
+/// The native needs of a set of objects.
 #[derive(Debug)]
 pub struct NativeNeeds<'a> {
     arena: &'a Arena,
-    /// Whether symbols may be found in native libraries that others have named.
+    /// Whether the objects loaded before have native libraries, in which these symbols may be found.
     pub inherited: bool,
-    /// DT_NEEDED names: the program's in link order, then its libraries'; each once.
+    /// DT_NEEDED names, each once: the program's in link order, then those of its libraries.
     pub libraries: List<'a, &'a [u8]>,
-    /// The first native library whose file was found, and the libc that it names.
+    /// Path of the first native library that was found, and the libc that it names.
     pub told: Option<(&'a [u8], Libc)>,
-    /// The symbols, in the order of first reference. The index is the stub's number.
+    /// The symbols, in the order of first reference. The index is the number of the stub.
     pub imports: List<'a, Import<'a>>,
     /// The words to fill.
     pub slots: List<'a, Slot>,
     /// Data to copy.
     pub copies: List<'a, NativeCopy<'a>>,
     key: Key,
-    /// `libraries` by name.
+    /// Index of `libraries` by name.
     by_name: Numbers<'a>,
-    /// `imports` by name and version.
+    /// Index of `imports` by name and version.
     by_import: Numbers<'a>,
-    /// The first symbol, or object, that can not wait, and why.
+    /// The first symbol or object because of which libc can not wait, and why.
     pub eager: Option<(&'a [u8], WhyEager)>,
 }
 
 impl<'a> NativeNeeds<'a> {
-    /// Nothing is needed.
+    /// No needs yet. Tables by hash are keyed with `key`.
     #[must_use]
     pub fn new(arena: &'a Arena, key: Key) -> Self {
         Self {
@@ -149,14 +149,14 @@ impl<'a> NativeNeeds<'a> {
         }
     }
 
-    /// Whether any library is native.
+    /// Whether there is any native library.
     #[must_use]
     pub fn any(&self) -> bool {
         self.inherited || !self.libraries.is_empty()
     }
 
-    /// Whether a library may be missing: some reference may mean it, and all that may are weak. A reference that names no
-    /// version may mean any library.
+    /// Whether a library may be missing: at least one reference may be to its symbols, and all such references are
+    /// weak. A reference without a version may be to any library.
     #[must_use]
     pub fn is_optional(&self, library: &[u8]) -> bool {
         let meant = |version: Option<VersionRef<'_>>| version.is_none_or(|version| version.file == library);
@@ -170,7 +170,10 @@ impl<'a> NativeNeeds<'a> {
         weak && Libc::named_by(library).is_none() && !self.copies.iter().any(|copy| meant(copy.version))
     }
 
-    /// Adds a DT_NEEDED name.
+    /// Adds a DT_NEEDED name, unless it is known.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn library(&mut self, name: &'a [u8]) -> Result<(), OutOfMemory> {
         let number = u32::try_from(self.libraries.len()).map_err(|_| OutOfMemory(usize::MAX))?;
         let hash = self.key.hash(name).fold();
@@ -179,13 +182,16 @@ impl<'a> NativeNeeds<'a> {
         if known.is_some() { Ok(()) } else { libraries.push(name) }
     }
 
-    /// Whether that is a DT_NEEDED name.
+    /// Whether `name` is among the DT_NEEDED names.
     #[must_use]
     pub fn has_library(&self, name: &[u8]) -> bool {
         self.by_name.find(self.key.hash(name).fold(), is_in(&self.libraries, name)).is_some()
     }
 
-    /// The number of the symbol, new or known. Names are copied into the arena once.
+    /// The number of a symbol, which is added if it is new. Its names are copied into the arena.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn import(
         &mut self,
         name: &[u8],
@@ -228,11 +234,11 @@ impl<'a> NativeNeeds<'a> {
         hash.fold()
     }
 
-    /// Adds a word of an object of that machine to fill; decides, and answers, whether a first-call stub can stand in it
-    /// until then.
+    /// Adds a word of an object for machine `M`. Decides, and returns, whether a first-call stub can stand in it until
+    /// libc comes.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// The arena has no memory left.
     pub fn slot<M: Machine>(
         &mut self,
         slot: Slot,
@@ -250,7 +256,10 @@ impl<'a> NativeNeeds<'a> {
         Ok(why.is_none())
     }
 
-    /// Adds data to copy, which can not wait either.
+    /// Adds data to copy, for which libc can not wait.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn copy(&mut self, copy: NativeCopy<'_>) -> Result<(), OutOfMemory> {
         let name = self.arena.copy(copy.name)?;
         let version = self.keep(copy.version)?;
@@ -259,7 +268,7 @@ impl<'a> NativeNeeds<'a> {
         self.copies.push(NativeCopy { name, version, module, st_info, size, vaddr })
     }
 
-    /// A version whose names stay.
+    /// A version whose names are copied into the arena.
     fn keep(&self, version: Option<VersionRef<'_>>) -> Result<Option<VersionRef<'a>>, OutOfMemory> {
         let Some(VersionRef { file, version }) = version else { return Ok(None) };
         Ok(Some(VersionRef { file: self.arena.copy(file)?, version: self.arena.copy(version)? }))
@@ -272,20 +281,21 @@ impl<'a> NativeNeeds<'a> {
     }
 }
 
-/// Whether a number is that of a name.
+/// Whether a number is the index of `name` in `names`.
 fn is_in<'l>(names: &'l [&[u8]], name: &'l [u8]) -> impl Fn(u32) -> bool + 'l {
     move |number| names.get(to_usize(number.into())) == Some(&name)
 }
 
-/// What a reference says about whether the symbol can wait for its first call.
+/// The reason, if any, why a reference can not wait for the first call of its symbol.
 fn why_eager<M: Machine>(kind: RelocKind, sym: &Sym, addend: i64) -> Option<WhyEager> {
     match kind {
         RelocKind::TpOffset | RelocKind::DtpModule | RelocKind::DtpOffset | RelocKind::TlsDescriptor => {
             Some(WhyEager::Tls)
         }
-        // AAELF64 and the RISC-V psABI ask for that of JUMP_SLOT. By any other word the function is called as well.
+        // AAELF64 and the RISC-V psABI require that of JUMP_SLOT. Through any other word the function may be called,
+        // too.
         _ if M::is_variant(sym.st_other) => Some(WhyEager::Variant),
-        // A PLT's slot is called and nothing else, whatever the symbol table says.
+        // A PLT slot is only called, whatever the type of the symbol.
         RelocKind::JumpSlot if addend == 0 => None,
         RelocKind::JumpSlot => Some(WhyEager::Addend),
         _ if st_bind(sym) == consts::STB_WEAK => Some(WhyEager::Weak),

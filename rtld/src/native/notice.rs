@@ -1,4 +1,4 @@
-//! The template's file, which tells whoever looks at a process who has brought libc in.
+//! The template's file, mapped so that debuggers and backtraces show what has brought libc into the process.
 #![forbid(unsafe_code)]
 
 use abi::notice::FRAME;
@@ -9,23 +9,27 @@ use crate::error::{Errno, Error, OfObject, Problem};
 use crate::link::file::{Mapped, map_object};
 use crate::os::seam::{AddressSpace, Image};
 
-/// The file, mapped.
+/// The template's file, mapped.
 pub struct Notice<I> {
     /// Its memory.
     pub image: I,
-    /// Its dynamic section, for debuggers.
+    /// Address of its dynamic section, for debuggers.
     pub dynamic: RuntimeAddr,
-    /// Where backtraces are to end: a return address, after the first instruction of the function.
+    /// The return address at which backtraces end: after the first instruction of the function `NOTICE_FRAME`.
     pub frame: RuntimeAddr,
 }
 
-/// Maps it. Nothing of it is relocated or called; that it is the right file its function tells.
+/// Maps the file. None of it is relocated or called; the function `NOTICE_FRAME` identifies the right file.
+///
+/// # Errors
+/// The file can not be opened or is no library ([`Problem`] as in [`map_object`]); [`Problem::Map`] with ENOMEM if it
+/// spans more than 64 KiB; [`Problem::NotCode`] without that function.
 pub fn map_notice<'a, S: AddressSpace>(
     sys: &S,
     path: &'a [u8],
     page: PageSize,
 ) -> Result<Notice<S::Image>, Error<'a>> {
-    /// Bytes of address space that it may take. It takes two pages.
+    /// Largest span in bytes. The template's file has two pages.
     const MOST: u64 = 64 << 10;
     let (file, info) = sys.open(path).of(path)?;
     let Mapped { dynamic, image, .. } = map_object(sys, &file, &info, page).of(path)?;

@@ -1,4 +1,4 @@
-//! The tables of a template as they are being written: words, strings, versions.
+//! The tables of a template while they are written: words, strings, versions.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{RuntimeAddr, from_usize, to_usize};
@@ -6,14 +6,14 @@ use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::elf::version::VersionRef;
 use crate::elf::{consts, size, sysv_hash};
 
-/// A table being written, of structures that are made of words, into room of the size that it comes to.
+/// A table of structures made of words, written into memory of its final size.
 pub(super) struct Words<'a> {
     room: &'a mut [u64],
     len: usize,
 }
 
 impl<'a> Words<'a> {
-    /// With room for `count` structures of `size` bytes.
+    /// A table with room for `count` structures of `size` bytes.
     #[inline(never)]
     pub(super) fn new(arena: &'a Arena, count: usize, size: usize) -> Result<Self, OutOfMemory> {
         Ok(Self { room: arena.slice(count.saturating_mul(size) >> 3, 0)?, len: 0 })
@@ -27,7 +27,7 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
-    /// A program header of something in memory: its type and flags, vaddr, size, alignment.
+    /// Adds a program header of memory: type and flags, vaddr, size, alignment.
     #[inline(never)]
     pub(super) fn header(
         &mut self,
@@ -39,51 +39,51 @@ impl<'a> Words<'a> {
         self.put([pair(kind.0, kind.1), 0, vaddr, vaddr, size, size, align])
     }
 
-    /// Where ld.so will read it, and in part write.
+    /// Address at which ld.so reads the table, and writes parts of it.
     pub(super) fn address(&self) -> RuntimeAddr {
         RuntimeAddr::of(self.room.as_ptr())
     }
 
-    /// Size in bytes of what has been written.
+    /// Size in bytes of what was written so far.
     pub(super) fn size(&self) -> u64 {
         from_usize(self.len) << 3
     }
 
-    /// The whole of it.
+    /// The whole table.
     pub(super) fn finish(self) -> &'a [u64] {
         self.room
     }
 
-    /// How many structures of so many bytes that is.
+    /// Number of structures of `size` bytes that were written so far.
     pub(super) fn count(&self, size: usize) -> usize {
         to_usize(self.size()).checked_div(size).unwrap_or(0)
     }
 }
 
-/// Two numbers of 32 bits, in the order in which they stand in memory.
+/// Two numbers of 32 bits as one word, the first at the lower address.
 pub(super) fn pair(first: u32, second: u32) -> u64 {
     u64::from(first) | u64::from(second) << 32
 }
 
-/// DT_STRTAB.
+/// A DT_STRTAB.
 pub(super) struct Strings<'a> {
     room: &'a mut [u8],
     len: usize,
 }
 
 impl<'a> Strings<'a> {
-    /// With room for so many bytes.
+    /// A table with room for `size` bytes.
     pub(super) fn new(arena: &'a Arena, size: usize) -> Result<Self, OutOfMemory> {
         Ok(Self { room: arena.bytes(size, 1)?, len: 0 })
     }
 
-    /// Adds a string, and answers where it begins.
+    /// Adds a string; returns its offset.
     #[inline(never)]
     pub(super) fn add(&mut self, string: &[u8]) -> Result<u32, OutOfMemory> {
         let offset = u32::try_from(self.len).map_err(|_| OutOfMemory(usize::MAX))?;
         let end = self.len.saturating_add(string.len());
         self.room.get_mut(self.len..end).ok_or(OutOfMemory(end))?.copy_from_slice(string);
-        // There are zeros from the start.
+        // The memory was zero, so the NUL is there.
         self.len = end.saturating_add(1);
         Ok(offset)
     }
@@ -92,7 +92,7 @@ impl<'a> Strings<'a> {
         RuntimeAddr::of(self.room.as_ptr())
     }
 
-    /// Size in bytes, and whether that is what there was room for.
+    /// Size in bytes. Fails if that is more than the room.
     pub(super) fn size(&self) -> Result<u64, OutOfMemory> {
         if self.len > self.room.len() { Err(OutOfMemory(self.len)) } else { Ok(from_usize(self.len)) }
     }
@@ -103,22 +103,23 @@ const ENTRY: u32 = 16;
 static_assertions::const_assert_eq!(ENTRY as usize, size::VERNEED);
 static_assertions::const_assert_eq!(ENTRY as usize, size::VERNAUX);
 
-/// DT_VERSYM and DT_VERNEED.
+/// A DT_VERSYM, and the versions for DT_VERNEED.
 pub(super) struct Versions<'a> {
     pub(super) known: List<'a, VersionRef<'a>>,
-    /// By number of the symbol.
+    /// Version index of each symbol.
     pub(super) versym: &'a mut [u16],
 }
 
 impl<'a> Versions<'a> {
-    /// Index 0 is local and 1 global; needed versions are numbered from here.
+    /// Index of the first needed version: 0 is local, 1 is global (LSB).
     const FIRST: usize = 2;
 
+    /// Version index of entry `index` of `known`.
     fn number(index: usize) -> u16 {
         u16::try_from(index.saturating_add(Self::FIRST)).unwrap_or(consts::VERSYM_VERSION)
     }
 
-    /// Gives a symbol its version.
+    /// Sets the version of a symbol.
     pub(super) fn set(&mut self, symbol: usize, version: Option<VersionRef<'a>>) -> Result<(), OutOfMemory> {
         let Some(version) = version else { return Ok(()) };
         let known = self.known.iter().position(|known| *known == version);
@@ -133,7 +134,7 @@ impl<'a> Versions<'a> {
         Ok(())
     }
 
-    /// DT_VERNEED: an entry for each version, whose file may be another's, too. With their number.
+    /// DT_VERNEED, and its number of entries. Each version has an entry for itself, even if several are of one file.
     pub(super) fn needed(
         &self,
         arena: &'a Arena,

@@ -1,13 +1,17 @@
-//! What glibc's ld.so is told by a variable, while it starts.
+//! The variable by which glibc's ld.so is given a setting while it starts.
 #![forbid(unsafe_code)]
 
 use libc_template::{STATIC_TLS_TUNABLE, TUNABLES, is_unsecure_variable};
 
 use crate::base::arena::{Arena, OutOfMemory};
 
-/// A variable that has ld.so leave room for thread-local storage of libraries that are opened later, NUL-terminated, and
-/// the number of the one in whose place it is to be shown: GLIBC_TUNABLES, which it then contains, or one that ld.so takes
-/// no notice of. `None` if somebody has asked for a certain room, or there is no place.
+/// The variable that makes glibc's ld.so reserve room for the thread-local storage of libraries that are opened later,
+/// NUL-terminated, and the index of the variable that it replaces in the block shown to ld.so: GLIBC_TUNABLES, whose
+/// settings it keeps, or else one that ld.so does not read. `None` if GLIBC_TUNABLES sets that room already, or there
+/// is no variable to replace.
+///
+/// # Errors
+/// The arena has no memory left.
 pub fn roomy<'a, 'v>(
     arena: &'a Arena,
     mut variables: impl Iterator<Item = &'v [u8]> + Clone,

@@ -1,10 +1,10 @@
 //! The memory of an object that is mapped in this process.
 //!
 //! # Safety
-//! This file exists because an object's memory is reached through a raw pointer. It rests on the plan: a
-//! segment that the plan calls readable or writable is mapped so for as long as the image lives, which
-//! [`MappedImage::adopt`] makes its caller promise. RELRO is the exception: it stops being writable when it
-//! is sealed, and nothing is written through an image after that but by unsealing first.
+//! This file exists because an object's memory is reached through a raw pointer. It rests on the plan: a segment that
+//! the plan calls readable or writable is mapped so for as long as the image lives, which the caller of
+//! [`MappedImage::adopt`] promises. RELRO is the exception: once sealed it is read-only, and code that writes there
+//! through an image unseals it first.
 #![allow(unsafe_code)]
 
 use core::ptr::NonNull;
@@ -15,7 +15,7 @@ use crate::elf::plan::{LoadPlan, Segment};
 use crate::machine::Native;
 use crate::os::seam::{Image, ImageMut};
 
-/// A mapped object; unmapped when dropped, unless it was adopted.
+/// A mapped object. Dropping it unmaps the memory, if the image owns it.
 #[derive(Debug)]
 pub struct MappedImage {
     start: NonNull<u8>,
@@ -24,18 +24,17 @@ pub struct MappedImage {
 }
 
 impl MappedImage {
-    /// An image at `start`, which is where the plan's span begins.
+    /// An image at `start`, the address of the first page of the plan's span.
     ///
     /// # Safety
-    /// The plan's segments are, or will be before anything is read or written, mapped there as the plan says,
-    /// and nothing else writes to them while a borrow from the image lasts. If `owned`, the span is the
-    /// image's own to unmap.
+    /// The plan's segments are mapped there as the plan says, or will be before anything is read or written; nothing
+    /// else writes to them while a borrow from the image lasts. If `owned`, nothing else unmaps the span.
     #[must_use]
     pub unsafe fn adopt(start: NonNull<u8>, plan: LoadPlan, owned: bool) -> Self {
         Self { start, plan, owned }
     }
 
-    /// Unmaps it, if it is its own. It holds nothing from then on.
+    /// Unmaps the memory, if the image owns it. The image is empty from then on.
     pub(crate) fn unmap(&mut self) {
         let size = self.plan.span.len();
         self.plan = LoadPlan::EMPTY;
@@ -45,11 +44,11 @@ impl MappedImage {
         }
     }
 
-    /// A pointer to `vaddr`, if a segment holds `len` bytes from there and `permitted` allows.
+    /// A pointer to `vaddr`, if a segment contains `len` bytes from there and its protection allows the access.
     fn pointer(&self, vaddr: Vaddr, len: u64, write: bool) -> Option<NonNull<u8>> {
         let mut segments = self.plan.segments().iter();
         let holds = |segment: &&Segment| segment.contains(vaddr, len);
-        // Those that can be written are mostly behind the others.
+        // The writable segments mostly come last.
         let segment = if write { segments.rfind(holds) } else { segments.find(holds) }?;
         let permitted = if write { segment.protection.write } else { segment.protection.read };
         let distance = vaddr.0.checked_sub(self.plan.span.start.0).filter(|_| permitted)?;
@@ -57,7 +56,7 @@ impl MappedImage {
         Some(unsafe { self.start.add(to_usize(distance)) })
     }
 
-    /// A pointer to `len` bytes at `vaddr` within the plan's span, for changing what is mapped there.
+    /// A pointer to `len` bytes at `vaddr` within the plan's span, for a change of the mapping there.
     #[must_use]
     pub fn span_pointer(&self, vaddr: Vaddr, len: u64) -> Option<NonNull<u8>> {
         let distance = vaddr.0.checked_sub(self.plan.span.start.0)?;

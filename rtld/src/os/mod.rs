@@ -1,4 +1,4 @@
-//! The operating system: what the loader asks of it ([`seam`]), and Linux's answer ([`sys`], [`mapped`]).
+//! The operating system: what the loader asks of it ([`seam`]), and how Linux does it ([`sys`], [`mapped`]).
 pub mod mapped;
 pub mod seam;
 pub mod sys;

@@ -1,7 +1,7 @@
-//! What the loader asks of the outside: files, address space, and the memory of an object.
+//! The loader's view of the outside: files, address space, and the memory of an object.
 //!
-//! Three traits, so that the same [`crate::link::load`] runs in a starting process, on the host over byte vectors,
-//! and under a fuzzer. Implementors decide nothing: they perform what a plan says and report how it went.
+//! Three traits, so that the same [`crate::link::load`] runs in a starting process, on the host over byte vectors, and
+//! under a fuzzer. Implementors decide nothing: they perform a plan and report the result.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{FileOffset, LoadBias, PageRange, Vaddr, from_usize};
@@ -10,7 +10,7 @@ use crate::elf::plan::{LoadPlan, Protection, Segment};
 use crate::error::{Errno, OpenError};
 use crate::machine::Machine;
 
-/// What tells two files apart, and how long a file is.
+/// Identity and size of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileInfo {
     /// Device number.
@@ -22,7 +22,7 @@ pub struct FileInfo {
 }
 
 impl FileInfo {
-    /// Whether both are one file, whatever its names.
+    /// Whether both are the same file, whatever its names.
     #[must_use]
     pub const fn same_file(&self, other: &Self) -> bool {
         self.dev == other.dev && self.ino == other.ino
@@ -34,37 +34,53 @@ pub trait Files {
     /// An open file; closed when dropped.
     type File;
 
-    /// Opens a regular file for reading; anything else is an error, and nothing blocks.
+    /// Opens a regular file for reading, without blocking.
+    ///
+    /// # Errors
+    /// open(2) or fstat(2) fails, or the path leads to something other than a regular file.
     fn open(&self, path: &[u8]) -> Result<(Self::File, FileInfo), OpenError>;
 
-    /// Reads at `offset` until `buffer` is full or the file ends; answers how many bytes were read.
+    /// Reads at `offset` until `buffer` is full or the file ends; returns the number of bytes read.
+    ///
+    /// # Errors
+    /// The error number of pread(2), except EINTR.
     fn read_at(&self, file: &Self::File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno>;
 }
 
-/// Mapping files into memory. Every call but `reserve` stays within what `reserve` gave.
+/// Mapping files into memory. Every call but `reserve` stays within the memory that `reserve` returned.
 pub trait AddressSpace: Files {
     /// The memory of one object.
     type Image: ImageMut;
 
-    /// Reserves the plan's whole span. Where no segment is, it is inaccessible once all segments are mapped.
+    /// Reserves the plan's whole span. Pages without a segment are inaccessible once all segments are mapped.
+    ///
+    /// # Errors
+    /// The error number of mmap(2); EEXIST if a fixed object's addresses are taken.
     fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<Self::Image, Errno>;
 
-    /// Maps one segment: the pages of the file, the zeroed rest of its last page, and pages of zeros.
+    /// Maps one segment: its pages from the file, the rest of the last of them set to zero, then pages of zeros.
+    ///
+    /// # Errors
+    /// The error number of mmap(2).
     fn map_segment(&self, image: &mut Self::Image, file: &Self::File, segment: &Segment) -> Result<(), Errno>;
 
-    /// Gives the object's memory back. The image holds nothing from then on.
+    /// Unmaps the object's memory. The image is empty from then on.
     fn unmap(&self, image: &mut Self::Image);
 
     /// Changes the protection of pages of the object.
+    ///
+    /// # Errors
+    /// The error number of mprotect(2).
     fn protect(&self, image: &Self::Image, range: PageRange, protection: Protection) -> Result<(), Errno>;
 }
 
-/// Reading an object's memory by the object's own addresses.
+/// Read access to an object's memory, by the object's own addresses.
 pub trait Image {
-    /// The machine that the object is for. Of what is mapped in this process it is the one that the process runs on.
+    /// The machine that the object is for. For an object mapped in this process, it is the one that the process runs
+    /// on.
     type Machine: Machine;
 
-    /// What is mapped where, and what is where in it.
+    /// The plan by which the object is mapped.
     fn plan(&self) -> &LoadPlan;
 
     /// Run-time address minus link-time address.
@@ -73,20 +89,20 @@ pub trait Image {
     /// The `len` bytes at `vaddr`, if a readable segment holds all of them.
     fn bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]>;
 
-    /// How many bytes from `vaddr` to the end of the readable segment that holds it.
+    /// Number of bytes from `vaddr` to the end of the readable segment that contains it; 0 if none does.
     fn readable(&self, vaddr: Vaddr) -> u64;
 
-    /// How many bytes from `vaddr` to the end of what the file gives to the readable segment that holds it. Tables are
-    /// there: nobody writes zeros that the kernel makes as well.
+    /// Number of bytes from `vaddr` to the end of the bytes from the file, in the readable segment that contains it; 0
+    /// if none does. Tables lie in such bytes: no tool makes a table of the zeros that follow them.
     fn file_backed(&self, vaddr: Vaddr) -> u64;
 
-    /// The structure at `vaddr`.
+    /// The structure at `vaddr`; `None` if it is not all in a readable segment.
     #[inline]
     fn get<T: Decode>(&self, vaddr: Vaddr) -> Option<T> {
         self.bytes(vaddr, from_usize(T::SIZE)).map(T::decode)
     }
 
-    /// The bytes of the string at `vaddr`, of at most `limit` bytes, without its NUL.
+    /// The string at `vaddr`, without its NUL, if the NUL is among the first `limit` bytes.
     fn c_string(&self, vaddr: Vaddr, limit: u64) -> Option<&[u8]> {
         let bytes = self.bytes(vaddr, limit.min(self.readable(vaddr)))?;
         let end = bytes.iter().position(|&byte| byte == 0)?;
@@ -94,7 +110,7 @@ pub trait Image {
     }
 }
 
-/// Writing an object's memory.
+/// Write access to an object's memory.
 pub trait ImageMut: Image {
     /// Stores bytes, if a writable segment holds all of them.
     fn write(&mut self, vaddr: Vaddr, bytes: &[u8]) -> Option<()>;

@@ -17,12 +17,12 @@ use crate::elf::{consts, gnu_hash};
 use crate::machine::X86_64;
 use crate::os::seam::{Image, ImageMut};
 
-/// Memory that is never given back.
+/// A source whose memory is never given back.
 pub(crate) fn leaking() -> Source {
     Source::keeping(|bytes| Some(Box::leak(std::vec![0u8; bytes].into_boxed_slice()).into()))
 }
 
-/// All of it readable and writable.
+/// An image of a vector, all of it readable and writable.
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes {
     pub(crate) bytes: Vec<u8>,
@@ -117,7 +117,7 @@ fn words(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
-/// One bucket, one bloom word that lets everything through.
+/// A DT_GNU_HASH of one bucket and one Bloom filter word that accepts every name.
 fn gnu_table(names: &[&str]) -> Vec<u8> {
     let mut table = words([1, 1, 1, 6, u32::MAX, u32::MAX, 1]);
     let last = names.len() - 1;
@@ -128,7 +128,7 @@ fn gnu_table(names: &[&str]) -> Vec<u8> {
     table
 }
 
-/// One bucket: every symbol points at the next.
+/// A DT_HASH of one bucket whose chain goes through all symbols in order.
 fn sysv_table(count: usize) -> Vec<u8> {
     let count = u32::try_from(count).unwrap();
     let mut table = words([1, count + 1, 1, 0]);
@@ -136,7 +136,7 @@ fn sysv_table(count: usize) -> Vec<u8> {
     table
 }
 
-/// A copy of memory that stays at its addresses.
+/// A copy of memory that is read by its original addresses.
 pub(crate) struct Span {
     bytes: Vec<u8>,
     start: u64,
@@ -168,7 +168,7 @@ impl Image for Span {
     }
 }
 
-/// An arena whose memory can be looked at.
+/// A source of one chunk, whose contents a test can read.
 pub(crate) struct OneChunk;
 
 const CHUNK: usize = 1 << 20;
@@ -196,7 +196,7 @@ impl OneChunk {
         Box::leak(Box::new(Arena::new(Source::keeping(one_chunk))))
     }
 
-    /// What the arena holds now.
+    /// A copy of the arena's present contents.
     pub(crate) fn span(&self, bias: LoadBias) -> Span {
         let start: *const u8 = core::ptr::with_exposed_provenance(START.get());
         let mut bytes = std::vec![0u8; CHUNK];

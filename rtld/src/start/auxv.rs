@@ -1,22 +1,22 @@
-//! The auxiliary vector in words, as glibc prints it for LD_SHOW_AUXV.
+//! The auxiliary vector as text, in the format of glibc's LD_SHOW_AUXV.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
 use crate::start::handoff::auxvec;
 
-/// How a value is written.
+/// Format of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Decimal,
-    /// Without `0x`.
+    /// Hexadecimal without `0x`.
     Bits,
     Address,
     /// The address of a string.
     Text,
 }
 
-/// Names and forms. Entries that are not here are printed by their number.
+/// Names and formats. Entries that are not here are printed by their number.
 const KNOWN: [(u32, &str, Form); 24] = [
     (auxvec::AT_EXECFD, "AT_EXECFD", Form::Decimal),
     (auxvec::AT_PHDR, "AT_PHDR", Form::Address),
@@ -44,7 +44,10 @@ const KNOWN: [(u32, &str, Form); 24] = [
     (auxvec::AT_HWCAP3, "AT_HWCAP3", Form::Address),
 ];
 
-/// Writes one entry as a line; `text` gives the string at an address. AT_NULL and AT_IGNORE are none.
+/// Writes one entry as a line; `text` returns the string at an address. AT_NULL and AT_IGNORE are left out.
+///
+/// # Errors
+/// The error of `output`.
 pub fn write_entry<'s>(
     output: &mut impl fmt::Write,
     key: u64,

@@ -16,42 +16,42 @@ Runs a program that carries no libc, as if its PT_INTERP named this loader.
   --                   what follows is the program
 ";
 
-/// What is asked for.
+/// The meaning of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'c> {
-    /// To say how the loader is used.
+    /// Print [`HELP`].
     Help,
-    /// To say which loader this is.
+    /// Print the loader's version.
     Version,
-    /// To run a program, or to go part of the way.
+    /// Run a program, or take the first steps towards it.
     Run(Run<'c>),
 }
 
 /// A program to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run<'c> {
-    /// Index in argv of its path.
+    /// Index in argv of the program's path.
     pub program: usize,
-    /// The descriptor that it is open as.
+    /// The open descriptor of the program's file, if the loader was given one.
     pub handed: Option<Handed>,
-    /// How many arguments are the loader's.
+    /// Number of arguments that belong to the loader, from argv[0] on.
     pub dropped: usize,
     /// Value of `--library-path`.
     pub library_path: Option<&'c [u8]>,
-    /// Index in argv of what the program sees as its first argument.
+    /// Index in argv of the string that the program sees as its argv[0].
     pub argv0: usize,
-    /// How far to go with it.
+    /// The last step to take.
     pub until: Until,
 }
 
-/// An open program, and who has handed it over.
+/// The descriptor of an open program, by its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handed {
-    /// Whoever wrote the command line: `--exec-fd`.
+    /// From the command line: `--exec-fd`.
     ByUser(u32),
-    /// rt0, which is part of the program and executes the loader in its place.
+    /// From rt0, the part of the program that executes the loader in its place.
     ByProgram(u32),
-    /// The kernel, for binfmt_misc.
+    /// From the kernel, for binfmt_misc.
     ByKernel(u32),
 }
 
@@ -65,41 +65,44 @@ impl Handed {
     }
 }
 
-/// What the kernel says that has started the loader for a program, by binfmt_misc.
+/// The entries of the auxiliary vector by which the kernel tells a binfmt_misc handler how it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handler {
-    /// AT_EXECFD: the registration has the flag `O`.
+    /// AT_EXECFD, passed if the registration has the flag `O`.
     pub descriptor: Option<u32>,
-    /// Bit 0 of AT_FLAGS: it has the flag `P`, and the kernel is Linux 5.12 or later.
+    /// Bit 0 of AT_FLAGS: the registration has the flag `P`, and the kernel is Linux 5.12 or later.
     pub keeps_argv0: bool,
 }
 
-/// How far to go with a program.
+/// The last step to take with a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// `--list`: until all is loaded.
+    /// `--list`: load all objects.
     Loaded,
-    /// `--verify`: until all is relocated.
+    /// `--verify`: load and relocate all objects.
     Relocated,
-    /// Until it ends.
+    /// Run the program to its end.
     Ended,
 }
 
-/// Why the command line is no use.
+/// A mistake in a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake<'c> {
     /// No program is named.
     NoProgram,
-    /// An option that there is not.
+    /// An unknown option.
     Unknown(&'c [u8]),
-    /// An option without the value that it takes.
+    /// An option without its value.
     NoValue(&'c [u8]),
-    /// Something else where `--exec-fd` takes a descriptor.
+    /// A value of `--exec-fd` that is not the number of a descriptor.
     NoDescriptor(&'c [u8]),
 }
 
-/// Parses argv, of which the first is the loader's own name, or rt0's marker. Of a repeated option the last counts, as
-/// with glibc's.
+/// Parses argv, whose first string is the loader's own name, or rt0's marker. Of a repeated option the last counts, as
+/// in glibc's ld.so.
+///
+/// # Errors
+/// The first [`Mistake`] in it.
 pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Result<Request<'c>, Mistake<'c>> {
     let mut argv = argv.enumerate();
     let (_, name) = argv.next().unwrap_or_default();
@@ -107,7 +110,7 @@ pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Resu
     if let Some(descriptor) = abi::stub::descriptor_of_marker(name) {
         return Ok(Request::Run(Run { handed: Some(Handed::ByProgram(descriptor)), ..run }));
     }
-    // Before Linux 5.12 only the name that is registered tells of the flag `P`: handler, path, argv[0].
+    // Before Linux 5.12 only the registered name shows the flag `P`. argv is then: handler, path, argv[0].
     let keeps_argv0 = handler.keeps_argv0 || name.ends_with(abi::marker::KEEPS_ARGV0.as_bytes());
     if keeps_argv0 || handler.descriptor.is_some() {
         let first = if keeps_argv0 { 2 } else { 1 };
@@ -145,7 +148,7 @@ pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Resu
     Err(Mistake::NoProgram)
 }
 
-/// A number, of decimal digits alone.
+/// The number that `digits` spell; `None` for anything but decimal digits.
 fn decimal(digits: &[u8]) -> Option<u32> {
     let add = |value: u32, &byte: &u8| value.checked_mul(10)?.checked_add(char::from(byte).to_digit(10)?);
     digits.iter().try_fold(0, add).filter(|_| !digits.is_empty())

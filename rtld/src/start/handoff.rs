@@ -1,7 +1,7 @@
-//! The block that the kernel leaves on the stack: argc, argv, envp, auxv; as words.
+//! The block that the kernel leaves on the stack (argc, argv, envp, auxv), as words.
 //!
-//! Decides once whether the process is secure, and makes what libc is to see of it. Strings are addresses
-//! here: nothing follows them, and nothing ever edits one in place.
+//! Decides once whether the process is secure, and computes what libc will see of the block. Strings are addresses
+//! here: this file never follows one, nor edits a string in place.
 #![forbid(unsafe_code)]
 
 pub(crate) use linux_raw_sys::auxvec;
@@ -9,7 +9,7 @@ pub(crate) use linux_raw_sys::auxvec;
 use crate::base::addr::{PageSize, RuntimeAddr, to_usize};
 use crate::start::command_line::Handler;
 
-/// Where the parts of the block are, as indices of words. argv begins at word 1.
+/// The parts of the block, as indices of words. argv begins at word 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Number of arguments.
@@ -18,12 +18,12 @@ pub struct Layout {
     pub envp: usize,
     /// First word of auxv.
     pub auxv: usize,
-    /// The word after AT_NULL and its value.
+    /// The word after the value of AT_NULL.
     pub end: usize,
 }
 
 impl Layout {
-    /// Finds the parts, asking for one word after the other from word 0 on and never for one past the end.
+    /// Finds the parts. Asks `word` for rising indices, from 0 on, and never for one beyond the end.
     pub fn scan(mut word: impl FnMut(usize) -> u64) -> Self {
         let argc = to_usize(word(0));
         let envp = argc.saturating_add(2);
@@ -39,20 +39,20 @@ impl Layout {
         Self { argc, envp, auxv, end: end.saturating_add(2) }
     }
 
-    /// The words of envp, without the NULL that ends it.
+    /// The words of envp, without the final NULL.
     #[must_use]
     pub fn environment<'w>(&self, words: &'w [u64]) -> &'w [u64] {
         words.get(self.envp..self.auxv.saturating_sub(1)).unwrap_or_default()
     }
 
-    /// Values of the auxiliary vector.
+    /// The auxiliary vector.
     #[must_use]
     pub fn auxiliary<'w>(&self, words: &'w [u64]) -> Auxiliary<'w> {
         Auxiliary(words.get(self.auxv..self.end).unwrap_or_default())
     }
 
-    /// Removes the variables that `unwanted` says so of (it is given the address of each string), and moves
-    /// auxv to where a scan past envp's NULL will look.
+    /// Removes the variables for which `unwanted` returns true, given the address of the string, and moves auxv down,
+    /// so that it directly follows the NULL of envp again.
     pub fn remove_variables(&mut self, words: &mut [u64], unwanted: impl Fn(u64) -> bool) {
         let mut kept = self.envp;
         for index in self.envp..self.auxv.saturating_sub(1) {
@@ -75,8 +75,7 @@ impl Layout {
         *self = Self { auxv, end: auxv.saturating_add(size), ..*self };
     }
 
-    /// Removes the first `count` arguments, with `first` for what is then the first, and moves what follows argv to
-    /// where it will be looked for.
+    /// Removes the first `count` arguments, makes `first` the new argv[0], and moves envp and auxv down to follow argv.
     pub fn drop_arguments(&mut self, words: &mut [u64], count: usize, first: u64) {
         let count = count.min(self.argc);
         let kept = count.saturating_add(1);
@@ -97,7 +96,7 @@ impl Layout {
         };
     }
 
-    /// Removes an entry of the auxiliary vector.
+    /// Removes the entry `key` of the auxiliary vector.
     pub fn remove_entry(&mut self, words: &mut [u64], key: u32) {
         let mut entry = self.auxv;
         while entry < self.end && words.get(entry) != Some(&u64::from(key)) {
@@ -110,7 +109,7 @@ impl Layout {
         }
     }
 
-    /// Replaces values of the auxiliary vector. Those that are not in it stay absent.
+    /// Replaces values of the auxiliary vector. Absent entries stay absent.
     pub fn patch(&self, words: &mut [u64], values: &[(u32, u64)]) {
         let Some(auxv) = words.get_mut(self.auxv..self.end) else { return };
         for pair in auxv.chunks_exact_mut(2) {
@@ -123,12 +122,12 @@ impl Layout {
     }
 }
 
-/// The auxiliary vector: pairs of words, ending with AT_NULL.
+/// The auxiliary vector: pairs of a key and a value, up to AT_NULL.
 #[derive(Clone, Copy, Debug)]
 pub struct Auxiliary<'w>(&'w [u64]);
 
 impl Auxiliary<'_> {
-    /// The value of an entry.
+    /// The value of the entry `key`.
     #[must_use]
     #[inline(never)]
     pub fn get(&self, key: u32) -> Option<u64> {
@@ -136,8 +135,8 @@ impl Auxiliary<'_> {
         pairs.find(|(found, _)| **found == u64::from(key)).map(|(_, value)| *value)
     }
 
-    /// Whether the process runs with privileges that its user does not have: AT_SECURE, or, where the kernel
-    /// does not pass it, ids that differ. Ids that are absent as well are taken to differ.
+    /// Whether the process has privileges that its user does not have: AT_SECURE or, where the kernel does not pass it,
+    /// real and effective ids that differ. Absent ids count as different.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         match self.get(auxvec::AT_SECURE) {
@@ -156,7 +155,7 @@ impl Auxiliary<'_> {
         Some((user, (self.get(auxvec::AT_GID)?, self.get(auxvec::AT_EGID)?)))
     }
 
-    /// What binfmt_misc passes to a handler.
+    /// The entries that the kernel passes to a binfmt_misc handler.
     #[must_use]
     pub fn handler(&self) -> Handler {
         const PRESERVE_ARGV0: u64 = 1;
@@ -166,14 +165,14 @@ impl Auxiliary<'_> {
         }
     }
 
-    /// Where the program's headers are, and how many.
+    /// Address and number of the program's headers.
     #[must_use]
     pub fn program_headers(&self) -> Option<(RuntimeAddr, u64)> {
         let count = self.get(auxvec::AT_PHNUM).filter(|&count| count != 0)?;
         Some((RuntimeAddr(self.get(auxvec::AT_PHDR)?), count))
     }
 
-    /// An entry that a bogomapped ld.so reads without a question, and that is not there.
+    /// The first absent entry of those that a bogomapped ld.so reads without checking for them.
     #[must_use]
     pub fn missing_for_libc(&self) -> Option<u32> {
         let needed = [
@@ -193,44 +192,45 @@ impl Auxiliary<'_> {
         self.get(auxvec::AT_ENTRY).filter(|&entry| entry != 0).map(RuntimeAddr)
     }
 
-    /// Address of the path that the kernel was given.
+    /// Address of AT_EXECFN, the path that the kernel was given.
     #[must_use]
     pub fn exec_path(&self) -> Option<u64> {
         self.get(auxvec::AT_EXECFN).filter(|&address| address != 0)
     }
 
-    /// Address of 16 random bytes.
+    /// Address of the 16 random bytes of AT_RANDOM.
     #[must_use]
     pub fn random(&self) -> Option<u64> {
         self.get(auxvec::AT_RANDOM).filter(|&address| address != 0)
     }
 
-    /// Size of a page; 4 KiB where the kernel does not say.
+    /// Size of a page (AT_PAGESZ); 4 KiB where the kernel does not pass it.
     #[must_use]
     pub fn page_size(&self) -> PageSize {
         self.get(auxvec::AT_PAGESZ).and_then(PageSize::new).unwrap_or(PageSize::K4)
     }
 
-    /// What the processor offers beyond AT_HWCAP.
+    /// AT_HWCAP2, further features of the processor; 0 where the kernel does not pass it.
     #[must_use]
     pub fn hwcap2(&self) -> u64 {
         self.get(auxvec::AT_HWCAP2).unwrap_or(0)
     }
 
-    /// Size of the largest signal frame in bytes, which holds all of the processor's state.
+    /// AT_MINSIGSTKSZ: size in bytes of the largest signal frame, which contains all of the processor's state (Linux
+    /// 5.14).
     #[must_use]
     pub fn min_signal_stack(&self) -> Option<u64> {
         self.get(auxvec::AT_MINSIGSTKSZ)
     }
 }
 
-/// What the auxiliary vector that libc is shown differs in from the kernel's.
+/// The values in which the auxiliary vector for libc differs from the kernel's.
 #[must_use]
 pub const fn libc_values(phdr: u64, phnum: u64, base: u64, entry: u64) -> [(u32, u64); 4] {
     [(auxvec::AT_PHDR, phdr), (auxvec::AT_PHNUM, phnum), (auxvec::AT_BASE, base), (auxvec::AT_ENTRY, entry)]
 }
 
-/// Removed from the environment of a secure process, whoever reads it later.
+/// Whether a variable is removed from the environment of a secure process, for all later readers.
 #[must_use]
 pub fn is_unsafe_variable(variable: &[u8]) -> bool {
     variable.starts_with(b"LD_") || variable.starts_with(b"GLIBC_TUNABLES=")

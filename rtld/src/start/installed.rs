@@ -1,4 +1,4 @@
-//! Where the files are that are installed together with the loader.
+//! The places of the files that are installed together with the loader.
 #![forbid(unsafe_code)]
 
 use abi::arch::NATIVE;
@@ -10,11 +10,11 @@ use crate::link::search::directory;
 /// The loader's own soname.
 pub const SONAME: &[u8] = NATIVE.paths.soname.as_bytes();
 
-/// The directory that stands for `/` in the installation that the loader belongs to: empty if that is `/` itself, or is
-/// not known. `loader` is the path that it was started by, PT_INTERP or its own name, which the kernel has followed.
+/// The directory that stands for `/` in the loader's installation; empty if that is `/` itself or unknown. `loader` is
+/// the path by which it was started, PT_INTERP or its own name, which the kernel has followed.
 ///
-/// A relative path means another file once the program has changed its directory, and `secure` trusts nothing that
-/// whoever started the program may have chosen.
+/// A relative path would mean another file once the program has changed its directory; and a `secure` process trusts no
+/// path that its user may have chosen.
 #[must_use]
 pub fn prefix(loader: &[u8], secure: bool) -> &[u8] {
     if secure || loader.first() != Some(&b'/') {
@@ -24,7 +24,11 @@ pub fn prefix(loader: &[u8], secure: bool) -> &[u8] {
     LOADER_DIRECTORIES.iter().find_map(|known| directory.strip_suffix(known.as_bytes())).unwrap_or_default()
 }
 
-/// The path of a file of that installation, NUL-terminated; `path` is where it is installed, absolute.
+/// The path of a file of the loader's installation, NUL-terminated; `path` is its absolute path in an installation at
+/// `/`.
+///
+/// # Errors
+/// The arena has no memory left.
 pub fn installed<'a>(arena: &'a Arena, loader: &[u8], secure: bool, path: &str) -> Result<&'a [u8], OutOfMemory> {
     arena.concat(&[prefix(loader, secure), path.as_bytes(), b"\0"])
 }

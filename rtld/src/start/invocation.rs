@@ -1,7 +1,7 @@
-//! What the environment asks of the loader.
+//! The variables of the environment that are meant for the loader.
 #![forbid(unsafe_code)]
 
-/// Settings from `LD_*` variables. A process that is secure has none of them.
+/// Settings from `LD_*` variables. A secure process has the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings<'e> {
     /// LD_SLUL_EAGER_LOAD_LIBC: bring libc in before the program's entry.
@@ -14,14 +14,14 @@ pub struct Settings<'e> {
     pub debug_output: Option<&'e [u8]>,
     /// LD_LIBRARY_PATH.
     pub library_path: Option<&'e [u8]>,
-    /// LD_TRACE_LOADED_OBJECTS: say what would be loaded, instead of running the program.
+    /// LD_TRACE_LOADED_OBJECTS: list the objects instead of running the program.
     pub list: bool,
     /// LD_SHOW_AUXV: print the auxiliary vector.
     pub show_auxv: bool,
 }
 
 impl<'e> Settings<'e> {
-    /// From the strings of the environment. Of a repeated variable the last counts, as in glibc's ld.so.
+    /// Reads the strings of the environment. Of a repeated variable the last counts, as in glibc's ld.so.
     pub fn from_environment(variables: impl Iterator<Item = &'e [u8]>) -> Self {
         let mut values: [Option<&'e [u8]>; NAMES.len()] = [None; NAMES.len()];
         for variable in variables {
@@ -49,7 +49,7 @@ impl<'e> Settings<'e> {
     }
 }
 
-/// Names without their `LD_`.
+/// Names of the variables, without `LD_`.
 const NAMES: [&[u8]; 8] = [
     b"SLUL_EAGER_LOAD_LIBC",
     b"SLUL_SLOW_RELIABLE_LIBC_LOADING",

@@ -1,4 +1,4 @@
-//! How a start is described: the kernel's block, the environment, the command line, the installed files.
+//! The circumstances of a start: the kernel's block, the environment, the command line, the installed files.
 #![forbid(unsafe_code)]
 
 pub mod auxv;

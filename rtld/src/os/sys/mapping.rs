@@ -1,8 +1,8 @@
-//! Memory: fresh, and that of objects.
+//! Mappings: fresh memory, and the memory of objects.
 //!
 //! # Safety
-//! This file exists because mapping memory is unsafe. Every mapping at a fixed address lies inside a
-//! reservation that this file made, so nothing of anybody else's is ever replaced.
+//! This file exists because mapping memory is unsafe. Every mapping at a fixed address lies inside a reservation that
+//! this file made, so a mapping of other code is never replaced.
 #![allow(unsafe_code)]
 
 use core::ffi::CStr;
@@ -23,40 +23,40 @@ use crate::os::seam::{AddressSpace, Image};
 /// The smallest size of a page in bytes.
 const PAGE: usize = 4096;
 
-/// Unmaps what was mapped here.
+/// Unmaps memory that this file mapped.
 ///
 /// # Safety
 /// Nothing uses the `size` bytes at `start` any more.
 pub(crate) unsafe fn unmap(start: NonNull<u8>, size: u64) {
-    // SAFETY: by the caller. It can only fail for want of memory to split a mapping; then the pages stay
-    // reserved, which harms nobody.
+    // SAFETY: by the caller. It can only fail for lack of memory to split a mapping; then the pages stay
+    // reserved, which is harmless.
     let _ = unsafe { munmap(start.as_ptr().cast(), to_usize(size)) };
 }
 
-/// Fresh memory for an [`crate::base::arena::Arena`].
+/// Fresh zeroed memory of at least `bytes` bytes, for an [`crate::base::arena::Arena`].
 #[must_use]
 pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
-    // Linux 6.7 aligns for huge pages what is a number of them.
+    // Linux 6.7 aligns a mapping for huge pages if its size is a multiple of one.
     let size = bytes.checked_next_multiple_of(if bytes < HUGE { PAGE } else { 2 << 20 })?;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
     if size >= HUGE {
-        // It is read all over. Where that is not to be had, it is only slower.
+        // Tables of this size are read all over. Without huge pages they are only slower.
         // SAFETY: the mapping just made; what is in it stays as it is.
         let _ = unsafe { madvise(start, size, Advice::LinuxHugepage) };
     }
     Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
 }
 
-/// From this size on it pays to ask for huge pages, in bytes.
+/// Size in bytes from which asking for huge pages pays.
 const HUGE: usize = 4 << 20;
 
-/// The same, and [`give_back`].
+/// The source of arenas whose memory can be given back: [`anonymous`] and [`give_back`].
 // SAFETY: mappings of the kernel's choice, whole and zeroed, until they are unmapped.
 pub const MEMORY: Source = unsafe { Source::new(anonymous, give_back) };
 
-/// Fresh memory, as near to an address as the kernel finds it.
+/// Fresh zeroed memory of at least `bytes` bytes, at or near `address` if the kernel finds room there.
 #[must_use]
 pub fn anonymous_near(address: crate::base::addr::RuntimeAddr, bytes: usize) -> Option<NonNull<[u8]>> {
     let size = bytes.checked_next_multiple_of(PAGE)?;
@@ -67,7 +67,7 @@ pub fn anonymous_near(address: crate::base::addr::RuntimeAddr, bytes: usize) -> 
     Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
 }
 
-/// A page that lists of mappings show under a name; its address. There is nothing in it, and it is not to be read.
+/// Address of a page for which lists of mappings show `name`. The page is inaccessible.
 #[must_use]
 pub fn named_page(name: &CStr) -> Option<NonNull<u8>> {
     let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC).ok()?);
@@ -76,7 +76,7 @@ pub fn named_page(name: &CStr) -> Option<NonNull<u8>> {
     NonNull::new(start.cast())
 }
 
-/// Gives memory back that [`anonymous`] gave.
+/// Unmaps memory that [`anonymous`] returned.
 ///
 /// # Safety
 /// Nothing uses it any more.
@@ -93,10 +93,10 @@ fn prot_flags(protection: Protection) -> ProtFlags {
     flags
 }
 
-/// Pages of a segment, in bytes, that are few: all that most libraries have.
+/// Size in bytes up to which a writable segment is small. Most libraries have no larger one.
 const FEW: usize = 2 * 4096;
 
-/// A range outside the reservation would be a bug of ours; it is refused as an argument.
+/// EINVAL, for a range outside the reservation, which would be a bug of the loader.
 const OUTSIDE: Errno = Errno(22);
 
 fn place(image: &MappedImage, range: PageRange) -> Result<*mut core::ffi::c_void, Errno> {
@@ -109,7 +109,7 @@ impl AddressSpace for Linux {
     fn reserve(&self, plan: &LoadPlan, file: &File) -> Result<MappedImage, Errno> {
         let size = plan.span.len();
         if let Some(base) = plan.base() {
-            // A reservation in which some segments, the first at least, are already.
+            // One mapping of the file is the reservation; the first segment, perhaps others, is in place already.
             let (protection, offset) = (prot_flags(base.protection), file.whole(base.offset));
             // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
             let start =
@@ -121,14 +121,14 @@ impl AddressSpace for Linux {
         if plan.fixed {
             let place = ptr::with_exposed_provenance_mut(to_usize(plan.span.start.0));
             let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
-            // SAFETY: replaces nothing: the kernel refuses if something is there or, before Linux 4.17, goes elsewhere.
+            // SAFETY: replaces nothing: the kernel refuses if the range is taken or, before Linux 4.17, maps elsewhere.
             let start = unsafe { mmap_anonymous(place, to_usize(size), ProtFlags::empty(), flags) }?;
             let start = NonNull::new(start.cast::<u8>()).ok_or(OUTSIDE)?;
-            // SAFETY: as below.
+            // SAFETY: the span is this image's own; `map_segment` puts the segments in before they are used.
             let image = unsafe { MappedImage::adopt(start, *plan, true) };
             return if start.as_ptr() == place.cast() { Ok(image) } else { Err(Errno::EEXIST) };
         }
-        // More than a page of alignment: reserve so much that an aligned start is inside, then trim.
+        // For more than a page of alignment, reserve enough to contain an aligned start, then trim.
         let slack = plan.align.saturating_sub(from_usize(PAGE));
         let whole = to_usize(size.checked_add(slack).ok_or(Errno(12))?);
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
@@ -136,19 +136,19 @@ impl AddressSpace for Linux {
         let first = unsafe { mmap_anonymous(ptr::null_mut(), whole, ProtFlags::empty(), flags) }?;
         let first = NonNull::new(first.cast::<u8>()).ok_or(OUTSIDE)?;
         let address = from_usize(first.addr().get());
-        // The load bias is to be a multiple of the alignment.
+        // The load bias must be a multiple of the alignment.
         let misfit = plan.span.start.0.wrapping_sub(address) & plan.align.saturating_sub(1);
         // SAFETY: `misfit` is at most `slack`, so this is inside what was just reserved.
         let start = unsafe { first.add(to_usize(misfit)) };
         if misfit != 0 {
-            // SAFETY: the head of the reservation, before `start`, is used by nobody.
+            // SAFETY: the head of the reservation, before `start`, is unused.
             unsafe { unmap(first, misfit) };
         }
         let tail = slack.saturating_sub(misfit);
         if tail != 0 {
             // SAFETY: inside the reservation, after the span.
             let end = unsafe { start.add(to_usize(size)) };
-            // SAFETY: the tail of the reservation is used by nobody.
+            // SAFETY: the tail of the reservation is unused.
             unsafe { unmap(end, tail) };
         }
         // SAFETY: the span is this image's own; `map_segment` puts the segments in before they are used.
@@ -162,8 +162,8 @@ impl AddressSpace for Linux {
             if !image.plan().is_in_base(segment) {
                 let start = place(image, segment.file_pages())?;
                 let size = to_usize(segment.file_pages().len());
-                // So few pages are all going to be written by relocation. To have them made at once saves a fault or two
-                // for each.
+                // Relocation will write to all of so few pages. Making them at once saves one or two page faults for
+                // each.
                 let few = segment.protection.write && size <= FEW;
                 let populate = if few { MapFlags::POPULATE } else { MapFlags::empty() };
                 let offset = file.whole(segment.offset);
@@ -192,16 +192,19 @@ impl AddressSpace for Linux {
 
     fn protect(&self, image: &MappedImage, range: PageRange, protection: Protection) -> Result<(), Errno> {
         let start = NonNull::new(place(image, range)?.cast()).ok_or(OUTSIDE)?;
-        // SAFETY: pages of the object itself; that they are not used in a way that the new protection
-        // forbids is the plan's RELRO contract.
+        // SAFETY: pages of the object itself; by the plan's RELRO contract they are not used in a way that the
+        // new protection forbids.
         unsafe { protect(NonNull::slice_from_raw_parts(start, to_usize(range.len())), protection) }
     }
 }
 
-/// Changes what may be done with whole pages.
+/// Changes the protection of whole pages.
+///
+/// # Errors
+/// The error number of mprotect(2).
 ///
 /// # Safety
-/// They belong to the caller, and nobody does with them what is not permitted any more.
+/// The pages belong to the caller, and nothing uses them in a way that the new protection forbids.
 pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<(), Errno> {
     let mut flags = MprotectFlags::empty();
     flags.set(MprotectFlags::READ, protection.read);
@@ -211,10 +214,13 @@ pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<()
     Ok(unsafe { mprotect(pages.as_ptr().cast(), pages.len(), flags) }?)
 }
 
-/// Makes `size` bytes at `start` inaccessible, or readable and writable again.
+/// Makes `size` bytes at `start` inaccessible if `closed`, and readable and writable otherwise.
+///
+/// # Errors
+/// The error number of mprotect(2).
 ///
 /// # Safety
-/// The pages belong to the caller, who uses them accordingly.
+/// The pages belong to the caller, and nothing touches them while they are inaccessible.
 pub unsafe fn guard(start: NonNull<u8>, size: usize, closed: bool) -> Result<(), Errno> {
     let protection = if closed { Protection::NONE } else { Protection::READ_WRITE };
     // SAFETY: by the caller.

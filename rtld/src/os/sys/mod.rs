@@ -1,7 +1,8 @@
-//! Linux: with [`mapping`], the only file that names rustix. Implements the seam.
+//! Linux: with [`mapping`], the only file that names rustix. Implements the traits of [`crate::os::seam`].
 //!
 //! # Safety
-//! This file exists because a descriptor can be closed under whoever uses it. A [`File`] is the only one that has its own.
+//! This file exists because a descriptor can be closed while other code still uses it. A [`File`] is the sole owner of
+//! its descriptor.
 #![allow(unsafe_code)]
 
 mod mapping;
@@ -33,12 +34,12 @@ impl From<rustix::io::Errno> for Errno {
 #[derive(Clone, Copy, Debug)]
 pub struct Linux;
 
-/// An open file. Closed when dropped, whatever close(2) answers: EIO, say, of a network file system. rustix's own way
-/// panics then, if it is compiled with assertions.
+/// An open file, closed when dropped. An error of close(2), such as EIO of a network file system, is ignored; rustix's
+/// own `OwnedFd` panics on it when compiled with assertions.
 #[derive(Debug)]
 pub struct File {
     descriptor: ManuallyDrop<OwnedFd>,
-    /// Where in the file what counts begins.
+    /// Offset in the file at which the ELF image begins; see [`skip_line`].
     start: FileOffset,
 }
 
@@ -47,15 +48,15 @@ impl File {
         Self { descriptor: ManuallyDrop::new(descriptor), start: FileOffset(0) }
     }
 
-    /// Offset in the whole file.
+    /// Converts an offset in the ELF image to an offset in the file.
     const fn whole(&self, offset: FileOffset) -> u64 {
         self.start.0.saturating_add(offset.0)
     }
 
-    /// Its descriptor.
+    /// Number of the descriptor.
     #[must_use]
     pub fn number(&self) -> u32 {
-        // No open file has a negative one.
+        // The number of an open descriptor is never negative.
         u32::try_from(self.as_fd().as_raw_fd()).unwrap_or(u32::MAX)
     }
 }
@@ -77,7 +78,7 @@ impl Drop for File {
 const PATH_MAX: usize = 4096;
 
 fn with_path<T>(path: &[u8], then: impl Fn(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
-    // Most are short, and a page to be cleared for each is noticed.
+    // Most paths are short, and clearing a page for each is measurable.
     const SHORT: usize = 256;
     let mut result = Err(Errno::ENOENT);
     let mut then = |path: &CStr| result = then(path);
@@ -107,7 +108,7 @@ impl Files for Linux {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = with_path(path, |path| Ok(File::new(open(path, flags, Mode::empty())?)));
         let file = opened.map_err(|errno| match errno {
-            // A socket, or a device that is not there.
+            // The path of a socket, or of a device without a driver.
             Errno::ENXIO => OpenError::NotRegular,
             errno => OpenError::Errno(errno),
         })?;
@@ -137,15 +138,18 @@ fn regular(file: File) -> Result<(File, FileInfo), OpenError> {
     Ok((file, FileInfo { dev: stat.st_dev, ino: stat.st_ino, size }))
 }
 
-/// The regular file that is open as a descriptor, which was handed over and is the file's from then on.
+/// The regular file behind a descriptor that was passed to the loader. The returned [`File`] owns the descriptor.
+///
+/// # Errors
+/// EBADF if the number is not that of a descriptor, the error number of fstat(2), or the file is not a regular one.
 pub fn handed_over(descriptor: u32) -> Result<(File, FileInfo), OpenError> {
     let number = i32::try_from(descriptor).map_err(|_| OpenError::Errno(Errno(9)))?;
-    // SAFETY: nobody else uses it: it was opened for whoever is to map it.
+    // SAFETY: the descriptor was opened for the code that maps the file, and nothing else uses it.
     regular(File::new(unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
-/// Whether the file's own set-id bits, on a file system that lets them work, give the ids that the process has: real and
-/// effective, of user and group.
+/// Whether the ids of the process (real and effective, of user and group) come from the file's own set-id bits, on a
+/// file system where those have an effect.
 #[must_use]
 pub fn explains_ids(file: &File, user: (u64, u64), group: (u64, u64)) -> bool {
     let (Ok(stat), Ok(system)) = (fstat(file), fstatvfs(file)) else { return false };
@@ -157,7 +161,7 @@ pub fn explains_ids(file: &File, user: (u64, u64), group: (u64, u64)) -> bool {
     explained(user, Mode::SUID, stat.st_uid) && explained(group, Mode::SGID, stat.st_gid)
 }
 
-/// Makes the ELF image that follows a line with an interpreter what counts of the file ([`line`](mod@line)).
+/// If the file begins with `#!`, makes offset 0 mean the ELF image behind the line ([`line`](mod@line)).
 pub fn skip_line(file: &mut File, info: &mut FileInfo) {
     let mut start = [0u8; 2];
     if Linux.read_at(file, FileOffset(0), &mut start) == Ok(2) && start == line::BEGINS {
@@ -166,7 +170,7 @@ pub fn skip_line(file: &mut File, info: &mut FileInfo) {
     }
 }
 
-/// Sets the name of the calling thread, which is what the kernel calls the process by.
+/// Sets the name of the calling thread, which is the name of the process in ps(1), to the last component of `path`.
 pub fn set_name(path: &[u8]) {
     const LENGTH: usize = 15;
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
@@ -178,19 +182,25 @@ pub fn set_name(path: &[u8]) {
     let _ = CStr::from_bytes_until_nul(&text).is_ok_and(|name| rustix::thread::set_name(name).is_ok());
 }
 
-/// A file without a name, of those bytes; `name` is what lists of mappings show.
+/// A file in memory with the contents `bytes`; lists of mappings show `name` for it.
+///
+/// # Errors
+/// The error number of memfd_create(2) or write(2).
 pub fn memory_file(name: &CStr, bytes: &[u8]) -> Result<File, Errno> {
     let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC)?);
     write_all(&file, bytes)?;
     Ok(file)
 }
 
-/// Whether the caller, with its effective ids, may execute the file.
+/// Checks that the process, with its effective ids, may execute the file.
+///
+/// # Errors
+/// The error number of faccessat(2), such as EACCES; ENAMETOOLONG for a path of 4096 bytes or more.
 pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
     with_path(path, |path| Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?))
 }
 
-/// The absolute path of an open file, from /proc.
+/// The absolute path of an open file, from /proc; `None` if /proc does not tell.
 pub fn file_path<'b>(file: &File, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     let mut digits = [0u8; 10];
@@ -199,7 +209,7 @@ pub fn file_path<'b>(file: &File, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b 
     link_target(CStr::from_bytes_until_nul(&path).ok()?, buffer)
 }
 
-/// What a link of /proc leads to: an absolute path, unless it was cut to fit.
+/// The target of a link in /proc; `None` if it is not an absolute path or does not fit the buffer.
 fn link_target<'b>(link: &CStr, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
     let size = readlinkat_raw(CWD, link, buffer.as_mut_slice()).ok()?;
     buffer.get(..size).filter(|path| path.starts_with(b"/") && size < PATH_MAX)
@@ -208,11 +218,11 @@ fn link_target<'b>(link: &CStr, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u
 /// Standard output.
 #[must_use]
 pub fn stdout() -> BorrowedFd<'static> {
-    // SAFETY: as of `stderr`.
+    // SAFETY: no value owns descriptor 1; see `stderr`.
     unsafe { BorrowedFd::borrow_raw(1) }
 }
 
-/// Size in bytes of the file of that path, if there is one.
+/// Size in bytes of the file at `path`; `None` if stat(2) fails.
 #[must_use]
 pub fn file_size(path: &[u8]) -> Option<u64> {
     let stat = with_path(path, |path| Ok(stat(path)?)).ok()?;
@@ -225,19 +235,22 @@ pub fn program_size() -> Option<u64> {
     file_size(b"/proc/self/exe")
 }
 
-/// The absolute path of the running program, from /proc. `None` if that is not mounted or the path does not
-/// fit the buffer.
+/// The absolute path of the running program, from /proc; `None` if /proc is not mounted or the path does not fit the
+/// buffer.
 pub fn program_path(buffer: &mut [u8; PATH_MAX]) -> Option<&[u8]> {
     link_target(c"/proc/self/exe", buffer)
 }
 
-/// Where trace lines go.
+/// Opens a file for appending trace lines, and creates it if necessary.
 pub fn open_output(path: &[u8]) -> Option<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
     with_path(path, |path| Ok(File::new(open(path, flags, Mode::from_raw_mode(0o644))?))).ok()
 }
 
 /// Writes all of `bytes`.
+///
+/// # Errors
+/// The error number of write(2), except EINTR.
 pub fn write_all(output: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -250,7 +263,7 @@ pub fn write_all(output: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes one line. A failure has nobody to be told to.
+/// Writes one line, in one write(2). A failure is ignored: there is no other place to report it.
 pub fn write_line(output: impl AsFd, line: &[u8]) {
     let _ = rustix::io::write(output, line);
 }
@@ -258,7 +271,7 @@ pub fn write_line(output: impl AsFd, line: &[u8]) {
 /// Standard error.
 #[must_use]
 pub fn stderr() -> BorrowedFd<'static> {
-    // SAFETY: descriptor 2 is nobody's to own. If it is closed, writing fails, or, if the program reused the
-    // number, goes where the program put it, which is what writing to standard error means.
+    // SAFETY: no value owns descriptor 2. If it is closed, writing fails; if the program has opened another file
+    // under the number, the line goes there, which is what writing to standard error means.
     unsafe { BorrowedFd::borrow_raw(2) }
 }
