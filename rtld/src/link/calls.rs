@@ -1,7 +1,8 @@
-//! Functions that an object asks to be called: that there is code where it says.
+//! The functions that an object wants called: initialisers and finalisers. Checks that there is code at their
+//! addresses.
 //!
-//! What they do is the object's own affair. But a table that leads nowhere, or into data, is a broken file, and is said
-//! before anything of it runs.
+//! Their effect is the object's own affair. But a table whose words lead nowhere, or into data, is a broken file, and
+//! is reported before anything of it runs.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::RuntimeAddr;
@@ -10,13 +11,18 @@ use crate::link::namespace::Namespace;
 use crate::link::stubs::Stubs;
 use crate::os::seam::Image;
 
-/// What linkers and old compilers fill tables of functions with: nothing to call.
+/// Whether a word of a table of functions is an address to call. Linkers and old compilers fill such tables with 0 and
+/// with all bits set.
 #[must_use]
 pub const fn is_function(address: RuntimeAddr) -> bool {
     address.0 != 0 && address.0 != u64::MAX
 }
 
-/// Refuses initialisers and finalisers of module `index` that are no code. Words that are not known yet are 0.
+/// Refuses initialisers and finalisers of module `index` that are not code. Words whose value is not known yet are 0,
+/// and are not checked.
+///
+/// # Errors
+/// [`Problem::NotCode`] with the entry of PT_DYNAMIC that names the function, and the link-time address.
 pub fn require_code<I: Image>(
     namespace: &Namespace<'_, I>,
     index: usize,
@@ -37,7 +43,7 @@ pub fn require_code<I: Image>(
     for (what, array) in arrays {
         let words = (0..array.len()).filter_map(|entry| array.get(&module.image, entry));
         let stray = |address: &RuntimeAddr| {
-            // A native function is code once it is asked for.
+            // A native function is code, behind its first-call stub.
             is_function(*address) && !namespace.is_code(*address) && !stubs.contains(*address)
         };
         if let Some(address) = words.map(RuntimeAddr).find(stray) {

@@ -1,8 +1,8 @@
-//! What the objects of a scope define, in one table by name: a lookup costs the same however many objects there are, and
-//! whatever their own hash tables were made to look like.
+//! The definitions of all objects of a scope, in one table by name: a lookup costs the same whatever the number of
+//! objects, and however their own hash tables were made to look.
 //!
-//! The first definition of the scope that serves a reference is the one; so of those that serve the same references only
-//! the first is in the table. What serves what is as in [`symbol::lookup`].
+//! A reference binds to the first definition in the scope that serves it. So of several definitions that serve the same
+//! references, only the first is in the table. Which references a definition serves is as in [`symbol::lookup`].
 #![forbid(unsafe_code)]
 
 use core::num::NonZeroU64;
@@ -18,53 +18,53 @@ use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Definition, Module, Namespace};
 use crate::os::seam::Image;
 
-/// Whoever refers to it has code that reads the canary from the TCB.
+/// Name of the stack protector's function. An object that refers to it has code that reads the canary from the TCB.
 pub const STACK_CHK_FAIL: &[u8] = b"__stack_chk_fail";
 
-/// Which references a definition serves.
+/// The references that a definition serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Serves {
-    /// All.
+    /// All references.
     All,
-    /// Those without a version.
+    /// References without a version.
     Unversioned,
-    /// The same, if the object has nothing else that does.
+    /// References without a version, if no other definition of the object serves them.
     Otherwise,
-    /// Those with its version.
+    /// References with its version.
     Versioned,
-    /// All that are not a PLT slot's: it is the PLT slot that a program has for a function.
+    /// All references but those of PLT slots: the definition is a program's PLT slot for a function.
     Canonical,
 }
 
 impl Serves {
-    /// What stands for a name among those that serve such references.
+    /// The hash under which such a definition is in the table, given the hash of its name.
     fn mark(self, key: Key, name: Hash, version: &[u8]) -> Hash {
-        // Most serve all.
+        // Most definitions serve all references: no second hash is computed for them.
         if self == Self::All { name } else { key.extend(name, self as u8, version) }
     }
 }
 
-/// A definition, and what it is found by. There may be hundreds of thousands.
+/// A definition, and the hash under which it is found. A table may have hundreds of thousands.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Of the name, which references it serves, and the version.
+    /// Hash of the name, the references that it serves, and the version.
     hash: Hash,
-    /// Where it is, if that is all that a reference needs to know.
+    /// Run-time address, if a reference needs to know nothing else.
     address: Option<NonZeroU64>,
     order: Order,
 }
 
-/// Which definition it is, in the order of the scope.
+/// The position of a definition in the order of the scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Order {
-    /// The number of its object in the scope, from 1 on.
+    /// Position of its object in the scope, from 1 on.
     object: u32,
-    /// Its number among the object's symbols.
+    /// Number of its symbol in the object.
     symbol: u32,
 }
 
-/// A place in the table: an entry as words, so that memory that is zero is a table without entries. Half a cache line.
+/// A slot of the table: an entry as words, so that zeroed memory is a table without entries. Half a cache line.
 type Slot = [u64; 4];
 
 impl Entry {
@@ -83,43 +83,46 @@ impl Entry {
     }
 }
 
-/// The address of a definition that is nothing but an address.
+/// The address of a definition, unless a reference needs to know more than that.
 fn plain<I: Image>(module: &Module<'_, I>, sym: &Sym) -> Option<NonZeroU64> {
     let special = matches!(st_type(sym), consts::STT_GNU_IFUNC | consts::STT_TLS);
     if special || st_bind(sym) == consts::STB_GNU_UNIQUE { None } else { NonZeroU64::new(module.address(sym).0) }
 }
 
-/// What a reference was found to mean: an address.
+/// A definition whose address is all that a reference needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Where it is.
+    /// Run-time address.
     pub address: RuntimeAddr,
-    /// Who defines it.
+    /// Number of the module that defines it.
     pub module: usize,
 }
 
-/// How many names are looked for at the same time.
+/// Number of names that are looked up at the same time.
 const BATCH: usize = 16;
 
 /// The table.
 pub struct Definitions<'s> {
     key: Key,
-    /// The modules.
+    /// Numbers of the modules, in scope order.
     scope: &'s [usize],
-    /// By hash, with linear steps, and never full.
+    /// Open addressing by hash, with linear steps; never full.
     slots: &'s mut [Slot],
-    /// Entries on their way into the table, and what they serve.
+    /// Entries that are about to be added, and the references that they serve.
     batch: List<'s, (Entry, Serves)>,
-    /// Names of the versions of the object that is read, by number.
+    /// Version names of the object that is being read, by version index, as offsets in its string table.
     versions: List<'s, Option<u32>>,
     /// The first definition that does not serve all references.
     particular: Option<Order>,
-    /// The name that is to be seen, whoever defines it.
+    /// Hash of [`STACK_CHK_FAIL`]. A reference to it must be noticed, so it is never answered without a search.
     watched: Hash,
 }
 
 impl<'s> Definitions<'s> {
-    /// Of the objects of `scope`, in `arena`.
+    /// The table of the objects of `scope`, in `arena`.
+    ///
+    /// # Errors
+    /// A table of an object is broken, or out of memory; the error names the object.
     pub fn of<'a, I: Image>(
         namespace: &Namespace<'a, I>,
         scope: &'s [usize],
@@ -130,12 +133,12 @@ impl<'s> Definitions<'s> {
         for (object, &index) in (1..).zip(scope) {
             let Some(module) = namespace.get(index) else { continue };
             let listed = symbol::listed(&module.image, &module.dynamic).of(module.path)?;
-            // A definition with a version may serve references with it and without.
+            // A definition with a version may have two entries: for references with the version and without.
             let each = if module.dynamic.versym.is_some() { 2 } else { 1 };
             count = count.saturating_add(listed.len().saturating_mul(each));
             objects.push((object, module, listed)).of(module.path)?;
         }
-        // At most two thirds full.
+        // The table is at most two thirds full.
         let size = count.saturating_add(count / 2).saturating_add(1);
         let slots = arena.zeroed(size).of(namespace.module(0).path)?;
         let key = namespace.key();
@@ -201,7 +204,7 @@ impl<'s> Definitions<'s> {
     }
 
     fn add_batch(&mut self) {
-        // The places in the table are far away: as in `find_all`.
+        // Slots are rarely in the cache: load all of a batch at once, as in `find_all`.
         for (entry, _) in self.batch.iter() {
             self.bring_in(entry.hash);
         }
@@ -213,7 +216,7 @@ impl<'s> Definitions<'s> {
         self.batch.truncate(0);
     }
 
-    /// Adds a definition, if no earlier one serves the same references.
+    /// Adds a definition, unless an earlier one serves the same references.
     fn add(&mut self, entry: Entry, serves: Serves) {
         if serves != Serves::All {
             self.particular = self.particular.or(Some(entry.order));
@@ -225,18 +228,18 @@ impl<'s> Definitions<'s> {
         }
     }
 
-    /// Where the entry for a hash belongs: as far into the table as the hash is into all hashes.
+    /// Index of the slot where the entry for a hash belongs: the hash, scaled to the size of the table.
     fn place(&self, hash: Hash) -> usize {
-        // No table has as many slots as there are addresses for: 2^32 symbols do not fit.
+        // The product does not wrap: no table has 2^32 slots, because so many symbols do not fit into memory.
         to_usize(u64::from(hash.fold()).wrapping_mul(from_usize(self.slots.len())) >> 32)
     }
 
-    /// Has the entry for a hash brought in from where it is, while others are.
+    /// Loads the slot for a hash into the cache. The processor can have several such loads under way.
     fn bring_in(&self, hash: Hash) {
         core::hint::black_box(self.slots.get(self.place(hash)).and_then(|slot| slot.first()).copied());
     }
 
-    /// The entry for a hash, or else the place where it belongs.
+    /// The entry for a hash, or else the index of the slot where it belongs.
     #[inline(always)]
     fn look(&self, hash: Hash) -> Result<Entry, usize> {
         let mut place = self.place(hash);
@@ -253,12 +256,13 @@ impl<'s> Definitions<'s> {
         }
     }
 
-    /// Whether an entry comes before all that do not serve every reference: nothing else is to be asked for then.
+    /// Whether an entry comes before all definitions that do not serve every reference. Then it is the answer, whatever
+    /// the reference.
     fn is_simple(&self, entry: &Entry) -> bool {
         self.particular.is_none_or(|particular| entry.order < particular)
     }
 
-    /// The module of an entry.
+    /// Number of the module of an entry.
     fn module(&self, entry: &Entry) -> Option<usize> {
         self.scope.get(to_usize(entry.order.object.checked_sub(1)?.into())).copied()
     }
@@ -269,18 +273,21 @@ impl<'s> Definitions<'s> {
         Some(Definition { module, sym: dynamic.symbols.get(image, entry.order.symbol).ok()? })
     }
 
-    /// What is known of a name without asking for more than the entry for it.
+    /// The answer for a name, if its entry alone decides.
     #[inline(always)]
     fn known(&self, name: Hash) -> Option<Known> {
         let entry = self.look(name).ok().filter(|entry| self.is_simple(entry) && name != self.watched)?;
         Some(Known { address: RuntimeAddr(entry.address?.get()), module: self.module(&entry)? })
     }
 
-    /// Answers for the symbols that an object does not define, those before `end`, in the order of their numbers: what
-    /// [`Definitions::find`] would find for each, where that is an address, and known without a search.
+    /// The answers for the undefined symbols of an object, for all numbers below `end` in order: the result of
+    /// [`Definitions::find`], where that is a plain address and the entry for the name alone decides; `None` otherwise.
     ///
-    /// Each takes a read from far away. Loops so short that the processor is in several rounds at once let it wait for
-    /// them together.
+    /// Each answer waits for a load from memory. The loops are short enough for the processor to run several rounds at
+    /// once, so the waits overlap.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn find_all<I: Image>(
         &self,
         module: &Module<'_, I>,
@@ -293,7 +300,7 @@ impl<'s> Definitions<'s> {
         if !needed.is_empty() {
             return Ok(());
         }
-        // Whoever refers to a symbol will say what is wrong with it.
+        // A broken table is reported when a reference uses it.
         let (Ok(strings), Ok(symbols)) = (dynamic.strings.from(image, 0), dynamic.symbols.bytes(image, end))
         else {
             return Ok(());
@@ -316,7 +323,7 @@ impl<'s> Definitions<'s> {
         Ok(())
     }
 
-    /// The first definition of the scope that serves a reference, given the objects that it was made of.
+    /// The first definition in the scope that serves a reference. `namespace` is the one that the table was made of.
     #[must_use]
     pub fn find<I: Image>(&self, namespace: &Namespace<'_, I>, name: &Name<'_>) -> Option<Definition> {
         let hash = self.key.hash(name.bytes);
@@ -337,9 +344,9 @@ impl<'s> Definitions<'s> {
     }
 }
 
-/// Has strings brought in from where they are, one line of the cache after the other.
+/// Loads strings into the cache, one line after the other.
 fn sweep(strings: &[u8]) {
-    // More would push each other out again.
+    // Longer tables would push their own lines out of the cache again.
     const MOST: usize = 128 << 10;
     const LINE: usize = 64;
     if strings.len() <= MOST {
@@ -348,7 +355,7 @@ fn sweep(strings: &[u8]) {
     }
 }
 
-/// Hash of a symbol's name.
+/// Hash of a symbol's name; `None` if the name is not inside the string table.
 fn hash(key: Key, strings: &[u8], sym: &Sym) -> Option<Hash> {
     key.hash_terminated(strings.get(to_usize(sym.st_name.into())..)?)
 }

@@ -1,23 +1,26 @@
-//! In which order objects are initialised: what an object needs comes before it.
+//! The order in which objects are initialised: an object's needs come before it.
 #![forbid(unsafe_code)]
 
 use crate::base::arena::{Arena, List, OutOfMemory};
 
-/// How far an object has come.
+/// Progress of the walk at an object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Visit {
     New,
     Begun,
 }
 
-/// The objects of `scope`, each after everything it needs. `scope` is the root and all that it needs, breadth first;
-/// `needs(object, n)` answers an object's n-th need, all of which are in it; numbers are less than `count`. What `done`
-/// says yes to was initialised before.
+/// The objects of `scope`, each after everything that it needs. `scope` is a root and everything that the root needs,
+/// breadth first, as numbers less than `count`. `needs(object, n)` returns the object's n-th need, always an object of
+/// `scope`. Objects for which `done` returns true are initialised already, and are left out.
 ///
-/// Where needs leave it open, the order is glibc's (since 2.35, `_dl_sort_maps_dfs`): depth first from each object, from
-/// the last of the scope to the first, and the root last in any case.
+/// Where needs leave it open, the order is that of glibc (since 2.35, `_dl_sort_maps_dfs`): depth first from each
+/// object, from the last of the scope to the first, with the root last in any case.
 ///
-/// Works without recursion: the depth of a chain of needs is not bounded by the stack.
+/// Works without recursion, because nothing bounds the depth of a chain of needs.
+///
+/// # Errors
+/// The arena has no memory left.
 pub fn order<'a>(
     arena: &'a Arena,
     count: usize,

@@ -1,7 +1,7 @@
-//! The pipeline: open and map what DT_NEEDED names, relocate it, seal it.
+//! The pipeline of a start: map the objects that DT_NEEDED names, relocate them, seal them.
 //!
-//! Each phase consumes the one before it, so none can be skipped, repeated or reordered:
-//! [`load`] -> [`Loaded::relocate`] -> [`Relocated::seal`] -> [`Sealed`] (`sealed.rs`).
+//! Each phase consumes the result of the one before, so none can be skipped, repeated or reordered: [`load`] ->
+//! [`Loaded::relocate`] -> [`Relocated::seal`] -> [`Sealed`] (`sealed.rs`).
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{PageSize, from_usize};
@@ -25,47 +25,52 @@ use crate::os::seam::{AddressSpace, Image};
 /// An object that is in memory already: the program, or the loader.
 #[derive(Debug)]
 pub struct Present<'a, I> {
-    /// What to call it.
+    /// The path by which messages name it.
     pub path: &'a [u8],
     /// Its memory.
     pub image: I,
-    /// Where its program headers are, and how many.
+    /// Address and number of its program headers.
     pub phdrs: Option<(crate::base::addr::Vaddr, u16)>,
 }
 
-/// What to load, and under which circumstances.
+/// The objects to start with, and the circumstances of the process.
 #[derive(Debug)]
 pub struct Request<'a, I> {
     /// The program.
     pub program: &'a mut Module<'a, I>,
     /// The loader itself.
     pub loader: &'a mut Module<'a, I>,
-    /// Value of LD_LIBRARY_PATH; none if `secure`.
+    /// Value of LD_LIBRARY_PATH; `None` if `secure`.
     pub library_path: Option<&'a [u8]>,
-    /// The program's path, for `$ORIGIN`; not known if `secure`.
+    /// The program's path, for `$ORIGIN`; unknown if `secure`.
     pub program_path: ProgramPath<'a>,
     /// AT_SECURE.
     pub secure: bool,
     /// Size of a page.
     pub page: PageSize,
-    /// What tables by hash are keyed with.
+    /// The key of tables by hash.
     pub key: Key,
-    /// Where trace lines go.
+    /// The output of trace lines.
     pub trace: Trace,
 }
 
-/// Everything of this world is mapped; nothing is relocated.
+/// The result of [`load`]: all objects of this world are mapped, none is relocated.
 pub struct Loaded<'a, I> {
     arena: &'a Arena,
     namespace: Namespace<'a, I>,
     natives: NativeNeeds<'a>,
     tls: TlsLayout,
     trace: Trace,
-    /// Program and libraries.
+    /// Numbers of the program and its libraries.
     fresh: List<'a, usize>,
 }
 
-/// A module of what is in memory already. Modules are large, and are not moved any more.
+/// A module of an object that is in memory already. It is put into the arena, because modules are large and must not
+/// move.
+///
+/// # Errors
+/// PT_DYNAMIC is broken or asks for something the loader does not do; the ABI note is one that this loader can not
+/// honour; out of memory.
 #[inline(never)]
 pub fn present<'a, I: crate::os::seam::ImageMut>(
     arena: &'a Arena,
@@ -85,7 +90,12 @@ pub fn present<'a, I: crate::os::seam::ImageMut>(
 }
 
 /// Maps what the program needs, breadth first.
-// Large values pass through it: they are to be gone from the stack when the next phase begins.
+// Not inlined: its large values must be gone from the stack when the next phase begins.
+/// Maps everything that the program needs, breadth first.
+///
+/// # Errors
+/// A library can not be found, opened, read or mapped, or is broken; the thread-local storage of all objects together
+/// exceeds 1 GiB; out of memory. The error names the object.
 #[inline(never)]
 pub fn load<'a, S: AddressSpace>(
     sys: &S,
@@ -137,19 +147,24 @@ pub fn load<'a, S: AddressSpace>(
 }
 
 impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
-    /// Objects, in scope order.
+    /// The objects, in scope order.
     #[must_use]
     pub const fn namespace(&self) -> &Namespace<'a, I> {
         &self.namespace
     }
 
-    /// What is left to the system's ld.so.
+    /// The names and symbols that are left to the system's ld.so.
     #[must_use]
     pub const fn natives(&self) -> &NativeNeeds<'a> {
         &self.natives
     }
 
     /// Writes all relocations. Native functions get first-call stubs.
+    ///
+    /// # Errors
+    /// A version or symbol is not defined, or is of a kind that the relocation can not use; a relocation type is
+    /// unknown; a word, initialiser or resolver is not where the object may have it; out of memory. The error names the
+    /// object.
     pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace, fresh } = self;
         let objects = Objects { fresh: &fresh, local: &[] };
@@ -174,7 +189,7 @@ impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
     }
 }
 
-/// Every word has its value; RELRO is still writable.
+/// The result of [`Loaded::relocate`]: every word has its value, RELRO is still writable.
 pub struct Relocated<'a, I> {
     arena: &'a Arena,
     namespace: Namespace<'a, I>,
@@ -185,13 +200,13 @@ pub struct Relocated<'a, I> {
 }
 
 impl<'a, I: crate::os::seam::ImageMut> Relocated<'a, I> {
-    /// Whether the link map has, or may come to have, more than the program and the loader.
+    /// Whether the link map has, or may get, more entries than the program and the loader.
     #[must_use]
     pub fn link_map_changes(&self) -> bool {
         self.namespace.loaded().count() > 1 || self.natives.any() || self.seen.libc_wanted
     }
 
-    /// Tells a debugger, through the program's DT_DEBUG, where `_r_debug` is. Has to happen before sealing:
+    /// Writes the address of `_r_debug` into the program's DT_DEBUG, for debuggers. Called before sealing, because
     /// linkers put the dynamic section into RELRO.
     pub fn set_debug(&mut self, r_debug: crate::base::addr::RuntimeAddr) {
         let program = self.namespace.module_mut(0);
@@ -201,14 +216,17 @@ impl<'a, I: crate::os::seam::ImageMut> Relocated<'a, I> {
         }
     }
 
-    /// Makes RELRO read-only, the loader's own included, and computes what remains to be known for a start.
+    /// Makes RELRO read-only, the loader's own included, and computes the order of initialisation.
+    ///
+    /// # Errors
+    /// [`Problem::Protect`](crate::error::Problem::Protect) with the error number of mprotect(2); out of memory.
     pub fn seal<S: AddressSpace<Image = I>>(self, sys: &S) -> Result<Sealed<'a, I>, Error<'a>> {
         let Self { arena, namespace, natives, tls, seen, indirect } = self;
         for (_, module) in namespace.all() {
             protect_relro(sys, module, Protection::READ)?;
         }
         let program = namespace.module(0).path;
-        // Numbers are given breadth first.
+        // Modules are numbered breadth first.
         let scope = arena.slice(namespace.loaded().count(), 0usize).of(program)?;
         for (place, (index, _)) in scope.iter_mut().zip(namespace.loaded()) {
             *place = index;

@@ -1,4 +1,4 @@
-//! Objects linked together: found, mapped, given an order and a scope, relocated, sealed.
+//! The linking of objects: they are found, mapped, ordered, given a scope, relocated and sealed.
 #![forbid(unsafe_code)]
 
 pub mod calls;

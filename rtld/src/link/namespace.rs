@@ -1,8 +1,8 @@
-//! The objects of this world, and what a name means in it.
+//! The objects of this world, by number, and the scopes in which their references are looked up.
 //!
-//! A start's namespace holds the program, its libraries breadth first, and last the loader. One that is made
-//! [`Namespace::after`] it adds what is opened at run time, and leaves the objects of the start as they are: those
-//! are never written to, moved or removed again, so that they can be read without a lock.
+//! A start's namespace contains the program, its libraries breadth first, and last the loader. A namespace made by
+//! [`Namespace::after`] adds the libraries that are opened at run time. It leaves the objects of the start as they are:
+//! those are never written to, moved or removed, so they can be read without a lock.
 #![forbid(unsafe_code)]
 
 use abi::note::AbiNote;
@@ -17,67 +17,68 @@ use crate::error::{Error, OfObject};
 use crate::open::opened::{Opened, Stage};
 use crate::os::seam::{FileInfo, Image};
 
-/// What a DT_NEEDED turned out to be.
+/// The meaning of a DT_NEEDED name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// A libc-free library: its number.
+    /// A libc-free library, by its number.
     Module(usize),
-    /// Left to the system's ld.so, or the loader itself.
+    /// A library left to the system's ld.so, or the loader itself.
     Outside,
 }
 
-/// Where a module's thread-local block is, in every thread.
+/// The place of a module's thread-local block, the same in every thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsPlace {
-    /// Its distance from the thread pointer in bytes.
+    /// Distance from the thread pointer in bytes.
     pub distance: i64,
-    /// What `__tls_get_addr` knows the module by. 0 is nobody's.
+    /// Number of the module for `__tls_get_addr`. No module has 0.
     pub id: u64,
-    /// Which of those it is that were opened at run time.
+    /// Index among the modules with thread-local storage that were opened at run time; `None` for a module of the
+    /// start.
     pub late: Option<u32>,
 }
 
 /// One object.
 #[derive(Debug)]
 pub struct Module<'a, I> {
-    /// Path that it was opened by; of the program, what the kernel was given.
+    /// Path by which it was opened; for the program, the path that the kernel was given.
     pub path: &'a [u8],
-    /// The names that a DT_NEEDED can find it by: DT_SONAME (or the name it was first asked for by).
+    /// Name by which a DT_NEEDED finds it: DT_SONAME, or else the name by which it was first needed.
     pub soname: &'a [u8],
-    /// Which file it is, if it was opened here.
+    /// Identity of its file, if the loader opened it.
     pub info: Option<FileInfo>,
-    /// The module that needed it first.
+    /// Number of the first module that needed it.
     pub needer: Option<usize>,
-    /// Its tables.
+    /// Its decoded PT_DYNAMIC.
     pub dynamic: DynamicInfo,
     /// Its memory.
     pub image: I,
-    /// Where its program headers are, if they are mapped, and how many.
+    /// Address and number of its program headers, if they are mapped.
     pub phdrs: Option<(Vaddr, u16)>,
-    /// What it needs, in link order.
+    /// Its needs, in link order.
     pub needed: &'a [Need],
     /// Its thread-local storage, if it has any.
     pub tls: Option<TlsPlace>,
     /// Its ABI note.
     pub note: Option<AbiNote>,
-    /// How it stands, if it was opened at run time.
+    /// Its state as an opened library, if it was opened at run time.
     pub opened: Option<Opened<'a>>,
 }
 
 impl<I: Image> Module<'_, I> {
-    /// Address of something that it defines.
+    /// Run-time address of a symbol that it defines.
     #[must_use]
     pub fn address(&self, sym: &Sym) -> RuntimeAddr {
         if is_absolute(sym) { RuntimeAddr(sym.st_value) } else { self.image.bias().runtime(Vaddr(sym.st_value)) }
     }
 
-    /// Whether it has code there.
+    /// Whether `vaddr` is in one of its executable segments.
     #[must_use]
     pub fn is_code(&self, vaddr: Vaddr) -> bool {
         self.image.plan().segment_of(vaddr, 1).is_some_and(|segment| segment.protection.execute)
     }
 
-    /// Whether a DT_NEEDED or an open may still end at it.
+    /// Whether a DT_NEEDED name, or an open, may still mean it: it is not being closed.
     #[must_use]
     pub fn is_available(&self) -> bool {
         self.opened.as_ref().is_none_or(|opened| opened.stage != Stage::Closing)
@@ -93,27 +94,27 @@ pub struct Definition {
     pub sym: Sym,
 }
 
-/// A definition that stands for all others of its name, in whatever scope they are (STB_GNU_UNIQUE).
+/// A definition that stands for all others of its name, in every scope (STB_GNU_UNIQUE).
 #[derive(Clone, Copy, Debug)]
 struct Unique<'a> {
     name: &'a [u8],
     definition: Definition,
 }
 
-/// A place for a module; empty once the module was closed.
+/// A place for a module; empty once the module was removed.
 type Place<'a, I> = Option<&'a mut Module<'a, I>>;
 
-/// The objects, by numbers that stay theirs.
+/// The objects. Each keeps its number for as long as it is in the namespace.
 #[derive(Debug)]
 pub struct Namespace<'a, I> {
     arena: &'a Arena,
-    /// The objects of the start, if they are another namespace's.
+    /// The objects of the start, if they belong to another namespace.
     first: &'a [Place<'a, I>],
     own: List<'a, Place<'a, I>>,
-    /// How many places of `own` are empty.
+    /// Number of empty places in `own`.
     vacant: usize,
     loader: Option<usize>,
-    /// Modules opened with RTLD_GLOBAL, in that order.
+    /// Modules opened with RTLD_GLOBAL, in the order of opening.
     global: List<'a, usize>,
     unique: List<'a, Unique<'a>>,
     unique_numbers: Numbers<'a>,
@@ -121,7 +122,7 @@ pub struct Namespace<'a, I> {
 }
 
 impl<'a, I: Image> Namespace<'a, I> {
-    /// Without any object.
+    /// An empty namespace.
     #[must_use]
     pub fn new(arena: &'a Arena, key: Key) -> Self {
         let (own, global, unique) = (List::new(arena), List::new(arena), List::new(arena));
@@ -129,13 +130,16 @@ impl<'a, I: Image> Namespace<'a, I> {
         Self { arena, first: &[], own, vacant: 0, loader: None, global, unique, unique_numbers, key }
     }
 
-    /// What tables by hash are keyed with.
+    /// The key of tables by hash.
     #[must_use]
     pub const fn key(&self) -> Key {
         self.key
     }
 
-    /// With the objects of `start`, to which others come. Their tables are in `arena`.
+    /// A namespace that continues `start` with objects of its own. Its tables are in `arena`.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn after(start: &'a Self, arena: &'a Arena) -> Result<Self, OutOfMemory> {
         let mut namespace = Self::new(arena, start.key);
         namespace.unique.extend(&start.unique)?;
@@ -143,7 +147,10 @@ impl<'a, I: Image> Namespace<'a, I> {
         Ok(Self { first: &start.own, loader: start.loader, ..namespace })
     }
 
-    /// Adds an object; answers its number.
+    /// Adds an object; returns its number.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn add(&mut self, module: &'a mut Module<'a, I>) -> Result<usize, OutOfMemory> {
         let module = Some(module);
         let mut places = self.own.iter_mut().enumerate();
@@ -163,6 +170,9 @@ impl<'a, I: Image> Namespace<'a, I> {
     }
 
     /// Adds the loader itself, the last object of a start.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn add_loader(&mut self, loader: &'a mut Module<'a, I>) -> Result<(), OutOfMemory> {
         self.loader = Some(self.add(loader)?);
         Ok(())
@@ -174,7 +184,8 @@ impl<'a, I: Image> Namespace<'a, I> {
         self.get(self.loader?)
     }
 
-    /// Takes a module out that was opened at run time. Nothing refers to it by its number any more.
+    /// Removes a module that was opened at run time. The caller has made sure that nothing refers to its number any
+    /// more.
     pub fn remove(&mut self, index: usize) -> Option<&'a mut Module<'a, I>> {
         let place = self.own.get_mut(index.checked_sub(self.first.len())?)?;
         let module = place.take();
@@ -183,29 +194,29 @@ impl<'a, I: Image> Namespace<'a, I> {
         let unique = self.unique.len();
         self.unique.retain(|unique| unique.definition.module != index);
         if self.unique.len() != unique {
-            // There is room: it is less than before.
+            // This can not fail: the table has room for fewer numbers than before.
             let _ = self.number_unique();
         }
         module
     }
 
-    /// Program and libraries with their numbers, without the loader.
+    /// The program and libraries, with their numbers, without the loader.
     pub fn loaded(&self) -> impl Iterator<Item = (usize, &Module<'a, I>)> {
         self.all().filter(|&(index, _)| Some(index) != self.loader)
     }
 
-    /// All objects with their numbers.
+    /// All objects, with their numbers.
     pub fn all(&self) -> impl Iterator<Item = (usize, &Module<'a, I>)> {
         (0..self.bound()).filter_map(|index| Some((index, self.get(index)?)))
     }
 
-    /// Numbers are less than this.
+    /// A bound of the numbers: all are less than this.
     #[must_use]
     pub fn bound(&self) -> usize {
         self.first.len().saturating_add(self.own.len())
     }
 
-    /// Module `index`, if there is one.
+    /// Module `index`, if it exists.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&Module<'a, I>> {
         self.place(index)
@@ -220,32 +231,32 @@ impl<'a, I: Image> Namespace<'a, I> {
         place?.as_deref()
     }
 
-    /// Module `index`, if there is one and it is this namespace's own, to write to.
+    /// Module `index`, to write to, if it exists and belongs to this namespace.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut Module<'a, I>> {
         self.own.get_mut(index.checked_sub(self.first.len())?)?.as_deref_mut()
     }
 
-    /// Module `index`, which there is.
+    /// Module `index`, which must exist.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a number of no module would be a bug of ours")]
     pub fn module(&self, index: usize) -> &Module<'a, I> {
         self.place(index).expect("a module of that number")
     }
 
-    /// Module `index`, which there is and is this namespace's own, to write to.
+    /// Module `index`, to write to. It must exist and belong to this namespace.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a number of no module would be a bug of ours")]
     pub fn module_mut(&mut self, index: usize) -> &mut Module<'a, I> {
         self.get_mut(index).expect("a module of that number")
     }
 
-    /// Whether some object, the loader aside, has code at an address.
+    /// Whether an address is code of an object other than the loader.
     #[must_use]
     pub fn is_code(&self, address: RuntimeAddr) -> bool {
         self.loaded().any(|(_, module)| module.is_code(module.image.bias().vaddr(address)))
     }
 
-    /// Whether module `index` is one of the start's.
+    /// Whether module `index` is an object of the start.
     #[must_use]
     pub fn is_first(&self, index: usize) -> bool {
         index < self.first_count()
@@ -255,26 +266,30 @@ impl<'a, I: Image> Namespace<'a, I> {
         if self.first.is_empty() { self.own.len() } else { self.first.len() }
     }
 
-    /// Lets every object find what module `index` defines.
+    /// Adds module `index` to the global scope (RTLD_GLOBAL).
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn make_global(&mut self, index: usize) -> Result<(), OutOfMemory> {
         if self.is_first(index) || self.global.contains(&index) { Ok(()) } else { self.global.push(index) }
     }
 
-    /// Where the references of module `from` are looked up: the program and the libraries of the start, the loader,
-    /// what was opened with RTLD_GLOBAL, then the objects that came with the module. What is being closed is only in the
-    /// scope of what is being closed with it: nobody else could keep it.
+    /// The scope of the references of module `from`: the module itself if it is symbolic, the program and the libraries
+    /// of the start, the loader, modules opened with RTLD_GLOBAL, then `local`, the objects that came with the module.
+    /// A module that is being closed is only in the scope of modules that are being closed with it: a reference from
+    /// any other could not keep it.
     pub fn scope<'s>(&'s self, from: usize, local: &'s [usize]) -> impl Iterator<Item = usize> + 's {
         let symbolic = self.is_symbolic(from).then_some(from);
         symbolic.into_iter().chain(self.shared_scope(from, local))
     }
 
-    /// Whether the references of a module are looked up in itself first.
+    /// Whether the module's references are looked up in the module itself first (DF_SYMBOLIC).
     #[must_use]
     pub fn is_symbolic(&self, index: usize) -> bool {
         self.get(index).is_some_and(|module| module.dynamic.symbolic)
     }
 
-    /// The scope of module `from`, and of all that came with it, but for what is in it because of DF_SYMBOLIC.
+    /// The scope of module `from` without the effect of DF_SYMBOLIC. All modules that came with one open share it.
     pub fn shared_scope<'s>(
         &'s self,
         from: usize,
@@ -289,9 +304,13 @@ impl<'a, I: Image> Namespace<'a, I> {
         all.filter(move |&index| closing || self.get(index).is_some_and(Module::is_available))
     }
 
-    /// The first definition of `name` among `scope`.
+    /// The first definition of `name` among the modules of `scope`.
     ///
-    /// For one name; it costs the more the more objects there are. `work` grows by how much there was to look at.
+    /// For single names: its cost grows with the number of objects. Adds the number of entries that were examined to
+    /// `work`.
+    ///
+    /// # Errors
+    /// A table that the lookup reads is broken; the error names the module.
     pub fn lookup(
         &self,
         scope: &mut dyn Iterator<Item = usize>,
@@ -309,7 +328,10 @@ impl<'a, I: Image> Namespace<'a, I> {
         Ok(None)
     }
 
-    /// Module `from` refers to module `on`, which is to stay as long as it does.
+    /// Records that module `from` refers to module `on`, which keeps `on` loaded as long as `from`.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn depend(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
         if from == on || self.is_first(on) {
             return Ok(());
@@ -318,14 +340,17 @@ impl<'a, I: Image> Namespace<'a, I> {
         if opened.is_some_and(|opened| opened.uses.contains(&on)) { Ok(()) } else { self.refer(from, on) }
     }
 
-    /// The same, of modules of which that was not said yet.
+    /// Records a reference like [`Namespace::depend`], for a pair of modules that is not recorded yet.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn refer(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
         if from == on || self.is_first(on) {
             return Ok(());
         }
         match self.get_mut(from).and_then(|module| module.opened.as_mut()) {
             Some(opened) => opened.uses.push(on),
-            // What was there at the start stays for good.
+            // An object of the start is never closed, so neither is a module that it refers to.
             None => {
                 self.pin(on);
                 Ok(())
@@ -333,7 +358,7 @@ impl<'a, I: Image> Namespace<'a, I> {
         }
     }
 
-    /// A module that was opened stays for good.
+    /// Keeps an opened module loaded for good.
     pub fn pin(&mut self, index: usize) {
         if let Some(opened) = self.get_mut(index).and_then(|module| module.opened.as_mut()) {
             opened.pinned = true;
@@ -349,7 +374,11 @@ impl<'a, I: Image> Namespace<'a, I> {
         Ok(())
     }
 
-    /// What is bound to in place of a definition that was found: of a unique symbol the first one that ever was.
+    /// The definition to bind to, given the definition that a lookup found: for a unique symbol (STB_GNU_UNIQUE), the
+    /// first one of that name in the process.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn only(&mut self, name: &Name<'_>, found: Definition) -> Result<Definition, OutOfMemory> {
         if st_bind(&found.sym) != consts::STB_GNU_UNIQUE {
             return Ok(found);
@@ -362,7 +391,7 @@ impl<'a, I: Image> Namespace<'a, I> {
         if let Some(first) = first.and_then(known) {
             return Ok(first.definition);
         }
-        // It is too late to keep what is being closed.
+        // A module that is being closed can not be kept any more.
         if !self.module(found.module).is_available() {
             return Ok(found);
         }

@@ -1,4 +1,4 @@
-//! What is ready to be initialised and entered.
+//! Objects that are ready to be initialised and entered.
 #![forbid(unsafe_code)]
 
 use crate::base::arena::{Arena, List, OutOfMemory};
@@ -11,7 +11,8 @@ use crate::link::tls::TlsLayout;
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, Image, ImageMut};
 
-/// In which order the objects of `scope`, a root and what it needs, are initialised, but for what is `done`.
+/// The order in which the objects of `scope`, a root and its needs, are initialised; without those for which `done`
+/// returns true.
 pub(crate) fn init_order<'a, I: Image>(
     arena: &'a Arena,
     namespace: &Namespace<'a, I>,
@@ -20,14 +21,16 @@ pub(crate) fn init_order<'a, I: Image>(
 ) -> Result<&'a [usize], OutOfMemory> {
     let needs = |object: usize, n: usize| {
         let needed = namespace.module(object).needed.get(n..).unwrap_or_default();
-        // Needs that are not modules of this world are passed over by asking for a module twice, which the order
-        // ignores.
+        // A need that is not a module of this world is answered by the module itself, which the order ignores.
         needed.first().map(|need| if let Need::Module(index) = need { *index } else { object })
     };
     init::order(arena, namespace.bound(), scope, done, needs)
 }
 
 /// Changes the protection of a module's RELRO pages, if it has any.
+///
+/// # Errors
+/// [`Problem::Protect`] with the error number of mprotect(2).
 pub fn protect_relro<'a, S: AddressSpace>(
     sys: &S,
     module: &Module<'a, S::Image>,
@@ -39,27 +42,28 @@ pub fn protect_relro<'a, S: AddressSpace>(
     }
 }
 
-/// Ready to be initialised and entered.
+/// A set of objects that is ready to be initialised and entered.
 pub struct Sealed<'a, I> {
     /// The objects.
     pub namespace: Namespace<'a, I>,
-    /// What is left to the system's ld.so.
+    /// The names and symbols that are left to the system's ld.so.
     pub natives: NativeNeeds<'a>,
-    /// Layout of the thread-local block.
+    /// Layout of the static thread-local block.
     pub tls: TlsLayout,
-    /// What references told in passing.
+    /// Facts about the objects, gathered from the names of their references.
     pub seen: Seen,
-    /// Words that wait for a resolver's answer.
+    /// Words whose value a resolver returns (STT_GNU_IFUNC).
     pub indirect: List<'a, Indirect>,
     /// Numbers of the modules, dependencies first, the program last.
     pub init_order: &'a [usize],
 }
 
 impl<'a, I: ImageMut> Sealed<'a, I> {
-    /// Writes the initial image of all modules' thread-local storage into `block`, which is zero.
+    /// Writes the initial images of all modules' thread-local storage into `block`, which is zero.
     ///
     /// # Errors
-    /// The block is too small, or an image is not in its object's memory.
+    /// [`Problem::OutsideImage`] if an image is not in readable memory; [`Problem::TlsSize`] if the block is too small
+    /// for one.
     pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
         for (_, module) in self.namespace.loaded() {
             let (Some(segment), Some(TlsPlace { distance, .. })) = (&module.image.plan().tls, module.tls) else {

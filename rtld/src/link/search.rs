@@ -1,8 +1,8 @@
-//! DT_NEEDED name -> paths to try.
+//! The paths to try for a DT_NEEDED name.
 //!
-//! The order is the contract's: DT_RPATH of the needing object and of its needers (unless it has a
-//! DT_RUNPATH), LD_LIBRARY_PATH, its DT_RUNPATH, then the directories of libc-free libraries; never the
-//! system's directories. `secure` is an argument everywhere: nothing here has a default for it.
+//! The order is the contract's: DT_RPATH of the needing object and of its needers (unless the object has a DT_RUNPATH),
+//! LD_LIBRARY_PATH, DT_RUNPATH of the object, then the directories of libc-free libraries; never the system's
+//! directories. `secure` is an argument everywhere: nothing here has a default for it.
 #![forbid(unsafe_code)]
 
 use abi::arch::NATIVE;
@@ -31,24 +31,27 @@ pub fn directory(path: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether a DT_NEEDED is a path, to be used as it is.
+/// Whether a DT_NEEDED name is a path, which is used as it is.
 #[must_use]
 pub fn is_path(name: &[u8]) -> bool {
     name.contains(&b'/')
 }
 
-/// The program's path, of whose directory `$ORIGIN` is the name.
+/// The program's path, whose directory is the value of `$ORIGIN` in it.
 #[derive(Clone, Copy, Debug)]
 pub enum ProgramPath<'a> {
-    /// An absolute path; none if nobody knows it, or nobody is to be told.
+    /// An absolute path; `None` if it is unknown, or AT_SECURE is set.
     Known(Option<&'a [u8]>),
-    /// To be asked for, which takes longer than the rest of a short start, and is asked for seldom; if there is no
-    /// answer, it is the other.
+    /// A function that asks the system for the path, and the path to use if it returns none. Few programs need the
+    /// path, and asking takes longer than the rest of a short start.
     Asked(fn(&'a Arena) -> Result<Option<&'a [u8]>, OutOfMemory>, Option<&'a [u8]>),
 }
 
 impl<'a> ProgramPath<'a> {
-    /// The path.
+    /// The path, if it is known.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn get(self, arena: &'a Arena) -> Result<Option<&'a [u8]>, OutOfMemory> {
         match self {
             Self::Known(path) => Ok(path),
@@ -56,7 +59,10 @@ impl<'a> ProgramPath<'a> {
         }
     }
 
-    /// Its directory, if [`expand`] needs it for one of `texts`.
+    /// The program's directory, if [`expand`] needs it for one of `texts`.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn origin_for<'t>(
         self,
         arena: &'a Arena,
@@ -66,7 +72,7 @@ impl<'a> ProgramPath<'a> {
     }
 }
 
-/// The words that may follow a `$`, and what they stand for.
+/// The word at the start of `text`, which follows a `$`: its length, braces included, and its value, if that is known.
 fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t [u8]>)> {
     let words: [(&[u8], Option<&'t [u8]>); 3] =
         [(b"ORIGIN", origin), (b"LIB", Some(b"lib")), (b"PLATFORM", Some(NATIVE.name.as_bytes()))];
@@ -86,7 +92,7 @@ fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t
     None
 }
 
-/// Whether [`expand`] needs to know the origin.
+/// Whether [`expand`] needs the origin for this text.
 #[must_use]
 pub fn mentions_origin(entry: &[u8]) -> bool {
     let after = |at: usize| entry.get(at.saturating_add(1)..).unwrap_or_default();
@@ -94,9 +100,12 @@ pub fn mentions_origin(entry: &[u8]) -> bool {
     dollars.any(|(at, _)| token(after(at), Some(b"ORIGIN")).is_some_and(|(_, value)| value == Some(b"ORIGIN")))
 }
 
-/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (with or without braces) in a directory or path. `None` if it
-/// can not be used: it asks for an origin that is not known, or `secure` forbids it (any mention of the
-/// origin, anything that is not an absolute path).
+/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (with or without braces) in a directory or path. `None` if the result
+/// must not be used: the text mentions an origin that is not known, or `secure` is set and the text mentions the origin
+/// or is not an absolute path.
+///
+/// # Errors
+/// The arena has no memory left.
 pub fn expand<'a>(
     arena: &'a Arena,
     entry: &[u8],

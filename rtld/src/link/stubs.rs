@@ -1,18 +1,18 @@
-//! Code of the loader that relocated words refer to, by address.
+//! Code of the loader to which relocated words refer, by address.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::RuntimeAddr;
 
-/// How first-call stubs follow one another.
+/// The arrangement of the first-call stubs in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StubLayout {
     /// Number of groups.
     pub groups: u64,
     /// Stubs in a group, a power of two.
     pub per_group: u64,
-    /// Distance from one to the next in a group, in bytes.
+    /// Distance between neighbours in a group, in bytes.
     pub stride: u64,
-    /// Distance from one group to the next, in bytes.
+    /// Distance between neighbouring groups, in bytes.
     pub group_stride: u64,
 }
 
@@ -21,31 +21,31 @@ pub struct StubLayout {
 pub struct Stubs {
     /// Address of stub 0.
     pub start: RuntimeAddr,
-    /// Where the others are.
+    /// The places of all stubs.
     pub layout: StubLayout,
 }
 
 impl Stubs {
-    /// How many there are.
+    /// Number of stubs.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.layout.groups.saturating_mul(self.layout.per_group)
     }
 
-    /// Whether one of them is at an address, or between the first and the last.
+    /// Whether an address is within the stubs.
     #[must_use]
     pub const fn contains(&self, address: RuntimeAddr) -> bool {
         let size = self.layout.groups.saturating_mul(self.layout.group_stride);
         address.0.wrapping_sub(self.start.0) < size
     }
 
-    /// The same place, without any stub.
+    /// A value without stubs, at the same address.
     #[must_use]
     pub const fn none(self) -> Self {
         Self { layout: StubLayout { groups: 0, ..self.layout }, ..self }
     }
 
-    /// Address of a stub.
+    /// Address of stub `number`.
     #[must_use]
     pub fn address(&self, number: u32) -> RuntimeAddr {
         let StubLayout { per_group, stride, group_stride, .. } = self.layout;
@@ -57,22 +57,23 @@ impl Stubs {
     }
 }
 
-/// Code of the loader that relocated words refer to.
+/// The addresses of loader code to which relocated words refer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderCode {
-    /// Stand in native function slots.
+    /// First-call stubs, for native function slots.
     pub stubs: Stubs,
-    /// Function of a descriptor whose argument is an offset from the thread pointer.
+    /// Function of a TLS descriptor whose argument is an offset from the thread pointer.
     pub tls_descriptor: RuntimeAddr,
-    /// Function of a descriptor whose argument is the address of a [`Described`].
+    /// Function of a TLS descriptor whose argument is the address of a [`Described`].
     pub tls_described: RuntimeAddr,
 }
 
-/// Argument of a TLS descriptor of storage that a thread may not have given its initial values yet.
+/// Argument of a TLS descriptor for a library opened at run time. A running thread gets the initial values of such
+/// storage when it first uses it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// The bit that says whether it has, in the loader's own state of the thread.
+    /// The bit for the library in the loader's per-thread state; set once the thread has the initial values.
     pub ready: u64,
     /// The variable's offset from the thread pointer.
     pub offset: u64,

@@ -1,9 +1,9 @@
-//! Static thread-local storage of the program and its libraries: one block, right below or right above the thread pointer.
+//! Static thread-local storage of the program and its libraries: one block, directly below or above the thread pointer.
 //!
 //! Places are signed distances from the thread pointer, in bytes (Drepper, "ELF Handling For Thread-Local Storage",
-//! section 3). Variant II: the block ends at the thread pointer, and distances are negative. Variant I: it begins after a
-//! gap that belongs to the TCB. The program comes first, so its own block is nearest the thread pointer: local-exec code has
-//! that distance compiled in.
+//! section 3). Variant II: the block ends at the thread pointer, and distances are negative. Variant I: the block
+//! begins after a gap that belongs to the TCB. The program is placed first, so that its own block is nearest the thread
+//! pointer: local-exec code has that distance compiled in.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{align_up, to_usize};
@@ -13,38 +13,39 @@ use crate::error::Escaped;
 use crate::error::{Failure, Problem};
 use crate::machine::Tls;
 
-/// Largest block in bytes. Programs have kilobytes; this only keeps sums far from wrapping.
+/// Largest block in bytes. Programs have kilobytes; the limit only keeps sums far from wrapping.
 const LIMIT: u64 = 1 << 30;
 
-/// The layout so far.
+/// The places given so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsLayout {
     tls: Tls,
-    /// Bytes from the thread pointer to the far end of what is placed, the gap included.
+    /// Bytes from the thread pointer to the far end of the modules placed so far, the gap included.
     used: u64,
     align: u64,
-    /// Where the room for modules of later ends, once the layout is fixed.
+    /// End of the room for later modules, once the layout is fixed; counted like `used`.
     end: Option<u64>,
 }
 
 impl TlsLayout {
-    /// A layout of nothing, for a machine.
+    /// An empty layout, for a machine.
     #[must_use]
     pub const fn new(tls: Tls) -> Self {
         Self { tls, used: tls.gap, align: 64, end: None }
     }
 
-    /// Places one more module; answers the distance of its block from the thread pointer.
+    /// Places one more module; returns the distance of its block from the thread pointer, in bytes.
     ///
     /// # Errors
-    /// It is larger than any program's, or than what is left of the room for modules of later.
+    /// [`Problem::TlsSize`] with the size in bytes, if the layout would exceed 1 GiB; [`Problem::TlsReserve`] with
+    /// size, alignment and the bytes left, if the layout is fixed and the module does not fit.
     pub fn place(&mut self, tls: &TlsSegment) -> Result<i64, Failure<'static>> {
         let too_large = Problem::TlsSize(tls.mem_size);
         if tls.mem_size > LIMIT || tls.align > LIMIT {
             return Err(too_large.into());
         }
-        // The nearest place that is free and at `p_vaddr` modulo the alignment. The far end of a block is where it begins, of
-        // variant II: there `end` is what the block begins before.
+        // The nearest free place that equals `p_vaddr` modulo the alignment. In variant II a block begins at its far
+        // end, `end` bytes from the thread pointer or further.
         let mask = tls.align.wrapping_sub(1);
         let (near, size) = if self.tls.negative {
             let end = self.used.saturating_add(tls.mem_size);
@@ -62,17 +63,17 @@ impl TlsLayout {
         Ok(self.signed(near))
     }
 
-    /// A distance of that many bytes, in the direction in which blocks are.
+    /// The distance of `bytes` bytes, in the direction in which blocks lie.
     const fn signed(&self, bytes: u64) -> i64 {
         if self.tls.negative { bytes.cast_signed().wrapping_neg() } else { bytes.cast_signed() }
     }
 
-    /// Fixes the layout, with at least `bytes` bytes of room for modules that come later.
+    /// Fixes the layout, with room of at least `bytes` bytes for later modules.
     pub fn reserve(&mut self, bytes: u64) {
         self.end = Some(align_up(self.used.saturating_add(bytes), self.align).unwrap_or(LIMIT));
     }
 
-    /// Size of the block in bytes, a multiple of its alignment. Zero if no module has any.
+    /// Size of the block in bytes, a multiple of its alignment. 0 if no module has thread-local storage.
     #[must_use]
     pub fn size(&self) -> u64 {
         // At most LIMIT, so it does not wrap.
@@ -91,13 +92,13 @@ impl TlsLayout {
         if self.tls.negative { self.signed(self.size()) } else { self.signed(self.tls.gap) }
     }
 
-    /// Where in the block that distance is. What is before the block is far behind its end.
+    /// Offset in the block of that distance. For a distance before the block it is larger than any block.
     #[must_use]
     pub fn image_offset(&self, distance: i64) -> u64 {
         distance.wrapping_sub(self.start()).cast_unsigned()
     }
 
-    /// Writes a module's initial image into the block. `false` if it does not fit.
+    /// Copies a module's initial image into the block. `false` if it does not fit.
     #[must_use]
     pub fn fill(&self, block: &mut [u8], distance: i64, image: &[u8]) -> bool {
         let start = to_usize(self.image_offset(distance));
@@ -106,13 +107,13 @@ impl TlsLayout {
     }
 }
 
-/// The address at that distance from a thread pointer. Distances are of less than 1 GiB.
+/// The address at a distance from a thread pointer. Distances are less than 1 GiB.
 #[must_use]
 pub fn address(thread_pointer: usize, distance: i64) -> usize {
     thread_pointer.wrapping_add_signed(isize::try_from(distance).unwrap_or(0))
 }
 
-/// Says where a module's thread-local block is.
+/// Traces the place of a module's thread-local block.
 pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &TlsSegment, distance: i64) {
     let (offset, side) = (distance.unsigned_abs(), if distance < 0 { "below" } else { "above" });
     let (path, size, align) = (Escaped(path), tls.mem_size, tls.align);

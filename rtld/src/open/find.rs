@@ -1,4 +1,4 @@
-//! Looking names up at run time: what dlsym(3) promises.
+//! Lookup of names at run time, as dlsym(3) promises it.
 #![forbid(unsafe_code)]
 
 use crate::elf::symbol::Name;
@@ -7,21 +7,24 @@ use crate::link::namespace::Definition;
 use crate::open::libraries::Libraries;
 use crate::os::seam::ImageMut;
 
-/// Where a name is looked up.
+/// The scope of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
-    /// In a library, then in what it needs, breadth first.
+    /// A library, then its needs, breadth first.
     In(usize),
-    /// In the global scope.
+    /// The global scope.
     Global,
-    /// Where the references of a module are (RTLD_DEFAULT).
+    /// The scope of a module's own references (RTLD_DEFAULT).
     As(usize),
-    /// The same, but only behind the module itself (RTLD_NEXT).
+    /// The part of a module's scope that follows the module itself (RTLD_NEXT).
     Behind(usize),
 }
 
 impl<'a, I: ImageMut> Libraries<'a, I> {
-    /// Looks a name up. What is found stays as long as the module that asks.
+    /// Looks a name up. Unless the lookup is in one library only, the definer stays loaded as long as module `caller`.
+    ///
+    /// # Errors
+    /// A table that the lookup reads is broken; out of memory.
     pub fn find(
         &mut self,
         place: Where,

@@ -1,13 +1,13 @@
-//! Libraries that are opened and closed while the program runs: what dlopen(3) and its relatives promise, short of
-//! running anything of the libraries.
+//! Libraries that are opened and closed while the program runs, as dlopen(3) and its relatives promise it. Nothing here
+//! runs code of a library: the caller does.
 //!
-//! [`Libraries::open`] maps, relocates and seals, and says what is to be initialised; the caller does that, saying so by
-//! [`Libraries::initialising`], then [`Libraries::settle`]s. [`Libraries::close`] says what is to be finalised; the caller
-//! does that, saying so by [`Libraries::finalising`], then [`Libraries::remove`]s, and asks what is
-//! [`Libraries::unused`] now. A failure leaves everything as it was.
+//! To open, [`Libraries::open`] maps, relocates and seals, and lists the modules to initialise; the caller announces
+//! each by [`Libraries::initialising`], runs its initialisers, and at last calls [`Libraries::settle`]. To close,
+//! [`Libraries::close`] lists the modules to finalise; the caller announces each by [`Libraries::finalising`], runs its
+//! finalisers, calls [`Libraries::remove`], and asks for further [`Libraries::unused`] modules. A failure leaves
+//! everything as it was.
 //!
-//! What is known of the libraries that came with one `open` is in an arena of their own, their *group*'s, which can go
-//! when the last of them goes.
+//! Everything that is known of the libraries of one open is in an arena of their *group*, freed with the last of them.
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
@@ -31,62 +31,66 @@ use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Flags, Group, Opened, Stage};
 use crate::os::seam::{AddressSpace, ImageMut};
 
-/// Most libraries with thread-local storage that can be opened at run time: one bit a thread for each.
+/// Largest number of libraries with thread-local storage that can be opened at run time: each thread has one bit for
+/// each.
 pub const TLS_MODULES: usize = 64;
 
-/// The circumstances of the process, the same for every `open`.
+/// The circumstances of the process, the same for every open.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
-    /// Value of LD_LIBRARY_PATH; none if `secure`.
+    /// Value of LD_LIBRARY_PATH; `None` if `secure`.
     pub library_path: Option<&'a [u8]>,
-    /// The program's path, for `$ORIGIN`; not known if `secure`.
+    /// The program's path, for `$ORIGIN`; unknown if `secure`.
     pub program_path: ProgramPath<'a>,
     /// AT_SECURE.
     pub secure: bool,
     /// Size of a page.
     pub page: PageSize,
-    /// Where trace lines go.
+    /// The output of trace lines.
     pub trace: Trace,
-    /// Code that relocated words refer to.
+    /// Code of the loader to which relocated words refer.
     pub code: LoaderCode,
 }
 
-/// Something was opened.
+/// The result of an open.
 #[derive(Debug)]
 pub struct Opening<'a> {
-    /// The library that was asked for.
+    /// Number of the library that was asked for.
     pub root: usize,
-    /// What came with it, in the order of initialisation. Empty if everything was there.
+    /// Numbers of the modules that came with it, in the order of initialisation. Empty if all were loaded already.
     pub fresh: &'a [usize],
-    /// Words that wait for a resolver's answer.
+    /// Words whose value a resolver returns (STT_GNU_IFUNC).
     pub indirect: List<'a, Indirect>,
-    /// What it needs of native libraries. All its words are 0.
+    /// The native needs of the fresh modules. All words for them are 0.
     pub natives: NativeNeeds<'a>,
 }
 
-/// The objects of the start and all that is open besides.
+/// The objects of the start, and all libraries that are open.
 pub struct Libraries<'a, I> {
     pub(crate) namespace: Namespace<'a, I>,
     circumstances: Circumstances<'a>,
     pub(crate) loader_soname: &'a [u8],
     loader: usize,
     tls: TlsLayout,
-    /// How many libraries with thread-local storage have been opened, and the id of the first.
+    /// Number of libraries with thread-local storage that were opened so far, and the `id` of the first.
     tls_modules: usize,
     first_tls_id: u64,
     /// Whether the start has native libraries.
     start_has_natives: bool,
-    /// Numbers of the modules whose initialisers have begun, in that order, among those whose initialisers will.
+    /// Numbers of the modules that are or will be initialised, in the order in which their initialisers begin.
     initialised: List<'a, usize>,
-    /// Walks over needs.
+    /// Result of [`Libraries::close_over`]: the modules in order.
     pub(crate) queue: List<'a, usize>,
     marked: List<'a, bool>,
-    /// How many modules have been added and removed, of all times (`dl_iterate_phdr`).
+    /// Number of modules added so far, and number removed so far (`dlpi_adds` and `dlpi_subs` of dl_iterate_phdr(3)).
     pub changes: (u64, u64),
 }
 
 impl<'a, I: ImageMut> Libraries<'a, I> {
-    /// Adds to the objects of `start`. `tls` is their thread-local layout, with a reserve. `arena` is this value's own.
+    /// Adds to the objects of `start`. `tls` is their layout, with room for later modules; `arena` is this value's own.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn after(
         start: &'a Sealed<'a, I>,
         tls: TlsLayout,
@@ -119,10 +123,15 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         &self.namespace
     }
 
-    /// Opens a library by a name as in DT_NEEDED, for module `caller`. All that is needed for it goes into `arena`, and
-    /// may be given back if nothing is fresh. `None` if RTLD_NOLOAD leaves it unopened.
+    /// Opens a library by a DT_NEEDED name, on behalf of module `caller`. Everything that is known of it goes into
+    /// `arena`, which can be given back if the result has no fresh module. `None` if RTLD_NOLOAD is set and the library
+    /// is not loaded.
     ///
-    /// RTLD_LAZY is as RTLD_NOW: POSIX leaves open when a library is relocated.
+    /// RTLD_LAZY has the effect of RTLD_NOW: POSIX leaves open when a library is relocated.
+    ///
+    /// # Errors
+    /// [`Problem::NotLibrary`] if the name is native or not found; otherwise as for a start: a library can not be
+    /// opened, mapped or relocated, its thread-local storage does not fit the reserve, or out of memory.
     pub fn open<S: AddressSpace<Image = I>>(
         &mut self,
         sys: &S,
@@ -194,14 +203,14 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             self.admit(index, root, flags)?;
         }
         let objects = Objects { fresh: &fresh, local };
-        // Nothing waits for its first call: there is nobody to replace the stubs.
+        // Without first-call stubs: they are only replaced for modules of the start.
         let code = LoaderCode { stubs: code.stubs.none(), ..code };
         let means = Means { arena, scratch: &scratch, code, trace };
         let mut relocator = Relocator::new(&mut self.namespace, &mut natives, objects, means);
         relocator.run()?;
         let indirect = relocator.indirect;
         for slot in natives.slots.iter() {
-            // Its addresses may be in native hands.
+            // Native code may keep addresses of this module.
             self.namespace.pin(slot.module);
         }
         for &index in fresh.iter() {
@@ -223,7 +232,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         Ok(Some(Opening { root, fresh: order, indirect, natives }))
     }
 
-    /// Gives a fresh module what it needs to be one of those that are open.
+    /// Completes a fresh module: checks its flags, and gives it thread-local storage and its scope.
     fn admit(&mut self, index: usize, root: usize, flags: Flags) -> Result<(), Error<'a>> {
         let id = self.first_tls_id.saturating_add(from_usize(self.tls_modules));
         let Some(module) = self.namespace.get_mut(index) else { return Ok(()) };
@@ -247,7 +256,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         if let Some(opened) = module.opened.as_mut() {
             opened.root = Some(root);
             opened.deep = flags.has(Flags::DEEPBIND);
-            // A thread may have its storage in use, and its place can not be given to another.
+            // A thread may be using its storage, whose place can then not be given to another module.
             opened.pinned |= module.tls.is_some() || flags_1 & DF_1_NODELETE != 0;
         }
         Ok(())
@@ -257,7 +266,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         self.namespace.get_mut(index)?.opened.as_mut()
     }
 
-    /// Undoes an opening of which nothing has run: answers what is to be [`removed`](Self::remove).
+    /// Undoes an open of which no code has run. Returns the modules to [`remove`](Self::remove).
     pub fn abandon(&mut self, opening: &Opening<'a>) -> &'a [usize] {
         for &index in opening.fresh {
             if let Some(opened) = self.opened_mut(index) {
@@ -268,24 +277,27 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         opening.fresh
     }
 
-    /// Says that the initialisers of a module are about to run.
+    /// Announces that the initialisers of a module are about to run.
     pub fn initialising(&mut self, index: usize) {
         let Some(opened) = self.opened_mut(index) else { return };
         opened.begun = true;
-        // What these open meanwhile is initialised later than this, but earlier than what is still to come.
+        // Libraries that these initialisers open come after this module, but before the modules that are still to be
+        // initialised.
         self.initialised.retain(|&other| other != index);
-        // There is room where it was.
+        // This can not fail: the list had room for it before.
         let _ = self.initialised.push(index);
     }
 
-    /// Says that the finalisers of a module are about to run. `false` if they have run: the process is ending.
+    /// Announces that the finalisers of a module are about to run. `false` if they ran already, because the process is
+    /// ending.
     pub fn finalising(&mut self, index: usize) -> bool {
         let before = self.initialised.len();
         self.initialised.retain(|&other| other != index);
         self.initialised.len() != before
     }
 
-    /// Whether a module was opened, has unwind tables, and nobody was told of them yet. It stays for good if so.
+    /// Whether a module was opened at run time and has unwind tables that are not registered with an unwinder yet. If
+    /// so, they count as registered from now on, and the module stays loaded for good.
     pub fn keep_untold(&mut self, index: usize) -> bool {
         let module = self.namespace.get(index);
         let untold = module.is_some_and(|module| {
@@ -297,7 +309,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         true
     }
 
-    /// Says that initialisers have run.
+    /// Announces that the initialisers of `fresh` have run.
     pub fn settle(&mut self, fresh: &[usize]) {
         for &index in fresh {
             if let Some(opened) = self.opened_mut(index).filter(|opened| opened.stage == Stage::Loading) {
@@ -306,8 +318,10 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         }
     }
 
-    /// Closes a library that is open; of one of the start it is only remembered that nobody minds. Answers what is
-    /// [`unused`](Self::unused) then.
+    /// Closes a library once; returns the modules that are [`unused`](Self::unused) then. Objects of the start stay.
+    ///
+    /// # Errors
+    /// [`Problem::NotOpen`] if the library is not open by itself; out of memory.
     pub fn close(&mut self, arena: &'a Arena, index: usize) -> Result<&'a [usize], Failure<'static>> {
         if self.namespace.is_first(index) {
             return Ok(&[]);
@@ -325,8 +339,11 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         Ok(unused?)
     }
 
-    /// What is to be finalised, in that order, and then to be [`removed`](Self::remove): all that nobody needs, uses or
-    /// has open. While something is being closed, what it needs stays.
+    /// The modules that no module needs or uses and that are not open, in the order in which they are to be finalised
+    /// and then [`removed`](Self::remove). Modules that one being closed needs are not among them.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
     pub fn unused(&mut self, arena: &'a Arena) -> Result<&'a [usize], OutOfMemory> {
         let stays = |index: &usize| {
             let opened = self.namespace.get(*index).and_then(|module| module.opened.as_ref());
@@ -351,7 +368,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         Ok(unused)
     }
 
-    /// Unmaps a module that was closed, and is finalised. Answers the arena of its group if it was the last of that.
+    /// Unmaps a module that was closed and finalised. Returns the arena of its group if it was the last of the group.
     pub fn remove<S: AddressSpace<Image = I>>(&mut self, sys: &S, index: usize) -> Option<&'a Arena> {
         let module = self.namespace.remove(index)?;
         self.changes.1 = self.changes.1.saturating_add(1);
@@ -361,7 +378,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let (group, needer) = (module.opened.as_ref()?.group, module.needer);
         for other in 0..self.namespace.bound() {
             let Some(module) = self.namespace.get_mut(other) else { continue };
-            // Its number will be another's.
+            // Its number will be given to another module.
             if module.needer == Some(index) {
                 module.needer = needer;
             }
@@ -373,7 +390,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         (group.live.get() == 0).then_some(group.arena)
     }
 
-    /// Takes the module out that was initialised last, and is to be finalised first, when the process ends.
+    /// Takes out the module that was initialised last, which is the first to finalise at the end of the process.
     pub fn pop_initialised(&mut self) -> Option<usize> {
         loop {
             let last = self.initialised.last().copied()?;
@@ -385,7 +402,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         }
     }
 
-    /// Leaves in `queue`, breadth first, and in `marked` all that the modules need, and if asked for, refer to.
+    /// Puts the modules and all their needs into `queue`, breadth first; with `uses`, also those that words refer to.
     pub(crate) fn close_over(
         &mut self,
         roots: impl Iterator<Item = usize>,
@@ -423,7 +440,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     }
 }
 
-/// Whether module `index` is being opened with that group.
+/// Whether module `index` is being opened, as part of `group`.
 fn is_fresh<I: ImageMut>(namespace: &Namespace<'_, I>, index: usize, group: &Group<'_>) -> bool {
     let opened = namespace.get(index).and_then(|module| module.opened.as_ref());
     opened.is_some_and(|opened| opened.stage == Stage::Loading && ptr::eq(opened.group, group))

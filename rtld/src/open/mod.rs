@@ -1,4 +1,4 @@
-//! Libraries that are opened while the program runs: their list, their scopes, what is found in them.
+//! Libraries that are opened while the program runs: their list, their scopes, and the lookup of names in them.
 #![forbid(unsafe_code)]
 
 pub mod find;

@@ -1,4 +1,4 @@
-//! How a library stands that was opened at run time, and how it is asked for.
+//! The state of a library that was opened at run time, and the flags of an open.
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
@@ -7,44 +7,44 @@ use abi::export;
 
 use crate::base::arena::{Arena, List};
 
-/// The libraries that came with one `open`.
+/// The libraries that came with one open.
 #[derive(Debug)]
 pub struct Group<'a> {
-    /// Where all that is known of them is.
+    /// Memory of everything that is known of them.
     pub(crate) arena: &'a Arena,
-    /// How many are left.
+    /// Number of those that are not removed yet.
     pub(crate) live: Cell<usize>,
 }
 
-/// How far a library has come.
+/// Progress of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It is being opened, or its initialisers run.
+    /// It is being opened, or its initialisers are running.
     Loading,
-    /// It can be used, and closed.
+    /// Its initialisers have run: it can be used and closed.
     Open,
-    /// Its finalisers run, or have run.
+    /// Its finalisers are running, or have run.
     Closing,
 }
 
-/// How a library stands that was opened at run time.
+/// The state of a library that was opened at run time.
 #[derive(Debug)]
 pub struct Opened<'a> {
     pub(crate) group: &'a Group<'a>,
-    /// How often it is open by itself.
+    /// Number of opens of this library that were not closed yet.
     pub(crate) count: usize,
-    /// Whether it stays for good.
+    /// Whether it stays loaded for good.
     pub(crate) pinned: bool,
-    /// The library that it came with: its references are looked up in all that one needs.
+    /// Number of the library with which it came. Its references are looked up in all the needs of that library.
     pub(crate) root: Option<usize>,
-    /// RTLD_DEEPBIND: its references are looked up there first.
+    /// RTLD_DEEPBIND: those needs come before the global scope.
     pub(crate) deep: bool,
-    /// Modules that its words refer to.
+    /// Numbers of the modules to which its words refer.
     pub(crate) uses: List<'a, usize>,
-    /// Whether an unwinder was told of it.
+    /// Whether its unwind tables were registered with an unwinder.
     pub(crate) told: bool,
     pub(crate) stage: Stage,
-    /// Whether its initialisers have begun, so that its finalisers are to run.
+    /// Whether its initialisers have begun, so that its finalisers must run.
     pub(crate) begun: bool,
 }
 
@@ -65,7 +65,7 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// What `slul_dlopen` is asked for besides a name; the values are <dlfcn.h>'s.
+/// The flags of `slul_dlopen`; the values are those of <dlfcn.h>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(i32);
 
@@ -77,14 +77,14 @@ impl Flags {
     pub(crate) const GLOBAL: i32 = export::RTLD_GLOBAL;
     pub(crate) const NODELETE: i32 = export::RTLD_NODELETE;
 
-    /// `None` if there are bits that mean nothing, or neither RTLD_LAZY nor RTLD_NOW.
+    /// Checks the flags. `None` if an unknown bit is set, or neither RTLD_LAZY nor RTLD_NOW.
     #[must_use]
     pub const fn new(bits: i32) -> Option<Self> {
         let known = Self::LAZY | Self::NOW | Self::NOLOAD | Self::DEEPBIND | Self::GLOBAL | Self::NODELETE;
         if bits & !known != 0 || bits & (Self::LAZY | Self::NOW) == 0 { None } else { Some(Self(bits)) }
     }
 
-    /// Whether what is not loaded is to be left alone (RTLD_NOLOAD).
+    /// Whether libraries that are not loaded yet are left alone (RTLD_NOLOAD).
     #[must_use]
     pub const fn only_known(self) -> bool {
         self.has(Self::NOLOAD)

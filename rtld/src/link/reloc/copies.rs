@@ -1,5 +1,5 @@
-//! COPY relocations: data of a library that the program has room for itself. The program's copy is the definition for
-//! everybody, with what the library had in it.
+//! COPY relocations: the program has room for data of a library. The program's copy is the definition for all objects,
+//! and starts with the library's contents.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::Vaddr;
@@ -21,7 +21,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let module = self.namespace.module_mut(to);
         let written = module.image.write(at, bytes);
         written.ok_or(Problem::RelocationOutside { r_type: copy.r_type, at }).of(module.path)?;
-        // Words of it that wait for an answer wait in the copy, too.
+        // Words in it that wait for a resolver wait in the copy, too.
         for index in 0..self.indirect.len() {
             let Some(&word) = self.indirect.get(index).filter(|word| word.module == from) else { continue };
             let into = word.at.0.wrapping_sub(source.0);
@@ -33,8 +33,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Ok(())
     }
 
-    /// Where the bytes are that a COPY relocation asks for: in the first definition outside the object itself. `None`
-    /// if the symbol is weak and nobody defines it.
+    /// The source of a COPY relocation: the first definition outside of the object itself. `None` if the symbol is weak
+    /// without a definition, or native.
     pub(super) fn copy_source(
         &mut self,
         index: usize,

@@ -1,4 +1,5 @@
-//! What the names of references mean: object by object while there are few, by a table of all once that pays.
+//! The lookup of references: object by object while there are few lookups, by a table of all definitions once that
+//! pays.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{from_usize, to_usize};
@@ -10,42 +11,42 @@ use crate::link::definitions::{Definitions, Known};
 use crate::link::namespace::{Definition, Namespace};
 use crate::os::seam::Image;
 
-/// Which modules to relocate, and where else their references are looked up.
+/// The modules to relocate, and their scope.
 #[derive(Clone, Copy, Debug)]
 pub struct Objects<'r> {
-    /// The modules to relocate.
+    /// Numbers of the modules to relocate.
     pub fresh: &'r [usize],
-    /// Where they look besides the global scope: what they came with, if that is not the start.
+    /// Modules that are in their scope besides the global ones: those that came with the same open. Empty at the start.
     pub local: &'r [usize],
 }
 
-/// What may be looked at, object by object, before it is asked whether a table pays.
+/// Number of entries that may be examined object by object, before a table is considered.
 const FREE: u64 = 2048;
 
-/// To read a symbol into the table costs about as much as so many looks (measured).
+/// Cost of reading a symbol into the table, in examined entries (measured).
 const LOOKS: u64 = 3;
 
-/// Looks up the references of some objects.
+/// Looks up the references of the modules that are being relocated.
 pub(super) struct Finder<'s> {
     arena: &'s Arena,
-    /// How much was looked at without a table, and how much may be.
+    /// Number of entries examined without a table, and the number from which a table pays.
     work: u64,
     limit: u64,
-    /// What the scope that all objects share defines.
+    /// Definitions of the scope that all modules share.
     shared: Option<Definitions<'s>>,
-    /// What an object itself defines (DF_SYMBOLIC), and what all but one object define (COPY).
+    /// Definitions of a module itself (DF_SYMBOLIC), and of all modules but one (COPY).
     own: Option<(usize, Definitions<'s>)>,
     others: Option<(usize, Definitions<'s>)>,
-    /// What is known of the symbols of the object at hand.
+    /// Answers for the undefined symbols of the present module.
     answers: List<'s, Option<Known>>,
 }
 
-/// What a reference can mean.
+/// The definitions that may serve a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
-    /// All of its scope.
+    /// All of the scope.
     All,
-    /// The same, without the object itself.
+    /// All of the scope but those of the module itself.
     Others,
 }
 
@@ -54,7 +55,7 @@ impl<'s> Finder<'s> {
         Self { arena, work: 0, limit: FREE, shared: None, own: None, others: None, answers: List::new(arena) }
     }
 
-    /// Looks forward to the references of all objects.
+    /// Prepares for the references of all modules: makes the table at once, if their number shows that it pays.
     pub(super) fn begin<'a, I: Image>(
         &mut self,
         namespace: &Namespace<'a, I>,
@@ -64,7 +65,7 @@ impl<'s> Finder<'s> {
         let scope = || namespace.shared_scope(first, objects.local);
         let modules = objects.fresh.iter().filter_map(|&index| namespace.get(index));
         let references = modules.map(|module| u64::from(symbol::first_listed(&module.dynamic)));
-        // Each would be looked for in half of them.
+        // On average, each reference would be looked up in half of the objects.
         let looks = references.fold(0, u64::saturating_add).saturating_mul(from_usize(scope().count())) / 2;
         if looks > FREE && looks > listed(namespace, &mut scope())?.saturating_mul(LOOKS) {
             self.shared = Some(definitions(namespace, &mut scope(), self.arena)?);
@@ -72,7 +73,7 @@ impl<'s> Finder<'s> {
         Ok(())
     }
 
-    /// Turns to the references of module `from`.
+    /// Makes `from` the present module.
     pub(super) fn turn_to<I: Image>(
         &mut self,
         namespace: &Namespace<'_, I>,
@@ -87,12 +88,12 @@ impl<'s> Finder<'s> {
         Ok(())
     }
 
-    /// What is known of a symbol of that module without a search.
+    /// The answer for a symbol of the present module, if it needs no search.
     pub(super) fn known(&self, symbol: u32) -> Option<Known> {
         *self.answers.get(to_usize(symbol.into()))?
     }
 
-    /// What `name` means to module `from`, one of the objects.
+    /// The definition of `name` for module `from`, one of `objects`.
     pub(super) fn find<'a, I: Image>(
         &mut self,
         namespace: &Namespace<'a, I>,
@@ -124,25 +125,25 @@ impl<'s> Finder<'s> {
         Ok(definitions.find(namespace, name))
     }
 
-    /// Whether so much was looked at that to read all that the scope defines would have cost no more.
+    /// Whether the lookups so far have cost as much as a table would have.
     fn table_pays<'a, I: Image>(
         &mut self,
         namespace: &Namespace<'a, I>,
         scope: &mut dyn Iterator<Item = usize>,
     ) -> Result<bool, Error<'a>> {
         if cfg!(fuzzing) {
-            // Its files are so small that it would never come to that. Lookups in one object it tries by themselves.
+            // A fuzzer's files are too small for a table to pay. Lookups in single objects are fuzzed on their own.
             return Ok(true);
         }
         if self.limit == FREE && self.work > FREE {
-            // It pays soon.
+            // Close to the limit: compute it.
             self.limit = listed(namespace, scope)?.max(FREE.saturating_add(1));
         }
         Ok(self.shared.is_some() || self.work > self.limit)
     }
 }
 
-/// How many symbols the objects of a scope list.
+/// Number of symbols that the hash tables of the scope's objects list.
 fn listed<'a, I: Image>(
     namespace: &Namespace<'a, I>,
     scope: &mut dyn Iterator<Item = usize>,
@@ -154,7 +155,7 @@ fn listed<'a, I: Image>(
         .try_fold(0, |sum: u64, count| Ok(sum.saturating_add(count?)))
 }
 
-/// A table of what the objects of a scope define.
+/// A table of the definitions of a scope's objects.
 fn definitions<'a, 's, I: Image>(
     namespace: &Namespace<'a, I>,
     scope: &mut dyn Iterator<Item = usize>,
@@ -168,7 +169,7 @@ fn definitions<'a, 's, I: Image>(
     Definitions::of(namespace, modules, arena)
 }
 
-/// The table that is for module `of`.
+/// The table kept for module `of`, made if it is another's or none yet.
 fn table<'t, 'a, 's, I: Image>(
     known: &'t mut Option<(usize, Definitions<'s>)>,
     namespace: &Namespace<'a, I>,

@@ -1,7 +1,7 @@
-//! Relocation entries -> words written through [`ImageMut`].
+//! Relocation: the words that relocation entries name are computed, and written through [`ImageMut`].
 //!
-//! Nothing is written but the word that an entry names, and only where the object is writable. Native
-//! symbols get the address of a first-call stub and are noted in [`crate::native::needs::NativeNeeds`].
+//! Nothing is written but the word that an entry names, and only where the object is writable. Words for native symbols
+//! get the address of a first-call stub, and are recorded in [`crate::native::needs::NativeNeeds`].
 #![forbid(unsafe_code)]
 
 mod copies;
@@ -26,23 +26,28 @@ use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Slot;
 use crate::os::seam::ImageMut;
 
-/// What a reference means.
+/// The meaning of a reference.
 enum Target {
-    /// Defined in this world.
+    /// A definition in this world.
     Defined(Definition),
-    /// To be bound by the system's ld.so: the number of the import, and the reference.
+    /// A native symbol, which the system's ld.so binds: its number among the imports, and the referring symbol.
     Native(u32, Sym),
-    /// Weak, and nobody defines it.
+    /// A weak reference without a definition.
     Zero,
 }
 
 impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
-    /// Relocates all of them.
+    /// Relocates all fresh modules.
+    ///
+    /// # Errors
+    /// A version or symbol is not defined, or is of a kind that the relocation can not use; a relocation type is
+    /// unknown; a word, initialiser or resolver is not where the object may have it; out of memory. The error names the
+    /// module.
     pub fn run(&mut self) -> Result<(), Error<'a>> {
         versions::check(self.namespace, self.objects.fresh, self.arena, self.scratch)?;
         self.finder.begin(self.namespace, &self.objects)?;
-        // The last first, as glibc does it: of several errors the same one is said, of several unique symbols the same
-        // one is the first.
+        // The last module first, like glibc: of several errors it reports the same one, and of several unique symbols
+        // it takes the same one.
         for &index in self.objects.fresh.iter().rev() {
             let module = self.namespace.module(index);
             let (path, dynamic) = (module.path, &module.dynamic);
@@ -87,7 +92,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     fn relative(&mut self, index: usize) -> Result<(), Failure<'a>> {
         let module = self.namespace.module_mut(index);
         let bias = module.image.bias().0;
-        // Its entries have no type. In a message they count as relative ones.
+        // Entries of DT_RELR have no type. An error reports the type of a relative relocation.
         let r_type = I::Machine::number(RelocKind::Relative);
         let relocate = |image: &mut I, at: u64| {
             let outside = Problem::RelocationOutside { r_type, at: Vaddr(at) };
@@ -130,13 +135,13 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             RelocKind::Irelative => {
                 let resolver = self.resolver(RuntimeAddr(bias.wrapping_add(addend)), index).of(path)?;
                 self.indirect.push(Indirect { module: index, at, resolver, addend: 0 }).of(path)?;
-                // Also to see that it can be written.
+                // Written here so that a word outside of writable memory is an error now.
                 0
             }
             RelocKind::TlsDescriptor => {
                 let argument = Rela { r_offset: rela.r_offset.wrapping_add(8), ..*rela };
                 self.is_described = false;
-                // The second word is what is found out; ld.so fills it, if the symbol is native.
+                // The second word holds the value; ld.so fills it if the symbol is native.
                 let value = self.symbolic(index, path, &argument, kind)?;
                 let function = if self.is_described { self.code.tls_described } else { self.code.tls_descriptor };
                 self.write(index, rela, function.0).of(path)?;
@@ -149,11 +154,12 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
 
     fn symbolic(&mut self, index: usize, path: &'a [u8], rela: &Rela, kind: RelocKind) -> Result<u64, Error<'a>> {
         let addend = match kind {
-            // S, without A; what linkers leave in r_addend means nothing.
+            // The psABI defines the value as S, without A: r_addend has no meaning here.
             RelocKind::GlobDat | RelocKind::JumpSlot if !I::Machine::SLOTS_HAVE_ADDENDS => 0,
             _ => rela.r_addend.cast_unsigned(),
         };
-        // STN_UNDEF has the value 0 (gABI, Symbol Table); of thread-local storage, it is the object's own block.
+        // STN_UNDEF has the value 0 (gABI, "Symbol Table"); for thread-local storage it means the start of the object's
+        // own block.
         if r_sym(rela) == 0 {
             return self.thread_local(kind, index, 0, addend).unwrap_or(Ok(addend)).of(path);
         }
@@ -171,8 +177,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                 let why = "is thread-local in a native library, which what is opened at run time can not use";
                 Err(Problem::SymbolKind { symbol: self.copy_name(index, number).of(path)?, why }).of(path)
             }
-            // The natives of the start have their thread-local storage at fixed distances from the thread pointer: the
-            // distance, which ld.so fills in, is the offset in a module that ends there.
+            // Thread-local storage of native libraries of the start is at fixed distances from the thread pointer. The
+            // offset, which ld.so fills in, is that distance, in a pretended module that is at the thread pointer.
             Target::Native(..) if kind == RelocKind::DtpModule => Ok(AT_THREAD_POINTER),
             Target::Defined(definition) if st_type(&definition.sym) == consts::STT_GNU_IFUNC => {
                 let resolver = self.namespace.module(definition.module).address(&definition.sym);
@@ -200,17 +206,17 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                     lazy: false,
                 };
                 let lazy = self.natives.slot::<I::Machine>(slot, kind, &sym, self.code.stubs.count()).of(path)?;
-                // What can not wait is 0 until ld.so has filled it, which is before the program's entry.
+                // A word that can not wait is 0 until ld.so fills it, before the program's entry.
                 Ok(if lazy { self.code.stubs.address(import).0 } else { 0 })
             }
             Target::Zero => Ok(addend),
         }
     }
 
-    /// A resolver, if it is code. It is named by module `definer`.
+    /// Checks that a resolver (STT_GNU_IFUNC), which module `definer` names, is code of that module.
     fn resolver(&self, address: RuntimeAddr, definer: usize) -> Result<RuntimeAddr, Failure<'static>> {
         let vaddr = self.namespace.module(definer).image.bias().vaddr(address);
-        // Other objects have no resolvers of this one.
+        // The resolver must be in the object itself: no object contains resolvers of another.
         let code = self.namespace.module(definer).is_code(vaddr);
         if code { Ok(address) } else { Err(Problem::NotCode { what: "a resolver (STT_GNU_IFUNC)", vaddr }.into()) }
     }
@@ -226,7 +232,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let sym = &module.dynamic.symbols.get(&module.image, number).of(path)?;
         let local = st_bind(sym) == consts::STB_LOCAL;
         let defined = u32::from(sym.st_shndx) != consts::SHN_UNDEF;
-        // A protected definition is the object's own for itself, whoever else defines the name (gABI, Symbol Visibility).
+        // A protected definition binds the object's own references, whatever other objects define (gABI, "Symbol
+        // Visibility").
         let own = !is_exported(sym) || st_visibility(sym) == consts::STV_PROTECTED;
         if local || (defined && own) {
             return Ok(Target::Defined(Definition { module: index, sym: *sym }));
@@ -235,10 +242,11 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         self.seen.canary |= bytes == STACK_CHK_FAIL;
         self.seen.opens |= bytes.starts_with(b"slul_dl");
         self.seen.lists |= bytes == b"dl_iterate_phdr";
-        // What one of them finds may ask for libc.
+        // Code that is opened later may ask for libc.
         self.seen.libc_wanted |= bytes == b"slul_load_libc" || self.seen.opens;
         let version = self.versions.of(&module.image, &module.dynamic, number).of(path)?;
-        // Linked with a libc at hand it is a reference to ld.so's; but DTPMOD64 has our numbers of modules.
+        // An object linked against a libc refers to `__tls_get_addr` of ld.so, with its version; but DTPMOD words hold
+        // the loader's own module numbers.
         let version = version.filter(|_| bytes != b"__tls_get_addr");
         let native_file = version.is_some_and(|version| self.natives.has_library(version.file));
         let plt = kind == RelocKind::JumpSlot || is_thread_local(kind);
@@ -252,7 +260,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         if self.natives.any() {
             self.trace
                 .line(Category::Bindings, format_args!("{}: {} is left to libc", Escaped(path), Escaped(bytes)));
-            // ld.so asserts that a version's file is among those that it was told to load.
+            // ld.so asserts that the file of each version is among the files that it was told to load.
             let version = version.filter(|_| native_file);
             let import = self.natives.import(bytes, version, sym, index).of(path)?;
             return Ok(Target::Native(import, *sym));
@@ -263,7 +271,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Err(Problem::UndefinedSymbol(self.copy_name(index, number).of(path)?)).of(path)
     }
 
-    /// Module `index` refers to what was found, or to what stands for it.
+    /// The definition to which module `index` binds symbol `number`, given the definition that was found.
     fn bind(
         &mut self,
         index: usize,
@@ -280,14 +288,15 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Ok(found)
     }
 
-    /// By its symbol `number`, module `index` refers to a definition of `definer`, which stays as long as it does.
+    /// Records that symbol `number` of module `index` is bound to a definition of `definer`, which keeps `definer`
+    /// loaded as long as the module.
     fn refer(&mut self, index: usize, path: &'a [u8], number: u32, definer: usize) -> Result<(), Error<'a>> {
         if self.trace.wants(Category::Bindings) {
             let (symbol, definer) = (self.copy_name(index, number).of(path)?, self.namespace.module(definer).path);
             let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
             self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
         }
-        // What came with the start stays for good.
+        // Objects of the start are never unloaded.
         if !self.namespace.is_first(definer) && !self.used.get(definer).copied().unwrap_or(false) {
             self.used.resize(definer.saturating_add(1), false).of(path)?;
             if let Some(used) = self.used.get_mut(definer) {
@@ -298,7 +307,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Ok(())
     }
 
-    /// The argument of a descriptor that gives a thread's block its initial values first.
+    /// The argument of a TLS descriptor whose function gives the thread's block its initial values first.
     fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Failure<'a>> {
         self.is_described = true;
         let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
@@ -306,7 +315,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Ok(RuntimeAddr::of(described).0)
     }
 
-    /// The value for a thread-local symbol of `module`, whose `st_value` is `value`; `None` if `kind` is another's.
+    /// The value for a thread-local symbol of `module` with the `st_value` `value`; `None` if the relocation is not one
+    /// of thread-local storage.
     fn thread_local(
         &mut self,
         kind: RelocKind,
@@ -319,7 +329,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let tls = module.tls;
         let place = || tls.ok_or_else(|| Failure::from(missing));
         let value = value.wrapping_add(addend);
-        // Running threads can not be given initial values but when they ask for the address.
+        // Running threads can get initial values only at the moment when they ask for the address.
         let waits = module.opened.is_some() && module.image.plan().tls.is_some_and(|tls| tls.file_size != 0);
         match kind {
             RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC).into())),
@@ -335,7 +345,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
 }
 
 const INITIAL_EXEC: &str = "initial-exec thread-local storage with initial values, opened at run time,";
-/// What stands for the module of a native thread-local symbol: its offset there is from the thread pointer.
+/// Module number in DTPMOD words for native thread-local symbols: their offset is from the thread pointer.
 pub const AT_THREAD_POINTER: u64 = u64::MAX;
 
 const fn is_thread_local(kind: RelocKind) -> bool {

@@ -1,4 +1,4 @@
-//! What relocating works on, and what it collects.
+//! The state of relocation: its inputs, and its results.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{RuntimeAddr, Vaddr};
@@ -12,20 +12,20 @@ use crate::link::stubs::LoaderCode;
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::ImageMut;
 
-/// What relocating needs besides objects.
+/// The surroundings of relocation, besides the objects.
 #[derive(Clone, Copy)]
 pub struct Means<'r, 'a> {
-    /// Memory for what stays.
+    /// Memory for results, which stay.
     pub arena: &'a Arena,
-    /// Memory for what does not.
+    /// Memory for temporary tables.
     pub scratch: &'r Arena,
-    /// Code of the loader that words refer to.
+    /// Code of the loader to which words refer.
     pub code: LoaderCode,
-    /// Where trace lines go.
+    /// The output of trace lines.
     pub trace: Trace,
 }
 
-/// Bytes to be copied once every word has its value.
+/// A COPY relocation, done once every word has its value: module and address of target and source, size in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct CopyLater {
     pub(super) to: (usize, Vaddr),
@@ -44,34 +44,34 @@ pub struct Relocator<'r, 'a, I> {
     pub(super) objects: Objects<'r>,
     pub(super) trace: Trace,
     pub(super) finder: Finder<'r>,
-    /// Versions that the module at hand needs.
+    /// Versions that the present module needs.
     pub(super) versions: NeededVersions<'a>,
-    /// Modules that the one at hand refers to already, if it was opened at run time.
+    /// Modules to which the present one is known to refer, if it was opened at run time.
     pub(super) used: List<'r, bool>,
     pub(super) copies: List<'a, CopyLater>,
-    /// Whether the last thread-local symbol's value was a [`Described`]'s address.
+    /// Whether the last value of a thread-local symbol was the address of a
+    /// [`Described`](crate::link::stubs::Described).
     pub(super) is_described: bool,
-    /// What references told in passing.
+    /// Facts about the modules, gathered from the names of their references.
     pub seen: Seen,
-    /// Words that wait for a resolver's answer.
+    /// Words whose value a resolver returns.
     pub indirect: List<'a, Indirect>,
 }
 
-/// A word whose value a function of the object has to be asked for (STT_GNU_IFUNC): once everything that the function
-/// may depend on is there.
+/// A word whose value a resolver returns (STT_GNU_IFUNC). It is called once everything that it may depend on is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Indirect {
-    /// Module that the word is in.
+    /// Number of the module that contains the word.
     pub module: usize,
-    /// Where it is.
+    /// Address of the word.
     pub at: Vaddr,
-    /// The function.
+    /// Address of the resolver.
     pub resolver: RuntimeAddr,
-    /// Added to its answer.
+    /// Added to the resolver's result.
     pub addend: u64,
 }
 
-/// What the names of references tell about the objects that have them.
+/// Facts about objects that the names of their references show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Some object refers to `__stack_chk_fail`: its code reads the canary from the TCB.
@@ -85,7 +85,7 @@ pub struct Seen {
 }
 
 impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
-    /// Of a namespace; native symbols and slots are collected in `natives`.
+    /// A relocator for modules of `namespace`; native symbols and slots are collected in `natives`.
     #[must_use]
     pub fn new(
         namespace: &'r mut Namespace<'a, I>,

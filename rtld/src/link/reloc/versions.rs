@@ -1,4 +1,4 @@
-//! Each version that some object needs of another has to be there, whether or not a symbol asks for it.
+//! The check that each version exists that an object needs of another, whether or not a symbol refers to it.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::to_usize;
@@ -9,23 +9,23 @@ use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Module, Namespace};
 use crate::os::seam::Image;
 
-/// So many modules are looked through as fast as a table is made.
+/// Number of modules up to which a walk over them is as fast as a table.
 const FEW: usize = 8;
 
-/// What objects define versions, and which.
+/// The versions that modules define.
 struct Versions<'r, 's, 'a, I> {
     namespace: &'r Namespace<'a, I>,
     scratch: &'s Arena,
-    /// Modules, by soname; where they are few, nothing.
+    /// Modules by soname; empty where they are few.
     sonames: Numbers<'s>,
-    /// Modules whose versions are in the table.
+    /// Whether the versions of a module are in the table, by its number.
     read: List<'s, bool>,
-    /// Versions: module, and name in its string table.
+    /// Versions: number of the module, and offset of the name in its string table.
     versions: List<'s, (usize, u32)>,
     numbers: Numbers<'s>,
 }
 
-/// Checks what modules need. Names that end up in an error are copied into `arena`.
+/// Checks the versions that `modules` need. Names for an error are copied into `arena`.
 pub(super) fn check<'a, I: Image>(
     namespace: &Namespace<'a, I>,
     modules: &[usize],
@@ -47,10 +47,10 @@ pub(super) fn check<'a, I: Image>(
     for &index in modules {
         let module = namespace.module(index);
         let visit = |needed: VersionRef<'_>, optional: bool| {
-            // Files of the other world are libc's to check.
+            // Versions of native files are for ld.so to check.
             let Some((definer, module)) = versions.named(needed.file) else { return Ok(()) };
-            // One that defines no versions at all is taken to, as by musl: the reference was linked when it had some.
-            // glibc warns, and then ends the process at the first lookup in it.
+            // A library without any versions is accepted, as by musl: the object was linked when the library had some.
+            // glibc warns, and ends the process at the first lookup in the library.
             if optional || module.dynamic.verdef.is_none() || versions.defines(definer, module, needed.version)? {
                 return Ok(());
             }
@@ -77,7 +77,7 @@ impl<'r, 'a, I: Image> Versions<'r, '_, 'a, I> {
         Ok(())
     }
 
-    /// The module of that soname.
+    /// The module with that soname.
     fn named(&self, soname: &[u8]) -> Option<(usize, &'r Module<'a, I>)> {
         if self.namespace.bound() <= FEW {
             return self.namespace.all().find(|(_, module)| module.soname == soname && module.is_available());
@@ -88,7 +88,7 @@ impl<'r, 'a, I: Image> Versions<'r, '_, 'a, I> {
         Some((to_usize(number.into()), module(number)?))
     }
 
-    /// Whether a module defines a version.
+    /// Whether module `index` defines a version.
     fn defines(&mut self, index: usize, module: &Module<'a, I>, version: &[u8]) -> Result<bool, Failure<'static>> {
         let Module { image, dynamic, .. } = module;
         let key = self.namespace.key();
