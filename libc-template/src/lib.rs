@@ -25,7 +25,7 @@ pub enum LoaderImport {
     StartMain,
     /// exit(3).
     Exit,
-    /// As of the Itanium C++ ABI.
+    /// The Itanium C++ ABI's.
     CxaAtexit,
     /// dlopen(3).
     Dlopen,

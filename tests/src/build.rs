@@ -14,10 +14,10 @@ use crate::recipe::{Need, Recipe};
 use crate::stage::{self, LOADER, Stage};
 use crate::workdir::Workdir;
 
-/// What all C is compiled with.
+/// gcc's options for all C.
 const C: [&str; 5] = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"];
 
-/// What C without libc is compiled with.
+/// gcc's options for C without libc.
 const FREESTANDING: [&str; 8] = [
     "-ffreestanding",
     "-fno-stack-protector",
@@ -29,10 +29,10 @@ const FREESTANDING: [&str; 8] = [
     "-Wl,--build-id=none",
 ];
 
-/// What programs are compiled with: the code for executables, but no copies of the libraries' data in the program.
+/// gcc's options for programs: code of an executable, but no R_X86_64_COPY of the libraries' data.
 const PROGRAM: [&str; 3] = ["-fPIE", "-pie", "-mno-direct-extern-access"];
 
-/// What programs and libraries are linked with; a fixture's own flags come later and win.
+/// Options of the linker for programs and libraries; a fixture's own flags come after them and override them.
 const LINK: [&str; 4] = ["-Wl,--no-as-needed", "-Wl,--enable-new-dtags", "-Wl,-z,relro", "-Wl,-z,lazy"];
 
 /// A fixture that is ready to run under one loader.
@@ -45,7 +45,10 @@ pub struct Build {
 }
 
 impl Build {
-    /// Builds a variant of a fixture for a loader.
+    /// Builds a variant of a fixture for a loader, in a work directory of its own.
+    ///
+    /// # Errors
+    /// A compiler refuses the source, a file can not be copied, damaged or changed, or musl is needed and not there.
     pub fn new(recipe: &Recipe, stage: &Stage) -> Result<Self> {
         let workdir = Workdir::new()?;
         let stem = recipe.source.file_stem().context("a fixture without a name")?;
@@ -196,7 +199,10 @@ impl Build {
     }
 }
 
-/// Runs a compiler; its complaints are the error.
+/// Runs a compiler, or any other command, to its end.
+///
+/// # Errors
+/// The command can not be executed, or its status is not 0; then the error has its standard error.
 pub fn run(command: &mut Command) -> Result<()> {
     let output =
         command.output().with_context(|| format!("{} can not be run", command.get_program().display()))?;

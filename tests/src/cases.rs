@@ -1,5 +1,5 @@
-//! The cases of a test target: one test a case, loader and user. What a machine can not run is listed as ignored, and
-//! counted at the end.
+//! The cases of a test target: one test for each case, loader and user. A test that this machine can not run is listed
+//! as ignored; the last line of the output counts them and gives the reasons.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,33 +16,38 @@ use crate::stage::{self, Stage};
 use crate::start::{self, Start};
 use crate::world::{Case, World};
 
-/// What a case needs that not everybody has.
+/// What a case needs and some machines or users lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Nothing.
     Nothing,
-    /// Nothing, and it is the same for whoever does it: one user is enough.
+    /// Nothing, and the user makes no difference: it runs as one user.
     Anybody,
     /// A zlib built for musl, and musl's loader.
     Musl,
-    /// The superuser, for a file that only he can make.
+    /// The superuser, for a file that no other user can make.
     Root,
-    /// The superuser, and as him: nobody else becomes another user while he is traced.
+    /// The superuser, also for the program: no other process can change its user while it is traced.
     RootAlone,
     /// Another root directory, or mounts: the superuser, or user namespaces.
     Chroot,
-    /// User namespaces, by unshare(1): for whoever runs the tests.
+    /// User namespaces, by unshare(1): runs as the user of the tests.
     Namespaces,
-    /// The superuser, and a binfmt_misc of one's own in namespaces.
+    /// The superuser, and a user namespace with a binfmt_misc of its own.
     Binfmt,
     /// An ordinary user.
     Ordinary,
 }
 
-/// A case: its name, what it needs, and what it does.
+/// A case: its name, its need, its function.
 pub type Entry = (&'static str, Need, fn(Case<'_>) -> Result<()>);
 
 /// The main function of a test target, whose programs are in its folder: runs the cases with both loaders.
+///
+/// With [`start::LAUNCH`] as its first argument it is the child that becomes a program under test.
+///
+/// # Errors
+/// The staged trees are not there, or the sources of the programs can not be read. A test that fails is no error.
 pub fn main(target: &str, cases: &[Entry]) -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(start::LAUNCH) {
@@ -77,7 +82,7 @@ pub fn main(target: &str, cases: &[Entry]) -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// What the user lacks for a case, if anything; `None` if the case is not for such a user.
+/// The reason why a user can not run a case, if there is one; `None` if the case is not for this user.
 fn lacks(need: Need, user: User) -> Option<Option<String>> {
     let unless = |there: bool, reason: &str| Some((!there).then(|| reason.to_owned()));
     let no_root = || (user == User::Oneself).then(|| "only root can make such files".to_owned());
@@ -93,7 +98,7 @@ fn lacks(need: Need, user: User) -> Option<Option<String>> {
     }
 }
 
-/// Whether the kernel lets this user have namespaces of his own.
+/// Whether the kernel gives this user namespaces.
 fn has_user_namespaces() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {

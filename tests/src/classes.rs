@@ -1,18 +1,18 @@
-//! The tables of `docs/security.md`: what went wrong in other loaders, and the tests which show that it does not here.
+//! The tables of `docs/security.md`: faults of other loaders, and the tests against them.
 //!
-//! A row's last cell has the tests: `hostile/kinds/searched` is what the target `hostile` calls `kinds/searched`, for
-//! each loader and user. Each target that the tables name checks that its own tests are there. A class whose name stands
-//! between backquotes, at the beginning of the first cell, has a test in `known` that is named after it.
+//! A row's last cell has the tests: `hostile/kinds/searched` is the test `kinds/searched` of the target `hostile`, for
+//! each loader and user. Each target in the tables checks that its own tests are there. A class whose name stands
+//! between backquotes, at the beginning of the first cell, has a test of that name in `known`.
 
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::{Failed, Trial};
 
-/// The targets that check their tests.
+/// The targets that check the tables.
 const TARGETS: [&str; 4] = ["fixtures", "hostile", "known", "ways"];
 
-/// A row.
+/// A row of a table: one class of faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Class {
     name: String,
@@ -21,8 +21,8 @@ struct Class {
     tests: Vec<String>,
 }
 
-/// The test that a target has the tests which the tables name; of `known` also that the classes have theirs, and that
-/// it has no others.
+/// The test `documented/<target>`: the target has every test that the tables name. For `known` also: every class
+/// between backquotes has a test of its name, and every test has a class.
 #[must_use]
 pub fn trial(target: &str, trials: &[Trial]) -> Trial {
     let names: Vec<String> = trials.iter().map(|trial| trial.name().to_owned()).collect();
@@ -40,7 +40,7 @@ fn check(target: &str, trials: &[String], classes: &[Class]) -> Result<()> {
         for test in &class.tests {
             let (of, name) = test.split_once('/').with_context(|| format!("{test}: not `target/name`"))?;
             ensure!(TARGETS.contains(&of), "{test}: the target {of} does not check its tests");
-            // Those of `known` have the target in their names.
+            // Names of tests of `known` begin with the target.
             let name = if of == "known" { test } else { name };
             let exists = trials.iter().any(|trial| begins(trial, name));
             ensure!(of != target || exists, "{}: there is no test {test}", class.name);

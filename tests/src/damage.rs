@@ -1,4 +1,4 @@
-//! Faults put into files that were sound.
+//! Faults, put into sound files.
 
 use std::fs;
 use std::path::Path;
@@ -33,11 +33,11 @@ const FIELDS: [(&str, usize, usize); 7] = [
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// `text`: a line of text instead of an ELF file.
+    /// `text`: a line of text in place of the ELF file.
     Text,
-    /// `directory`: a directory of this name.
+    /// `directory`: a directory in place of the file.
     Directory,
-    /// `empty`: no byte at all.
+    /// `empty`: a file of 0 bytes.
     Empty,
     /// `class N`: another `EI_CLASS`.
     Class(u8),
@@ -55,14 +55,14 @@ pub enum Damage {
     Header {
         /// `p_type`.
         p_type: ProgramType,
-        /// How many of that type come before it.
+        /// Its number among those of its type, from 0.
         index: usize,
         /// Offset and size of the field.
         field: (usize, usize),
         /// Its new value.
         value: u64,
     },
-    /// `headers at N`, `headers at end`: the program headers are there in the file, and no longer where they were.
+    /// `headers at N`, `headers at end`: the program headers are moved to that offset, or to the end of the file.
     HeadersAt(Option<usize>),
 }
 
@@ -95,8 +95,11 @@ impl FromStr for Damage {
 impl Damage {
     /// Puts the fault into a file.
     ///
-    /// The file is written by another process: a descriptor open for writing in this one would be inherited by
-    /// children that other threads fork, and to execute the file would fail with ETXTBSY.
+    /// Another process writes the file: children that other threads fork would inherit a descriptor that is open for
+    /// writing here, and execve of the file would fail with ETXTBSY.
+    ///
+    /// # Errors
+    /// The file can not be read or written, or has no place for the fault: too short, no such program header.
     pub fn apply(self, path: &Path) -> Result<()> {
         if self == Self::Directory {
             fs::remove_file(path)?;
@@ -142,7 +145,10 @@ impl Damage {
     }
 }
 
-/// Copies a file by means of another process, and makes it executable for everyone.
+/// Copies a file by another process, `install` (see [`Damage::apply`]), with mode 755.
+///
+/// # Errors
+/// `install` can not be executed, or fails.
 pub fn install(from: &Path, to: &Path) -> Result<()> {
     let status = Command::new("install").args(["-m", "755"]).arg(from).arg(to).status().context("install")?;
     ensure!(status.success(), "{} can not be copied to {}", from.display(), to.display());
@@ -174,14 +180,14 @@ fn which_header(name: &str) -> Result<(ProgramType, usize)> {
     })
 }
 
-/// Where the program headers are in the file, and how many bytes they take.
+/// File offset of the program headers, and their size in bytes.
 fn header_table(bytes: &[u8]) -> Result<(usize, usize)> {
     let header = FileHeader64::<LittleEndian>::parse(bytes)?;
     let entries = usize::from(header.e_phnum(LittleEndian)) * usize::from(header.e_phentsize(LittleEndian));
     Ok((usize::try_from(header.e_phoff(LittleEndian))?, entries))
 }
 
-/// File offset of the program header of a type that has `index` others before it.
+/// File offset of the program header with number `index` (from 0) of those of its type.
 fn program_header(bytes: &[u8], p_type: ProgramType, index: usize) -> Result<usize> {
     let header = FileHeader64::<LittleEndian>::parse(bytes)?;
     let headers = header.program_headers(LittleEndian, bytes)?;

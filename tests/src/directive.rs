@@ -1,4 +1,4 @@
-//! Directives in comments: `//# key: value`, or `//# key[variant]: value` for one variant alone.
+//! Directives in comments: `//# key: value`, or `//# key[variant]: value` for one variant.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -13,17 +13,17 @@ const NOT_FIXTURES: [&str; 2] = ["golden", "parts"];
 /// One `//#` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directive {
-    /// Its line in the file, the first being 1.
+    /// Its line number in the file, from 1.
     pub line: usize,
-    /// What it is about.
+    /// The word before the colon; [`crate::recipe`] has the list.
     pub key: String,
-    /// The variants it is for; none means all of them.
+    /// Its variants; empty means all of the fixture's.
     pub variants: Vec<String>,
-    /// What it says; may be empty.
+    /// The text after the colon, without spaces around it; may be empty.
     pub value: String,
 }
 
-/// A fixture as it stands in its file.
+/// A fixture's directives, not interpreted.
 #[derive(Clone, Debug)]
 pub struct Fixture {
     /// Its path below `fixtures`, without extension: `native/zlib`.
@@ -38,6 +38,9 @@ pub struct Fixture {
 
 impl Fixture {
     /// Reads the fixture in `path`, which is below `root`.
+    ///
+    /// # Errors
+    /// The file can not be read, or [`Self::parse`] refuses it.
     pub fn read(root: &Path, path: &Path) -> Result<Self> {
         let name = path.strip_prefix(root)?.with_extension("");
         let name = name.to_str().context("a fixture's name is not UTF-8")?.to_owned();
@@ -46,6 +49,10 @@ impl Fixture {
     }
 
     /// Takes the directives out of the text of a fixture.
+    ///
+    /// # Errors
+    /// A `//#` line is no directive, a variant is not listed in `variants`, or that list is empty, twice there, or has
+    /// a name twice. The error names the line.
     pub fn parse(name: String, path: PathBuf, text: &str) -> Result<Self> {
         let mut directives = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -64,7 +71,7 @@ impl Fixture {
         Ok(Self { name, path, variants, directives })
     }
 
-    /// The directives that hold for a variant, in the order of the file.
+    /// The directives of a variant, those without variants included, in the order of the file.
     pub fn directives_of<'a>(&'a self, variant: &'a str) -> impl Iterator<Item = &'a Directive> {
         self.directives.iter().filter(move |directive| {
             directive.variants.is_empty() || directive.variants.iter().any(|name| name == variant)
@@ -108,7 +115,10 @@ fn take_variants(directives: &mut Vec<Directive>) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// All fixtures, by name.
+/// The paths of all fixtures below `root`, sorted.
+///
+/// # Errors
+/// A folder can not be read, or holds a file that is neither `.c` nor `.rs`.
 pub fn fixture_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for group in fs::read_dir(root).with_context(|| root.display().to_string())? {

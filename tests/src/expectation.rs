@@ -1,4 +1,4 @@
-//! What came of a run, against what the recipe asks for.
+//! The outcome of a run, compared with its recipe.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,7 +11,11 @@ use crate::launch::Outcome;
 use crate::recipe::{Golden, Recipe};
 use crate::stage;
 
-/// Checks an outcome; the error says everything there is to know about it.
+/// Compares an outcome with its recipe.
+///
+/// # Errors
+/// The outcome differs: the error has each difference, all output, and the status. Or the golden file of the recipe
+/// can not be written.
 pub fn check(recipe: &Recipe, build: &Build, outcome: &Outcome) -> Result<()> {
     let mut complaints = String::new();
     if outcome.ending != recipe.ending {
@@ -44,13 +48,13 @@ pub fn check(recipe: &Recipe, build: &Build, outcome: &Outcome) -> Result<()> {
     )
 }
 
-/// Whether each line matches the pattern in its place, and there are as many of one as of the other.
+/// Whether there are as many lines as patterns, and each line matches its pattern.
 fn all_match(patterns: &[String], text: &str) -> bool {
     let lines: Vec<_> = text.lines().collect();
     lines.len() == patterns.len() && patterns.iter().zip(lines).all(|(pattern, line)| matches(pattern, line))
 }
 
-/// Whether a line is as the pattern says; `...` stands for any text.
+/// Whether a line matches a pattern; `...` in a pattern stands for any text.
 fn matches(pattern: &str, line: &str) -> bool {
     let Some((start, rest)) = pattern.split_once("...") else {
         return pattern == line;
@@ -69,7 +73,8 @@ fn matches(pattern: &str, line: &str) -> bool {
     line.ends_with(end)
 }
 
-/// The difference between what was printed and the golden file. With `SLUL_BLESS` set, writes the file instead.
+/// The difference between the output and the golden file; empty if there is none. With `SLUL_BLESS` set, the file is
+/// first written anew from the output.
 fn differences(golden: &Golden, build: &Build, stderr: &str) -> Result<String> {
     let mut printed = String::new();
     for line in stderr.lines().filter(|line| line.starts_with(&golden.prefix)) {
@@ -92,7 +97,7 @@ fn differences(golden: &Golden, build: &Build, stderr: &str) -> Result<String> {
     })
 }
 
-/// A line without what differs from run to run: addresses, and the name of the work directory.
+/// A line with `0x#` in place of addresses, and `{dir}` in place of the work directory, which differ from run to run.
 fn normalised(line: &str, dir: &Path) -> String {
     let line = line.replace(&*dir.to_string_lossy(), "{dir}");
     let mut pieces = line.split("0x");

@@ -1,4 +1,4 @@
-//! Running a program: as whom, for how long, and what came of it.
+//! A program is run as a certain user, for a limited time; its output and its end are kept.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,25 +15,28 @@ use anyhow::{Context, Result};
 /// How long a program may run.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much of a program's output is read; what writes more than this is broken.
+/// Bytes of each of a program's outputs that are read; a program that writes more is broken.
 const OUTPUT_LIMIT: u64 = 1 << 20;
 
 /// The user and group `nobody` and `nogroup`.
 const NOBODY: u32 = 65534;
 
-/// As whom a program runs.
+/// The user that a program runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    /// The superuser, as whom the tests run.
+    /// The superuser, if the tests run as root.
     Root,
-    /// An ordinary user, whom the superuser becomes.
+    /// `nobody`, if the tests run as root.
     Nobody,
-    /// The ordinary user as whom the tests run.
+    /// The user of the tests, if that is not root.
     Oneself,
 }
 
 impl User {
-    /// As whom the tests can run programs: root becomes anybody, others only themselves.
+    /// The users that the tests can run programs as: root and `nobody` for root, else the user of the tests.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
     pub fn all() -> Result<&'static [Self]> {
         let owner = fs::metadata("/proc/self").context("/proc/self")?.uid();
         Ok(if owner == 0 { &[Self::Root, Self::Nobody] } else { &[Self::Oneself] })
@@ -57,23 +60,23 @@ pub enum Ending {
     Exit(i32),
     /// This signal killed it.
     Signal(i32),
-    /// It did not end, and was killed.
+    /// It did not end in time, and was killed.
     Hang,
 }
 
-/// What came of a run.
+/// How a program ended, and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// How it ended.
+    /// Its status, its signal, or that it hung.
     pub ending: Ending,
-    /// What it wrote to standard output.
+    /// Its standard output, at most 1 MiB.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error, at most 1 MiB.
     pub stderr: String,
 }
 
 impl Outcome {
-    /// All of it, for a complaint: a line that says whose it is and how it ended, then what was written.
+    /// All of it, for a message: a line with `who` and the ending, then the output, indented.
     #[must_use]
     pub fn shown(&self, who: &str) -> String {
         let stdout = self.stdout.lines().map(|line| format!("    {line}\n"));
@@ -83,7 +86,7 @@ impl Outcome {
     }
 }
 
-/// A program with all that it is started with.
+/// A program, and its process's arguments, environment, limit and user.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// Its path.
@@ -92,14 +95,17 @@ pub struct Launch {
     pub args: Vec<String>,
     /// Its whole environment.
     pub env: Vec<(String, String)>,
-    /// RLIMIT_STACK in bytes, if other than the tests' own.
+    /// Both limits of RLIMIT_STACK in bytes, if other than the tests' own.
     pub rlimit_stack: Option<u64>,
-    /// As whom.
+    /// Its user.
     pub user: User,
 }
 
 impl Launch {
-    /// Runs the program in the root directory, with nothing on its standard input.
+    /// Runs the program in the root directory, with an empty standard input. After `timeout` it is killed.
+    ///
+    /// # Errors
+    /// The program, or prlimit(1) before it, can not be executed. A program that fails or hangs is an outcome.
     pub fn run(&self, timeout: Duration) -> Result<Outcome> {
         let mut command = self.command();
         command.current_dir("/").env_clear().envs(self.env.iter().cloned());
@@ -116,7 +122,7 @@ impl Launch {
         Ok(Outcome { ending, stdout: text_of(stdout), stderr: text_of(stderr) })
     }
 
-    /// The program itself, or what lowers a limit and becomes it.
+    /// The command: the program, or prlimit(1), which lowers the limit and executes the program.
     fn command(&self) -> Command {
         let Some(bytes) = self.rlimit_stack else {
             let mut command = Command::new(&self.program);

@@ -1,4 +1,4 @@
-//! What is run by each way in: the programs of `tests/ways/programs`, linked for it.
+//! The programs of `tests/ways/programs`, linked for each way in.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ use anyhow::Result;
 pub enum Link {
     /// With the loader in PT_INTERP.
     Interpreter,
-    /// Without anything.
+    /// Without PT_INTERP and without a stub.
     Bare,
     /// With a stub, by its file name.
     Stub(&'static str),
@@ -29,6 +29,9 @@ pub struct Programs {
 
 impl Programs {
     /// Compiles them.
+    ///
+    /// # Errors
+    /// gcc or ld fails.
     pub fn new(stage: &Stage) -> Result<Self> {
         let programs = Self { dir: Workdir::new()?, stage: stage.clone() };
         programs.compile("report", &[], "report.o")?;
@@ -52,17 +55,20 @@ impl Programs {
             .arg(self.dir.path().join(object)))
     }
 
-    /// The program that prepares a process.
+    /// The program that prepares its process (descriptors, signals, names) and executes another one.
     pub fn launcher(&self) -> PathBuf {
         self.dir.path().join("launch")
     }
 
-    /// A stub, as staged.
+    /// A staged stub of rt0, by its file name.
     pub fn stub(&self, name: &str) -> PathBuf {
         self.stage.file(NATIVE.paths.library_dir).join(name)
     }
 
-    /// Links a report.
+    /// Links the program that reports what it sees, with native needs or without, to the file `to`.
+    ///
+    /// # Errors
+    /// ld fails.
     pub fn report(&self, link: Link, native: bool, libraries: &[&str], to: &Path) -> Result<()> {
         let mut ld = Command::new("ld");
         ld.args(["-pie", "--build-id=none", "-z", "noexecstack", "--as-needed"]);

@@ -1,4 +1,4 @@
-//! Object files that many cases have in common: each is compiled once.
+//! Object files that several cases use: each is compiled once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ use anyhow::{Error, Result};
 
 use crate::workdir::Workdir;
 
-/// Object files by what they are made of.
+/// Object files, by their unit: source and options.
 #[derive(Debug)]
 pub struct Objects<U> {
     dir: Workdir,
@@ -19,14 +19,17 @@ pub struct Objects<U> {
 /// An object file.
 #[derive(Debug)]
 struct Compiled {
-    /// What tells its name from others of the same source.
+    /// Distinguishes its name from others of the same source.
     number: usize,
-    /// Its path, or why there is none; made by whoever asks first.
+    /// Its path, or the compiler's error; set by the first case that asks.
     path: OnceLock<Result<PathBuf, String>>,
 }
 
 impl<U: Clone + Eq + Hash> Objects<U> {
-    /// None yet.
+    /// An empty directory for object files.
+    ///
+    /// # Errors
+    /// The directory can not be made.
     pub fn new() -> Result<Self> {
         Ok(Self { dir: Workdir::new()?, units: Mutex::default() })
     }
@@ -37,7 +40,10 @@ impl<U: Clone + Eq + Hash> Objects<U> {
         self.dir.path()
     }
 
-    /// The object file of a unit, made from the source of this name by `compile` if nobody has asked for it before.
+    /// The object file of a unit. At the first request `compile` makes it, at a path with the name of the source.
+    ///
+    /// # Errors
+    /// `compile` failed, now or at the first request.
     pub fn get(&self, unit: &U, source: &str, compile: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let compiled = {
             let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,31 +2,31 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What kind of shared object a part is.
+/// The kinds of parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartKind {
     /// A library without libc.
     Library,
     /// A library with libc.
     Native,
-    /// A library for the linker alone.
+    /// A library for the linker, removed after the program is linked.
     Stub,
 }
 
 /// A shared object beside the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What it is.
+    /// Its kind.
     pub kind: PartKind,
     /// Its file name, relative to the work directory.
     pub name: String,
     /// Its source, relative to `fixtures`, if not the fixture's own.
     pub from: Option<String>,
-    /// Parts it is linked with.
+    /// Names of the parts that it is linked with.
     pub needs: Vec<String>,
-    /// Not linked to the program.
+    /// Whether the program is linked without it.
     pub indirect: bool,
-    /// Built after the program.
+    /// Whether it is built after the program.
     pub late: bool,
     /// Compiler flags.
     pub flags: Vec<String>,
@@ -34,6 +34,9 @@ pub struct Part {
 
 impl Part {
     /// Parses the value of a `lib`, `native` or `stub` directive.
+    ///
+    /// # Errors
+    /// There is no name, it does not end in `.so`, or a word is none of those that [`crate::recipe`] lists.
     pub fn parse(kind: PartKind, value: &str) -> Result<Self> {
         let mut words = value.split_whitespace();
         let name = words.next().context("no name")?.to_owned();

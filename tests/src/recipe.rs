@@ -1,16 +1,16 @@
-//! What a variant of a fixture is made of, how it is run, and what it must do.
+//! A recipe: how a variant of a fixture is built and run, and its expected outcome.
 //!
 //! | directive | meaning |
 //! |---|---|
 //! | `variants: a b` | build and run it once for each; `key[a]: ...` is for `a` alone |
 //! | `lib: NAME [from=FILE] [needs=NAME]... [indirect] [late] [flags]` | a libc-free library of the same source with `-DIN_<stem>`, linked to the program in this order; `indirect` is not linked to it, `late` is built after it |
-//! | `native: NAME ...` | the same for an ordinary library with libc |
-//! | `stub: NAME ...` | a library that is there while the program is linked, and then gone (or another one, which is `late`) |
+//! | `native: NAME ...` | likewise an ordinary library with libc |
+//! | `stub: NAME ...` | a library that is removed after the program is linked (a `late` one may take its name) |
 //! | `symlink: NAME TARGET` | a second name, made before the program |
 //! | `flags: ...`, `program: ...` | compiler flags of program and libraries, of the program alone |
-//! | `link: ...` | what follows the libraries on the program's command line |
+//! | `link: ...` | arguments after the libraries when the program is linked |
 //! | `rpath: PATH` | instead of the work directory, in program and libraries; `none` for none |
-//! | `installed: PATH...` | the loader is in `{dir}/lib`, as of an installation in `{dir}` that has these files of the staged tree besides |
+//! | `installed: PATH...` | `{dir}` is an installation: the loader in `{dir}/lib`, and these files of the staged tree |
 //! | `damage: NAME FAULT` | breaks a file after it is built ([`crate::damage`]) |
 //! | `args: ...`, `env: K=V` | of the program; its environment holds nothing else |
 //! | `rlimit-stack: BYTES` | both limits |
@@ -34,7 +34,7 @@ use crate::launch::Ending;
 use crate::part::{Part, PartKind};
 use crate::stage;
 
-/// The status of a fixture that found everything as it should be.
+/// Exit status of a fixture whose checks all passed.
 pub const SUCCESS: i32 = 17;
 
 /// A file of lines to compare with.
@@ -46,7 +46,7 @@ pub struct Golden {
     pub prefix: String,
 }
 
-/// Something that not every machine has.
+/// A need that some machines do not fulfil.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// A zlib built for musl, and musl's loader.
@@ -112,6 +112,9 @@ pub struct Recipe {
 
 impl Recipe {
     /// The recipes of a fixture, one for each variant.
+    ///
+    /// # Errors
+    /// A directive is unknown, has a value that it can not have, or contradicts another. The error names file and line.
     pub fn all(fixture: &Fixture) -> Result<Vec<Self>> {
         fixture.variants.iter().map(|variant| Self::of(fixture, variant)).collect()
     }

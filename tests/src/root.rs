@@ -1,5 +1,5 @@
-//! A root directory with the staged files installed, and processes in it: in mount and user namespaces of their own, so
-//! that nothing of this machine is touched, and no privilege is needed.
+//! A root directory with the staged files installed, and processes in it. They have mount and user namespaces of their
+//! own: nothing of this machine is changed, and no privilege is needed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use abi::arch::NATIVE;
 use abi::paths::RUNSLUL_BINFMT;
 use anyhow::{Context, Result};
 
-/// What is in the root besides the program and the launcher.
+/// Contents of the root besides the program and the launcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holds {
     /// The staged files.
@@ -26,14 +26,14 @@ pub struct Holds {
     pub binfmt: bool,
 }
 
-/// As whom a process is in a root.
+/// The namespaces and the user of a process in a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Namespaces {
-    /// As the root of a user namespace that anybody can make. It has no other ids.
+    /// Root of a user namespace that has this one id; any user can make it.
     OneId,
-    /// As the real root.
+    /// The real root.
     Real,
-    /// As the root of a user namespace that only the real root can make. It has all ids.
+    /// Root of a user namespace that has all ids; only the real root can make it.
     AllIds,
 }
 
@@ -55,6 +55,9 @@ pub struct Root {
 
 impl Root {
     /// Makes one.
+    ///
+    /// # Errors
+    /// A directory can not be made, or the staged files can not be copied.
     pub fn new(stage: &Stage, holds: Holds) -> Result<Self> {
         let dir = Workdir::new()?;
         let path = dir.path();
@@ -76,7 +79,7 @@ impl Root {
         Ok(Self { dir, holds })
     }
 
-    /// Where it is outside.
+    /// Its path outside of it.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -86,12 +89,20 @@ impl Root {
         self.path().join("work").join(name)
     }
 
-    /// Runs the launcher in it.
+    /// Runs the launcher in it with these arguments, as [`Namespaces::OneId`], after `runslul-binfmt register` if the
+    /// root has a binfmt_misc.
+    ///
+    /// # Errors
+    /// The shell can not be executed. A namespace or a mount that fails is an outcome, with sh's status.
     pub fn launch(&self, words: &[&str]) -> Result<Outcome> {
         self.launch_as(Namespaces::OneId, &["register"], words)
     }
 
-    /// The same as somebody, after `runslul-binfmt` has been run with each of these arguments.
+    /// Runs the launcher in it in these namespaces. If the root has a binfmt_misc, `runslul-binfmt` runs before it, once
+    /// with each of the arguments in `binfmt`.
+    ///
+    /// # Errors
+    /// See [`Self::launch`].
     pub fn launch_as(&self, namespaces: Namespaces, binfmt: &[&str], words: &[&str]) -> Result<Outcome> {
         let before = match namespaces {
             Namespaces::OneId => "exec unshare -Urm",
@@ -112,7 +123,7 @@ impl Root {
         launch.run(TIMEOUT)
     }
 
-    /// What makes the root and executes a program in it.
+    /// The shell script that mounts the root's file systems, registers with binfmt_misc and executes the launcher.
     fn script(&self, commands: &[&str]) -> String {
         let Holds { libraries, proc, binfmt, .. } = self.holds;
         let mut script = format!("cd {}\n", self.path().display());
@@ -134,7 +145,7 @@ impl Root {
     }
 }
 
-/// Makes a user namespace whose ids are those of the machine, and enters it.
+/// Makes a user namespace with the ids 0 to 65535 of the machine, and enters it.
 const ALL_IDS: &str = "unshare -U sleep 60 </dev/null >/dev/null 2>&1 & pid=$!
 trap 'kill $pid' EXIT
 while [ $(readlink /proc/$pid/ns/user) = $(readlink /proc/self/ns/user) ]; do :; done
@@ -142,7 +153,7 @@ echo 0 0 65536 >/proc/$pid/uid_map
 echo 0 0 65536 >/proc/$pid/gid_map
 nsenter -U -S 0 -G 0 -t $pid unshare -m";
 
-/// Why no process can be put into such a root, if so.
+/// The reason why this machine can run no process in such a root, if there is one.
 pub fn refusal() -> Option<String> {
     let outcome = Command::new("/usr/bin/unshare").args(["-Urm", "true"]).output();
     match outcome.context("unshare") {
@@ -152,8 +163,8 @@ pub fn refusal() -> Option<String> {
     }
 }
 
-/// Why binfmt_misc can not be mounted there, if so: each user namespace has its own since Linux 6.7. Before, a mount is
-/// refused, so that nothing is ever registered for the whole machine.
+/// The reason why binfmt_misc can not be mounted there, if there is one. Each user namespace has its own since Linux
+/// 6.7. Before, the mount is refused: a test can not register anything for the whole machine.
 pub fn binfmt_refusal() -> Option<String> {
     let script = "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc";
     let outcome = Command::new("/usr/bin/unshare").args(["-Urm", "sh", "-c", script]).output();

@@ -1,4 +1,4 @@
-//! The loaders under test, as `cargo xtask stage` lays them out.
+//! The loaders under test, in the trees that `cargo xtask stage` makes.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub const LOADER: &str = NATIVE.paths.soname;
 /// Path of the template's file in a tree.
 pub const TEMPLATE: &str = in_tree(NATIVE.paths.template);
 
-/// Paths of the loader that is inside a process of libc, glibc's and musl's, in a tree.
+/// Paths of `slulrtld-using-libc` for glibc and for musl in a tree.
 pub const USING_LIBC: [&str; 2] =
     [in_tree(NATIVE.paths.using_libc(Libc::Gnu)), in_tree(NATIVE.paths.using_libc(Libc::Musl))];
 
@@ -28,7 +28,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// The trees named by the environment; every fixture runs under each.
+    /// The trees in `SLUL_STAGE_RELEASE` and `SLUL_STAGE_DEBUG`; every fixture runs under each.
+    ///
+    /// # Errors
+    /// A variable is not set, or its tree has no loader, `slul.h`, `libslulrtld.so` or template.
     pub fn all() -> Result<Vec<Self>> {
         [("release", "SLUL_STAGE_RELEASE"), ("debug", "SLUL_STAGE_DEBUG")]
             .into_iter()
@@ -66,7 +69,7 @@ impl Stage {
         self.file(INCLUDE)
     }
 
-    /// What a program is linked with that names the loader's functions.
+    /// `libslulrtld.so`: programs that call the loader's functions are linked with it.
     #[must_use]
     pub fn stub(&self) -> PathBuf {
         self.file(NATIVE.paths.link_stub)

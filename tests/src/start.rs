@@ -1,7 +1,7 @@
-//! A process that is to start in unusual surroundings: what it is to be like, and the child that makes itself so.
+//! A process in unusual surroundings: their description, and the child that produces them in itself.
 //!
-//! The child is this test program, executed once more with `--launch` and a list of steps, the last of which is to
-//! become the program under test. So nothing has to run between fork and exec.
+//! The child is this test program, executed once more with `--launch` and a list of steps. The last step executes the
+//! program under test. So no code runs between fork and exec in a process with threads.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -29,7 +29,7 @@ pub const FAILED: i32 = 125;
 /// The user and group `nobody` and `nogroup`.
 pub const NOBODY: u32 = 65534;
 
-/// A program, and what its process is like when it starts.
+/// A program, and the state of its process at its start.
 #[derive(Clone, Debug)]
 pub struct Start {
     program: String,
@@ -39,13 +39,13 @@ pub struct Start {
 }
 
 impl Start {
-    /// Started by its path, with an empty environment.
+    /// A start by the program's path, with an empty environment.
     pub fn new(program: &Path, user: User) -> Self {
         let program = program.to_string_lossy().into_owned();
         Self { arguments: vec![program.clone()], program, steps: Vec::new(), user }
     }
 
-    /// As whom.
+    /// The user of the process.
     pub fn user(&self) -> User {
         self.user
     }
@@ -56,13 +56,13 @@ impl Start {
         self
     }
 
-    /// Another first argument than its path.
+    /// `argv[0]`, if other than the program's path.
     pub fn called(mut self, name: &str) -> Self {
         self.arguments = [name.to_owned()].into_iter().chain(self.arguments.into_iter().skip(1)).collect();
         self
     }
 
-    /// No arguments at all.
+    /// An argc of 0.
     pub fn no_arguments(self) -> Self {
         Self { arguments: Vec::new(), ..self }
     }
@@ -72,27 +72,27 @@ impl Start {
         self
     }
 
-    /// A string of the environment, as it is.
+    /// A string of the environment, with `=` or without.
     pub fn env(self, string: &str) -> Self {
         self.step("env", string)
     }
 
-    /// So many strings `A` in the environment.
+    /// `count` strings `A` in the environment.
     pub fn env_many(self, count: usize) -> Self {
         self.step("env-many", count)
     }
 
-    /// Another root directory.
+    /// A root directory.
     pub fn chroot(self, root: &Path) -> Self {
         self.namespaces().step("chroot", root.display())
     }
 
-    /// A directory on which nothing may be executed.
+    /// A directory that is mounted `noexec`.
     pub fn noexec(self, directory: &Path) -> Self {
         self.namespaces().step("noexec", directory.display())
     }
 
-    /// Namespaces in which it may do the next steps.
+    /// A mount namespace, and for an ordinary user a user namespace, so that the next steps are permitted.
     fn namespaces(self) -> Self {
         let kind = if self.user == User::Oneself { "user" } else { "mount" };
         self.step("namespaces", kind)
@@ -103,33 +103,37 @@ impl Start {
         self.step("persona", flags.bits())
     }
 
-    /// A limit that holds already while the kernel executes the program, by the name that prlimit(1) has for it: `as`,
-    /// `data`, `stack`.
+    /// Both values of a limit in bytes, in force while the kernel executes the program. Names are those of prlimit(1):
+    /// `as`, `data`, `stack`.
     pub fn limit(self, name: &str, bytes: u64) -> Self {
         self.step(&format!("limit-{name}"), bytes)
     }
 
-    /// A file that is open, as descriptor 3.
+    /// A file, open for reading as the lowest free descriptor: the first one is 3.
     pub fn open(self, path: &Path) -> Self {
         self.step("open", path.display())
     }
 
-    /// The directory that it starts in.
+    /// The current directory.
     pub fn directory(self, path: &Path) -> Self {
         self.step("directory", path.display())
     }
 
-    /// A file that loses its name, after what was opened before is open.
+    /// A file that is removed after the files of earlier steps are open.
     pub fn unlink(self, path: &Path) -> Self {
         self.step("unlink", path.display())
     }
 
-    /// A descriptor that is closed.
+    /// A descriptor that is closed, as one of the last steps.
     pub fn close(self, descriptor: RawFd) -> Self {
         self.step("close", descriptor)
     }
 
-    /// The command that does all of it.
+    /// The command of the child. With `traced` the child calls PTRACE_TRACEME and stops at the program's first
+    /// instruction.
+    ///
+    /// # Errors
+    /// The path of this test program is not known.
     pub fn command(&self, traced: bool) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.env_clear().current_dir("/").args(self.launch_arguments(traced));
@@ -138,7 +142,7 @@ impl Start {
     }
 
     fn launch_arguments(&self, traced: bool) -> Vec<String> {
-        // Descriptors and limits last: until then the child may have something to say, and memory to ask for.
+        // Descriptors and limits last: until then the child may have to write a message, and to allocate memory.
         let is_late = |step: &String| step.starts_with("close=") || step.starts_with("limit-");
         let (last, mut steps): (Vec<_>, Vec<_>) = self.steps.iter().cloned().partition(is_late);
         if self.user == User::Nobody {
@@ -153,6 +157,9 @@ impl Start {
     }
 
     /// Runs it, untraced.
+    ///
+    /// # Errors
+    /// The child can not be executed. A step that fails is an outcome with status [`FAILED`].
     pub fn run(&self) -> Result<Outcome> {
         let launch = Launch {
             program: std::env::current_exe()?.into(),
@@ -165,7 +172,10 @@ impl Start {
     }
 }
 
-/// The child: does each step, and so becomes the program.
+/// The child's main function: performs each step. The last one executes the program.
+///
+/// # Errors
+/// A step is unknown or fails, or the program can not be executed: then the error has `execute ` and its path.
 pub fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> {
     let (mut arguments, mut environment) = (Vec::new(), Vec::new());
     close_others()?;
@@ -196,7 +206,7 @@ pub fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> {
                 setuid(Uid::from_raw(NOBODY))?;
             }
             "traced" => ptrace::traceme()?,
-            // The program's from then on.
+            // The descriptor is the program's: it stays open.
             "open" => std::mem::forget(open(value, OFlag::O_RDONLY, Mode::empty()).context("open")?),
             "directory" => std::env::set_current_dir(value).context("chdir")?,
             "unlink" => std::fs::remove_file(value).context("unlink")?,
@@ -227,12 +237,12 @@ fn mount_noexec(directory: &str) -> nix::Result<()> {
     mount(NONE, directory, NONE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags, NONE)
 }
 
-/// Closes what whoever started the tests has left open, beyond the first three descriptors.
+/// Closes the inherited descriptors above 2, so that a program sees the same ones wherever the tests run.
 fn close_others() -> Result<()> {
     let numbers =
         std::fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     for descriptor in numbers.filter(|&number: &RawFd| number > 2).collect::<Vec<_>>() {
-        // That of the directory itself is closed by now.
+        // The descriptor of the directory itself is closed by now.
         let _ = close(descriptor);
     }
     Ok(())

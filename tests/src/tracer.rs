@@ -1,4 +1,4 @@
-//! A process that stops at its first instruction, and at each of its system calls.
+//! A process under ptrace(2), which stops at its first instruction and at each of its system calls.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -28,15 +28,15 @@ pub struct Call {
     pub number: u64,
     /// Its first four arguments.
     pub arguments: [u64; 4],
-    /// Where it is made.
+    /// Address of the instruction after `syscall`.
     pub place: u64,
 }
 
-/// How a start under the tracer went.
+/// Result of a start under the tracer.
 pub enum Begun {
-    /// At its first instruction, which is the loader's.
+    /// The process is stopped at its first instruction, which is the loader's.
     Stopped(Tracee),
-    /// The kernel would not execute it, or killed it while it tried.
+    /// The kernel refused to execute the program, or killed the process in execve.
     Never,
 }
 
@@ -46,14 +46,14 @@ pub struct Tracee {
     pid: Pid,
     user: User,
     hung: Watchdog,
-    /// A signal to be delivered when it goes on.
+    /// A signal to be delivered when it continues.
     signal: Option<Signal>,
-    /// What was mapped where it got its last signal.
+    /// Name of the mapping in which it got its last signal.
     place: String,
     ended: Option<Ending>,
 }
 
-/// Kills a process that takes too long.
+/// Kills a process that runs for longer than [`PATIENCE`].
 struct Watchdog {
     /// Dropped when the process has ended.
     alive: Option<Sender<()>>,
@@ -70,7 +70,7 @@ impl Watchdog {
                 if let Ok(mut fired) = flag.lock() {
                     *fired = true;
                 }
-                // It may have ended this very moment.
+                // It may have ended since.
                 let _ = kill(pid, Signal::SIGKILL);
             }
         });
@@ -83,7 +83,10 @@ impl Watchdog {
 }
 
 impl Tracee {
-    /// Starts a program; the error is that of a launcher which failed.
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// The launcher failed in a step before execve, or the kernel did not execute the program.
     pub fn start(start: &Start) -> Result<Self> {
         match Self::try_start(start)? {
             Begun::Stopped(tracee) => Ok(tracee),
@@ -92,6 +95,9 @@ impl Tracee {
     }
 
     /// Starts a program that the kernel may be unable to execute.
+    ///
+    /// # Errors
+    /// The launcher failed in a step before execve.
     pub fn try_start(start: &Start) -> Result<Begun> {
         let mut child = start.command(true)?.spawn().context("the launcher")?;
         let pid = Pid::from_raw(i32::try_from(child.id())?);
@@ -104,7 +110,7 @@ impl Tracee {
             }
             // Killed after the point of no return of execve.
             WaitStatus::Signaled(..) => return Ok(Begun::Never),
-            // Dying so: it goes on.
+            // The signal that execve kills it with: delivered.
             WaitStatus::Stopped(_, signal) => {
                 ptrace::cont(pid, signal)?;
                 let ended = waitpid(pid, None)?;
@@ -125,7 +131,10 @@ impl Tracee {
         }))
     }
 
-    /// Where the loader is mapped: start and end.
+    /// Start and end of the loader's mappings.
+    ///
+    /// # Errors
+    /// No loader is mapped, or the process has ended.
     pub fn loader(&self) -> Result<(u64, u64)> {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid))?;
         let own = maps.lines().filter(|line| line.ends_with(LOADER));
@@ -137,7 +146,7 @@ impl Tracee {
         ranges.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))).context("no loader is mapped")
     }
 
-    /// What is mapped at an address.
+    /// Name of the mapping at an address; `nothing` if there is none, or it has no name.
     fn mapping_of(&self, address: u64) -> Result<String> {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid))?;
         let number = |text: &str| u64::from_str_radix(text, 16).unwrap_or(0);
@@ -148,18 +157,24 @@ impl Tracee {
         Ok(here.and_then(|line| line.split_whitespace().nth(5)).unwrap_or("nothing").to_owned())
     }
 
-    /// Size of its address space in bytes.
+    /// Size of its address space in bytes, for pages of 4 KiB.
+    ///
+    /// # Errors
+    /// The process has ended.
     pub fn size(&self) -> Result<u64> {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid))?;
         let pages: u64 = statm.split_whitespace().next().context("statm")?.parse()?;
         Ok(pages * 4096)
     }
 
-    /// Sets a limit of the process, by the name that prlimit(1) has for it.
+    /// Sets both values of a limit of the process, by the name that prlimit(1) has for it.
+    ///
+    /// # Errors
+    /// prlimit(1) fails: no such name, or the limit would be raised.
     pub fn limit(&self, name: &str, value: u64) -> Result<()> {
         let mut prlimit = Command::new("prlimit");
         if self.user == User::Nobody {
-            // Not every superuser may change the limits of others.
+            // Root without CAP_SYS_RESOURCE may not change the limits of other users' processes.
             prlimit.uid(NOBODY).gid(NOBODY);
         }
         prlimit.arg(format!("--pid={}", self.pid)).arg(format!("--{name}={value}:{value}"));
@@ -169,27 +184,39 @@ impl Tracee {
     }
 
     /// Its stack pointer.
+    ///
+    /// # Errors
+    /// ptrace(2) fails: the process has ended.
     pub fn stack_pointer(&self) -> Result<u64> {
         Ok(ptrace::getregs(self.pid)?.rsp)
     }
 
-    /// A word of its memory.
+    /// The word at an address of its memory.
+    ///
+    /// # Errors
+    /// ptrace(2) fails: nothing is mapped there, or the process has ended.
     pub fn word(&self, address: u64) -> Result<u64> {
         let place = usize::try_from(address)? as ptrace::AddressType;
         Ok(ptrace::read(self.pid, place)?.cast_unsigned())
     }
 
-    /// Writes a word of its memory.
+    /// Writes the word at an address of its memory, also where the process itself may only read.
+    ///
+    /// # Errors
+    /// ptrace(2) fails: nothing is mapped there, or the process has ended.
     pub fn set_word(&self, address: u64, value: u64) -> Result<()> {
         let place = usize::try_from(address)? as ptrace::AddressType;
         Ok(ptrace::write(self.pid, place, value.cast_signed())?)
     }
 
-    /// A string in its memory.
+    /// The string at an address of its memory, up to its NUL.
+    ///
+    /// # Errors
+    /// ptrace(2) fails before the NUL is read: nothing is mapped there, or the process has ended.
     pub fn string(&self, address: u64) -> Result<String> {
         let mut bytes = Vec::new();
         for at in (address..).step_by(8) {
-            // Paths of the loader are on its stack or in its data: the word after the string is mapped as well.
+            // Paths of the loader are on its stack or in its data: the rest of the last word is mapped as well.
             let word = self.word(at)?.to_le_bytes();
             let end = word.iter().position(|&byte| byte == 0);
             bytes.extend(word.iter().take(end.unwrap_or(8)));
@@ -200,7 +227,10 @@ impl Tracee {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Goes on to the next system call; `None` if it ended before.
+    /// Continues to the entry of the next system call; `None` if the process ends before it.
+    ///
+    /// # Errors
+    /// ptrace(2) or waitpid(2) fails, or reports an event that was not asked for.
     pub fn next_call(&mut self) -> Result<Option<Call>> {
         if !self.go_on()? {
             return Ok(None);
@@ -210,8 +240,10 @@ impl Tracee {
         Ok(Some(Call { number: registers.orig_rax, arguments, place: registers.rip }))
     }
 
-    /// Lets the system call be made that it is stopped at, and stops after it; answers what it returned, or `None` if
-    /// it never did.
+    /// Continues from the entry of a system call to its return, and gives its result; `None` if it does not return.
+    ///
+    /// # Errors
+    /// See [`Self::next_call`].
     pub fn finish_call(&mut self) -> Result<Option<u64>> {
         if !self.go_on()? {
             return Ok(None);
@@ -219,7 +251,10 @@ impl Tracee {
         Ok(Some(ptrace::getregs(self.pid)?.rax))
     }
 
-    /// Has the system call that it is stopped at not made, but return `result`.
+    /// Skips the system call at whose entry the process is stopped: the process sees `result` in its place.
+    ///
+    /// # Errors
+    /// See [`Self::next_call`]; or the process ends in the skipped call.
     pub fn replace_call(&mut self, result: u64) -> Result<()> {
         let mut registers = ptrace::getregs(self.pid)?;
         registers.orig_rax = u64::MAX;
@@ -230,7 +265,7 @@ impl Tracee {
         Ok(ptrace::setregs(self.pid, registers)?)
     }
 
-    /// To the next stop at a system call; `false` if it ended before.
+    /// Continues to the next stop at a system call; `false` if the process ends before it.
     fn go_on(&mut self) -> Result<bool> {
         while self.ended.is_none() {
             ptrace::syscall(self.pid, self.signal.take())?;
@@ -256,11 +291,17 @@ impl Tracee {
     }
 
     /// Lets it run to its end.
+    ///
+    /// # Errors
+    /// See [`Self::next_call`].
     pub fn finish(self) -> Result<Outcome> {
         Ok(self.finish_where()?.0)
     }
 
-    /// Lets it run to its end; answers what was mapped where it got its last signal as well.
+    /// Lets it run to its end; gives also the name of the mapping in which it got its last signal.
+    ///
+    /// # Errors
+    /// See [`Self::next_call`].
     pub fn finish_where(mut self) -> Result<(Outcome, String)> {
         while self.ended.is_none() {
             ptrace::cont(self.pid, self.signal.take())?;
@@ -281,13 +322,13 @@ impl Tracee {
 impl Drop for Tracee {
     fn drop(&mut self) {
         if self.ended.is_none() && kill(self.pid, Signal::SIGKILL).is_ok() {
-            // Whatever comes of it, it is gone.
+            // SIGKILL ends it in any case; this only reaps it.
             let _ = waitpid(self.pid, None);
         }
     }
 }
 
-/// What the ended process wrote: no more than fits a pipe.
+/// Output of a process that has ended: at most what fits into a pipe.
 fn text_of(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {

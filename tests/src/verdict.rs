@@ -1,4 +1,4 @@
-//! What may come of a start in hostile surroundings: the program runs as always, or is refused in one line.
+//! The two permitted outcomes of a start in hostile surroundings: the program runs as always, or is refused in one line.
 
 use crate::launch::{Ending, Outcome};
 use crate::recipe::SUCCESS;
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 /// Exit status of a refusal.
 pub const REFUSED: i32 = 127;
 
-/// What came of it.
+/// A permitted outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It ran as always.
@@ -26,8 +26,11 @@ impl Verdict {
     }
 }
 
-/// Judges an outcome. `output` is what the program prints when it runs, `before` what it may have printed when it is
-/// refused: nothing, unless it is refused at its first native call.
+/// Judges an outcome. `output` is the program's output when it runs, `before` its possible outputs when it is refused:
+/// empty, unless it is refused at its first native call.
+///
+/// # Errors
+/// The outcome is neither: another status or output, more than one line, or one that reports a bug of the loader.
 pub fn judge(outcome: &Outcome, output: &str, before: &[&str]) -> Result<Verdict> {
     let Outcome { ending, stdout, stderr } = outcome;
     match ending {
@@ -44,7 +47,10 @@ pub fn judge(outcome: &Outcome, output: &str, before: &[&str]) -> Result<Verdict
     bail!("{ending:?}, standard output {stdout:?}, standard error {stderr:?}")
 }
 
-/// As [`judge`], of a start that has to succeed.
+/// Checks the outcome of a start that must succeed with this output.
+///
+/// # Errors
+/// The program was refused, or [`judge`] does not permit the outcome.
 pub fn runs(outcome: &Outcome, output: &str) -> Result<()> {
     match judge(outcome, output, &[])? {
         Verdict::Ran => Ok(()),
@@ -52,7 +58,10 @@ pub fn runs(outcome: &Outcome, output: &str) -> Result<()> {
     }
 }
 
-/// As [`judge`], of a start that must not succeed; the line has to contain `part`.
+/// Checks the outcome of a start that must be refused, without output, in a line that contains `part`.
+///
+/// # Errors
+/// The program ran, the line does not contain `part`, or [`judge`] does not permit the outcome.
 pub fn refused(outcome: &Outcome, part: &str) -> Result<()> {
     match judge(outcome, "", &[""])? {
         Verdict::Refused(line) if line.contains(part) => Ok(()),
@@ -60,22 +69,25 @@ pub fn refused(outcome: &Outcome, part: &str) -> Result<()> {
     }
 }
 
-/// Several complaints of one test, said together.
+/// The failed checks of one test, reported together.
 #[derive(Default)]
 pub struct Complaints(Vec<String>);
 
 impl Complaints {
-    /// Notes an error, with what it is about.
+    /// Keeps an error with its subject; gives the value if there was none.
     pub fn note<T>(&mut self, about: impl std::fmt::Display, result: Result<T>) -> Option<T> {
         result.inspect_err(|error| self.0.push(format!("{about}: {error:#}"))).ok()
     }
 
-    /// Notes something that is wrong.
+    /// Keeps a message about a failed check.
     pub fn push(&mut self, text: String) {
         self.0.push(text);
     }
 
-    /// An error if there was any.
+    /// The result of the test.
+    ///
+    /// # Errors
+    /// There was any message; the error has all of them, a line each.
     pub fn verdict(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { bail!("{} findings:\n{}", self.0.len(), self.0.join("\n")) }
     }

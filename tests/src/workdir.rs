@@ -16,7 +16,10 @@ pub struct Workdir {
 }
 
 impl Workdir {
-    /// Makes one.
+    /// Makes one in the system's directory for temporary files.
+    ///
+    /// # Errors
+    /// The directory can not be made.
     pub fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -27,13 +30,16 @@ impl Workdir {
         Ok(workdir)
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lets every user read and execute what is in it, whatever the umask.
+    /// Gives everything in it mode 755, whatever the umask. Symbolic links are not followed.
+    ///
+    /// # Errors
+    /// A file in it can not be read or changed.
     pub fn open_to_all(&self) -> Result<()> {
         open_to_all(&self.path).with_context(|| self.path.display().to_string())
     }

@@ -1,4 +1,4 @@
-//! What the cases of a test target share: the programs under a loader, built once.
+//! The programs of a test target for one loader. Its cases share them; each is built once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::start::Start;
 
-/// A program, built by whichever case comes first.
+/// A program; the first case that asks for it builds it.
 struct Program {
     recipe: Recipe,
     build: OnceLock<Result<Build, String>>,
@@ -30,7 +30,10 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a loader, with the programs of a test target: those in its folder `programs`.
+    /// The programs in the folder `programs` of a test target, for a loader. None is built yet.
+    ///
+    /// # Errors
+    /// The folder can not be read, or a source has a directive that is wrong.
     pub fn new(stage: Stage, target: &str) -> Result<Self> {
         let programs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).join(target).join("programs");
         let mut all = BTreeMap::new();
@@ -43,7 +46,10 @@ impl World {
         Ok(Self { stage, programs: all })
     }
 
-    /// A program, `native` or `report/full`.
+    /// A program by its name, with its variant if it has any: `native`, `report/full`.
+    ///
+    /// # Errors
+    /// There is no such program, or it can not be built.
     pub fn program(&self, name: &str) -> Result<&Build> {
         let program = self.programs.get(name).with_context(|| format!("no program {name}"))?;
         let build = || Build::new(&program.recipe, &self.stage).map_err(|error| format!("{error:#}"));
@@ -51,22 +57,28 @@ impl World {
     }
 }
 
-/// What a case is run with.
+/// A loader and a user, for one run of a case.
 #[derive(Clone, Copy)]
 pub struct Case<'w> {
     /// Loader and programs.
     pub world: &'w World,
-    /// As whom.
+    /// The user that programs run as.
     pub user: User,
 }
 
 impl Case<'_> {
     /// A start of one of the programs.
+    ///
+    /// # Errors
+    /// There is no such program, or it can not be built.
     pub fn start(&self, name: &str) -> Result<Start> {
         Ok(Start::new(self.world.program(name)?.path(), self.user))
     }
 
-    /// A directory with a copy of a program and its libraries, to be changed.
+    /// A directory with a copy of a program and its libraries, which the case may change, and the copy's path.
+    ///
+    /// # Errors
+    /// There is no such program, or it can not be built or copied.
     pub fn copy(&self, name: &str) -> Result<(Workdir, PathBuf)> {
         let (workdir, build) = (Workdir::new()?, self.world.program(name)?);
         for entry in fs::read_dir(build.dir())? {

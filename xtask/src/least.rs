@@ -1,4 +1,4 @@
-//! The least programs and the least interpreter that there can be: what others are counted and timed against.
+//! The smallest programs and the smallest interpreter: references for counts and times.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,24 +9,24 @@ use anyhow::{Context, Result};
 use crate::repo::Repo;
 use crate::run::run;
 
-/// What the programs exit with.
+/// Exit status of the programs.
 pub(crate) const STATUS: i32 = 17;
 
-/// As the README has it.
+/// The options of README.md for programs with a stub.
 fn by_stub() -> String {
     format!("-Wl,--no-dynamic-linker,-e,{}", abi::stub::ENTRY)
 }
 
-/// How a program is linked, and by what it is started.
+/// How a program is linked and started.
 #[derive(Clone, Copy)]
 pub(crate) enum Link<'a> {
     /// ET_EXEC, by the kernel alone.
     Static,
     /// ET_DYN, by the kernel alone.
     StaticPie,
-    /// ET_EXEC, by that interpreter.
+    /// ET_EXEC, by this PT_INTERP.
     Exec(&'a Path),
-    /// ET_DYN, by that interpreter.
+    /// ET_DYN, by this PT_INTERP.
     Pie(&'a Path),
     /// ET_EXEC, by a stub of rt0's.
     ExecStub(&'a Path),
@@ -34,19 +34,20 @@ pub(crate) enum Link<'a> {
     PieStub(&'a Path),
 }
 
-/// Builds them in a directory.
+/// Builds them in `directory`.
 pub(crate) struct Least {
     sources: PathBuf,
     directory: PathBuf,
 }
 
 impl Least {
-    /// Builds go there.
+    /// Files are built in `directory`.
     pub(crate) fn new(repo: &Repo, directory: PathBuf) -> Self {
         Self { sources: repo.root().join("xtask/audit"), directory }
     }
 
-    /// Finds AT_ENTRY and jumps there: one executable segment and nothing to write, as no linker makes it unasked.
+    /// An interpreter that finds AT_ENTRY and jumps there. A linker script gives it one executable segment and none
+    /// that is writable, which no linker does by default.
     pub(crate) fn interpreter(&self) -> Result<PathBuf> {
         let made = self.directory.join("trivial-interpreter.so");
         let mut script = OsString::from("-Wl,-T,");
@@ -60,7 +61,7 @@ impl Least {
         std::fs::canonicalize(&made).context("the interpreter's path")
     }
 
-    /// Exits with [`STATUS`] and does nothing else.
+    /// A program that exits with [`STATUS`].
     pub(crate) fn program(&self, name: &str, link: Link<'_>) -> Result<PathBuf> {
         let made = self.directory.join(name);
         let mut gcc = Command::new("gcc");
@@ -68,7 +69,7 @@ impl Least {
         match link {
             Link::Static => gcc.args(["-no-pie", "-static"]),
             Link::StaticPie => gcc.arg("-static-pie"),
-            // Where nothing is linked dynamically, the linker makes no PT_INTERP.
+            // The linker makes no PT_INTERP if it links no shared object: exit17.S makes it.
             Link::Exec(interpreter) => {
                 gcc.arg("-no-pie").arg(format!("-DINTERPRETER=\"{}\"", shown(interpreter)?))
             }

@@ -9,13 +9,14 @@ use rtld::elf::plan::{LoadPlan, Protection, Segment};
 use rtld::machine::{Machine, X86_64};
 use rtld::os::seam::{Image, ImageMut};
 
-/// Pages of this machine.
+/// Size of a page in these tests.
 pub const PAGE: PageSize = PageSize::K4;
 
-/// A page that was reserved, and nothing more.
+/// Protection of a page that is reserved and not mapped.
 const NOTHING: Protection = Protection { read: false, write: false, execute: false };
 
-/// A reserved span of a machine, and what was mapped into it. As strict as hardware: every access asks the pages.
+/// A reserved span of an address space, and the segments mapped into it. It is as strict as hardware: each access is
+/// checked against the protection of its pages.
 ///
 /// Its memory is an arena's: the loader never drops the list of its modules, and a fuzzer must not lose memory.
 #[derive(Debug)]
@@ -27,11 +28,11 @@ pub struct MemImage<M = X86_64> {
     /// How many segments of the plan are mapped.
     mapped: usize,
     memory: &'static mut [u8],
-    /// As it was before anything was written through the image; empty until the last segment is mapped.
+    /// The memory before the first write through the image; zeros until the last segment is mapped.
     original: &'static mut [u8],
-    /// Of each page of the span.
+    /// Protection of each page of the span.
     pages: RefCell<&'static mut [Protection]>,
-    /// Counts the images that have neither been dropped nor unmapped.
+    /// Counts the images that are neither dropped nor unmapped.
     alive: &'static Cell<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! A program, its libraries and how it was started -> the phases of the loader.
+//! A program, its libraries and the circumstances of its start -> the phases of the loader, in memory.
 
 use abi::arch::NATIVE;
 use abi::paths::LIBRARIES;
@@ -22,23 +22,23 @@ use super::file::Elf;
 use super::image::{MemImage, PAGE};
 use super::os::MemOs;
 
-/// Where the program is.
+/// Path of the program.
 pub const PROGRAM: &str = "/opt/app/bin/program";
 
-/// Where the loader is.
+/// Path of the loader.
 pub const LOADER: &str = NATIVE.paths.loader;
 
-/// The stubs that native functions get.
+/// Addresses of the loader's assembly: first-call stubs, and the two functions of TLS descriptors.
 pub const CODE: LoaderCode =
     LoaderCode { stubs: STUBS, tls_descriptor: RuntimeAddr(0x5800_0000), tls_described: RuntimeAddr(0x5800_1000) };
 
-/// Its first-call stubs.
+/// The first-call stubs in [`CODE`].
 pub const STUBS: Stubs = Stubs {
     start: RuntimeAddr(0x5000_0000),
     layout: StubLayout { groups: 2, per_group: 2, stride: 4, group_stride: 32 },
 };
 
-/// Everything that decides how a start goes.
+/// The files and the circumstances of a start.
 #[derive(Debug)]
 pub struct Scene<M = X86_64> {
     /// Files and memory.
@@ -62,7 +62,7 @@ impl Scene {
 }
 
 impl<M: Machine> Scene<M> {
-    /// The same, on any machine.
+    /// A program for any machine, started by an ordinary user, under a loader that defines no symbol.
     #[must_use]
     pub fn of_machine(program: &ElfBuilder) -> Self {
         let mut os = MemOs::of_machine(arena());
@@ -78,14 +78,14 @@ impl<M: Machine> Scene<M> {
         self.bytes(path, &elf.build())
     }
 
-    /// Adds a file that was made.
+    /// Adds a file whose bytes are made already.
     #[must_use]
     pub fn bytes(mut self, path: &str, elf: &Elf) -> Self {
         self.os.file(path, &elf.bytes);
         self
     }
 
-    /// Adds libraries where they are found last, by their names there.
+    /// Adds libraries to `/lib/slul`, the last directory of the search, by their names.
     #[must_use]
     pub fn libraries<const N: usize>(self, libraries: [(&str, ElfBuilder); N]) -> Self {
         libraries.iter().fold(self, |scene, (name, elf)| scene.file(&format!("{LIBRARIES}/{name}"), elf))
@@ -97,13 +97,16 @@ impl<M: Machine> Scene<M> {
         Self { library_path: Some(path), ..self }
     }
 
-    /// Makes it a set-id program: as the loader's program does, with no environment and no origin.
+    /// Makes it a set-id program: without LD_LIBRARY_PATH and without an origin, like `slulrtld` does.
     #[must_use]
     pub fn secure(self) -> Self {
         Self { secure: true, library_path: None, program_path: None, ..self }
     }
 
     /// Plans and maps one file.
+    ///
+    /// # Errors
+    /// See [`map`].
     pub fn map(&self, path: &str) -> Result<Mapped<MemImage<M>>, Failure<'static>> {
         map(&self.os, path)
     }
@@ -113,29 +116,41 @@ impl<M: Machine> Scene<M> {
         Start { program: PROGRAM, loader: LOADER, library_path, program_path, secure }
     }
 
-    /// The first phase.
+    /// The first phase: all files mapped.
+    ///
+    /// # Errors
+    /// Those of [`rtld::link::load::load`].
     pub fn load(&self) -> Result<Loaded<'static, MemImage<M>>, Error<'static>> {
         self.start().load(&self.os, self.arena)
     }
 
-    /// The first two phases.
+    /// The first two phases: all files mapped and relocated.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`] and [`Loaded::relocate`].
     pub fn relocate(&self) -> Result<Relocated<'static, MemImage<M>>, Error<'static>> {
         self.load()?.relocate(CODE)
     }
 
     /// All phases.
+    ///
+    /// # Errors
+    /// Those of [`Self::relocate`] and [`Relocated::seal`].
     pub fn seal(&self) -> Result<Sealed<'static, MemImage<M>>, Error<'static>> {
         self.start().seal(&self.os, self.arena)
     }
 }
 
 /// Plans and maps one file.
+///
+/// # Errors
+/// The file is not there, is no ELF object that can be loaded ([`map_object`]), or there is no memory for it.
 pub fn map<S: AddressSpace>(sys: &S, path: &str) -> Result<Mapped<S::Image>, Failure<'static>> {
     let (file, info) = sys.open(path.as_bytes())?;
     map_object(sys, &file, &info, PAGE)
 }
 
-/// What is started, and how, whatever the machine.
+/// The circumstances of a start, for any machine and any memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// Path of the program.
@@ -151,7 +166,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// An object that is in memory before the loader begins.
+    /// An object that the kernel has mapped before the loader begins.
     fn present<S: AddressSpace>(
         sys: &S,
         path: &'static str,
@@ -162,7 +177,10 @@ impl Start {
         Ok(Present { path: path_bytes, image, phdrs })
     }
 
-    /// The first phase.
+    /// The first phase: all files mapped.
+    ///
+    /// # Errors
+    /// Those of [`rtld::link::load::load`], and of [`map`] for program and loader.
     pub fn load<S: AddressSpace>(
         &self,
         sys: &S,
@@ -182,6 +200,9 @@ impl Start {
     }
 
     /// All phases.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`], [`Loaded::relocate`] and [`Relocated::seal`].
     pub fn seal<S: AddressSpace>(
         &self,
         sys: &S,

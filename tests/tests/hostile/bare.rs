@@ -20,7 +20,7 @@ fn put(root: &Path, path: &Path) -> Result<()> {
     install(&fs::canonicalize(path)?, &place)
 }
 
-/// The tree of a program.
+/// A root directory with nothing but a program's work directory, at its own path.
 fn tree(case: Case<'_>, program: &str) -> Result<Workdir> {
     let (workdir, build) = (Workdir::new()?, case.world.program(program)?);
     for entry in fs::read_dir(build.dir())? {
@@ -30,7 +30,7 @@ fn tree(case: Case<'_>, program: &str) -> Result<Workdir> {
     Ok(workdir)
 }
 
-/// The same, with libc's own files and zlib.
+/// [`tree`] with the system's `ld.so`, libc and zlib.
 pub(crate) fn tree_with_libc(case: Case<'_>, program: &str) -> Result<Workdir> {
     let tree = tree(case, program)?;
     let maps = fs::read_to_string("/proc/self/maps")?;
@@ -44,7 +44,7 @@ pub(crate) fn tree_with_libc(case: Case<'_>, program: &str) -> Result<Workdir> {
     Ok(tree)
 }
 
-/// What runs without libc runs there.
+/// Programs without native needs run there.
 pub(crate) fn programs(case: Case<'_>) -> Result<()> {
     for (name, output) in [("report/plain", ""), ("report/full", ""), ("whole/sound", "library\nprogram\n")] {
         let tree = tree(case, name)?;
@@ -54,14 +54,14 @@ pub(crate) fn programs(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The same, executed by the loader's own name; `$ORIGIN` is then what the path says.
+/// So does one that the loader is given as an argument; `$ORIGIN` is then taken from that path.
 pub(crate) fn direct(case: Case<'_>) -> Result<()> {
     let (tree, build) = (tree(case, "whole/sound")?, case.world.program("whole/sound")?);
     let start = Start::new(&build.dir().join(LOADER), case.user).arg(build.path().to_string_lossy());
     runs(&start.chroot(tree.path()).run()?, "library\nprogram\n")
 }
 
-/// A library that is not there is missed in one line.
+/// A missing library is refused in one line.
 pub(crate) fn missing_library(case: Case<'_>) -> Result<()> {
     let (tree, build) = (tree(case, "whole/sound")?, case.world.program("whole/sound")?);
     fs::remove_file(tree.path().join(build.dir().join("libone.so").strip_prefix("/")?))?;

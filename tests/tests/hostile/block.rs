@@ -52,12 +52,12 @@ fn run_without(start: &Start, keys: &[u64]) -> Result<(Outcome, String)> {
     tracee.finish_where()
 }
 
-/// Entries that are not needed, one at a time and all at once.
+/// Without entries that the loader can do without, one at a time and all at once, every program runs.
 pub(crate) fn without_needless_entries(case: Case<'_>) -> Result<()> {
     needless(case, &PROGRAMS)
 }
 
-/// The same, and musl.
+/// [`without_needless_entries`], with a first native call into musl.
 pub(crate) fn without_needless_entries_musl(case: Case<'_>) -> Result<()> {
     needless(case, &[MUSL])
 }
@@ -75,12 +75,12 @@ fn needless(case: Case<'_>, programs: &[Program]) -> Result<()> {
     complaints.verdict()
 }
 
-/// Entries that are: without them there is one line, or it runs all the same.
+/// Without entries that the loader needs, one at a time and all at once, a program is refused in one line, or runs.
 pub(crate) fn without_needed_entries(case: Case<'_>) -> Result<()> {
     needed(case, &PROGRAMS)
 }
 
-/// The same, and musl.
+/// [`without_needed_entries`], with a first native call into musl.
 pub(crate) fn without_needed_entries_musl(case: Case<'_>) -> Result<()> {
     needed(case, &[MUSL])
 }

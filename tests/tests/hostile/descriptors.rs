@@ -12,7 +12,7 @@ use tests::start::Start;
 use tests::verdict::{Complaints, REFUSED};
 use tests::world::Case;
 
-/// All combinations: bit n is set if descriptor n is open.
+/// All combinations of the first three descriptors: bit n is set if descriptor n is open.
 fn combinations(start: &Start) -> impl Iterator<Item = (u8, Start)> {
     let start = start.clone();
     (0..8u8).map(move |open| {
@@ -21,18 +21,18 @@ fn combinations(start: &Start) -> impl Iterator<Item = (u8, Start)> {
     })
 }
 
-/// A good program has the descriptors that it was started with, and no other.
+/// A program has the descriptors that it was started with, and no others.
 pub(crate) fn none_leaks(case: Case<'_>) -> Result<()> {
     each_report(case, &[], |_| true)
 }
 
-/// The same while the loader talks: only to standard error.
+/// With a trace, too, which goes to standard error.
 pub(crate) fn none_leaks_with_trace(case: Case<'_>) -> Result<()> {
     let is_trace = |outcome: &Outcome| outcome.stderr.lines().all(|line| line.starts_with("slulrtld: "));
     each_report(case, &["LD_SLUL_DEBUG=all"], is_trace)
 }
 
-/// The same while it talks to a file.
+/// With a trace to a file, too.
 pub(crate) fn none_leaks_with_trace_file(case: Case<'_>) -> Result<()> {
     let workdir = Workdir::new()?;
     fs::set_permissions(workdir.path(), fs::Permissions::from_mode(0o777))?;

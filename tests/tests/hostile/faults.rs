@@ -101,8 +101,8 @@ fn each_judged(start: &Start, judge: impl Fn(&Call, u16, &Outcome) -> Result<Ver
     Ok(tally)
 }
 
-/// The same, with silence otherwise. `output` is the program's when it runs, `before` what may be there of it when it
-/// is refused.
+/// Lets each system call of a start fail; a program that runs must print nothing else. `output` is the program's output
+/// when it runs, `before` its possible outputs when it is refused.
 fn each(start: &Start, output: &str, before: &[&str]) -> Result<Tally> {
     each_judged(start, |call, errno, outcome| judge_call(call, errno, outcome, output, before))
 }
@@ -121,7 +121,7 @@ pub(crate) fn full_start(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The same, executed by the loader's own name.
+/// [`full_start`] with the loader executed by its own name.
 pub(crate) fn direct_start(case: Case<'_>) -> Result<()> {
     let start = case.direct(case.world.program("whole/sound")?.path());
     let tally = each(&start, STARTED, &[""])?;
@@ -129,19 +129,19 @@ pub(crate) fn direct_start(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The same, handed over by rt0; and a program that is then entered at once.
+/// [`full_start`] of a program that rt0 hands over; and a plain start of one.
 pub(crate) fn handed_start(case: Case<'_>) -> Result<()> {
     let start = case.handed(case.world.program("whole/sound")?.path());
     let tally = each(&start, STARTED, &[""])?;
     ensure!(tally.refused > 50, "{} refused", tally.refused);
     let start = case.handed(case.world.program("report/handed")?.path()).arg("nothing");
-    // What fails for the plain start does not fail for the full one.
+    // A call that fails in the plain start makes it a full one, which succeeds.
     let tally = each(&start, "", &[])?;
     ensure!(tally.refused == 0 && tally.ran > 20, "{} refused, {} ran", tally.refused, tally.ran);
     Ok(())
 }
 
-/// The same, while the loader talks: that the trace can not be written harms nothing.
+/// [`full_start`] with a trace: a trace that can not be written harms nothing.
 pub(crate) fn start_with_trace(case: Case<'_>) -> Result<()> {
     let workdir = Workdir::new()?;
     fs::set_permissions(workdir.path(), fs::Permissions::from_mode(0o777))?;
@@ -161,7 +161,7 @@ pub(crate) fn start_with_trace(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A start, and then the first native call.
+/// A start and a first native call.
 fn native_call(start: &Start) -> Result<()> {
     let tally = each(start, CALLED, &["", "before\n"])?;
     ensure!(tally.refused > 50, "{} refused", tally.refused);
@@ -173,7 +173,7 @@ pub(crate) fn first_native_call(case: Case<'_>) -> Result<()> {
     native_call(&case.start("native/gnu")?)
 }
 
-/// The same, with the template's file: whatever goes wrong with that is no reason to refuse.
+/// [`first_native_call`] with the template's file: no failure of a system call on that file is a refusal.
 pub(crate) fn first_native_call_installed(case: Case<'_>) -> Result<()> {
     let (with, without) = (case.start("native/installed")?, case.start("native/gnu")?);
     let with = each_judged(&with, |call, errno, outcome| {

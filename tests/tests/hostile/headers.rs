@@ -111,22 +111,22 @@ fn each(case: Case<'_>, file: &str, start: impl Fn(Case<'_>, &Path) -> Start) ->
     Ok(())
 }
 
-/// Of a library.
+/// Damaged headers of a library.
 pub(crate) fn library(case: Case<'_>) -> Result<()> {
     each(case, "libone.so", |case, program| Start::new(program, case.user))
 }
 
-/// Of a program that the kernel maps.
+/// Damaged headers of a program that the kernel maps.
 pub(crate) fn program(case: Case<'_>) -> Result<()> {
     each(case, "whole", |case, program| Start::new(program, case.user))
 }
 
-/// Of a program that the loader maps.
+/// Damaged headers of a program that the loader maps.
 pub(crate) fn direct_program(case: Case<'_>) -> Result<()> {
     each(case, "whole", |case: Case<'_>, program| case.direct(program))
 }
 
-/// The same for a program that rt0 hands over.
+/// Damaged headers of a program that rt0 hands over.
 pub(crate) fn handed_program(case: Case<'_>) -> Result<()> {
     each(case, "whole", |case: Case<'_>, program| case.handed(program))
 }

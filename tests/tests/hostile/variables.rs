@@ -7,18 +7,18 @@ use tests::recipe::SUCCESS;
 use tests::verdict::Complaints;
 use tests::world::Case;
 
-/// What a row shows besides the program's own line.
+/// The output that a row expects besides the program's own line.
 enum Shows {
     Nothing,
-    /// A line on standard error that begins so.
+    /// A line on standard error with this beginning.
     Trace(&'static str),
-    /// A line on standard output that begins so.
+    /// A line on standard output with this beginning.
     Output(&'static str),
-    /// The same, and the program is not run.
+    /// A line on standard output with this beginning; the program does not run.
     Instead(&'static str),
 }
 
-/// The environment; what it makes of a program with native needs; what every program shows.
+/// The environment; the output of a program with native needs; the further output of every program.
 type Row = (&'static [&'static str], &'static str, Shows);
 
 use Shows::{Instead, Nothing, Output, Trace};

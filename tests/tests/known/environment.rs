@@ -79,7 +79,7 @@ pub(crate) fn audit_system_library(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The same with a library by its path, or found by LD_LIBRARY_PATH.
+/// LD_AUDIT and LD_PRELOAD with a library's path, or with a name that LD_LIBRARY_PATH finds.
 pub(crate) fn audit_path(case: Case<'_>) -> Result<()> {
     let lair = Lair::new(case)?;
     let library = lair.place("libtwo.so");
@@ -131,7 +131,7 @@ pub(crate) fn unsetenv_malformed(case: Case<'_>) -> Result<()> {
     attacked(case, victim, attack, Expected::Ran(&expected))
 }
 
-/// A variable that is there many times is removed as often.
+/// All copies of a repeated variable are removed.
 pub(crate) fn unsetenv_repeated(case: Case<'_>) -> Result<()> {
     let lair = Lair::new(case)?;
     let path = format!("LD_LIBRARY_PATH={}", lair.path().display());
@@ -148,7 +148,7 @@ pub(crate) fn unsetenv_repeated(case: Case<'_>) -> Result<()> {
     attacked(case, victim, attack, Expected::Ran(&format!("library\nprogram\n{kept}native\n{kept}")))
 }
 
-/// The same behind 100 000 others, and with one of 64 KiB.
+/// Variables behind 100 000 others are removed, and so is one of 64 KiB.
 pub(crate) fn unsetenv_many(case: Case<'_>) -> Result<()> {
     let lair = Lair::new(case)?;
     let [first, second] = lair.libraries();

@@ -162,7 +162,7 @@ pub(crate) fn fifo_native(case: Case<'_>) -> Result<()> {
     Expected::Refused("", &line).of(&Start::new(&program, case.user).run()?)
 }
 
-/// Named by an absolute path, by a set-id program that opens what it is told to.
+/// A FIFO by its absolute path, from a set-id program that opens the path it is given.
 pub(crate) fn fifo_opened(case: Case<'_>) -> Result<()> {
     let directory = Workdir::new()?;
     let library = directory.path().join("libone.so");
@@ -173,7 +173,7 @@ pub(crate) fn fifo_opened(case: Case<'_>) -> Result<()> {
     attacked(case, program, |start| start.arg(&library), Expected::Ran(&expected))
 }
 
-/// As what is to be looked at, or run.
+/// A FIFO as the program for `--list`, for `--verify` and for a start.
 pub(crate) fn fifo_inspected(case: Case<'_>) -> Result<()> {
     let directory = Workdir::new()?;
     let path: PathBuf = directory.path().join("program");

@@ -64,7 +64,7 @@ fn limited(start: &Start, limit: &str, values: impl Iterator<Item = u64>, evil: 
     Ok(())
 }
 
-/// Steps of a page at first, where each allocation has its turn to fail.
+/// Limits in bytes: first in steps of a page, so that each allocation fails once.
 fn sizes() -> impl Iterator<Item = u64> {
     (0..160).map(|pages| pages * 4 * KIB).chain((0..8).map(|power| MIB << power))
 }
@@ -81,7 +81,7 @@ pub(crate) fn allocation_limits(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As the exploit did: a path of many entries, which takes memory.
+/// The exploit's way to exhaust memory: a path of many entries.
 pub(crate) fn allocation_long_path(case: Case<'_>) -> Result<()> {
     let lair = Lair::new(case)?;
     let evil = lair.path().display().to_string();

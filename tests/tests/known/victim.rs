@@ -76,7 +76,7 @@ impl Expected<'_> {
     }
 }
 
-/// Starts the program with privileges, and what `attack` makes of that.
+/// Runs the attack on a program with privileges.
 pub(crate) fn attacked(
     case: Case<'_>,
     program: &Path,
@@ -86,7 +86,7 @@ pub(crate) fn attacked(
     expected.of(&attack(Start::new(program, case.user)).run()?).context("with privileges")
 }
 
-/// The same without, where the attacker only attacks himself.
+/// Runs the attack on a copy without privileges, where the user's variables count: shows that the attack works.
 pub(crate) fn obeyed(
     case: Case<'_>,
     program: &Path,

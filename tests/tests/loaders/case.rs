@@ -126,12 +126,12 @@ impl Object {
         Self { kind, file, source, compile, link, needs, versions: None, run_path, symbolic: None }
     }
 
-    /// `libt<name>.so`.
+    /// A library in C: `libt<name>.so`.
     pub(crate) fn library(name: impl ToString, source: &'static str) -> Self {
         Self::rust_library(name, source).compile("-DLIBRARY")
     }
 
-    /// The same in Rust, where the kind of crate says that it is one.
+    /// A library in Rust: `libt<name>.so`. The crate type takes the place of `-DLIBRARY`.
     pub(crate) fn rust_library(name: impl ToString, source: &'static str) -> Self {
         Self::new(Kind::Library, library_file(name), source)
     }
@@ -182,7 +182,7 @@ impl Object {
         self
     }
 
-    /// The same in a directory of the work directory.
+    /// Puts the object into a directory of the work directory.
     pub(crate) fn inside(mut self, directory: impl ToString) -> Self {
         self.file = format!("{}/{}", directory.to_string(), self.file);
         self

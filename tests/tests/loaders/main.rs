@@ -1,5 +1,5 @@
-//! The same objects under slulrtld, glibc's `ld.so` and musl's: same status, same lines, in the same order. One test of
-//! each case and loader that slulrtld is compared with: `scope/231-sws/musl`.
+//! Objects under slulrtld and under glibc's or musl's `ld.so` must end with the same status and print the same lines in
+//! the same order. One test for each case and each loader that slulrtld is compared with: `scope/231-sws/musl`.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -6,7 +6,7 @@ pub(crate) fn cases() -> Vec<Case> {
     [graphs(), functions(), preinit(), names()].into_iter().flatten().collect()
 }
 
-/// Who needs whom; bit `3 * from + to`.
+/// DT_NEEDED among three libraries: bit `3 * from + to`.
 #[derive(Clone, Copy)]
 struct Graph(usize);
 
@@ -17,12 +17,12 @@ impl Graph {
         self.0 >> (3 * from + to) & 1 == 1
     }
 
-    /// Whether nobody needs itself.
+    /// Whether no library needs itself.
     fn is_simple(self) -> bool {
         (0..3).all(|library| !self.needs(library, library))
     }
 
-    /// The same, with what is needed through others.
+    /// The transitive closure.
     fn closed(mut self) -> Self {
         for through in 0..3 {
             for from in 0..3 {

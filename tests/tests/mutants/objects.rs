@@ -145,8 +145,7 @@ pub(crate) fn code_of(bytes: &[u8]) -> Result<Vec<Range<u64>>> {
     Ok(code.map(|section| range(section.sh_addr(endian), section.sh_size(endian))).collect())
 }
 
-/// The same path, in so many characters: so that everything lies where it lay in the last run, and the same mutants
-/// are made.
+/// A path, padded to 160 characters with slashes: offsets in the files, and so the mutants, are the same in each run.
 fn padded(path: &Path) -> String {
     const LENGTH: usize = 160;
     let text = path.to_string_lossy();

@@ -110,7 +110,7 @@ fn expect(right: bool, outcome: &Outcome) -> Result<(), Failed> {
     if right { Ok(()) } else { Err(outcome.shown("it").into()) }
 }
 
-/// The program's calls go to the preloaded library, and so do those to what it has put before libc's.
+/// The program's calls go to the preloaded library, those to functions of libc that it interposes included.
 fn preload(stage: &Stage) -> Result<(), Failed> {
     let (build, _sources) = build(stage).map_err(|error| format!("{error:#}"))?;
     let library = build.dir().join("preloaded.so");
@@ -120,7 +120,7 @@ fn preload(stage: &Stage) -> Result<(), Failed> {
     expect(right && outcome.stderr.is_empty(), &outcome)
 }
 
-/// The same program, nothing preloaded: what the other test sees is the library's doing.
+/// Without LD_PRELOAD the program prints something else: the output in [`preload`] is the library's.
 fn preload_without(stage: &Stage) -> Result<(), Failed> {
     let (build, _sources) = build(stage).map_err(|error| format!("{error:#}"))?;
     let outcome = start(build.path(), &[], &[(SLOW, "1")])?;

@@ -38,7 +38,7 @@ impl Text {
         (1..).zip(lines).take(end)
     }
 
-    /// The same, without comments.
+    /// [`Self::lines`] without comments.
     fn code(&self) -> impl Iterator<Item = (u32, &str)> {
         self.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
     }

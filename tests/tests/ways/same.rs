@@ -1,4 +1,4 @@
-//! The same program by every way in: what it sees must be the same, but for what the documents say.
+//! A program by every way in sees the same, except where `docs/ways-in.md` says otherwise.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -25,7 +25,7 @@ enum Way {
     Binfmt { credentials: bool },
     /// By the loader, with these arguments.
     Loader(&'static [&'static str]),
-    /// As a file that begins with `#!`.
+    /// By the first line `#!` of its file.
     Line,
 }
 

@@ -97,18 +97,18 @@ impl Part {
     }
 }
 
-/// With what the runs under slulrtld are compared.
+/// The reference for the runs under slulrtld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reference {
     /// The ordinary executable, line by line.
     Ordinary,
-    /// The same, but lazily these lines come at another time: when native constructors run is what lazy means. Each
-    /// is there once in both.
+    /// The ordinary executable; in lazy mode these lines come at another place, because native constructors run at the
+    /// first call. Each is there once in both.
     Moves(&'static [&'static str]),
-    /// The same, but lazily this is said instead, to the letter, and why.
+    /// The ordinary executable; in lazy mode exactly this output instead, and the reason.
     Lazily(&'static str, &'static str),
-    /// What the two worlds are meant to differ in: this is said, with this status; and why the ordinary executable is
-    /// not asked.
+    /// An intended difference between the two worlds: this output, this status, and the reason not to compare with the
+    /// ordinary executable.
     Says(&'static str, i32, &'static str),
 }
 

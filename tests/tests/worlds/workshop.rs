@@ -19,7 +19,7 @@ const FLAGS: [&str; 5] = ["-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
 /// What libraries without libc are compiled with.
 const FREESTANDING: [&str; 3] = ["-ffreestanding", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns"];
 
-/// What everything is linked with; a case's own flags come later and win.
+/// Options of the linker for all objects; a case's own flags come after them and override them.
 const LINK: [&str; 3] = ["-Wl,--no-as-needed", "-Wl,--enable-new-dtags", "-Wl,-z,lazy"];
 
 /// The program of a case in one world.
@@ -27,12 +27,12 @@ const LINK: [&str; 3] = ["-Wl,--no-as-needed", "-Wl,--enable-new-dtags", "-Wl,-z
 pub(crate) enum World {
     /// Without start files, and with slulrtld as its interpreter.
     Slulrtld,
-    /// As the compiler driver makes it.
+    /// With start files and libc, by the compiler driver's defaults.
     Ordinary,
 }
 
 impl World {
-    /// What the program is called.
+    /// Path of the program in a directory.
     pub(crate) fn program(self, dir: &Path) -> PathBuf {
         dir.join(match self {
             Self::Slulrtld => "program-for-slulrtld",

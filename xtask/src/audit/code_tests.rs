@@ -26,13 +26,13 @@ fn image(code: &[u8]) -> Image {
     image
 }
 
-/// Why the function is refused under these rules; empty if it is not.
+/// The reason for which the function is refused under these rules; empty if it is not.
 fn refusal_under(rules: &Rules, code: &[u8]) -> String {
     let row = check_function(&image(code), rules);
     row.failure.unwrap_or_default()
 }
 
-/// The same, for code that is followed by a return.
+/// The reason for which code, followed by a return, is refused under the strict rules; empty if it is not.
 fn refusal(code: &[u8]) -> String {
     refusal_under(&STRICT, &[code, &[RET]].concat())
 }

@@ -67,12 +67,12 @@ const FIRST_CALL_MUSL: Limit = Limit {
     system_calls: 24,
 };
 
-/// As in `cargo xtask bench scale`.
+/// The shape of `cargo xtask bench scale` with 50 libraries.
 const MANY: Shape = Shape { libraries: 50, imports: 200 };
 
-/// What was counted.
+/// Counts of one run.
 struct Counts {
-    /// Not where there is no valgrind.
+    /// None if valgrind is not installed.
     instructions: Option<u64>,
     system_calls: u64,
 }

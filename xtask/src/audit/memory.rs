@@ -1,4 +1,4 @@
-//! What the loader's memory functions take.
+//! Size of the loader's memory functions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use super::image::Image;
 use super::table::Row;
 
-/// The most that all of them may take together.
+/// Most bytes of machine code for all of them together.
 const LIMIT: u64 = 2048;
 
-/// The memory functions. Some are one function with two names, which counts once.
+/// The memory functions. One with two names counts once.
 const FUNCTIONS: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen"];
 
 /// Checks a loader that has its symbols.
@@ -24,12 +24,12 @@ pub(crate) fn check(image: &Image) -> Row {
     }
 }
 
-/// The same, as a number, of a loader's file.
+/// Bytes of machine code of the memory functions in a loader's file.
 pub(crate) fn text_of(unstripped: &Path) -> Result<u64> {
     text(&Image::read(unstripped)?)
 }
 
-/// The bytes of machine code of all of them.
+/// Bytes of machine code of the memory functions.
 fn text(image: &Image) -> Result<u64> {
     let mut sizes = BTreeMap::new();
     for name in FUNCTIONS {

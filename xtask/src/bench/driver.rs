@@ -9,17 +9,17 @@ use super::workshop::Workshop;
 use crate::pin;
 use crate::run::output;
 
-/// How often things are run.
+/// Numbers of runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// A ratio is taken in each.
+    /// Rounds, of which each gives one ratio.
     pub(crate) rounds: usize,
     /// Runs of each program in a round, of which the median counts.
     pub(crate) each: usize,
 }
 
 impl Effort {
-    /// As a sentence says it.
+    /// A clause for the report; `what` is the subject.
     pub(crate) fn method(self, what: &str) -> String {
         let Self { rounds, each } = self;
         format!("{rounds} rounds, in each of which {what} is run {each} times by turns, pinned to one CPU")
@@ -34,7 +34,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// A program that ends with that status.
+    /// A program that must end with that status.
     pub(crate) fn new(program: &Path, status: i32) -> Result<Self> {
         let program = program.to_str().context("a path is not UTF-8")?.to_owned();
         Ok(Self { status, words: vec![program] })

@@ -40,7 +40,7 @@ impl Machine {
         })
     }
 
-    /// As JSON.
+    /// A JSON object with all fields.
     pub(crate) fn json(&self) -> Value {
         json!({
             "date": self.date, "kernel": self.kernel, "cpu": self.cpu, "glibc": self.glibc, "musl": self.musl,

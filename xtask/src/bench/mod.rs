@@ -88,12 +88,12 @@ pub(crate) fn bench(repo: &Repo, names: &[Name], options: Options) -> Result<()>
     Ok(())
 }
 
-/// Where the JSON goes; figures that mean nothing do not replace others.
+/// Directory of the JSON files. Those of a quick run, whose figures mean nothing, have their own.
 fn json_directory(repo: &Repo, quick: bool) -> PathBuf {
     repo.target().join(if quick { "bench/quick" } else { "bench" })
 }
 
-/// Runs all benches as fast as they can be run, and checks that what they write can be read.
+/// Runs all benches with as few runs as possible, and checks the JSON files that they write.
 pub(crate) fn try_all(repo: &Repo) -> Result<()> {
     bench(repo, &[], Options { quick: true, update_docs: false, no_install: true })?;
     for name in Name::value_variants() {
@@ -111,7 +111,7 @@ pub(crate) fn try_all(repo: &Repo) -> Result<()> {
 }
 
 impl Name {
-    /// As on the command line.
+    /// The bench's name on the command line.
     fn label(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }

@@ -113,21 +113,21 @@ impl Table {
     }
 }
 
-/// What one bench has found.
+/// The result of one bench.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     /// Its name on the command line.
     pub(crate) name: &'static str,
-    /// How often what was run.
+    /// Programs and numbers of runs, in one clause.
     pub(crate) method: String,
     /// The figures.
     pub(crate) tables: Vec<Table>,
-    /// What has to be known to read them, a sentence or two each.
+    /// Explanations of the figures, a sentence or two each.
     pub(crate) notes: Vec<String>,
 }
 
 impl Report {
-    /// As it stands in the documentation.
+    /// The text of the bench's section in `docs/performance.md`.
     pub(crate) fn markdown(&self, machine: &Machine) -> String {
         let mut text =
             format!("{}, `cargo xtask bench {}`: {}. {machine}.\n", machine.date, self.name, self.method);

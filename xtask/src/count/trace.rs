@@ -32,31 +32,32 @@ pub(crate) struct Trace {
     pub(crate) status: i32,
 }
 
-/// The traced side: asks to be traced and becomes the program, which stops at its first instruction.
+/// The traced process: calls PTRACE_TRACEME and executes the program, which stops at its first instruction.
 pub(crate) fn trace_me(program: &Path, argument: Option<&str>) -> Result<()> {
     ptrace::traceme().context("PTRACE_TRACEME")?;
     let error = Command::new(program).args(argument).exec();
     Err(error).with_context(|| format!("execute {}", program.display()))
 }
 
-/// Runs a program with that environment, step by step, from its first instruction to its exit.
+/// Counts a program with that environment from its first instruction to its exit; see [`trace_in`].
 pub(crate) fn trace(program: &Path, environment: &[(&str, &str)]) -> Result<Trace> {
     trace_with(program, None, environment)
 }
 
-/// The same, with an argument for the program. It is run twice: once from system call to system call, once step by step.
+/// [`trace`] with an argument for the program.
 pub(crate) fn trace_with(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Trace> {
     trace_in(None, program, argument, environment)
 }
 
-/// The same, but counted is only what is executed in the text of `object`, if that is given, which execve maps.
+/// Counts a program's instructions and system calls. With `object`, which execve must have mapped, only those in its
+/// mappings count. The program runs twice: once from system call to system call, once step by step.
 pub(crate) fn trace_in(
     object: Option<&Path>,
     program: &Path,
     argument: Option<&str>,
     environment: &[(&str, &str)],
 ) -> Result<Trace> {
-    // Two processes that wait for each other at each instruction.
+    // The two processes wait for each other at each instruction: on one CPU that is fastest.
     on_one_cpu(|| {
         let pid = stopped_at_exec(program, argument, environment)?;
         let within = mapping(pid, object)?;
@@ -70,7 +71,7 @@ pub(crate) fn trace_in(
     })
 }
 
-/// Where an object is mapped; without one, everywhere.
+/// Addresses of an object's mapping; without an object, all addresses.
 fn mapping(pid: Pid, object: Option<&Path>) -> Result<Range<u64>> {
     let Some(object) = object else { return Ok(0..u64::MAX) };
     let object = object.canonicalize().with_context(|| object.display().to_string())?;

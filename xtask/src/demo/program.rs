@@ -63,7 +63,7 @@ impl Builder {
         if let Zlib::Musl(musl::Zlib { include, lib }) = zlib {
             gcc.arg("-I").arg(include).arg("-L").arg(lib);
             gcc.arg(joined("-Wl,--enable-new-dtags,-rpath,", lib));
-            // Its own needs are musl's business, not this link's.
+            // The symbols that it needs are bound by musl's ld.so.
             gcc.arg("-Wl,--allow-shlib-undefined");
         }
         let library = match zlib {
@@ -73,7 +73,7 @@ impl Builder {
         self.finish(gcc, name, library)
     }
 
-    /// The same source as an ordinary dynamic executable.
+    /// The source as an ordinary dynamic executable.
     pub(crate) fn ordinary(&self, name: &str) -> Result<Program> {
         step(format!("build {name}, with the system's libc"));
         let mut gcc = Command::new("gcc");
