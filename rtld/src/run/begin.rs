@@ -1,5 +1,5 @@
-//! A full start, and the beginning of the program: everything is loaded, relocated and sealed, then what the program is
-//! to find is made, then it is entered.
+//! The full start, up to the program's entry: all objects are loaded, relocated and sealed; stack, thread-local storage
+//! and tables are prepared; initialisers run; then the program is entered.
 //!
 //! # Safety
 //! This file exists because initialisers and the program itself are entered by address.
@@ -38,12 +38,13 @@ use crate::run::open::{debugger, libraries, runtime};
 use crate::run::process::{Process, new_arena};
 use crate::run::{cut, finish, inspect, started, thread, trace};
 
-/// What tables by hash are keyed with. Without random bytes, what nobody else knows are our addresses.
+/// The key of tables by hash: random bytes or, without them, addresses of this process, which the author of an object
+/// can not know.
 fn key(block: &Block, path: &[u8]) -> Key {
     Key::new(random(block).unwrap_or([block.address(), RuntimeAddr::of(path.as_ptr()).0]))
 }
 
-/// What programs import from the loader is defined by.
+/// The module that defines the loader's exports.
 #[inline(never)]
 fn loader_itself(
     arena: &'static Arena,
@@ -52,7 +53,7 @@ fn loader_itself(
     present(arena, exporter::exporter(arena, path).of(path)?)
 }
 
-/// Loads, relocates and seals what the program needs. Nothing of it has run when this returns.
+/// Loads, relocates and seals the program and its needs. No code of any of them has run when this returns.
 pub(crate) fn load(
     mut block: Block,
     limit: StackLimit,
@@ -127,7 +128,7 @@ pub(crate) fn load(
     prepare(process, limit).of(path)
 }
 
-/// Gives every word its value, and seals RELRO.
+/// Writes every relocated word, then makes RELRO read-only.
 fn relocate_and_seal(
     loaded: Loaded<'static, MappedImage>,
     code: LoaderCode,
@@ -139,7 +140,7 @@ fn relocate_and_seal(
     relocated.seal(&Linux)
 }
 
-/// Stack, thread-local storage and stub targets; then the process is published.
+/// Prepares the gap, thread-local storage and the tables of native symbols; then publishes the process.
 fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, Failure<'static>> {
     let natives = &process.sealed.natives;
     if process.may_want_libc() {
@@ -147,7 +148,7 @@ fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, 
             return Err(Problem::Auxiliary(key.into()).into());
         }
         binding::set_up(process.arena, natives.imports.len())?;
-        // Twice 64: the area's own alignment, and that of its end.
+        // Twice 64 bytes more: for the alignment of the area, and for that of its end.
         let state = process.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
         let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);
         binding::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
@@ -172,7 +173,7 @@ fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, 
 /// Runs the program, on its own stack.
 pub(crate) fn begin(process: &'static Process) -> ! {
     match process.gap {
-        // SAFETY: the copy of the block is a multiple of 16; what is below it is unused.
+        // SAFETY: the address of the copy is a multiple of 16; the stack below it is unused.
         Some(_) => unsafe { calls::switch_stack(process.program_block, begin_published) },
         None => run(process),
     }
@@ -212,8 +213,8 @@ fn run(process: &'static Process) -> ! {
     unsafe { calls::transfer(process.entry.0, process.program_block, finish::finalise) }
 }
 
-/// Asks the resolvers (STT_GNU_IFUNC), those of dependencies first. Everything else has its value by now, libc too if
-/// it is loaded eagerly.
+/// Calls the resolvers (STT_GNU_IFUNC), those of dependencies first. All other words have their values by now, native
+/// ones too if libc is loaded eagerly.
 fn resolve_indirect(process: &Process) -> Result<(), Error<'static>> {
     let Sealed { namespace, indirect, init_order, .. } = &process.sealed;
     if indirect.is_empty() {
@@ -234,8 +235,8 @@ fn initialise(process: &Process, calls: &[(usize, RuntimeAddr)]) {
     }
 }
 
-/// What is to be called before the program, in that order, each with the number of modules whose initialisers have
-/// begun then. Read before any of it runs, so that a file that was cut off is still noticed.
+/// The functions to call before the program, in order, each with the number of modules whose initialisers have begun by
+/// then. They are read before any of them runs, while a file that is cut off is still noticed.
 fn initialisers(process: &Process) -> Result<List<'static, (usize, RuntimeAddr)>, OutOfMemory> {
     let mut calls = List::new(process.arena);
     let namespace = &process.sealed.namespace;
@@ -254,7 +255,7 @@ fn call_entry(process: &Process) -> i32 {
     entry(argc, argv, envp, process.program_word(process.block.layout().auxv))
 }
 
-/// [`run`], once the stack is the program's.
+/// Calls [`run`], once the stack is the program's.
 extern "C" fn begin_published() -> ! {
     match Process::get() {
         Some(process) => run(process),

@@ -1,4 +1,4 @@
-//! Time, for the trace.
+//! The time, for the trace.
 //!
 //! # Safety
 //! This file exists because the kernel writes the time by address.
@@ -8,7 +8,7 @@ use rtld::base::report::{Category, Trace};
 
 use crate::run::cpu::calls::system_call;
 
-/// Nanoseconds of CLOCK_MONOTONIC, if somebody wants to know how long things take; otherwise 0, and no system call.
+/// CLOCK_MONOTONIC in nanoseconds, if timings are traced; otherwise 0, without a system call.
 pub(crate) fn clock(trace: Trace) -> u64 {
     if !trace.wants(Category::Timings) {
         return 0;

@@ -1,8 +1,8 @@
-//! Code of the objects that the loader calls: initialisers, finalisers, resolvers.
+//! Calls of code in objects: initialisers, finalisers, resolvers.
 //!
 //! # Safety
-//! This file exists because such code is entered by its address. That there is a function of the type stated is what
-//! the object says by the table that the address is from; nothing can check it.
+//! This file exists because such code is entered by its address. That a function of the stated type is there is the
+//! object's own statement, by the table that contains the address; nothing can check it.
 #![allow(unsafe_code)]
 
 use core::ptr;
@@ -22,15 +22,15 @@ use rtld::os::sys::Linux;
 /// The function at an address.
 ///
 /// # Safety
-/// `F` is a type of function pointer, and code of that type is there.
+/// `F` is a type of function pointer, and code of that type is at the address.
 pub(crate) unsafe fn function<F: Copy>(address: RuntimeAddr) -> F {
     const { assert!(size_of::<F>() == size_of::<*const ()>()) };
     let address: *const () = ptr::with_exposed_provenance(to_usize(address.0));
-    // SAFETY: by the caller, a pointer to a function, of the size of one.
+    // SAFETY: by the caller, `F` is a function pointer of the size of `address`, and its code is there.
     unsafe { core::mem::transmute_copy(&address) }
 }
 
-/// What initialisers are called with: argc, argv, envp, as by glibc.
+/// The arguments of initialisers, which are those that glibc passes: argc, argv, envp.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments {
     pub(crate) argc: i32,
@@ -38,19 +38,19 @@ pub(crate) struct Arguments {
     pub(crate) envp: u64,
 }
 
-/// Addresses of functions to call, one after the other.
+/// Addresses of functions, in the order of their calls.
 pub(crate) type Calls = List<'static, RuntimeAddr>;
 
 type Loaded = Module<'static, MappedImage>;
 
-/// Words of DT_PREINIT_ARRAY, which only a program's own means something.
+/// The functions of DT_PREINIT_ARRAY, which has a meaning in a program only.
 pub(crate) fn preinitialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.preinit_array;
     let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
     entries.map(RuntimeAddr).filter(|&address| is_function(address))
 }
 
-/// DT_INIT, then DT_INIT_ARRAY in order.
+/// The functions of DT_INIT and, after it, DT_INIT_ARRAY in order.
 pub(crate) fn initialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.init_array;
     let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
@@ -58,7 +58,7 @@ pub(crate) fn initialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr>
     init.into_iter().chain(entries.map(RuntimeAddr)).filter(|&address| is_function(address))
 }
 
-/// DT_FINI_ARRAY backwards, then DT_FINI.
+/// The functions of DT_FINI_ARRAY in reverse order and, after them, DT_FINI.
 pub(crate) fn finalisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.fini_array;
     let entries = (0..array.len()).rev().filter_map(move |index| array.get(&module.image, index));
@@ -66,7 +66,7 @@ pub(crate) fn finalisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
     entries.map(RuntimeAddr).chain(fini).filter(|&address| is_function(address))
 }
 
-/// Addresses to call, once the list of objects is not held any more.
+/// A list of addresses, to call once the lock of the list of objects is released.
 pub(crate) fn collect(
     arena: &'static Arena,
     calls: impl Iterator<Item = RuntimeAddr>,
@@ -78,13 +78,13 @@ pub(crate) fn collect(
     Ok(list)
 }
 
-/// What is to be called of a module.
+/// The functions to call of one module.
 pub(crate) struct CallsOf {
     pub(crate) module: usize,
     pub(crate) functions: Calls,
 }
 
-/// What is to be called of modules, [`initialisers`] or [`finalisers`].
+/// The functions to call of each of `modules`; `functions` is [`initialisers`] or [`finalisers`].
 pub(crate) fn calls_of<'n, F: Iterator<Item = RuntimeAddr>>(
     arena: &'static Arena,
     namespace: &'n Namespace<'static, MappedImage>,
@@ -101,7 +101,7 @@ pub(crate) fn calls_of<'n, F: Iterator<Item = RuntimeAddr>>(
 /// Calls initialisers.
 pub(crate) fn initialise(functions: impl Iterator<Item = RuntimeAddr>, with: Arguments) {
     for address in functions {
-        // SAFETY: the object says that it is an initialiser.
+        // SAFETY: the object states that it is an initialiser.
         let function = unsafe { function::<extern "C" fn(i32, u64, u64)>(address) };
         function(with.argc, with.argv, with.envp);
     }
@@ -110,13 +110,13 @@ pub(crate) fn initialise(functions: impl Iterator<Item = RuntimeAddr>, with: Arg
 /// Calls finalisers.
 pub(crate) fn finalise(functions: impl Iterator<Item = RuntimeAddr>) {
     for address in functions {
-        // SAFETY: the object says that it is a finaliser.
+        // SAFETY: the object states that it is a finaliser.
         let function = unsafe { function::<extern "C" fn()>(address) };
         function();
     }
 }
 
-/// A word and the resolver (STT_GNU_IFUNC) that answers what is to be in it.
+/// A word, and the resolver (STT_GNU_IFUNC) that returns its value.
 #[derive(Clone, Copy)]
 pub(crate) struct Question {
     resolver: RuntimeAddr,
@@ -124,7 +124,7 @@ pub(crate) struct Question {
     addend: u64,
 }
 
-/// What is to be asked, those of dependencies first.
+/// The resolvers to call, those of dependencies first.
 pub(crate) fn questions(
     arena: &'static Arena,
     namespace: &Namespace<'static, MappedImage>,
@@ -142,7 +142,7 @@ pub(crate) fn questions(
     Ok(questions)
 }
 
-/// Changes the protection of the RELRO of modules that have such words.
+/// Changes the protection of the RELRO of the modules that contain such words.
 pub(crate) fn protect_indirect(
     namespace: &Namespace<'static, MappedImage>,
     order: &[usize],
@@ -154,22 +154,22 @@ pub(crate) fn protect_indirect(
     modules.try_for_each(|&index| protect_relro(&Linux, namespace.module(index), protection))
 }
 
-/// Asks a resolver: the address of the function that it chooses.
+/// Calls a resolver: returns the address of the function that it chooses.
 pub(crate) fn ask(resolver: RuntimeAddr) -> RuntimeAddr {
-    // SAFETY: the object says that it is a resolver: no arguments, the answer is an address.
+    // SAFETY: the object states that it is a resolver: a function without arguments that returns an address.
     let resolver = unsafe { function::<extern "C" fn() -> u64>(resolver) };
     RuntimeAddr(resolver())
 }
 
-/// Asks the resolvers, and stores what they answer.
+/// Calls the resolvers and stores their results.
 ///
 /// # Safety
-/// The modules' RELRO is writable, and they stay mapped meanwhile.
+/// The modules' RELRO is writable, and the modules stay mapped.
 pub(crate) unsafe fn ask_all(questions: &[Question]) {
     for question in questions {
         let value = ask(question.resolver).0.wrapping_add(question.addend);
         let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(question.at.0));
-        // SAFETY: a word that relocation has found to be writable; writable now, by the caller.
+        // SAFETY: relocation has checked that the word is in a writable segment; by the caller it is writable now.
         unsafe { place.write_unaligned(value) };
     }
 }

@@ -1,5 +1,5 @@
-//! The loader executed as a program: it maps the program that its command line names, and makes of the block what the
-//! kernel would have made for that program.
+//! The loader executed as a program: it maps the program that its command line names, and turns the block into the one
+//! that the kernel would have made for that program.
 
 use linux_raw_sys::auxvec;
 use rtld::base::addr::{RuntimeAddr, from_usize};
@@ -19,20 +19,20 @@ use crate::run::cpu::calls;
 use crate::run::kernel::{Block, own_header};
 use crate::run::{inspect, kernel};
 
-/// A program that was mapped here.
+/// A program to run, mapped, with the circumstances of its start.
 pub(crate) struct Direct {
     pub(crate) program: &'static mut Module<'static, MappedImage>,
-    /// Its absolute path, as far as /proc tells; not known where AT_SECURE is set.
+    /// Its absolute path, as far as /proc shows it; unknown if AT_SECURE is set.
     pub(crate) path: ProgramPath<'static>,
     /// Value of `--library-path`.
     pub(crate) library_path: Option<&'static [u8]>,
-    /// Path that the loader itself was executed by.
+    /// Path by which the loader itself was executed.
     pub(crate) loader: Option<&'static [u8]>,
-    /// How far to go with it.
+    /// The last step to take.
     pub(crate) until: Until,
 }
 
-/// Does what the command line asks for. Returns only if that is to run a program.
+/// Acts on the loader's command line. Returns only if that asks for a program to be loaded.
 #[inline(never)]
 pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Result<Direct, Error<'static>> {
     let run = match parse(block.arguments(), block.auxiliary().handler()) {
@@ -58,11 +58,11 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
     let phdr = image.plan().vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
     let mut buffer = [0u8; 4096];
     let absolute = match sys::file_path(&file, &mut buffer) {
-        // With a NUL: the program may find it in AT_EXECFN.
+        // NUL-terminated, because AT_EXECFN may point at it.
         Some(absolute) => Some(arena.concat(&[absolute, b"\0"]).of(path)?),
         None => None,
     };
-    // Where the kernel has put the loader in the program's place, AT_EXECFN is the program's.
+    // Where the kernel started the loader in the program's place (binfmt_misc), AT_EXECFN is the program's path.
     let own = if block.exec_path() == path { block.arguments().next() } else { Some(block.exec_path()) };
     let name = match (handed, absolute) {
         (Some(Handed::ByProgram(_)), Some(absolute)) => from_usize(absolute.as_ptr().expose_provenance()),
@@ -92,7 +92,8 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
     Ok(Direct { program, path: absolute, library_path, loader: own, until })
 }
 
-/// Opens the program, or takes it over, if it may be run with the privileges that the process has.
+/// Opens the program, or takes over its descriptor. Refuses a program that must not run with the privileges of the
+/// process.
 fn open(
     block: &Block,
     path: &[u8],
@@ -100,21 +101,21 @@ fn open(
     secure: bool,
 ) -> Result<(File, FileInfo), Failure<'static>> {
     let (by_kernel, descriptor) = match handed {
-        // Whoever may run the loader with such privileges would have them for any program of his choice.
+        // With privileges, a user of the loader would have them for any program of his choice.
         None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely.into()),
         None => return Ok(Linux.open(path)?),
         Some(Handed::ByUser(descriptor)) => {
             kernel::may_execute(descriptor).map_err(Problem::Execute)?;
             (false, descriptor)
         }
-        // The kernel has executed it.
+        // The kernel has executed the file, and so has checked the permission.
         Some(Handed::ByProgram(descriptor)) => (false, descriptor),
         Some(Handed::ByKernel(descriptor)) => (true, descriptor),
     };
     let (file, info) = sys::handed_over(descriptor)?;
     if secure {
-        // Privileges must be those that the kernel gives to whoever executes this very file. It alone knows of
-        // capabilities.
+        // The privileges must be those that the kernel gives to any process that executes this very file. Only the
+        // kernel knows a file's capabilities.
         let explained = block.auxiliary().ids().is_some_and(|(user, group)| {
             let differ = user.0 != user.1 || group.0 != group.1;
             (differ || by_kernel) && sys::explains_ids(&file, user, group)

@@ -1,9 +1,10 @@
-//! A file that loses its end while it is read: to touch what was there is a SIGBUS, and that a refusal. Neither a
-//! second fstat nor a private copy would do: a file can be cut at any time, and the kernel takes copies away with it.
+//! A mapped file that loses its end while the loader reads it. Touching a page beyond the new end raises SIGBUS, which
+//! is made a refusal here. A second fstat would not help, nor would a private mapping: a file can be truncated at any
+//! time, and the kernel then takes private copies of its pages away, too.
 //!
 //! # Safety
-//! This file exists because a signal handler is installed by address. It never returns, uses nothing but the path that
-//! was published before, and is gone before any code of an object runs.
+//! This file exists because a signal handler is installed by address. The handler never returns, uses nothing but the
+//! path that was published before, and is removed before any code of an object runs.
 #![allow(unsafe_code)]
 
 use core::ptr;
@@ -19,10 +20,11 @@ type Action = [usize; 4];
 
 const SIGBUS: usize = 7;
 
-/// x86_64's kernel delivers no signal without a restorer. Nothing ever returns to this one.
+/// The x86_64 kernel delivers no signal to a handler without a restorer. No handler here returns, so the restorer is
+/// never called.
 const SA_RESTORER: usize = 0x0400_0000;
 
-/// What to call the program.
+/// Path by which the refusal names the program.
 static PROGRAM: AtomicPtr<&'static [u8]> = AtomicPtr::new(ptr::null_mut());
 
 extern "C" fn refuse() -> ! {
@@ -35,15 +37,15 @@ fn set(new: &Action) -> Option<Action> {
     let mut old = [0usize; 4];
     let (new, place) = (ptr::from_ref(new).expose_provenance(), (&raw mut old).expose_provenance());
     let number = linux_raw_sys::general::__NR_rt_sigaction;
-    // SAFETY: both are laid out as the kernel's.
+    // SAFETY: both have the layout of the kernel's `struct sigaction`.
     let result = unsafe { calls::system_call(number, [SIGBUS, new, place, 8]) };
     (result == 0).then_some(old)
 }
 
-/// What SIGBUS did before it was watched for.
+/// The action for SIGBUS before [`watch`]; `None` if it was not changed.
 pub(crate) struct Watch(Option<Action>);
 
-/// From now on a SIGBUS is a refusal. If the kernel does not want that, it stays what it is.
+/// Makes SIGBUS a refusal from now on. If the kernel does not permit that, the action stays as it is.
 pub(crate) fn watch(program: &'static &'static [u8]) -> Watch {
     PROGRAM.store(ptr::from_ref(program).cast_mut(), Ordering::Release);
     let refuse = refuse as *const () as usize;
@@ -51,7 +53,7 @@ pub(crate) fn watch(program: &'static &'static [u8]) -> Watch {
 }
 
 impl Watch {
-    /// It does again what it did before.
+    /// Restores the former action.
     pub(crate) fn end(&self) {
         if let Some(before) = &self.0 {
             let _ = set(before);

@@ -1,5 +1,5 @@
-//! What programs may import from the loader, besides the memory functions. `abi::export` is the list, of
-//! which the linker's version script is made, and which the audit holds the binary against.
+//! The loader's exports, besides the memory functions. `exports.map` has their versions; the audit compares the binary
+//! with the list in `exports.golden`.
 //!
 //! # Safety
 //! This file exists because exported names must not be mangled.
@@ -11,7 +11,7 @@ use crate::run::finish;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::process::Process;
 
-/// Brings the system's libc in; 0, or a negative errno.
+/// Brings the system's libc in. Returns 0, or a negative errno.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_load_libc() -> i32 {
     let Some(process) = Process::get() else { return rtld::error::Errno::EPERM.0.wrapping_neg() };
@@ -21,7 +21,7 @@ pub(crate) extern "C" fn slul_load_libc() -> i32 {
     }
 }
 
-/// 0 absent, 1 loading, 2 present.
+/// State of libc: 0 absent, 1 loading, 2 present.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_libc_state() -> i32 {
     presence::state()
@@ -33,13 +33,13 @@ pub(crate) extern "C" fn slul_exit(status: i32) -> ! {
     finish::exit(status)
 }
 
-/// A value of the auxiliary vector as the kernel passed it, 0 if there is none.
+/// The value of an entry in the kernel's auxiliary vector; 0 without one.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_getauxval(key: u64) -> u64 {
     Process::get().map_or(0, |process| process.auxiliary(key))
 }
 
-/// Called by code compiled with the stack protector when it finds its canary changed.
+/// Called by code compiled with the stack protector when its canary has changed. Ends the process.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn __stack_chk_fail() -> ! {
     say(format_args!("stack smashing detected"));

@@ -1,4 +1,4 @@
-//! The end of a process: finalisers, and the way out.
+//! The end of a process: finalisers, then the exit.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering;
@@ -10,8 +10,8 @@ use crate::run::native::libc;
 use crate::run::open::runtime::runtime;
 use crate::run::process::{Process, new_arena};
 
-/// Runs the finalisers of program and libraries, in reverse order of initialisation; each once, and only of those whose
-/// initialisers have begun. A finaliser that asks for it again runs those that are left.
+/// Runs the finalisers of program and libraries, in reverse order of initialisation. Each runs once, and only if the
+/// initialisers of its module have begun. Called again by a finaliser, it runs the remaining ones.
 pub(crate) extern "C" fn finalise() {
     let Some(process) = Process::get() else { return };
     finalise_opened();
@@ -26,7 +26,7 @@ pub(crate) extern "C" fn finalise() {
     }
 }
 
-/// Runs the finalisers of what was opened and not closed, the last initialised first.
+/// Runs the finalisers of libraries that are still open; the last initialised one comes first.
 fn finalise_opened() {
     let Some(runtime) = runtime() else { return };
     let Ok(arena) = new_arena() else { return };
@@ -41,17 +41,17 @@ fn finalise_opened() {
     }
 }
 
-/// Runs the finalisers and ends the process; through libc's `exit` once libc is there, so that it flushes its
-/// buffers and runs its own. Ours are registered with it and run before those.
+/// Runs the finalisers and ends the process. Once libc is present, through libc's `exit`, which flushes its buffers and
+/// runs its own finalisers; those of the loader are registered with it and run first.
 pub(crate) fn exit(status: i32) -> ! {
     leave_by_libc(status);
     finalise();
-    // A finaliser's native call may have been the first.
+    // A finaliser's native call may have brought libc in.
     leave_by_libc(status);
     calls::exit_group(status)
 }
 
-/// Returns if there is no libc to leave by.
+/// Calls libc's `exit`. Returns if libc is absent.
 fn leave_by_libc(status: i32) {
     if is_bound() {
         libc::exit(status);

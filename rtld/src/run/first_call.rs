@@ -1,4 +1,4 @@
-//! The first call of a native function, by way of its stub.
+//! The first call of a native function, through its stub.
 #![forbid(unsafe_code)]
 
 use crate::platform::ensure_libc;
@@ -7,7 +7,7 @@ use crate::run::last_words::refuse;
 use crate::run::native::binding;
 use crate::run::process::Process;
 
-/// What a first-call stub jumps to. Brings libc in if it is not there.
+/// The address of a native function, to which its stub jumps. Brings libc in if it is absent.
 pub(crate) extern "C" fn first_call(import: u32) -> usize {
     let Some(process) = Process::get() else { trap() };
     ensure_libc(process).unwrap_or_else(|error| refuse(&error));

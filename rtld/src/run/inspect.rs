@@ -1,5 +1,5 @@
-//! What is said instead of running the program: `--list`, `--verify`, LD_TRACE_LOADED_OBJECTS, `LD_SLUL_DEBUG=help`;
-//! and before it: LD_SHOW_AUXV. All of it goes to standard output but the help of LD_SLUL_DEBUG.
+//! Output in place of running the program (`--list`, `--verify`, LD_TRACE_LOADED_OBJECTS, `LD_SLUL_DEBUG=help`), or
+//! before it (LD_SHOW_AUXV). All of it goes to standard output, except the help of LD_SLUL_DEBUG.
 
 use core::fmt::{self, Write as _};
 
@@ -16,7 +16,7 @@ use crate::run::cpu::calls;
 use crate::run::kernel::{self, Block};
 use crate::run::last_words::refuse;
 
-/// Standard output or error, written to in pieces of a buffer.
+/// Standard output or error, written in pieces of a buffer.
 struct Output {
     to: BorrowedFd<'static>,
     name: &'static [u8],
@@ -37,13 +37,13 @@ impl Output {
         self.used = 0;
     }
 
-    /// Writes what is left. What nobody could read is said.
+    /// Writes the rest of the buffer. Reports the first failure of any write.
     fn finish(mut self) -> Result<(), Error<'static>> {
         self.flush();
         self.result.map_err(Problem::Write).of(self.name)
     }
 
-    /// Ends the process, which has done what it was asked for.
+    /// Writes the rest and ends the process with status 0.
     fn end(self) -> ! {
         self.finish().unwrap_or_else(|error| refuse(&error));
         calls::exit_group(0)
@@ -65,21 +65,21 @@ impl fmt::Write for Output {
     }
 }
 
-/// Writes; an error is kept by the output, and said when it is finished.
+/// Writes a line. The output keeps an error, and `finish` reports it.
 macro_rules! line {
     ($output:expr, $($text:tt)*) => {
         let _ = writeln!($output, $($text)*);
     };
 }
 
-/// Prints a text, and ends the process.
+/// Prints a text and ends the process.
 pub(crate) fn print(text: fmt::Arguments<'_>) -> ! {
     let mut output = Output::new();
     let _ = output.write_fmt(text);
     output.end()
 }
 
-/// Says which objects were loaded, and which are left to libc, in the manner of ldd(1).
+/// Lists the loaded objects and the names that are left to libc, in the format of ldd(1), and ends the process.
 pub(crate) fn list(loaded: &Loaded<'static, MappedImage>) -> ! {
     let mut output = Output::new();
     let libraries = loaded.namespace().loaded().skip(1);
@@ -96,7 +96,7 @@ pub(crate) fn list(loaded: &Loaded<'static, MappedImage>) -> ! {
     output.end()
 }
 
-/// Says that everything was loaded and relocated.
+/// Reports that everything was loaded and relocated, and ends the process.
 pub(crate) fn verified(sealed: &Sealed<'static, MappedImage>) -> ! {
     let program = Escaped(sealed.namespace.module(0).path);
     let libraries = sealed.namespace.loaded().count().saturating_sub(1);
@@ -117,7 +117,7 @@ pub(crate) fn show_auxv(block: &Block) -> Result<(), Error<'static>> {
     output.finish()
 }
 
-/// Says what LD_SLUL_DEBUG knows, and ends the process, as glibc's `LD_DEBUG=help` does.
+/// Prints the subjects of LD_SLUL_DEBUG and ends the process, like glibc's `LD_DEBUG=help`.
 pub(crate) fn debug_help() -> ! {
     let mut output = Output { to: sys::stderr(), name: b"standard error", ..Output::new() };
     line!(output, "LD_SLUL_DEBUG takes subjects, separated by commas:");

@@ -1,8 +1,9 @@
-//! What a program's `platform` offers to `run`: the one list of it, checked by the compiler in both programs.
+//! The interface that a program's `platform` offers to `run`: the one list of it, checked by the compiler in both
+//! programs.
 //!
-//! A platform is what the loader stands on: the kernel (`bin/slulrtld/platform`) or a libc that has started
-//! (`using-libc/src/platform`). Each item is in a file of its own layer, so that code of `run` depends on just the part
-//! that it uses: a low one, such as `presence`, or the whole way of bringing libc in, such as `ensure_libc`.
+//! A platform is the base of the loader: the kernel (`bin/slulrtld/platform`), or a libc that has started
+//! (`using-libc/src/platform`). Each item is in a file of its own layer, so that code in `run` depends only on the part
+//! that it uses: a low one, such as `presence`, or everything needed to bring libc in, such as `ensure_libc`.
 #![forbid(unsafe_code)]
 
 use rtld::base::addr::PageSize;
@@ -21,19 +22,19 @@ type Done = Result<(), Error<'static>>;
 type Leave = fn(&Block, PageSize, StackLimit) -> Result<(Gap, u64), Failure<'static>>;
 type Exporter = fn(&'static Arena, &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>>;
 
-/// Whether libc takes the program for what it was started with, and so knows its unwind tables.
+/// Whether libc takes the program for the executable that was started, and so knows its unwind tables.
 const _: bool = image::LIBC_KNOWS_PROGRAM;
 
-/// Whether words that refer to native functions wait for their first call, in stubs.
+/// Whether words for native functions wait for the first call, with the address of a stub in them.
 const _: bool = image::WORDS_WAIT;
 
-/// Makes what was relocated of the loader itself read-only.
+/// Makes the relocated data of the loader itself read-only.
 const _: fn() -> Result<(), Problem<'static>> = image::seal_own;
 
-/// The object that defines what programs import from the loader; the path is what to call it.
+/// The object that defines the loader's exports. The path is the one that messages show.
 const _: Exporter = exporter::exporter;
 
-/// Leaves stack free for libc where it needs that; answers the address of the program's block, too.
+/// Leaves the gap, where libc needs it. Also returns the address of the program's block.
 const _: Leave = Gap::leave;
 
 /// Makes the main thread's thread-local storage, and sets [`Process::thread_local`].
@@ -42,23 +43,25 @@ const _: fn(&mut Process) -> Result<(), Failure<'static>> = main_thread::set_up;
 /// Size of the main thread's block in bytes.
 const _: fn(&ThreadLocal) -> usize = |block| block.size;
 
-/// Has another program do all of it, where the settings ask for that; returns if there is none.
+/// Replaces the process by the other program (`slulrtld-using-libc`), where the settings forbid bogomapping. Returns in
+/// the program that has no other.
 const _: fn(&Process) -> Done = other::leave_to_other;
 
-/// 0 libc is absent, 1 it is being brought in, 2 it is present: the answer of `slul_libc_state`.
+/// State of libc, the answer of `slul_libc_state`: 0 absent, 1 being brought in, 2 present.
 const _: fn() -> i32 = presence::state;
 
-/// Whether there is a libc to leave the process by.
+/// Whether libc's functions are bound, so that its `exit` can be called.
 const _: fn() -> bool = presence::is_bound;
 
-/// Whether libc is to come before anything of the program runs.
+/// Whether libc is brought in before anything of the program runs.
 const _: fn(&Process) -> bool = platform::comes_first;
 
-/// Brings libc in, once; whoever comes meanwhile waits.
+/// Brings libc in, once. Other threads that call this meanwhile wait.
 const _: fn(&'static Process) -> Done = platform::ensure_libc;
 
-/// [`platform::ensure_libc`]; if nothing else tells which libc, native libraries of these names do.
+/// Brings libc in like [`platform::ensure_libc`]. Native libraries of the given names decide which libc, if nothing
+/// else does.
 const _: fn(&'static Process, &[&[u8]]) -> Done = platform::ensure_libc_for;
 
-/// Called when the initialisers of libraries have run, and the program's are next.
+/// Called when the initialisers of all libraries have run, before those of the program.
 const _: fn() = finalisers::libraries_are_ready;

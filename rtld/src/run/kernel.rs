@@ -1,8 +1,8 @@
-//! What the kernel handed over: the block, and the addresses in it.
+//! The data that the kernel hands over: the block, and the addresses in it.
 //!
 //! # Safety
-//! This file exists because the kernel hands over addresses as numbers. It is the only place where the kernel's numbers
-//! become pointers: the block, its strings, the program's headers. All of them live as long as the process.
+//! This file exists because the kernel hands over addresses as numbers. Only here do those numbers become pointers: to
+//! the block, its strings, and the program's headers. All of these live as long as the process.
 #![allow(unsafe_code)]
 
 use core::ffi::CStr;
@@ -21,7 +21,7 @@ use rtld::start::handoff::{Auxiliary, Layout};
 
 use crate::run::cpu::calls;
 
-/// The kernel's block. While the loader loads it is the loader's; it becomes libc's when that is brought in.
+/// The kernel's block. It belongs to the loader until libc is brought in; then it becomes libc's.
 pub(crate) struct Block {
     pub(crate) start: NonNull<u64>,
     pub(crate) layout: Layout,
@@ -33,7 +33,7 @@ impl Block {
     /// The block at `sp`.
     ///
     /// # Safety
-    /// `sp` is the stack pointer as the kernel left it, and nothing else refers to the block.
+    /// `sp` is the stack pointer that the kernel set, and nothing else refers to the block.
     pub(crate) unsafe fn at(sp: usize) -> Self {
         let start: *mut u64 = ptr::with_exposed_provenance_mut(sp);
         // SAFETY: the scan stays within the block, by its contract.
@@ -44,22 +44,22 @@ impl Block {
         block
     }
 
-    /// Its words.
+    /// The words of the block.
     ///
-    /// Nobody else writes them: until libc is brought in, only [`Block::edit`], which takes the block mutably; after
-    /// that nothing here reads them any more.
+    /// Until libc is brought in, only [`Block::edit`] writes to them, which borrows the block mutably; after that,
+    /// nothing here reads them.
     pub(crate) fn words(&self) -> &[u64] {
-        // SAFETY: the block's words, as above.
+        // SAFETY: the block's words, which nothing writes to while they are borrowed.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.layout.end) }
     }
 
-    /// Its words and its layout, to edit while the block is the loader's.
+    /// The words and the layout, to edit while the block is the loader's.
     fn edit(&mut self) -> (&mut [u64], &mut Layout) {
         // SAFETY: the block's words, borrowed mutably as `self` is.
         (unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) }, &mut self.layout)
     }
 
-    /// Where its parts are.
+    /// The places of the block's parts.
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }
@@ -74,7 +74,7 @@ impl Block {
         self.words().get(self.layout.auxv..self.layout.end).unwrap_or_default()
     }
 
-    /// A copy of them, which stays as it is.
+    /// A copy of the auxiliary vector, which later edits of the block leave as it is.
     pub(crate) fn copy_auxv(&self, arena: &'static Arena) -> Result<&'static [u64], OutOfMemory> {
         arena.copy(self.auxv())
     }
@@ -98,7 +98,7 @@ impl Block {
         argv.iter().map(|&address| unsafe { string(address) })
     }
 
-    /// Address of the string of an argument.
+    /// Address of the string `argv[index]`.
     pub(crate) fn argument_address(&self, index: usize) -> u64 {
         self.words().get(index.saturating_add(1)).copied().unwrap_or(0)
     }
@@ -121,12 +121,12 @@ impl Block {
         layout.patch(words, values);
     }
 
-    /// Address of its first word.
+    /// Address of the block's first word.
     pub(crate) fn address(&self) -> u64 {
         from_usize(self.start.as_ptr().addr())
     }
 
-    /// The path that the kernel was given, or `argv[0]`, or `?`.
+    /// The path that the kernel was given (AT_EXECFN), or else `argv[0]`, or else `?`.
     pub(crate) fn exec_path(&self) -> &'static [u8] {
         let path = self.auxiliary().exec_path();
         let first = self.words().get(1).copied().filter(|&address| address != 0 && self.layout.argc != 0);
@@ -134,7 +134,7 @@ impl Block {
         path.or(first).map_or(b"?", |address| unsafe { string(address) })
     }
 
-    /// AT_RANDOM's sixteen bytes, as two words.
+    /// Address of AT_RANDOM's sixteen bytes, as two words.
     pub(crate) fn random(&self) -> Option<NonNull<[u64; 2]>> {
         NonNull::new(ptr::with_exposed_provenance_mut(to_usize(self.auxiliary().random()?)))
     }
@@ -152,19 +152,19 @@ impl Block {
         let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, auxiliary.page_size())?;
         let bias = program_bias(phdrs, address, auxiliary.entry().ok_or(Problem::LoadBias)?, &plan)?;
         let start = pointer(bias.runtime(plan.span.start)).ok_or(none)?;
-        // SAFETY: the kernel mapped the program by these headers; nobody else has touched it.
+        // SAFETY: the kernel mapped the program by these headers, and nothing has changed that.
         let image = unsafe { MappedImage::adopt(start, plan, false) };
         let phdrs = u16::try_from(count).ok().map(|count| (bias.vaddr(address), count));
         Ok(Present { path: self.exec_path(), image, phdrs })
     }
 
-    /// PT_INTERP of the program: the path of this loader, as far as the program's memory has it.
+    /// The program's PT_INTERP, which is the path of this loader, if the program's memory contains it.
     pub(crate) fn interpreter<'i>(&self, program: &'i MappedImage) -> Option<&'i [u8]> {
         let phdr = self.program_headers().find(|phdr| phdr.p_type == consts::PT_INTERP)?;
         program.c_string(Vaddr(phdr.p_vaddr), phdr.p_filesz)
     }
 
-    /// The program's headers, by value.
+    /// The program's headers, decoded.
     pub(crate) fn program_headers(&self) -> impl Iterator<Item = Phdr> + Clone + use<> {
         let (address, count) = self.auxiliary().program_headers().unwrap_or_default();
         // SAFETY: AT_PHDR and AT_PHNUM describe the table that the kernel mapped.
@@ -187,9 +187,9 @@ unsafe fn headers_at(address: RuntimeAddr, count: u64) -> &'static [u8] {
     }
 }
 
-/// Where the program is. Its ELF header tells, if it is where linkers put it: in the page of the program headers, and
-/// naming them. The kernel has computed AT_ENTRY of the same header. Otherwise (patchelf moves the table to the end
-/// of the file) PT_PHDR tells, as far as it agrees with the segment that it is in.
+/// The program's load bias. Linkers put the ELF header into the page of the program headers; if the one there names
+/// these headers, its `e_entry` and the kernel's AT_ENTRY give the bias. Otherwise (patchelf moves the table to the end
+/// of the file) PT_PHDR gives it, if PT_PHDR agrees with the segment that contains the table.
 fn program_bias(
     phdrs: &'static [u8],
     address: RuntimeAddr,
@@ -217,7 +217,7 @@ fn program_bias(
     Ok(bias)
 }
 
-/// Whether the string at `address`, one of the block's environment, is a variable that `wanted` says yes to.
+/// Whether `wanted` returns true for the string at `address`, one of the block's environment.
 pub(crate) fn is_variable(address: u64, wanted: impl Fn(&[u8]) -> bool) -> bool {
     // SAFETY: a string of the block.
     wanted(unsafe { string(address) })
@@ -227,20 +227,21 @@ fn pointer(address: RuntimeAddr) -> Option<NonNull<u8>> {
     NonNull::new(ptr::with_exposed_provenance_mut(to_usize(address.0)))
 }
 
-/// The string at an address of the auxiliary vector; empty if there is none.
+/// The string at an address of the auxiliary vector; empty if the address is 0.
 pub(crate) fn text(address: u64) -> &'static [u8] {
-    // SAFETY: the kernel's strings are there.
+    // SAFETY: such an address is that of one of the kernel's strings.
     if address == 0 { b"" } else { unsafe { string(address) } }
 }
 
 /// # Safety
-/// The address is that of a string which nobody changes while it is used.
+/// At the address is a string, which nothing changes while it is borrowed.
 pub(crate) unsafe fn string(address: u64) -> &'static [u8] {
     // SAFETY: by the caller.
     unsafe { CStr::from_ptr(ptr::with_exposed_provenance(to_usize(address))) }.to_bytes()
 }
 
-/// Whether the caller, with its effective ids, may execute an open file. Asked since Linux 5.8.
+/// Checks that the process, with its effective ids, may execute an open file. The kernel answers since Linux 5.8
+/// (faccessat2(2)).
 pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
     const X_OK: usize = 1;
     const AT_EACCESS: usize = 0x200;
@@ -248,13 +249,13 @@ pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
     let number = linux_raw_sys::general::__NR_faccessat2;
     let arguments =
         [to_usize(descriptor.into()), c"".as_ptr().expose_provenance(), X_OK, AT_EACCESS | AT_EMPTY_PATH];
-    // SAFETY: an empty string, which is there.
+    // SAFETY: the path is an empty string in the loader.
     let result = unsafe { calls::system_call(number, arguments) };
     if result == 0 { Ok(()) } else { Err(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))) }
 }
 
-/// Whether the kernel can read all pages from an address to `len` bytes behind it: of a program whose headers no segment
-/// holds, AT_PHDR is something else.
+/// Whether the kernel can read the pages of `len` bytes from an address on. If no segment contains a program's headers,
+/// AT_PHDR is the address of something else, or of nothing.
 fn can_read(address: RuntimeAddr, len: usize) -> bool {
     const NO_SUCH_OPERATION: usize = 3;
     const MASK_SIZE: usize = 8;
@@ -264,7 +265,8 @@ fn can_read(address: RuntimeAddr, len: usize) -> bool {
     let Some(end) = address.0.checked_add(from_usize(len)) else { return false };
     let mut at = address.0;
     while at < end {
-        // SAFETY: reads a mask there, or answers EFAULT, and then finds that it is not to do anything with it.
+        // SAFETY: the kernel reads a mask at the address, or answers EFAULT. The operation does not exist, so then it
+        // answers EINVAL and changes nothing.
         let result = unsafe { calls::system_call(number, [NO_SUCH_OPERATION, to_usize(at), 0, MASK_SIZE]) };
         if result != EINVAL {
             return false;
@@ -274,7 +276,7 @@ fn can_read(address: RuntimeAddr, len: usize) -> bool {
     true
 }
 
-/// Sixteen random bytes: AT_RANDOM's, or the kernel's own.
+/// Sixteen random bytes: those of AT_RANDOM, or else of getrandom(2).
 pub(crate) fn random(block: &Block) -> Option<[u64; 2]> {
     if let Some(random) = block.random() {
         // SAFETY: AT_RANDOM's sixteen bytes.
@@ -288,18 +290,18 @@ pub(crate) fn random(block: &Block) -> Option<[u64; 2]> {
     (got == 16).then_some(random)
 }
 
-/// RLIMIT_STACK in bytes.
+/// RLIMIT_STACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StackLimit {
-    /// There is none.
+    /// No limit.
     Unlimited,
-    /// So many bytes.
+    /// A limit in bytes.
     Bytes(u64),
     /// The kernel does not say.
     Unknown,
 }
 
-/// How large the stack may grow.
+/// The limit of the stack's growth.
 pub(crate) fn stack_limit() -> StackLimit {
     const RLIMIT_STACK: usize = 3;
     let mut limit = [u64::MAX; 2];
@@ -317,12 +319,12 @@ unsafe extern "C" {
     safe static __ehdr_start: u8;
 }
 
-/// The ELF header of this program itself.
+/// Address of the ELF header of this program itself.
 pub(crate) fn own_header() -> NonNull<u8> {
     NonNull::from(&__ehdr_start)
 }
 
-/// The loader itself, as the kernel mapped it; `path` is what the program calls it.
+/// The loader itself, as the kernel mapped it; `path` is the one that messages show.
 #[inline(never)]
 pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>> {
     let header = own_header();

@@ -1,4 +1,4 @@
-//! What is said before a process is ended.
+//! Messages before the end of the process.
 
 use core::fmt;
 use core::panic::PanicInfo;
@@ -10,21 +10,21 @@ use rtld::os::sys;
 
 use crate::run::cpu::calls;
 
-/// Exit status of every refusal.
+/// Exit status of a refusal.
 pub(crate) const REFUSED: i32 = abi::stub::REFUSED as i32;
 
-/// Says what is wrong, in one line, and ends the process.
+/// Prints the error in one line and ends the process with status 127.
 pub(crate) fn refuse(error: &Error<'_>) -> ! {
     say(format_args!("{error}"));
     calls::exit_group(REFUSED)
 }
 
-/// One line on standard error.
+/// Prints one line on standard error.
 pub(crate) fn say(text: fmt::Arguments<'_>) {
     sys::write_line(sys::stderr(), Line::new(text).as_bytes());
 }
 
-/// A panic is a bug of ours.
+/// Reports a panic, which is a bug of the loader, and traps. A panic during the report traps at once.
 #[panic_handler]
 fn panicked(info: &PanicInfo<'_>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
@@ -39,7 +39,7 @@ fn panicked(info: &PanicInfo<'_>) -> ! {
     calls::trap()
 }
 
-/// Asked for by `core`, which is compiled for unwinding; nothing here unwinds.
+/// Referenced by `core`, which is compiled for unwinding; the loader never unwinds.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

@@ -1,6 +1,6 @@
-//! A process from the full start on. Both programs have this module: `slulrtld`, which stands on the kernel, and
-//! `slulrtld-using-libc`, which stands on a libc that has started. What differs between them is their `platform` and
-//! their `cpu`.
+//! A process from the full start on. Both programs contain this module: `slulrtld`, whose `platform` is the kernel, and
+//! `slulrtld-using-libc`, whose `platform` is a libc that has started. The programs differ in their `platform` and
+//! `cpu` modules; `interface.rs` lists what a `platform` offers.
 
 pub(crate) mod begin;
 pub(crate) mod clock;

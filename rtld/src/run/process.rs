@@ -1,7 +1,7 @@
-//! A process from the full start on: what is known about it.
+//! The process from the full start on, as a value.
 //!
 //! # Safety
-//! This file exists because what is known about the process is found through one pointer. That pointer is published once,
+//! This file exists because the value is found through one pointer. The pointer is published once, when the value is
 //! complete, before anything of the program runs.
 #![allow(unsafe_code)]
 
@@ -25,7 +25,7 @@ use crate::run::code::Arguments;
 use crate::run::cut::Watch;
 use crate::run::kernel::Block;
 
-/// What is known about the process.
+/// The state of the process: what the start found out, and where things are.
 pub(crate) struct Process {
     pub(crate) arena: &'static Arena,
     pub(crate) trace: Trace,
@@ -34,31 +34,31 @@ pub(crate) struct Process {
     pub(crate) page: PageSize,
     pub(crate) program_path: ProgramPath<'static>,
     pub(crate) sealed: Sealed<'static, MappedImage>,
-    /// The kernel's block, which becomes libc's.
+    /// The kernel's block. It becomes libc's.
     pub(crate) block: Block,
-    /// The program's block: the kernel's, or a copy below the gap.
+    /// Address of the program's block: the kernel's own, or the copy below the gap.
     pub(crate) program_block: u64,
     pub(crate) gap: Option<Gap>,
     pub(crate) thread_local: Option<ThreadLocal>,
-    /// Code of the loader that relocated words refer to.
+    /// Code of the loader to which relocated words refer.
     pub(crate) code: LoaderCode,
-    /// Where the program begins.
+    /// The program's entry.
     pub(crate) entry: RuntimeAddr,
-    /// How many of `sealed.init_order` have begun their initialisers: the first so many.
+    /// Number of modules of `sealed.init_order`, from the first on, whose initialisers have begun.
     pub(crate) initialised: AtomicUsize,
     /// The auxiliary vector as the kernel passed it.
     pub(crate) auxv: &'static [u64],
-    /// Until code of some object runs, a file that is cut off is a refusal.
+    /// The handler for files that are cut off; in place until code of an object runs.
     pub(crate) watch: Watch,
-    /// When the start began, for the trace.
+    /// Time when the start began, in nanoseconds, for the trace.
     pub(crate) began: u64,
 }
 
-/// An arena of its own.
+/// A fresh arena, separate from all others, so that it can be given back as a whole.
 pub(crate) fn new_arena() -> Result<&'static Arena, Failure<'static>> {
     const FIRST: usize = 64 << 10;
     let memory = sys::anonymous(FIRST).ok_or(OutOfMemory(FIRST))?;
-    // SAFETY: fresh memory of our own, as the source gives it.
+    // SAFETY: fresh memory, with the properties that the source guarantees.
     let arena = unsafe { Arena::in_memory(memory, sys::MEMORY) };
     Ok(arena.ok_or(OutOfMemory(FIRST))?)
 }
@@ -66,13 +66,13 @@ pub(crate) fn new_arena() -> Result<&'static Arena, Failure<'static>> {
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
 impl Process {
-    /// The process, once it is published.
+    /// The process; `None` before it is published.
     pub(crate) fn get() -> Option<&'static Self> {
         // SAFETY: null, or put into the arena and complete before it was published; never changed after.
         unsafe { PROCESS.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Makes it known, for good.
+    /// Publishes the process, for good.
     ///
     /// # Errors
     /// There is no memory for it.
@@ -82,7 +82,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Whether libc may be wanted at all.
+    /// Whether libc may be needed at any time.
     pub(crate) fn may_want_libc(&self) -> bool {
         self.sealed.natives.any() || self.sealed.seen.libc_wanted
     }
@@ -92,7 +92,8 @@ impl Process {
         self.sealed.seen.canary || self.sealed.tls.size() != 0
     }
 
-    /// Whether the entry is called, and not entered as by the kernel.
+    /// Whether the entry is a C function that the loader calls (ABI note, `CALL_ENTRY`), and not entered in the
+    /// kernel's way.
     pub(crate) fn calls_entry(&self) -> bool {
         let note = self.sealed.namespace.module(0).note;
         note.is_some_and(|note| note.flags & abi::note::FLAG_CALL_ENTRY != 0)
@@ -105,12 +106,12 @@ impl Process {
         Arguments { argc, argv: self.program_word(1), envp: self.program_word(layout.envp) }
     }
 
-    /// Address of a word of the program's block.
+    /// Address of word `index` of the program's block.
     pub(crate) fn program_word(&self, index: usize) -> u64 {
         self.program_block.wrapping_add(from_usize(index).wrapping_mul(8))
     }
 
-    /// A value of the auxiliary vector as the kernel passed it.
+    /// The value of the entry `key` in the kernel's auxiliary vector; 0 without one.
     pub(crate) fn auxiliary(&self, key: u64) -> u64 {
         let mut pairs = self.auxv.chunks_exact(2);
         let found = pairs.find(|pair| pair.first() == Some(&key) && key != 0);

@@ -1,4 +1,4 @@
-//! Why `slul_dlopen` or one of its relatives does not do what it is asked for.
+//! The reasons why `slul_dlopen` or one of its relatives fails.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -8,22 +8,22 @@ use rtld::error::{Error, Escaped};
 use crate::run::native::libc;
 use crate::run::thread;
 
-/// Why something is not done.
+/// The reason of a failure.
 pub(crate) enum Refusal {
     Error(Error<'static>),
-    /// The list is being shown to a callback of `dl_iterate_phdr`.
+    /// The call comes from a callback of `dl_iterate_phdr`, which is being shown the list.
     Busy,
-    /// Flags that make no sense.
+    /// Invalid flags.
     Mode(i32),
-    /// A handle of nothing that is open.
+    /// A number that is not the handle of an open object.
     Handle(usize),
-    /// Nobody of this world has the symbol; and whether native libraries may.
+    /// A symbol that no object of this world defines; with whether native libraries are to be asked.
     Symbol(&'static [u8], bool),
-    /// RTLD_NEXT from nowhere.
+    /// RTLD_NEXT, from code that is in no object.
     NoCaller,
-    /// libc's own message.
+    /// A failure of libc, whose dlerror(3) has the message.
     Libc,
-    /// The message is there already.
+    /// A failure whose message is kept already.
     Said,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
-    /// Keeps the text for `slul_dlerror`.
+    /// Keeps the message for `slul_dlerror`.
     pub(crate) fn tell(&self) {
         if !matches!(self, Self::Said) {
             thread::fail(format_args!("{self}"));
@@ -60,7 +60,7 @@ impl Refusal {
     }
 }
 
-/// Keeps an error's text, before the object that it names can go.
+/// Keeps an error's message at once, before the object that it names can be unmapped.
 pub(crate) fn said(error: Error<'static>) -> Refusal {
     thread::fail(format_args!("{error}"));
     Refusal::Said

@@ -1,4 +1,4 @@
-//! A program that the kernel has mapped: what is to be done with it, and where it begins.
+//! A program that the kernel has mapped: how it is started, and where its entry is.
 #![forbid(unsafe_code)]
 
 use rtld::base::addr::RuntimeAddr;
@@ -18,7 +18,7 @@ use rtld::start::invocation::Settings;
 use crate::run::command::Direct;
 use crate::run::kernel::Block;
 
-/// The program's entry, which is code of its own.
+/// The program's entry, checked to be code of the program.
 pub(crate) fn entry(
     block: &Block,
     program: &Module<'static, MappedImage>,
@@ -33,7 +33,7 @@ pub(crate) fn entry(
     }
 }
 
-/// What is to be done with a program that the kernel has mapped.
+/// The program that the kernel has mapped, with the circumstances of its start.
 #[inline(never)]
 pub(crate) fn direct(
     block: &Block,
@@ -53,10 +53,11 @@ pub(crate) fn direct(
     })
 }
 
-/// Refuses a program whose file ends before what is mapped of it.
+/// Refuses a program whose file ends before the last byte that is mapped of it.
 fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Failure<'static>> {
-    // /proc makes its entries for a process when they are first asked for, which takes ten times as long as to ask for
-    // the file that the kernel was given. That may be another by now, so it is not what refuses.
+    // A stat of /proc/self/exe takes ten times as long as one of the path that the kernel was given, because /proc
+    // makes its entries for a process when they are first used. The path may lead to another file by now, so that file
+    // may accept the program, but not refuse it.
     let size = if secure { None } else { sys::file_size(given) };
     if size.is_some_and(|size| plan.require_file(size).is_ok()) {
         return Ok(());
@@ -64,7 +65,7 @@ fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Failu
     sys::program_size().map_or(Ok(()), |size| plan.require_file(size))
 }
 
-/// The program's absolute path, or the one that the kernel was given if /proc does not tell.
+/// The program's absolute path from /proc, or else the path that the kernel was given.
 fn program_path(given: &'static [u8], secure: bool) -> ProgramPath<'static> {
     if secure {
         return ProgramPath::Known(None);

@@ -1,4 +1,5 @@
-//! The process, its threads and signals, as far as the kernel knows them: ids, locks, waiting, masks. Nothing here needs a thread pointer.
+//! Processes, threads and signals by the kernel's own means: ids, locks, waiting, masks. Nothing here needs a thread
+//! pointer.
 //!
 //! # Safety
 //! This file exists because system calls take addresses. Each gets that of a word or mask that outlives the call.
@@ -8,21 +9,21 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 use crate::run::cpu::calls;
 
-/// The kernel's number of the calling thread.
+/// The kernel's id of the calling thread.
 pub(crate) fn thread_id() -> i32 {
     // SAFETY: always succeeds and touches no memory.
     let id = unsafe { calls::system_call(linux_raw_sys::general::__NR_gettid, [0; 4]) };
     i32::try_from(id).unwrap_or(0)
 }
 
-/// The kernel's number of the process; 0 if it does not say.
+/// The kernel's id of the process; 0 if it does not answer.
 pub(crate) fn process_id() -> u32 {
     // SAFETY: touches no memory.
     let id = unsafe { calls::system_call(linux_raw_sys::general::__NR_getpid, [0; 4]) };
     u32::try_from(id).unwrap_or(0)
 }
 
-/// Whether a file is open under that number.
+/// Whether `descriptor` is open.
 pub(crate) fn is_open(descriptor: usize) -> bool {
     const F_GETFD: usize = 1;
     // SAFETY: touches no memory.
@@ -32,36 +33,37 @@ pub(crate) fn is_open(descriptor: usize) -> bool {
 fn futex(word: &AtomicI32, operation: usize, value: i32) {
     const FUTEX_PRIVATE_FLAG: usize = 128;
     let word = word.as_ptr().expose_provenance();
-    // The kernel looks at the low half.
+    // The kernel reads the low 32 bits.
     let value = usize::try_from(value.cast_unsigned()).unwrap_or(0);
     let arguments = [word, operation | FUTEX_PRIVATE_FLAG, value, 0];
-    // SAFETY: a word of ours; a wait that fails or wakes early is repeated by its caller.
+    // SAFETY: a word of the loader's; the caller repeats a wait that fails or wakes early.
     unsafe { calls::system_call(linux_raw_sys::general::__NR_futex, arguments) };
 }
 
-/// Waits while the word holds `value`; may wake early.
+/// Waits while the word holds `value`. May return early.
 pub(crate) fn wait_while(word: &AtomicI32, value: i32) {
     futex(word, 0, value);
 }
 
-/// Wakes as many as `count` of those that wait.
+/// Wakes at most `count` waiting threads.
 pub(crate) fn wake(word: &AtomicI32, count: i32) {
     futex(word, 1, count);
 }
 
-/// Sets the calling thread's signal mask; answers the one before, `None` if it is still that.
+/// Sets the calling thread's signal mask. Returns the former mask; `None` if the kernel refuses, so that it is still in
+/// force.
 pub(crate) fn set_signal_mask(mask: u64) -> Option<u64> {
     const SIG_SETMASK: usize = 2;
     let mut old = 0u64;
     let new = (&raw const mask).expose_provenance();
     let place = (&raw mut old).expose_provenance();
     let number = linux_raw_sys::general::__NR_rt_sigprocmask;
-    // SAFETY: masks of eight bytes, as the kernel's.
+    // SAFETY: masks of eight bytes, the size of the kernel's.
     let result = unsafe { calls::system_call(number, [SIG_SETMASK, new, place, 8]) };
     (result == 0).then_some(old)
 }
 
-/// Signals are blocked, as far as the kernel lets us, until this is dropped.
+/// Blocks all signals, as far as the kernel permits, until it is dropped.
 pub(crate) struct Blocked {
     before: Option<u64>,
 }
@@ -75,7 +77,7 @@ impl Blocked {
 impl Drop for Blocked {
     fn drop(&mut self) {
         if let Some(before) = self.before {
-            // The kernel took a mask a moment ago; whoever forbids the way back has to live with that.
+            // The kernel set a mask a moment ago. If it now refuses to set the former one, there is no remedy.
             let _ = set_signal_mask(before);
         }
     }
@@ -83,19 +85,19 @@ impl Drop for Blocked {
 
 /// A lock that its owner may take again.
 ///
-/// Whoever takes it first lets it go, and that is all that is kept of its depth: so the handler of a signal may take it at
-/// any instant, too, between the taking and the noting of it as well.
+/// The outermost holder releases it, and no depth is counted: so a signal handler may take the lock at any instant,
+/// even between the taking and a count of it.
 pub(crate) struct Lock {
-    /// 0, or the owner's id, with [`CONTENDED`] if somebody may be waiting.
+    /// 0, or the owner's thread id, with [`CONTENDED`] added if another thread may be waiting.
     owner: AtomicI32,
 }
 
 const CONTENDED: i32 = 1 << 30;
 
-/// The lock is held; it is let go when this is dropped.
+/// A lock that is held. Dropping the value releases it.
 pub(crate) struct Held<'l> {
     lock: &'l Lock,
-    /// Whether the thread had it before, and keeps it.
+    /// Whether the thread held the lock before, and keeps it after the drop.
     again: bool,
 }
 
@@ -104,7 +106,7 @@ impl Lock {
         Self { owner: AtomicI32::new(0) }
     }
 
-    /// Whether the calling thread has it.
+    /// Whether the calling thread holds the lock.
     pub(crate) fn is_mine(&self) -> bool {
         self.owner.load(Ordering::Relaxed) & !CONTENDED == thread_id()
     }
@@ -124,7 +126,7 @@ impl Lock {
                     if marked.is_ok() {
                         wait_while(&self.owner, contended);
                     }
-                    // Others may be waiting, too, whom nobody else would wake.
+                    // Further threads may be waiting, and this thread must wake the next of them.
                     mine = thread | CONTENDED;
                 }
             }

@@ -1,12 +1,12 @@
-//! What belongs to each thread: its thread-local blocks, and a little state of the loader's among them.
+//! The data of each thread: its thread-local blocks, and a small state of the loader among them.
 //!
-//! The blocks of the start are at fixed distances from the thread pointer, in threads that libc makes as well. Those of
-//! libraries opened at run time are in the reserve beyond them, which is zero in every thread; a thread that first asks
-//! `__tls_get_addr` for such a block copies its initial values there.
+//! The blocks of the start's objects are at fixed distances from the thread pointer, also in threads that libc makes.
+//! Those of libraries opened at run time are in the reserve beyond them, which is zero in a new thread; a thread copies
+//! the initial values there when it first asks `__tls_get_addr` for such a block.
 //!
 //! # Safety
-//! This file exists because thread-local storage is found by an address in a register. Where a thread pointer is set,
-//! the whole layout is there with it (`Process::set_up_thread`, and libc's own threads by the template's PT_TLS).
+//! This file exists because thread-local storage is found by an address in a register. Wherever a thread pointer is
+//! set, the whole layout is in place (by `main_thread::set_up`, and in libc's own threads by the template's PT_TLS).
 #![allow(unsafe_code)]
 
 use core::fmt;
@@ -30,39 +30,39 @@ use crate::run::cpu::calls;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::sync::Blocked;
 
-/// Room in every thread for the thread-local storage of libraries that are opened at run time, in bytes. libcs count it
-/// with the stack that a thread is asked for: PTHREAD_STACK_MIN, 16 KiB, is to leave enough of that.
+/// Bytes reserved in every thread for the thread-local storage of libraries opened at run time. libcs take them from
+/// the requested stack of a thread: PTHREAD_STACK_MIN, 16 KiB, must leave enough.
 const RESERVE: u64 = 4 << 10;
 
 /// Longest text of `slul_dlerror` in bytes, its NUL included.
 const MESSAGE: usize = 512;
 
-/// The loader's own state of a thread. Zero is its initial value.
+/// The loader's state of a thread. Its initial value is zero.
 #[repr(C)]
 struct State {
-    /// A bit for each library opened at run time whose block has its initial values.
+    /// One bit for each library opened at run time: whether its block has the initial values.
     ready: u64,
-    /// Whether there is a message that was not asked for yet.
+    /// Whether there is a message that `slul_dlerror` has not returned yet.
     failed: u64,
     message: [u8; MESSAGE],
 }
 
-/// The distance of nothing. Those that there are come to less than 1 GiB.
+/// A distance that no block has. All distances are less than 1 GiB.
 const NOWHERE: i64 = i64::MIN;
 
 /// Distance of [`State`] from the thread pointer in bytes, or [`NOWHERE`].
 pub(crate) static STATE_DISTANCE: AtomicI64 = AtomicI64::new(NOWHERE);
 
-/// By id, distances of blocks from the thread pointer, or [`NOWHERE`].
+/// Distances of the modules' blocks from the thread pointer, by module id; [`NOWHERE`] for none.
 static DISTANCES: AtomicPtr<AtomicI64> = AtomicPtr::new(ptr::null_mut());
 
 /// Number of entries of [`DISTANCES`].
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The first id of a library that was opened at run time.
+/// Smallest id of a library opened at run time.
 static FIRST_LATE: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Initial values of a library's block.
+/// Initial image of a library's block: address and size in bytes.
 struct Late {
     image: AtomicUsize,
     size: AtomicUsize,
@@ -71,7 +71,7 @@ struct Late {
 static LATE: [Late; TLS_MODULES] =
     [const { Late { image: AtomicUsize::new(0), size: AtomicUsize::new(0) } }; TLS_MODULES];
 
-/// Fixes the layout, with room for the loader's own state and for what is opened later.
+/// Fixes the layout, with room for the loader's state and for libraries opened later.
 pub(crate) fn make_room(layout: &mut TlsLayout) -> Result<(), Failure<'static>> {
     let size = from_usize(size_of::<State>());
     let align = from_usize(align_of::<State>());
@@ -81,7 +81,7 @@ pub(crate) fn make_room(layout: &mut TlsLayout) -> Result<(), Failure<'static>> 
     Ok(())
 }
 
-/// Makes the table of blocks; `bound` is more than the number of any module of the start.
+/// Makes the table of distances. `bound` is greater than the number of any module of the start.
 pub(crate) fn set_up(
     arena: &'static Arena,
     bound: usize,
@@ -107,7 +107,7 @@ fn distance_of(id: usize) -> Option<&'static AtomicI64> {
     (id < COUNT.load(Ordering::Acquire)).then(|| unsafe { &*table.add(id) })
 }
 
-/// Makes the block of a library known that was opened at run time, before anything of it runs.
+/// Adds the block of a library opened at run time to the table, before any code of the library runs.
 pub(crate) fn admit(module: &Module<'static, MappedImage>) {
     let (Some(place), Some(segment)) = (module.tls, module.image.plan().tls) else { return };
     let late = to_usize(place.id).checked_sub(FIRST_LATE.load(Ordering::Relaxed)).and_then(|late| LATE.get(late));
@@ -118,7 +118,8 @@ pub(crate) fn admit(module: &Module<'static, MappedImage>) {
     }
 }
 
-/// Module and offset of a thread-local variable, as relocation has filled them in (`RelocKind::DtpModule`, `DtpOffset`).
+/// Module and offset of a thread-local variable, in the words that relocation writes (`RelocKind::DtpModule`,
+/// `DtpOffset`).
 #[repr(C)]
 pub(crate) struct TlsIndex {
     module: u64,
@@ -129,7 +130,7 @@ pub(crate) struct TlsIndex {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
     if index.module == AT_THREAD_POINTER {
-        // SAFETY: natives with thread-local storage are there, and so is a thread pointer.
+        // SAFETY: native libraries with thread-local storage are loaded, so a thread pointer is set.
         return unsafe { calls::thread_pointer() }.wrapping_add(to_usize(index.offset));
     }
     match block(to_usize(index.module)) {
@@ -141,7 +142,7 @@ pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
     }
 }
 
-/// The calling thread's block of a module.
+/// Address of a module's block in the calling thread, with its initial values.
 pub(crate) fn block(id: usize) -> Option<usize> {
     let distance = distance_of(id)?.load(Ordering::Acquire);
     if distance == NOWHERE {
@@ -155,43 +156,44 @@ pub(crate) fn block(id: usize) -> Option<usize> {
     Some(block)
 }
 
-/// The same for the block that a descriptor's argument is about, at that address.
+/// Gives the block of a library its initial values in the calling thread; `described` is the address of a
+/// [`Described`].
 pub(crate) fn make_described_ready(described: u64) {
     let described: *const Described = ptr::with_exposed_provenance(to_usize(described));
-    // SAFETY: relocation has made it, in an arena that stays, as modules with thread-local storage do.
+    // SAFETY: relocation made it, in an arena that is kept for good, like every module with thread-local storage.
     let late = unsafe { &*described }.ready.trailing_zeros();
     let first = FIRST_LATE.load(Ordering::Relaxed);
     let _ = block(first.saturating_add(to_usize(late.into())));
 }
 
-/// Gives the block its initial values, if the thread has not done so before.
+/// Gives a block its initial values, unless the thread has done so before.
 fn make_ready(late: usize, block: usize) {
     let (Some(state), Some(Late { image, size })) = (state(), LATE.get(late)) else { return };
     let bit = 1u64.checked_shl(u32::try_from(late).unwrap_or(u32::MAX)).unwrap_or(0);
     let ready = |set: u64| {
-        // SAFETY: the calling thread's own state, which no reference is to; as in all of this file.
+        // SAFETY: the calling thread's own state, to which no reference exists anywhere.
         let ready = unsafe { &raw mut (*state).ready };
-        // SAFETY: as above.
+        // SAFETY: a word of the calling thread's own state.
         let old = unsafe { ready.read() };
-        // SAFETY: as above.
+        // SAFETY: a word of the calling thread's own state.
         unsafe { ready.write(old | set) };
         old & bit != 0
     };
     if ready(0) {
         return;
     }
-    // A handler that uses the block meanwhile would find half of it, or have its changes undone.
+    // A signal handler that uses the block in the middle of this would find half of the values, or lose its changes.
     let _blocked = Blocked::new();
     if !ready(bit) {
         let image: *const u8 = ptr::with_exposed_provenance(image.load(Ordering::Relaxed));
         let block: *mut u8 = ptr::with_exposed_provenance_mut(block);
-        // SAFETY: the module stays mapped, as all that have thread-local storage; the block is this thread's, within
-        // the reserve, with room for it.
+        // SAFETY: the module stays mapped, like every module with thread-local storage; the block is this thread's, in
+        // the reserve, and has room for the image.
         unsafe { block.copy_from_nonoverlapping(image, size.load(Ordering::Relaxed)) };
     }
 }
 
-/// The calling thread's state, if programs of this kind have any.
+/// The calling thread's state; `None` in a program whose threads have none.
 fn state() -> Option<*mut State> {
     let distance = STATE_DISTANCE.load(Ordering::Relaxed);
     // SAFETY: there is a state, so a thread pointer is set.
@@ -199,35 +201,35 @@ fn state() -> Option<*mut State> {
     (distance != NOWHERE).then(|| ptr::with_exposed_provenance_mut(at()))
 }
 
-/// Keeps a message for `slul_dlerror`; what is longer is cut.
+/// Keeps a message for `slul_dlerror`. Longer ones are cut to 511 bytes.
 pub(crate) fn fail(text: fmt::Arguments<'_>) {
     let Some(state) = state() else { return };
     let line = Line::bare(text);
     let text = line.text();
     let text = text.get(..text.len().min(MESSAGE.saturating_sub(1))).unwrap_or_default();
-    // SAFETY: the calling thread's own; the program may have a pointer into the message, but waits for this call.
+    // SAFETY: the calling thread's own; the program may hold a pointer to the message, but is inside this call.
     let message = unsafe { (&raw mut (*state).message).cast::<u8>() };
     // SAFETY: shorter than the message.
     unsafe { message.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
-    // SAFETY: as above: there is room for the NUL.
+    // SAFETY: within the message: the text is shorter by one byte at least.
     unsafe { message.add(text.len()).write(0) };
     // SAFETY: the calling thread's own.
     unsafe { (&raw mut (*state).failed).write(1) };
 }
 
-/// Whether there is a message that was not asked for yet.
+/// Whether there is a message that `slul_dlerror` has not returned yet.
 pub(crate) fn has_failed() -> bool {
     // SAFETY: the calling thread's own.
     state().is_some_and(|state| unsafe { (&raw const (*state).failed).read() } != 0)
 }
 
-/// What went wrong last in this thread, once.
+/// Message of the thread's last failure, returned once; then null until the next failure.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_dlerror() -> *const u8 {
     let Some(state) = state() else { return ptr::null() };
     // SAFETY: the calling thread's own.
     let failed = unsafe { (&raw mut (*state).failed).replace(0) };
-    // SAFETY: as above.
+    // SAFETY: the calling thread's own.
     if failed == 0 { ptr::null() } else { unsafe { (&raw const (*state).message).cast() } }
 }
 

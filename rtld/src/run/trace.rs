@@ -1,4 +1,4 @@
-//! Where trace lines go: standard error, or the file that LD_SLUL_DEBUG_OUTPUT names.
+//! The output of trace lines: standard error, or the file that LD_SLUL_DEBUG_OUTPUT names.
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -9,10 +9,10 @@ use rtld::start::invocation::Settings;
 
 use crate::run::{inspect, sync};
 
-/// Path of the output file, process id included; null for standard error.
+/// Path of the output file, with the process id; null for standard error.
 static OUTPUT: AtomicPtr<&'static [u8]> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Opened for each line: no descriptor of ours stays open in the program.
+/// Writes one line. The file is opened for each line, so that no descriptor of the loader stays open in the program.
 #[allow(unsafe_code)]
 fn write(line: &[u8]) {
     // SAFETY: null, or a path that was put into the arena before it was published and is never changed.
@@ -23,7 +23,7 @@ fn write(line: &[u8]) {
     }
 }
 
-/// What the settings ask for.
+/// The trace that the settings ask for.
 pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
     let Some(value) = settings.debug else { return Trace::OFF };
     if subjects(value).any(|subject| subject == b"help") {
@@ -39,7 +39,7 @@ pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
         }
     }
     if OUTPUT.load(Ordering::Relaxed).is_null() && !sync::is_open(2) {
-        // What the program will open under that number is not for us to write to.
+        // Descriptor 2 is closed. A file that the program opens under that number later is not for trace lines.
         return Trace::OFF;
     }
     Trace::parse(value, write)

@@ -1,15 +1,15 @@
-//! What only a processor's own instructions can do, in both programs; one folder for each processor, with the same files
+//! Code that needs a processor's own instructions, in both programs. One folder for each processor, with the same files
 //! in each.
 
-/// Called by both programs.
+/// Functions that both programs call.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/calls.rs")]
 pub(crate) mod calls;
 
-/// Called by programs: exports whose caller matters.
+/// Exports that need their caller's address.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/exports.rs")]
 pub(crate) mod exports;
 
-/// Called by programs: what native function slots and TLS descriptors point at.
+/// Code to which native function slots and TLS descriptors point.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/stubs.rs")]
 pub(crate) mod stubs;
 

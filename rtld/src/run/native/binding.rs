@@ -1,7 +1,7 @@
-//! The words of program and libraries that refer to native symbols, and how they get their values.
+//! The words in program and libraries that refer to native symbols, and the tables of the symbols' addresses.
 //!
-//! ld.so fills a table of the loader's, [`ADDRESSES`]. When libc is there for everybody, stubs in the program's own
-//! words are replaced by what is in it, and the stubs that are left jump through [`TARGETS`].
+//! ld.so fills a table of the loader's, [`ADDRESSES`]. When libc is published to all threads, those addresses replace
+//! the stubs in the words, and any stub that is still called jumps through [`TARGETS`].
 //!
 //! # Safety
 //! This file exists because those words are written by address, and the tables are found through pointers. The tables
@@ -24,13 +24,13 @@ use rtld::os::sys::Linux;
 use crate::run::last_words::refuse;
 use crate::run::process::Process;
 
-/// For each import, its address as ld.so has bound it; [`TARGETS`] gets them when libc is published.
+/// The address of each import, as ld.so has bound it. Copied to [`TARGETS`] when libc is published.
 pub(crate) static ADDRESSES: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
-/// For each import, where its stub jumps to; 0 until libc is there for every thread.
+/// The address to which each import's stub jumps; 0 until libc is published to all threads.
 pub(crate) static TARGETS: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
-/// Bytes of stack that hold all vector state in a stub, a multiple of 64: AT_MINSIGSTKSZ and what rounding takes.
+/// Bytes of stack in which a stub saves all vector state, a multiple of 64: AT_MINSIGSTKSZ, and the loss by rounding.
 pub(crate) static STATE_SIZE: AtomicUsize = AtomicUsize::new(0);
 
 /// Makes room for the addresses of `count` imports, before anything of the program runs.
@@ -42,19 +42,19 @@ pub(crate) fn set_up(arena: &'static Arena, count: usize) -> Result<(), OutOfMem
     Ok(())
 }
 
-/// The word of import number `import` in one of the tables.
+/// The word of an import in one of the tables.
 pub(crate) fn entry(table: &AtomicPtr<AtomicUsize>, import: u32) -> &'static AtomicUsize {
     let words = table.load(Ordering::Relaxed);
-    // SAFETY: there is a word for each import (`set_up`); stubs and slots only have numbers of imports.
+    // SAFETY: the table has a word for each import (`set_up`), and stubs and slots have no other numbers.
     unsafe { &*words.add(to_usize(import.into())) }
 }
 
-/// The address of import number `import`; 0 if ld.so has bound it to nothing.
+/// Address of an import; 0 if ld.so has not found it.
 pub(crate) fn address(import: u32) -> usize {
     entry(&ADDRESSES, import).load(Ordering::Acquire)
 }
 
-/// That import number `import` is bound to nothing.
+/// The error that an import was not found.
 pub(crate) fn missing(process: &Process, import: u32) -> Error<'static> {
     let import = process.sealed.natives.imports.get(to_usize(import.into()));
     let (symbol, version) = import.map_or((&b""[..], &b""[..]), |import| {
@@ -64,7 +64,8 @@ pub(crate) fn missing(process: &Process, import: u32) -> Error<'static> {
     Error::new(referrer.path, Problem::NativeSymbol { symbol, version })
 }
 
-/// Gives an import an address that ld.so did not find, in the words that do not wait, too. RELRO is unsealed meanwhile.
+/// Gives an import an address that ld.so did not find; also writes it into the words without a stub. The caller has
+/// unsealed RELRO.
 pub(crate) fn supply(process: &'static Process, number: u32, address: usize) {
     entry(&ADDRESSES, number).store(address, Ordering::Release);
     let natives = &process.sealed.natives;
@@ -76,8 +77,8 @@ pub(crate) fn supply(process: &'static Process, number: u32, address: usize) {
     }
 }
 
-/// Whether ld.so has found the symbol. Of a thread-local one it leaves the offset from the thread pointer, which is
-/// never 0: there the TCB is.
+/// Whether ld.so has found the symbol. For a thread-local one it has written the offset from the thread pointer, which
+/// is never 0: the TCB is at 0.
 pub(crate) fn is_defined(process: &Process, number: u32, import: &Import<'_>) -> bool {
     if import.st_type != consts::STT_TLS {
         return entry(&ADDRESSES, number).load(Ordering::Acquire) != 0;
@@ -88,7 +89,8 @@ pub(crate) fn is_defined(process: &Process, number: u32, import: &Import<'_>) ->
         .all(|word| word != Some(0))
 }
 
-/// Changes the protection of the RELRO of modules that have some native word of that kind in it.
+/// Changes the protection of the RELRO of modules that have native words in it: those with a stub if `lazy`, those
+/// without otherwise.
 pub(crate) fn protect_slots(
     process: &'static Process,
     lazy: bool,
@@ -106,7 +108,7 @@ pub(crate) fn protect_slots(
     Ok(())
 }
 
-/// Seals what was unsealed. It was sealed before, so the kernel has nothing new to allocate for it.
+/// Makes that RELRO read-only again. The kernel needs no memory for it, because the pages were read-only before.
 pub(crate) fn seal_again(process: &'static Process, lazy: bool) {
     protect_slots(process, lazy, Protection::READ).unwrap_or_else(|error| refuse(&error));
 }

@@ -1,4 +1,4 @@
-//! What libc's ld.so is to be told of program and libraries, gathered from what was loaded.
+//! The description of program and libraries for libc's ld.so, gathered from the loaded objects.
 #![forbid(unsafe_code)]
 
 use rtld::base::addr::RuntimeAddr;
@@ -13,8 +13,9 @@ use rtld::os::seam::Image;
 
 use crate::run::process::Process;
 
-/// Where to search for native libraries: the program's DT_RUNPATH or DT_RPATH, then those of its libraries, with
-/// `$ORIGIN` expanded. ld.so knows only one object that needs them, so what each would have for its own is joined.
+/// The search path for native libraries, as tag and text: the program's DT_RUNPATH or DT_RPATH, then those of its
+/// libraries, with `$ORIGIN` expanded. ld.so sees a single object that needs the native libraries, so the paths of all
+/// objects are joined.
 pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Failure<'static>> {
     let arena = process.arena;
     let mut joined: &'static [u8] = b"";
@@ -26,7 +27,7 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
             _ => Some(directory(module.path)),
         };
         for entry in entries(list, false) {
-            // A directory with a colon in its name can not be said in a list.
+            // A list can not contain a directory with a colon in its name.
             let expanded = expand(arena, entry, origin, process.secure)?;
             let known = |directory: &[u8]| entries(joined, false).any(|entry| entry == directory);
             if let Some(directory) = expanded.filter(|found| !found.contains(&b':') && !known(found)) {
@@ -40,11 +41,12 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
     Ok((!joined.is_empty()).then_some((tag, joined)))
 }
 
-/// Kinds of symbols that native libraries may bind to.
+/// Types of symbols to which native libraries may bind.
 const EXPORTED: [u8; 5] =
     [consts::STT_FUNC, consts::STT_OBJECT, consts::STT_NOTYPE, consts::STT_TLS, consts::STT_GNU_IFUNC];
 
-/// What native libraries may bind to: what program and libraries export, but for what libc must have itself.
+/// The symbols to which native libraries may bind: the exports of program and libraries, except names that libc must
+/// define itself.
 pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<'static>>, Failure<'static>> {
     let mut exports = List::new(process.arena);
     let copies = &process.sealed.natives.copies;
@@ -69,7 +71,7 @@ pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<
             }
             let mut at = module.address(&sym);
             if kind == consts::STT_TLS {
-                // An offset in the template's PT_TLS, which is the block.
+                // An offset in the block, which is the template's PT_TLS.
                 let (Some(place), Some(_)) = (module.tls, process.thread_local) else { continue };
                 let start = process.sealed.tls.image_offset(place.distance);
                 at = RuntimeAddr(start.wrapping_add(sym.st_value));
@@ -80,11 +82,11 @@ pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<
     Ok(exports)
 }
 
-/// Native libraries in link order, and symbols.
+/// Names of native libraries in link order, and symbols.
 type Needs = (List<'static, &'static [u8]>, List<'static, Import<'static>>);
 
-/// What has to be there. What may be missing is opened afterwards; ld.so wants to hear of no version of a file that it is
-/// not to load.
+/// The needs that must be met. Optional libraries are opened later; versions of their symbols are left out, because
+/// ld.so refuses a version whose file is not among the needed ones.
 pub(crate) fn needs(process: &Process) -> Result<Needs, OutOfMemory> {
     let natives = &process.sealed.natives;
     let optional = |name: &[u8]| natives.is_optional(name);

@@ -1,8 +1,8 @@
-//! What the loader itself calls of libc, once that is there.
+//! libc's functions that the loader itself calls, once libc is present.
 //!
 //! # Safety
-//! This file exists because libc's functions are found by address. ld.so has bound them, by name, to what the C library
-//! and POSIX say of them; where it found none, there is no address.
+//! This file exists because libc's functions are found by address. ld.so has bound them by name, and their types are
+//! those that the C library and POSIX document. A function that ld.so did not find has no address.
 #![allow(unsafe_code)]
 
 use core::ffi::{CStr, c_char};
@@ -18,7 +18,7 @@ pub(crate) use abi::export::{RTLD_GLOBAL, RTLD_NOLOAD, RTLD_NOW};
 pub(crate) const RTLD_DEFAULT: usize = abi::export::RTLD_DEFAULT.cast_unsigned();
 pub(crate) const RTLD_NEXT: usize = abi::export::RTLD_NEXT.cast_unsigned();
 
-/// What ld.so binds for the loader itself, in the order of [`LOADER_IMPORTS`].
+/// Addresses that ld.so binds for the loader itself, in the order of [`LOADER_IMPORTS`].
 pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
     [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
 
@@ -29,7 +29,7 @@ fn address(import: LoaderImport) -> Option<RuntimeAddr> {
     (address != 0).then(|| RuntimeAddr(from_usize(address)))
 }
 
-/// exit(3); returns if there is none.
+/// exit(3). Returns if libc has none.
 pub(crate) fn exit(status: i32) {
     if let Some(address) = address(LoaderImport::Exit) {
         // SAFETY: libc's `exit`.
@@ -38,7 +38,8 @@ pub(crate) fn exit(status: i32) {
     }
 }
 
-/// Has `run` called by exit(3), before what was registered earlier (`__cxa_atexit` of the Itanium C++ ABI).
+/// Registers `run` with exit(3), which calls it before the functions that were registered earlier (`__cxa_atexit` of
+/// the Itanium C++ ABI).
 pub(crate) fn at_exit(run: extern "C" fn(usize)) {
     type Register = extern "C" fn(extern "C" fn(usize), usize, usize) -> i32;
     if let Some(address) = address(LoaderImport::CxaAtexit) {
@@ -48,7 +49,7 @@ pub(crate) fn at_exit(run: extern "C" fn(usize)) {
     }
 }
 
-/// dlopen(3); 0 if it fails, and libc's dlerror says why.
+/// dlopen(3). Returns 0 on failure; libc's dlerror has the reason.
 pub(crate) fn open(name: *const c_char, flags: i32) -> usize {
     let Some(address) = address(LoaderImport::Dlopen) else { return 0 };
     // SAFETY: libc's `dlopen`.
@@ -56,7 +57,7 @@ pub(crate) fn open(name: *const c_char, flags: i32) -> usize {
     open(name, flags)
 }
 
-/// dlsym(3), or, with a version, dlvsym(3); 0 if nobody has the symbol.
+/// dlsym(3) or, with a version, dlvsym(3). Returns 0 if the symbol is not found.
 pub(crate) fn symbol(handle: usize, name: *const c_char, version: Option<&CStr>) -> usize {
     match (version, address(LoaderImport::Dlvsym), address(LoaderImport::Dlsym)) {
         (Some(version), Some(address), _) => {
@@ -82,20 +83,20 @@ pub(crate) fn close(handle: usize) -> i32 {
     close(handle)
 }
 
-/// dlerror(3): what went wrong last, in the calling thread.
+/// dlerror(3): the message of the last failure in the calling thread.
 pub(crate) fn error() -> Option<&'static [u8]> {
     let address = address(LoaderImport::Dlerror)?;
     // SAFETY: libc's `dlerror`.
     let error = unsafe { code::function::<extern "C" fn() -> *const c_char>(address) };
     let text = error();
-    // SAFETY: a string of libc's, which stays until the thread's next call of these functions.
+    // SAFETY: a string of libc's, valid until the thread's next call of these functions.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
-/// dl_iterate_phdr(3) of libc's world; 0 if there is none.
+/// dl_iterate_phdr(3) of libc's world. Returns 0 if libc has none.
 pub(crate) fn iterate_phdr(callback: usize, data: usize) -> i32 {
     let Some(address) = address(LoaderImport::DlIteratePhdr) else { return 0 };
-    // SAFETY: libc's `dl_iterate_phdr`, with the callback that the program has given us for such.
+    // SAFETY: libc's `dl_iterate_phdr`, with a callback of the type that it documents.
     let iterate = unsafe { code::function::<extern "C" fn(usize, usize) -> i32>(address) };
     iterate(callback, data)
 }

@@ -1,4 +1,4 @@
-//! Calls between this process's two worlds: native needs gathered and bound, and libc's own functions.
+//! Calls between the two worlds of this process: native needs are gathered and bound, and libc's own functions called.
 
 pub(crate) mod binding;
 pub(crate) mod gather;

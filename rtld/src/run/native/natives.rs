@@ -1,4 +1,4 @@
-//! Native libraries at run time: opened by libc's own dlopen, which brings libc in where it is not there yet.
+//! Native libraries at run time: opened by libc's own dlopen, which first brings libc in if it is absent.
 //!
 //! # Safety
 //! This file exists because words of an opened library that refer to native symbols are written by address.
@@ -27,18 +27,18 @@ use crate::run::process::new_arena;
 use crate::run::refusal::{Refusal, said};
 use crate::run::thread;
 
-/// dlopen(3) of a native library. `name` is a string of C's, and not null.
+/// dlopen(3) of a native library. `name` is a C string, and not null.
 pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
     if flags & RTLD_NOLOAD != 0 && presence::state() == 0 {
-        // Nothing native is loaded.
+        // Without libc, no native library is loaded.
         return Ok(0);
     }
-    // SAFETY: a string of C's, as the caller's.
+    // SAFETY: by the caller, a C string.
     let wanted = unsafe { CStr::from_ptr(name) }.to_bytes();
     ensure_libc_for(runtime.process, &[wanted])?;
     let handle = libc::open(name, flags);
     if handle == 0 && flags & RTLD_NOLOAD != 0 {
-        // That it is not there is no error; musl has one.
+        // With RTLD_NOLOAD its absence is no error; musl sets one.
         let _ = libc::error();
         return Ok(0);
     }
@@ -46,16 +46,16 @@ pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result
         return Err(Refusal::Libc);
     }
     runtime.with(|state| state.add_native(handle))??;
-    // What came may have brought an unwinder.
+    // The library may have brought an unwinder with it.
     told_of_tables(runtime);
     Ok(handle)
 }
 
-/// Tells an unwinder of tables, as far as there is memory for it.
+/// Registers unwind tables with an unwinder, if there is memory for it.
 fn told_of_tables(runtime: &Runtime) {
     if let Ok(arena) = new_arena() {
         unwind::register(runtime.process, arena, true);
-        // SAFETY: nothing that was put into it is used any more.
+        // SAFETY: nothing in it is used any more.
         unsafe { release(arena) };
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn symbol(runtime: &Runtime, handle: usize, name: *const c_char) -> R
     }
 }
 
-/// dlsym(3) of a name that nobody of this world has.
+/// dlsym(3) of a name that no object of this world defines.
 pub(crate) fn symbol_of_all(
     runtime: &Runtime,
     name: &'static [u8],
@@ -82,7 +82,7 @@ pub(crate) fn symbol_of_all(
     found(libc::symbol(RTLD_DEFAULT, name_in_c, None))
 }
 
-/// What libc's dlsym has answered: 0 may be the value.
+/// The result of libc's dlsym. 0 can be the value of a symbol; only dlerror tells.
 fn found(address: usize) -> Result<usize, Refusal> {
     match address {
         0 => libc::error().map_or(Ok(0), |text| {
@@ -98,7 +98,8 @@ pub(crate) fn close(handle: usize) -> Result<i32, Refusal> {
     if libc::close(handle) == 0 { Ok(0) } else { Err(Refusal::Libc) }
 }
 
-/// dl_iterate_phdr(3) of libc's world, but for what libc takes for the program: that was told of already.
+/// dl_iterate_phdr(3) of libc's world, except for the object that libc takes for the program, which the caller has
+/// shown already.
 pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
     struct Caller {
         callback: Callback,
@@ -106,9 +107,9 @@ pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
     }
     extern "C" fn tell(info: *mut PhdrInfo, size: usize, caller: usize) -> i32 {
         let caller: *const Caller = ptr::with_exposed_provenance(caller);
-        // SAFETY: the caller below, while libc calls back.
+        // SAFETY: `caller` below, which lives while libc calls back.
         let caller = unsafe { &*caller };
-        // SAFETY: libc's, whose first fields are as ours.
+        // SAFETY: libc's structure, whose first fields are those of `PhdrInfo`.
         let name = unsafe { (*info).name };
         // SAFETY: a string of libc's.
         let is_program = name.is_null() || unsafe { CStr::from_ptr(name) }.is_empty();
@@ -121,8 +122,8 @@ pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
     libc::iterate_phdr(tell as *const () as usize, (&raw const caller).expose_provenance())
 }
 
-/// Gives the words of opened libraries their native symbols: from everywhere in libc's world, and from the native
-/// libraries that they name, which are opened for good.
+/// Binds the native symbols of opened libraries: by a search of all of libc's world, then of the native libraries that
+/// they name, which are opened for good.
 pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'static>) -> Result<(), Refusal> {
     let natives = &opening.natives;
     // Weak references alone do not bring libc in.
@@ -158,7 +159,7 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
             let address = addresses.get(to_usize(slot.import.into())).copied().unwrap_or(0);
             let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
             let value = if address == 0 { 0 } else { address.wrapping_add(slot.addend.cast_unsigned()) };
-            // SAFETY: a word that relocation has found to be writable, unsealed just now.
+            // SAFETY: relocation has checked that the word is in a writable segment; it was unsealed just now.
             unsafe { write(at, value) };
         }
         for &index in opening.fresh {
@@ -170,7 +171,7 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
 }
 
 /// # Safety
-/// The word may be written.
+/// The word at `at` is writable, and the caller's to write.
 unsafe fn write(at: RuntimeAddr, value: u64) {
     let word: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(at.0));
     // SAFETY: by the caller.

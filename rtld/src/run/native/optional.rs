@@ -1,4 +1,4 @@
-//! Native libraries of the start that may be missing, and looking symbols up in libc's world by hand.
+//! Optional native libraries of the start, and the lookup of single symbols in libc's world.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
@@ -14,8 +14,8 @@ use crate::run::native::libc::{RTLD_DEFAULT, RTLD_GLOBAL, RTLD_NOW};
 use crate::run::native::{binding, libc};
 use crate::run::process::Process;
 
-/// Opens native libraries of the start that may be missing, and gives weak references what they have. Called before the
-/// addresses are published. Without memory for it they count as missing.
+/// Opens the optional native libraries of the start, and binds weak references to their symbols. Called before the
+/// addresses are published. Without memory for it, the libraries count as missing.
 pub(crate) fn open_optional(process: &'static Process) {
     let natives = &process.sealed.natives;
     let arena = process.arena;
@@ -48,13 +48,13 @@ pub(crate) fn open_optional(process: &'static Process) {
     binding::seal_again(process, false);
 }
 
-/// A C string in the arena.
+/// `text` as a C string in the arena.
 pub(crate) fn in_c(arena: &'static Arena, text: &[u8]) -> Result<&'static CStr, Error<'static>> {
     let text = arena.concat(&[text, b"\0"]).of(OWN)?;
     CStr::from_bytes_until_nul(text).map_err(|_| Problem::NotLibrary).of(OWN)
 }
 
-/// A symbol's address, 0 if nobody has it.
+/// Address of a symbol; 0 if it is not found.
 pub(crate) fn look_up(
     arena: &'static Arena,
     handles: &[usize],
@@ -68,7 +68,7 @@ pub(crate) fn look_up(
     let places = [RTLD_DEFAULT].into_iter().chain(handles.iter().copied());
     let found = places.map(|handle| libc::symbol(handle, name.as_ptr(), version)).find(|&address| address != 0);
     if found.is_none() {
-        // Not to be taken for another's.
+        // Clear the error, so that it is not reported for another call.
         let _ = libc::error();
     }
     Ok(found.unwrap_or(0))

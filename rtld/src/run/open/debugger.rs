@@ -1,11 +1,11 @@
 //! The rendezvous with debuggers: `_r_debug`, `_dl_debug_state`, and the list of objects (gdb's solib-svr4).
 //!
-//! While libc is absent, `_r_debug` lists the program, its libraries and the loader. Once it is there,
-//! `_r_debug` lists what libc's ld.so knows, and a second `r_debug` behind `r_next` lists ours: a debugger
-//! then takes libc for the program's first namespace, where libthread_db looks for threads.
+//! While libc is absent, `_r_debug` lists the program, its libraries and the loader. Once libc is present, `_r_debug`
+//! lists the objects of libc's ld.so, and a second `r_debug`, linked by `r_next`, lists the objects of this world: a
+//! debugger then takes libc for the program's first namespace, where libthread_db looks for threads.
 //!
 //! # Safety
-//! This file exists because the debugger reads, and ld.so has written, structures by address.
+//! This file exists because the debugger reads these structures, and ld.so has written some, by address.
 #![allow(unsafe_code)]
 
 use core::ffi::c_char;
@@ -48,19 +48,19 @@ impl RDebug {
 const RT_CONSISTENT: i32 = 0;
 /// Objects are being added to the list.
 pub(crate) const RT_ADD: i32 = 1;
-/// Objects are being taken out of it.
+/// Objects are being removed from the list.
 pub(crate) const RT_DELETE: i32 = 2;
 
-/// Read by debuggers, through DT_DEBUG or by its name.
+/// Found by debuggers through DT_DEBUG or by its name.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "the name that debuggers look for")]
 pub(crate) static _r_debug: RDebug = RDebug::new(1);
 
-/// Debuggers put a breakpoint here. Called before and after each change of the list.
+/// A function for debuggers' breakpoints, called before and after each change of the list.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn _dl_debug_state() {
-    // Something that the compiler has to keep.
+    // Keeps the compiler from removing the call.
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
@@ -74,7 +74,7 @@ struct LinkMap {
     previous: AtomicUsize,
 }
 
-/// First and last entry of the list of this world.
+/// First and last entry of the list of this world; 0 if it is empty.
 pub(crate) static FIRST: AtomicUsize = AtomicUsize::new(0);
 static LAST: AtomicUsize = AtomicUsize::new(0);
 
@@ -83,7 +83,7 @@ pub(crate) fn address() -> RuntimeAddr {
     RuntimeAddr::of(&raw const _r_debug)
 }
 
-/// Sets what both lists have in common, and says that a change is coming.
+/// Sets the fields that both lists share, and announces a change: `state` is [`RT_ADD`] or [`RT_DELETE`].
 pub(crate) fn begin_change(state: i32) {
     _r_debug.breakpoint.store(_dl_debug_state as *const () as usize, Ordering::Relaxed);
     let base = own_header().as_ptr().expose_provenance();
@@ -92,22 +92,23 @@ pub(crate) fn begin_change(state: i32) {
     _dl_debug_state();
 }
 
-/// Says that the list is as it is to be.
+/// Announces that the list is consistent again.
 pub(crate) fn end_change() {
     _r_debug.state.store(RT_CONSISTENT, Ordering::Release);
     _dl_debug_state();
 }
 
-/// Lists program, libraries and loader. Without memory for the list a debugger sees none; the program runs.
+/// Lists the program, libraries and loader. If there is no memory for the list, debuggers see less of it; the program
+/// runs.
 pub(crate) fn announce_own(process: &Process) {
     begin_change(RT_ADD);
-    // Without memory it is shorter.
+    // A list that is cut short is better than none.
     let _ = list_own(process);
     _r_debug.map.store(FIRST.load(Ordering::Relaxed), Ordering::Release);
     end_change();
 }
 
-/// Makes the list of what is there from the start.
+/// Adds the objects of the start to the list.
 pub(crate) fn list_own(process: &Process) -> Result<(), OutOfMemory> {
     for (index, module) in process.sealed.namespace.all() {
         add(process.arena, module, index == 0)?;
@@ -115,20 +116,21 @@ pub(crate) fn list_own(process: &Process) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
-/// The entry at an address of the list.
+/// The list entry at `address`; `None` for 0.
 fn entry(address: usize) -> Option<&'static LinkMap> {
     let entry: *const LinkMap = ptr::with_exposed_provenance(address);
     // SAFETY: null, or an entry that `add` made and `remove` did not take out.
     unsafe { entry.as_ref() }
 }
 
-/// Adds an object at the end of the list, between [`begin_change`] and [`end_change`]; answers the entry's address.
+/// Adds an object at the end of the list, between [`begin_change`] and [`end_change`]; returns the address of the
+/// entry.
 pub(crate) fn add(
     arena: &'static Arena,
     module: &Module<'static, MappedImage>,
     is_program: bool,
 ) -> Result<usize, OutOfMemory> {
-    // A debugger knows the program by another way, and takes the first entry for it.
+    // A debugger takes the first entry for the program, whose file it knows by other means.
     let path = if is_program { b"" } else { module.path };
     let name = arena.concat(&[path, b"\0"])?;
     let bias = module.image.bias();
@@ -136,7 +138,7 @@ pub(crate) fn add(
     append(arena, to_usize(bias.0), name.as_ptr().expose_provenance(), to_usize(dynamic.0))
 }
 
-/// Adds an entry at the end of the list; answers its address.
+/// Adds an entry at the end of the list; returns its address.
 pub(crate) fn append(
     arena: &'static Arena,
     bias: usize,
@@ -152,7 +154,7 @@ pub(crate) fn append(
     Ok(address)
 }
 
-/// Takes an entry out, between [`begin_change`] and [`end_change`]. Nobody uses its address after that.
+/// Removes an entry, between [`begin_change`] and [`end_change`]. Its address is not used after that.
 pub(crate) fn remove(address: usize) {
     let Some(map) = entry(address) else { return };
     let (next, previous) = (map.next.load(Ordering::Relaxed), map.previous.load(Ordering::Relaxed));
@@ -160,7 +162,7 @@ pub(crate) fn remove(address: usize) {
     entry(next).map_or(&LAST, |next| &next.previous).store(previous, Ordering::Relaxed);
 }
 
-/// The name in an entry; empty if there is none.
+/// The name in the entry at `address`; empty if there is no entry.
 pub(crate) fn name(address: usize) -> *const c_char {
     entry(address).map_or(c"".as_ptr(), |map| ptr::with_exposed_provenance(map.name))
 }

@@ -1,4 +1,5 @@
-//! `slul_dlopen` and its relatives, and `dl_iterate_phdr`, as C has them. What is not of this world is libc's.
+//! `slul_dlopen` and its relatives, and `dl_iterate_phdr`, with their interfaces in C. Names and handles that are not
+//! of this world are passed on to libc.
 //!
 //! # Safety
 //! This file exists because names come from C as addresses.
@@ -17,14 +18,15 @@ use crate::run::process::new_arena;
 use crate::run::refusal::Refusal;
 use crate::run::thread;
 
-/// One operation, not from a callback of `dl_iterate_phdr`, with an arena that goes with it unless the operation says
-/// that something stays in it. The answer is `failed` if it fails, and `slul_dlerror` says why.
+/// Performs one operation, unless it comes from a callback of `dl_iterate_phdr`. The operation gets an arena, which is
+/// given back afterwards unless the operation returns that its contents stay. On failure, returns `failed` and keeps
+/// the message for `slul_dlerror`.
 fn operate<T>(
     failed: T,
     operation: impl FnOnce(&'static Runtime, &'static Arena) -> Result<(T, bool), Refusal>,
 ) -> T {
     let Some(runtime) = runtime() else { return failed };
-    // Not by waiting for what another thread has, who may be waiting for the list.
+    // Checked before waiting for `whole`: the thread that holds it may be waiting for the list.
     if runtime.list.is_mine() {
         thread::fail(format_args!("{}", Refusal::Busy));
         return failed;
@@ -42,22 +44,22 @@ fn operate<T>(
         (failed, false)
     });
     if !stays {
-        // SAFETY: nothing was left in it; a message was copied.
+        // SAFETY: the operation left nothing in it; a message was copied.
         unsafe { release(arena) };
     }
     result
 }
 
 /// # Safety
-/// A string of C's, or null, that lives through the operation it is used in.
+/// `name` is null, or the address of a C string that lives through the operation in which the result is used.
 unsafe fn string(name: *const c_char) -> Option<&'static [u8]> {
     // SAFETY: by the caller.
     (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes())
 }
 
-/// dlopen(3) of libc-free libraries, with the address that it returns to. No name, or an empty one, is the program.
+/// dlopen(3), with the address to which it returns. A null or empty name means the program.
 pub(crate) extern "C" fn open(name_in_c: *const c_char, flags: i32, caller: usize) -> usize {
-    // SAFETY: what C promises.
+    // SAFETY: the caller passes a C string or null (dlopen(3)).
     let name = unsafe { string(name_in_c) }.unwrap_or_default();
     let mut native = false;
     let handle = operate(0, |runtime, arena| {
@@ -73,7 +75,7 @@ pub(crate) extern "C" fn open(name_in_c: *const c_char, flags: i32, caller: usiz
             refusal => Err(refusal),
         })
     });
-    // What is not here may be there already.
+    // With RTLD_NOLOAD, a library that is not loaded here may be loaded by libc.
     native |= handle == 0 && Flags::new(flags).is_some_and(Flags::only_known) && !thread::has_failed();
     match runtime() {
         Some(runtime) if native => told(0, natives::open(runtime, name_in_c, flags)),
@@ -81,7 +83,7 @@ pub(crate) extern "C" fn open(name_in_c: *const c_char, flags: i32, caller: usiz
     }
 }
 
-/// The answer, or `failed`, and `slul_dlerror` says why.
+/// The result or, on failure, `failed`, with the message kept for `slul_dlerror`.
 fn told<T>(failed: T, result: Result<T, Refusal>) -> T {
     result.unwrap_or_else(|refusal| {
         refusal.tell();
@@ -89,12 +91,12 @@ fn told<T>(failed: T, result: Result<T, Refusal>) -> T {
     })
 }
 
-/// dlsym(3), with the address that it returns to.
+/// dlsym(3), with the address to which it returns.
 pub(crate) extern "C" fn symbol(handle: usize, name_in_c: *const c_char, caller: usize) -> usize {
-    // SAFETY: what C promises.
+    // SAFETY: the caller passes a C string or null (dlsym(3)).
     let (Some(name), Some(runtime)) = (unsafe { string(name_in_c) }, runtime()) else { return 0 };
     let found = runtime.symbol(handle, name, caller).or_else(|refusal| match refusal {
-        // Native libraries come after everything of this world.
+        // Native libraries are searched after all objects of this world.
         Refusal::Symbol(name, true) => natives::symbol_of_all(runtime, name, name_in_c),
         Refusal::Handle(handle) => natives::symbol(runtime, handle, name_in_c),
         refusal => Err(refusal),
@@ -102,7 +104,7 @@ pub(crate) extern "C" fn symbol(handle: usize, name_in_c: *const c_char, caller:
     told(0, found)
 }
 
-/// dlclose(3): 0, or -1 if the handle is none.
+/// dlclose(3). Returns 0, or -1 if the handle is not one of an open library.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_dlclose(handle: usize) -> i32 {
     let mut native = false;
@@ -110,15 +112,15 @@ pub(crate) extern "C" fn slul_dlclose(handle: usize) -> i32 {
         native = runtime.with(|state| state.forget_native(handle))?;
         if native { Ok((0, false)) } else { runtime.close(arena, handle).map(|()| (0, false)) }
     });
-    // Not with a lock held: finalisers of native libraries are other people's code.
+    // Without any lock: finalisers of native libraries are foreign code.
     if native { told(-1, natives::close(handle)) } else { closed }
 }
 
-/// dl_iterate_phdr(3): of the objects of this world, then of libc's, if that is there.
+/// dl_iterate_phdr(3): the objects of this world, then those of libc, if it is present.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn dl_iterate_phdr(callback: Callback, data: usize) -> i32 {
     let Some(runtime) = runtime() else { return 0 };
-    // No other thread changes the list meanwhile, and `operate` sees to it that the callback does not.
+    // While the lock is held, no other thread changes the list; `operate` refuses changes by the callback.
     let _held = runtime.list.hold();
     for index in 0..runtime.bound() {
         let Some(mut info) = runtime.describe(index) else { continue };
@@ -127,6 +129,6 @@ pub(crate) extern "C" fn dl_iterate_phdr(callback: Callback, data: usize) -> i32
             stop => return stop,
         }
     }
-    // Still held: a callback may open and close nothing, whatever it is shown.
+    // The lock is still held: the callback must not open or close libraries here either.
     natives::iterate_phdr(callback, data)
 }

@@ -1,4 +1,4 @@
-//! Opening and closing libraries: what is behind `slul_dlopen` and its relatives (`dlfcn.rs`).
+//! Opening and closing libraries, for `slul_dlopen` and its relatives (`dlfcn.rs`).
 //!
 //! # Safety
 //! This file exists because code of libraries is entered by address, and the list of objects is published by a pointer.
@@ -30,7 +30,7 @@ use crate::run::refusal::{Refusal, said};
 use crate::run::sync::Lock;
 use crate::run::thread;
 
-/// Makes it possible to open libraries and to list objects, before anything of the program runs.
+/// Prepares for opening libraries and listing objects, before anything of the program runs.
 pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> {
     let arena = new_arena()?;
     let circumstances = Circumstances {
@@ -52,7 +52,7 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> 
 }
 
 impl State {
-    /// Shows debuggers and threads what came, before anything of it runs; answers the resolvers to be asked.
+    /// Announces fresh modules to debuggers and threads, before any code of them runs; returns the resolvers to call.
     fn welcome(
         &mut self,
         arena: &'static Arena,
@@ -81,7 +81,7 @@ impl State {
         code::questions(arena, namespace, opening.fresh, &opening.indirect)
     }
 
-    /// Forgets and unmaps objects; answers the arenas that nothing is in any more.
+    /// Removes and unmaps modules; returns the arenas that are not used any more.
     fn dismiss(&mut self, arena: &'static Arena, objects: &[usize]) -> List<'static, &'static Arena> {
         let mut unused = List::new(arena);
         debugger::begin_change(debugger::RT_DELETE);
@@ -94,7 +94,7 @@ impl State {
         debugger::end_change();
         for &index in objects {
             if let Some(group) = self.libraries.remove(&Linux, index) {
-                // Without memory to remember it, it stays.
+                // Without memory to return it, the arena is kept.
                 let _ = unused.push(group);
             }
         }
@@ -103,7 +103,8 @@ impl State {
 }
 
 impl Runtime {
-    /// Opens; answers a handle, 0 if RTLD_NOLOAD leaves it unopened, and whether something is in the arena for good.
+    /// Opens a library. Returns a handle, or 0 if RTLD_NOLOAD is set and the library is not loaded; and whether the
+    /// contents of `arena` stay in use.
     pub(crate) fn open(
         &self,
         arena: &'static Arena,
@@ -116,7 +117,7 @@ impl Runtime {
         let opened = self.with(|state| -> Result<_, Refusal> {
             let caller = object_at(state.libraries.namespace(), caller).unwrap_or(0);
             let opening = state.libraries.open(&Linux, arena, name, caller, flags)?;
-            // At once: who lists the objects finds nothing without a name.
+            // In one piece with the open: a listing of objects never shows a module without its name.
             Ok(opening.map(|opening| (state.welcome(arena, &opening), opening)))
         })??;
         let Some((questions, opening)) = opened else { return Ok((0, false)) };
@@ -134,11 +135,12 @@ impl Runtime {
         Ok((handle, !opening.fresh.is_empty()))
     }
 
-    /// Runs what has to run of what came. An error comes before anything has.
+    /// Runs the code that an open requires: native binding, resolvers, initialisers. An error comes before any of that
+    /// code has run.
     fn begin(&self, arena: &'static Arena, opening: &Opening<'static>, asked: &[Question]) -> Result<(), Refusal> {
         natives::bind(self, arena, opening)?;
         unwind::register(self.process, arena, true);
-        // SAFETY: made writable by `welcome`; nobody can close what is being opened.
+        // SAFETY: `welcome` made the words writable; a library that is being opened can not be closed.
         unsafe { code::ask_all(asked) };
         let calls = self.with(|state| {
             let namespace = state.libraries.namespace();
@@ -158,14 +160,14 @@ impl Runtime {
             let path = state.libraries.namespace().module(index).path;
             state.libraries.close(arena, index).of(path).map_err(said)
         })??;
-        // What only these needed, and their finalisers have closed, goes after them.
+        // Modules that only these needed, or that their finalisers closed, are closed next.
         while !objects.is_empty() {
             let calls = self.with(|state| {
                 let namespace = state.libraries.namespace();
                 code::calls_of(arena, namespace, objects, code::finalisers).of(OWN)
             })??;
             for calls in calls.iter() {
-                // If the process is ending, its code may still be running.
+                // If the process is ending, code of the module may still be running.
                 if !self.with(|state| state.libraries.finalising(calls.module))? {
                     return Ok(());
                 }
@@ -192,7 +194,7 @@ impl Runtime {
                     index => Where::In(index),
                 },
             };
-            // Said while the object is there that the message names.
+            // Formatted now, while the object that the message names is mapped.
             let found = state.libraries.find(place, caller, &Name::by_hand(name)).map_err(said)?;
             let global = !matches!(place, Where::In(_));
             let found = found.ok_or(Refusal::Symbol(name, global))?;
@@ -207,12 +209,12 @@ impl Runtime {
         Ok(to_usize(if is_resolver { code::ask(address) } else { address }.0))
     }
 
-    /// Numbers of objects are less than this.
+    /// A bound of the modules' numbers: all are less than this.
     pub(crate) fn bound(&self) -> usize {
         self.state.try_borrow().map_or(0, |state| state.libraries.namespace().bound())
     }
 
-    /// What `dl_iterate_phdr` tells of an object.
+    /// The description of a module for `dl_iterate_phdr`.
     pub(crate) fn describe(&self, index: usize) -> Option<PhdrInfo> {
         let state = self.state.try_borrow().ok()?;
         let (adds, subs) = state.libraries.changes;

@@ -1,4 +1,4 @@
-//! What callbacks of `dl_iterate_phdr` are shown.
+//! The data that callbacks of `dl_iterate_phdr` get.
 #![forbid(unsafe_code)]
 
 use core::ffi::c_char;
@@ -16,5 +16,5 @@ pub(crate) struct PhdrInfo {
     pub(crate) tls_block: usize,
 }
 
-/// A callback: information, its size in bytes, the data that the caller has given.
+/// A callback. Its arguments: the information, its size in bytes, and the data of the caller of `dl_iterate_phdr`.
 pub(crate) type Callback = extern "C" fn(*mut PhdrInfo, usize, usize) -> i32;

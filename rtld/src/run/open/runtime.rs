@@ -1,14 +1,15 @@
 //! The objects of this world at run time: their list, and its locks.
 //!
-//! Two locks. `whole` lets one open or close happen at a time, initialisers and finalisers included; those may open and
-//! close themselves. `list` is held while the list of objects is looked at or changed, never while code of an object
-//! runs, but for callbacks of `dl_iterate_phdr`: so a thread can unwind while another's initialiser takes its time.
+//! There are two locks. `whole` serialises opens and closes, initialisers and finalisers included; those may open and
+//! close libraries themselves. `list` is held while the list of objects is read or changed, but never while code of an
+//! object runs, except callbacks of `dl_iterate_phdr`: so a thread can unwind while an initialiser in another thread
+//! takes its time.
 //!
 //! # Safety
 //! This file exists because the list of objects is behind one pointer, published once. It is only reached with `list`
-//! held, so by one thread at a time; a [`RefCell`] sees to it that this thread, interrupted by a signal, does not reach
-//! it twice. A callback that opens or closes something is told that it may not, and does not change the list that it is
-//! being shown.
+//! held, so by one thread at a time; a [`RefCell`] keeps this thread, when interrupted by a signal, from reaching it
+//! twice. A callback that opens or closes a library gets a refusal, and so does not change the list that it is being
+//! shown.
 #![allow(unsafe_code)]
 
 use core::cell::{RefCell, RefMut};
@@ -28,7 +29,7 @@ use crate::run::process::Process;
 use crate::run::refusal::Refusal;
 use crate::run::sync::{Blocked, Held, Lock};
 
-/// What is known at run time.
+/// The objects at run time, and their locks.
 pub(crate) struct Runtime {
     pub(crate) process: &'static Process,
     pub(crate) whole: Lock,
@@ -38,10 +39,10 @@ pub(crate) struct Runtime {
 
 pub(crate) struct State {
     pub(crate) libraries: Libraries<'static, MappedImage>,
-    /// By number of the module: what callers know it by, which is the address of its entry in the debuggers' list; 0 of
+    /// Handles by number of the module. A handle is the address of the module's entry in the debuggers' list; 0 for
     /// none.
     pub(crate) handles: List<'static, usize>,
-    /// What libc's dlopen has answered here, as often as it is open.
+    /// Handles that libc's dlopen returned here, once for each open that was not closed yet.
     pub(crate) native: List<'static, usize>,
 }
 
@@ -55,19 +56,20 @@ pub(crate) fn runtime() -> Option<&'static Runtime> {
 /// Gives an arena's memory back.
 ///
 /// # Safety
-/// Nothing that it has handed out is used any more.
+/// Nothing that the arena has handed out is used any more.
 pub(crate) unsafe fn release(arena: &'static Arena) {
     // SAFETY: by the caller.
     unsafe { arena.release() };
 }
 
-/// Whether there are libraries, or may come to be some.
+/// Whether the process has libraries, or may open some.
 pub(crate) fn any(process: &Process) -> bool {
     let Seen { opens, lists, .. } = process.sealed.seen;
     opens || lists || process.sealed.namespace.loaded().count() > 1
 }
 
-/// Shows each opened library that was not shown before. It stays mapped from then on.
+/// Calls `tell` for each opened library whose unwind tables were not registered yet. Such a library stays mapped from
+/// then on.
 pub(crate) fn with_untold(mut tell: impl FnMut(&Module<'static, MappedImage>)) {
     let Some(runtime) = runtime() else { return };
     let _ = runtime.with(|state| {
@@ -79,7 +81,7 @@ pub(crate) fn with_untold(mut tell: impl FnMut(&Module<'static, MappedImage>)) {
     });
 }
 
-/// The object that holds an address.
+/// Number of the module that contains an address.
 pub(crate) fn object_at(namespace: &Namespace<'static, MappedImage>, address: usize) -> Option<usize> {
     let address = RuntimeAddr(from_usize(address));
     let holds = |module: &Module<'static, MappedImage>| {
@@ -93,24 +95,24 @@ impl State {
         self.handles.get(index).copied().unwrap_or(0)
     }
 
-    /// The object behind a handle.
+    /// Number of the module that a handle means.
     pub(crate) fn object(&self, handle: usize) -> Result<usize, Refusal> {
         let index = self.handles.iter().position(|&known| known == handle && handle != 0);
         let is_open = |index: &usize| self.libraries.namespace().get(*index).is_some_and(Module::is_available);
         index.filter(is_open).ok_or(Refusal::Handle(handle))
     }
 
-    /// Remembers a handle of libc's.
+    /// Records a handle of libc's.
     pub(crate) fn add_native(&mut self, handle: usize) -> Result<(), Refusal> {
         Ok(self.native.push(handle).of(OWN)?)
     }
 
-    /// Whether libc's dlopen has answered that handle here.
+    /// Whether libc's dlopen returned that handle here.
     pub(crate) fn is_native(&self, handle: usize) -> bool {
         self.native.contains(&handle)
     }
 
-    /// Forgets a handle of libc's, once. `false` if there is none such.
+    /// Forgets one record of a handle of libc's. `false` if there is none.
     pub(crate) fn forget_native(&mut self, handle: usize) -> bool {
         let Some(index) = self.native.iter().position(|&known| known == handle) else { return false };
         let last = self.native.len().saturating_sub(1);
@@ -120,7 +122,7 @@ impl State {
     }
 }
 
-/// The list is at somebody's disposal, until this is dropped. What was taken last goes first.
+/// Exclusive access to the list. On drop, the fields are released in the reverse order of taking.
 struct Change<'r> {
     state: RefMut<'r, State>,
     _held: Held<'r>,
@@ -128,7 +130,8 @@ struct Change<'r> {
 }
 
 impl Runtime {
-    /// Looks at the list, or changes it. No handler of a signal meets it half changed.
+    /// Calls `then` with exclusive access to the list, and signals blocked: a signal handler never finds it half
+    /// changed.
     pub(crate) fn with<T>(&self, then: impl FnOnce(&mut State) -> T) -> Result<T, Refusal> {
         let Some(mut change) = self.change() else { return Err(Refusal::Busy) };
         Ok(then(&mut change.state))

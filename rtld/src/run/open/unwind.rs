@@ -1,11 +1,11 @@
-//! Unwind tables of libraries, for the unwinder of libc's world: it finds the program's through the template, and what
-//! is registered with it.
+//! Registration of libraries' unwind tables with the unwinder of libc's world, which finds the program's tables through
+//! the template, and all others only if they are registered.
 //!
-//! libgcc's is told as soon as it is there, which is when some native library needs it. It does not ask again for what is
-//! registered, so a library stays mapped from then on.
+//! The tables are registered with libgcc as soon as it is loaded, which is when a native library needs it. libgcc reads
+//! registered tables at any later time, so a library stays mapped from then on.
 //!
 //! # Safety
-//! This file exists because libgcc is given a table's address, and because a copy is made in fresh memory.
+//! This file exists because libgcc gets the address of a table, and because a copy is made in fresh memory.
 #![allow(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +31,8 @@ use crate::run::process::Process;
 const LIBGCC: &core::ffi::CStr = c"libgcc_s.so.1";
 const REGISTER: &core::ffi::CStr = c"__register_frame";
 
-/// Tells libgcc, if that is loaded, of what it has not been told of yet. Without memory for it some libraries are left
-/// out, and exceptions do not pass through them.
+/// Registers the tables that are not registered yet, if libgcc is loaded. Without memory for that, some libraries are
+/// left out, and exceptions do not pass through them.
 pub(crate) fn register(process: &'static Process, arena: &'static Arena, opened: bool) {
     static START_TOLD: AtomicBool = AtomicBool::new(false);
     let nothing = LIBC_KNOWS_PROGRAM && !runtime::any(process);
@@ -55,23 +55,24 @@ pub(crate) fn register(process: &'static Process, arena: &'static Arena, opened:
     }
 }
 
-/// libgcc's `__register_frame`, if libgcc is loaded; `opened` says whether it may have come by dlopen.
+/// Address of libgcc's `__register_frame`, if libgcc is loaded; `opened` says whether a dlopen may have loaded it.
 fn libgcc(opened: bool) -> Option<RuntimeAddr> {
     let mut address = libc::symbol(RTLD_DEFAULT, REGISTER.as_ptr(), None);
-    // Among what was opened. Not where nothing was: `errno` is 0 when a program begins.
+    // Search the libraries that were opened as well. Not before any was: the failing search sets `errno`, which is 0
+    // when a program begins.
     if address == 0 && opened {
         let handle = libc::open(LIBGCC.as_ptr(), RTLD_NOW | RTLD_NOLOAD);
         address = if handle == 0 { 0 } else { libc::symbol(handle, REGISTER.as_ptr(), None) };
     }
     if address == 0 {
-        // Not to be taken for another's.
+        // Clear the error, so that it is not reported for another call.
         let _ = libc::error();
         return None;
     }
     Some(RuntimeAddr(rtld::base::addr::from_usize(address)))
 }
 
-/// Adds the address of a module's table, if it has one that can be walked, or a copy that can.
+/// Adds the address of a module's table or, if that lacks the final word of zero, of a copy with it.
 fn add(
     process: &Process,
     module: &Module<'static, MappedImage>,
@@ -89,18 +90,18 @@ fn add(
     tables.push(start)
 }
 
-/// A copy of the records, with the word of zero behind them. It stays, as the module does.
+/// A copy of the records, with a word of zero after them. It is kept for good, like the module.
 fn copy(module: &Module<'static, MappedImage>, frame: &EhFrame, start: RuntimeAddr) -> Option<RuntimeAddr> {
     let records = module.image.bytes(frame.start, frame.size)?;
-    // Near enough for distances of 32 bits.
+    // The copy must be within the range of 32-bit distances.
     let end = module.image.bias().runtime(module.image.plan().span.end);
     let memory = sys::anonymous_near(end, eh_frame::room(frame))?;
     let to = RuntimeAddr::of(memory.cast::<u8>().as_ptr());
-    // SAFETY: fresh memory, zeroed, which nobody else knows of.
+    // SAFETY: fresh zeroed memory, to which no other reference exists.
     let bytes = unsafe { &mut *memory.as_ptr() };
     let moved = eh_frame::relocate(records, start, to, bytes);
     if moved.is_none() {
-        // SAFETY: nobody uses it.
+        // SAFETY: the copy is not used.
         unsafe { sys::give_back(memory) };
     }
     moved.map(|()| to)

@@ -1,23 +1,23 @@
-//! x86_64: what both programs execute by hand: transfer of control, system calls, the thread pointer. Nothing here calls
-//! back into them.
+//! x86_64: the assembly that both programs call: transfer of control, system calls, the thread pointer. Nothing here
+//! calls back into them.
 //!
 //! # Safety
-//! This file exists because all of it is outside of what Rust can say: registers and stacks that are switched. Comments
-//! at each piece say what may be relied on there.
+//! This file exists because Rust can not express registers and a change of the stack. Comments at each piece say what
+//! may be relied on there.
 #![allow(unsafe_code)]
 
 use core::arch::{asm, naked_asm};
 
-/// Enters the program as the kernel would have.
+/// Enters the program in the kernel's way.
 ///
 /// # Safety
-/// `entry` is code, `sp` the address of a block, and nothing that lives on this stack is needed again.
+/// `entry` is code, `sp` is the address of a block, and nothing on this stack is needed again.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: extern "C" fn()) -> ! {
     naked_asm!("mov rsp, rsi", "xor ebp, ebp", "jmp rdi")
 }
 
-/// Goes on in `next` on another stack.
+/// Calls `next` on another stack, for good.
 ///
 /// # Safety
 /// `sp` is a multiple of 16, with unused stack below it.
@@ -25,7 +25,7 @@ pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: extern 
 pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !) -> ! {
     naked_asm!(
         ".cfi_startproc",
-        // Nothing is behind it on this stack: backtraces end here.
+        // This is the first frame on this stack: backtraces end here.
         ".cfi_undefined rip",
         "mov rsp, rdi",
         "xor ebp, ebp",
@@ -35,10 +35,10 @@ pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !
     )
 }
 
-/// A system call; answers what the kernel answers.
+/// Makes a system call; returns the kernel's result.
 ///
 /// # Safety
-/// As the system call's.
+/// That of the system call.
 pub(crate) unsafe fn system_call(number: u32, arguments: [usize; 4]) -> isize {
     let [a, b, c, d] = arguments;
     let result;
@@ -57,20 +57,21 @@ pub(crate) fn exit_group(status: i32) -> ! {
     unsafe { asm!("syscall", "ud2", in("rax") number, in("rdi") status, options(noreturn, nostack)) }
 }
 
-/// Ends the process after a bug of ours, in a way that leaves a core file.
+/// Ends the process after a bug of the loader, with a core dump.
 pub(crate) fn trap() -> ! {
     // SAFETY: ends the process.
     unsafe { asm!("ud2", options(noreturn, nostack)) }
 }
 
-/// Function of a TLS descriptor: answers in rax the offset that is the descriptor's argument. It is called with the
-/// descriptor in rax, and may change no other register (Oliva and Araujo, "Thread-Local Storage Descriptors").
+/// Function of a TLS descriptor whose argument is an offset from the thread pointer: returns that in rax. It is called
+/// with the descriptor's address in rax, and may change no other register (Oliva and Araujo, "Thread-Local Storage
+/// Descriptors").
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn tls_descriptor() {
     naked_asm!("mov rax, [rax + 8]", "ret")
 }
 
-/// The calling thread's thread pointer, which the first word of its TCB holds (TLS variant II).
+/// The calling thread's thread pointer, which is the first word of its TCB (TLS variant II).
 ///
 /// # Safety
 /// A thread pointer is set.

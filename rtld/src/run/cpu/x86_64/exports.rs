@@ -1,4 +1,4 @@
-//! x86_64: exports whose caller matters.
+//! x86_64: exports that need their caller's address.
 //!
 //! # Safety
 //! This file exists because the caller's address is read from the stack, where the call instruction has put it.

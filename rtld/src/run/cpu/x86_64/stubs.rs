@@ -1,8 +1,8 @@
-//! First-call stubs: what native function slots point at until libc is there.
+//! First-call stubs: native function slots point at them until libc is present.
 //!
 //! # Safety
-//! This file exists because a stub is entered with another function's arguments in its registers, and has to leave them
-//! as they are. It is all assembly; comments say what it relies on.
+//! This file exists because a stub is entered with another function's arguments in its registers, and must preserve
+//! them. It is all assembly; comments say what it relies on.
 #![allow(unsafe_code)]
 
 use core::arch::global_asm;
@@ -13,21 +13,22 @@ use rtld::link::reloc::{LoaderCode, StubLayout, Stubs};
 use crate::platform::image::WORDS_WAIT;
 use crate::run::cpu::calls::tls_descriptor;
 
-/// The first-call stubs, as the assembler makes them below.
+/// The arrangement of the stubs that the assembly below makes.
 const STUBS: StubLayout = StubLayout { groups: 32, per_group: 32, stride: 4, group_stride: 144 };
 
 /// Vector state that can carry arguments: x87, SSE, AVX, and AVX-512's three (Intel SDM, XCR0).
 const STATE_MASK: u32 = 0xe7;
 
-// A stub pushes its number within its group; the group's end makes of it the number in r11, which no calling
-// convention uses for arguments, and goes to the common part. Four bytes a stub: a short push, a short jump.
-// That jumps on if the import is bound. If not, it saves every register that can carry an argument, at full
-// width: the general ones with rax (al counts vector arguments of variadic calls) and r10 (static chain), and
-// the vector state with MXCSR. It asks for the target, restores all, and jumps there with the stack as found.
+// A stub pushes its number within its group; the end of the group turns that into the import's number in r11,
+// which no calling convention uses for arguments, and jumps to the common part. A stub has four bytes: a short
+// push and a short jump. The common part jumps to the target if the import is bound. If not, it saves every
+// register that can carry an argument, at full width: the general ones with rax (al counts vector arguments of
+// variadic calls) and r10 (static chain), and the vector state with MXCSR. It asks for the target, restores all
+// registers, and jumps to the target with the stack as it was at the call.
 //
-// XSAVE is used where the kernel has enabled it; CPUID leaf 1 says so (OSXSAVE). The area's size needs no
-// CPUID: AT_MINSIGSTKSZ counts all enabled state, and without it (before Linux 5.14) 4096 bytes hold what
-// could then be enabled.
+// XSAVE is used where the kernel has enabled it, which CPUID leaf 1 shows (OSXSAVE). The size of its area needs
+// no CPUID: AT_MINSIGSTKSZ counts all enabled state, and before Linux 5.14, which introduced it, 4096 bytes hold
+// all state that a kernel could enable.
 global_asm!(
     ".pushsection .text.zz_slul_stubs, \"ax\", @progbits",
     ".balign 16",
@@ -97,7 +98,7 @@ global_asm!(
     "mov ebx, ecx",
     "and ebx, 0x8000000", // OSXSAVE, kept in rbx
     "jz 3f",
-    // The header is to be zero (SDM, XRSTOR); the rest XSAVE writes or does not read back.
+    // The header must be zero (SDM, XRSTOR); XSAVE writes the rest, or XRSTOR does not read it.
     "xor eax, eax",
     "lea rdi, [rsp + 512]",
     "mov ecx, 8",
@@ -139,8 +140,8 @@ global_asm!(
     "jmp r11",
     ".cfi_endproc",
     ".size slul_stub_common, . - slul_stub_common",
-    // Function of a TLS descriptor with a `Described`: the descriptor is in rax, the offset is to be, and nothing else
-    // changes. If the thread's block does not have its initial values yet, that is asked for, and tried again.
+    // Function of a TLS descriptor with a `Described`: the descriptor's address is in rax, the offset is returned there,
+    // and no other register changes. A block that lacks its initial values gets them first, and this is retried.
     ".globl slul_described",
     ".hidden slul_described",
     ".type slul_described, @function",
@@ -186,8 +187,8 @@ unsafe extern "C" {
     safe static slul_described_again: u8;
 }
 
-/// Where to go on: with the function of an import, given its number; or, given the address of a `Described` with the
-/// highest bit set, where that is tried again.
+/// The address at which a stub continues. Given the number of an import: its function. Given the address of a
+/// `Described` with bit 63 set: the code that retries the descriptor.
 extern "C" fn asked(what: u64) -> usize {
     const DESCRIBED: u64 = 1 << 63;
     if what & DESCRIBED == 0 {
@@ -197,7 +198,7 @@ extern "C" fn asked(what: u64) -> usize {
     (&raw const slul_described_again).expose_provenance()
 }
 
-/// Code that relocated words may refer to.
+/// The addresses of loader code for relocated words.
 pub(crate) fn code() -> LoaderCode {
     let stubs = Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS };
     LoaderCode {
