@@ -1,14 +1,14 @@
-//! How binfmt_misc tells a SLUL binary from any other file, and what is registered for it.
+//! The entries of binfmt_misc for SLUL binaries, in the formats of the kernel, systemd and Debian.
 //!
 //! | entry | matches | flags |
 //! |---|---|---|
 //! | `slul` | ELF files of this machine with the marker in `e_flags` | `POF`; `POCF` by an administrator's choice |
 //! | `slulb` | names that end in `.slulb` | `PF` |
 //!
-//! `P`: the program's argv[0] is kept; the handler's name says so where the kernel (before Linux 5.12) does not. `F`:
-//! the handler is opened when it is registered, so that it is there in containers, too. `O`: the kernel opens the
-//! program, also where its user may not read it. `C`: a set-id program gets its privileges, under this loader. Never by
-//! extension: any set-id program could be given such a name by a link.
+//! `P`: the kernel keeps the program's argv[0]; the handler's own name says so, because kernels before Linux 5.12 do
+//! not. `F`: the kernel opens the handler at registration, so that it also works in containers. `O`: the kernel opens
+//! the program, also if its user may not read it. `C`: a set-id program gets its privileges, under this loader; never by
+//! extension, because any user can give a set-id program such a name by a link.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
@@ -20,16 +20,16 @@ use abi::paths::BINFMT_HANDLER;
 /// Whether a set-id program gets its privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credentials {
-    /// It does not: it runs as whoever executes it.
+    /// It runs with the privileges of the user who executes it.
     OfCaller,
-    /// It does.
+    /// It runs with the privileges of its set-id bits.
     OfProgram,
 }
 
 /// An entry of binfmt_misc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Marked ELF files.
+    /// ELF files of this machine with the marker.
     Magic(Credentials),
     /// Files by extension.
     Extension,
@@ -45,7 +45,7 @@ impl Entry {
         }
     }
 
-    /// What is written to `register`, and stands in systemd's file.
+    /// The line for the kernel's file `register`, and for systemd's configuration (binfmt.d(5)).
     #[must_use]
     pub fn registration(self, handler: &str) -> String {
         let name = self.name();
@@ -62,7 +62,7 @@ impl Entry {
         }
     }
 
-    /// What update-binfmts(8) of Debian imports. It knows no flag `O` without `C`.
+    /// The file that Debian's update-binfmts(8) imports. That has no flag `O` without `C`.
     #[must_use]
     pub fn debian(self) -> String {
         let what = match self {
@@ -82,7 +82,7 @@ impl Entry {
     }
 }
 
-/// What systemd-binfmt(8) reads.
+/// The file that systemd-binfmt(8) reads.
 #[must_use]
 pub fn systemd() -> String {
     let lines =
@@ -93,8 +93,8 @@ pub fn systemd() -> String {
     )
 }
 
-/// First bytes of a file and which of their bits count: an executable for that machine, with the marker. As many as
-/// there are of an ELF32 header; of an ELF64 header they reach to the end of e_flags.
+/// The first bytes of an executable of that machine with the marker, and a mask of the bits that count. 52 bytes are a
+/// whole ELF32 header, or an ELF64 header up to the end of `e_flags`.
 fn magic(arch: &Arch) -> ([u8; 52], [u8; 52]) {
     let (mut magic, mut mask) = ([0; 52], [0; 52]);
     let ident = [0x7f, b'E', b'L', b'F', arch.class as u8, arch.byte_order as u8, 1];

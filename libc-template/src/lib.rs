@@ -1,31 +1,31 @@
-//! What the loader knows of the libcs that it brings in, as plain data.
+//! The loader's knowledge of the libcs that it brings in, as plain data.
 //!
-//! The *template* is the executable that the system's ld.so believes it is starting. It is synthesised in
-//! memory for each program (`rtld::native::template`); here is what does not depend on the program: what the
-//! template imports for the loader's own use, and what may never pass between the two worlds. (The libcs themselves, by
-//! their names, are in `abi::libcs`.) `executable` has the source of the file that is installed, which tells debuggers
-//! of it.
+//! The *template* is the executable that the system's ld.so believes it is starting. The loader makes one in memory
+//! for each program (`rtld::native::template`). This crate has the parts that are the same for all programs: the
+//! template's imports for the loader's own use, and the names that may never pass between the two worlds. (Names of
+//! libcs are in `abi::libcs`.) `executable` has the source of the installed file, by which debuggers recognise a
+//! process with a brought-in libc.
 #![no_std]
 #![forbid(unsafe_code)]
 
-/// In DT_NEEDED it stands for whichever libc the machine and the other natives use.
+/// This name in DT_NEEDED stands for the libc of the machine and of the other natives, glibc or musl.
 pub const LIBC_SONAME: &[u8] = b"libc.so.6";
 
-/// Needed besides [`LIBC_SONAME`] where glibc is older than 2.34, which merged them into it.
+/// DT_NEEDED besides [`LIBC_SONAME`] for glibc before 2.34, which merged these libraries into it.
 pub const SPLIT_GLIBC_SONAMES: [&[u8]; 2] = [b"libpthread.so.0", b"libdl.so.2"];
 
-/// Version that glibc's ld.so defines since it was merged (2.34).
+/// Version that glibc's ld.so defines since that merge.
 pub const MERGED_GLIBC_VERSION: &[u8] = b"GLIBC_2.34";
 
-/// What the loader itself imports from libc, by its place in [`LOADER_IMPORTS`].
+/// The loader's own imports from libc: indices into [`LOADER_IMPORTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum LoaderImport {
-    /// Starts libc; the first, for those who know only where the table begins.
+    /// Starts libc. Index 0: assembly knows only the address of the table.
     StartMain,
     /// exit(3).
     Exit,
-    /// The Itanium C++ ABI's.
+    /// `__cxa_atexit` of the Itanium C++ ABI.
     CxaAtexit,
     /// dlopen(3).
     Dlopen,
@@ -41,7 +41,7 @@ pub enum LoaderImport {
     DlIteratePhdr,
 }
 
-/// Their names. All are weak and unversioned: of each, any version serves.
+/// Names of the [`LoaderImport`]s. All references are weak and without a version: any version serves.
 pub const LOADER_IMPORTS: [&[u8]; 9] = [
     b"__libc_start_main",
     b"exit",
@@ -54,8 +54,8 @@ pub const LOADER_IMPORTS: [&[u8]; 9] = [
     b"dl_iterate_phdr",
 ];
 
-/// Whether a `NAME=value` string makes ld.so do something other than start the program. Such variables are masked
-/// in the environment that it sees until the program's libraries are bound.
+/// Whether a `NAME=value` string makes ld.so do more than start the program: print, or print and exit. The loader hides
+/// such variables from ld.so until the program's libraries are bound.
 #[must_use]
 pub fn is_masked_variable(variable: &[u8]) -> bool {
     const PREFIXES: [&[u8]; 3] = [b"LD_SHOW_AUXV=", b"LD_TRACE_LOADED_OBJECTS=", b"LD_TRACE_PRELINKING="];
@@ -66,17 +66,17 @@ pub fn is_masked_variable(variable: &[u8]) -> bool {
     help || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// Begins the variable by which glibc's ld.so is told what else it might do.
+/// Beginning of the variable with settings for glibc's ld.so (ld.so(8)).
 pub const TUNABLES: &[u8] = b"GLIBC_TUNABLES=";
 
-/// How much room there is to be for initial-exec thread-local storage of libraries that come by dlopen(3): in every
-/// thread, in bytes. glibc, since 2.32, leaves 512 if it is not told otherwise, which is too little for OpenGL's drivers
-/// and for allocators. It is taken from the stacks of threads: those that ask for PTHREAD_STACK_MIN, 16 KiB, still start.
+/// Bytes in every thread for initial-exec thread-local storage of libraries that dlopen(3) loads. glibc's default since
+/// 2.32 is 512, too little for OpenGL's drivers and for allocators. The bytes are a part of the threads' stacks: a
+/// thread with a stack of PTHREAD_STACK_MIN, 16 KiB, still starts.
 pub const STATIC_TLS_TUNABLE: &[u8] = b"glibc.rtld.optional_static_tls=4608";
 
 /// Whether glibc's ld.so removes a `NAME=value` string from the environment of a set-id process (its
-/// `UNSECURE_ENVVARS`). It closes the hole and leaves auxv where it was, so that a scan past envp's NULL no longer
-/// finds it; what is gone already it need not remove.
+/// `UNSECURE_ENVVARS`). glibc closes the hole in envp and leaves auxv at its place, so that a scan past envp's NULL no
+/// longer finds auxv. The loader therefore removes these variables before glibc can.
 #[must_use]
 pub fn is_unsecure_variable(variable: &[u8]) -> bool {
     const NAMES: [&[u8]; 13] = [
@@ -95,15 +95,16 @@ pub fn is_unsecure_variable(variable: &[u8]) -> bool {
         b"TZDIR",
     ];
     let name = variable.split(|&byte| byte == b'=').next().unwrap_or_default();
-    // MALLOC_CHECK_ and its like, in versions before 2.34.
+    // glibc before 2.34 also removes MALLOC_CHECK_ and others with that beginning.
     name.starts_with(b"LD_") || name.starts_with(b"MALLOC_") || NAMES.contains(&name)
 }
 
-/// How many of them, from the first, each process wants. The others are for one that opens libraries, or has some.
+/// Number of [`LOADER_IMPORTS`], from the first, that the template of every program has. The others are for programs
+/// that open libraries, or that have some.
 pub const START_IMPORTS: usize = 3;
 
-/// Never offered to libc, whoever defines them: it has its own, and must use it. Besides these, what the loader
-/// itself imports ([`LOADER_IMPORTS`]): lookups begin at the template, so it would find the program's.
+/// Names that the template never exports, whichever object defines them: libc must use its own. [`LOADER_IMPORTS`] are
+/// not exported either: the loader's lookups begin at the template, and would find the program's definitions.
 pub const NEVER_EXPORTED: [&[u8]; 9] = [
     b"__tls_get_addr",
     b"dl_iterate_phdr",

@@ -26,22 +26,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sets the marker by which binfmt_misc knows the program.
+    /// Sets the marker in e_flags by which binfmt_misc recognises the program.
     Mark {
-        /// The program, which is changed unless another name is given.
+        /// The program. It is changed in place unless --output is given.
         program: PathBuf,
-        /// Where the marked program goes.
+        /// The file for the marked program.
         #[arg(short, long)]
         output: Option<PathBuf>,
     },
-    /// Makes a program that starts with `#!`.
+    /// Makes a program whose file begins with `#!` and the loader's path.
     Shebang {
         /// The program.
         program: PathBuf,
-        /// Where the new one goes.
+        /// The file for the new program.
         #[arg(short, long)]
         output: PathBuf,
-        /// The loader.
+        /// The loader's absolute path.
         #[arg(long, default_value = RUNSLUL)]
         interpreter: String,
     },
@@ -61,16 +61,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads a program; anything that no loader of this machine runs is an error.
+/// Reads a program; an error if it is no ELF executable of this machine.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     let header = FileHeader64::<LittleEndian>::parse(bytes.as_slice());
     let header = header.with_context(|| format!("{}: not an ELF64 file", path.display()))?;
     let (kind, machine) = (header.e_type.get(LittleEndian), header.e_machine.get(LittleEndian));
-    ensure!(kind == ET_EXEC || kind == ET_DYN, "{}: e_type is {}, not an executable's", path.display(), kind.0);
+    ensure!(
+        kind == ET_EXEC || kind == ET_DYN,
+        "{}: e_type is {}, neither ET_EXEC nor ET_DYN: give a program that is linked",
+        path.display(),
+        kind.0
+    );
     ensure!(
         machine.0 == NATIVE.e_machine,
-        "{}: e_machine is {}, not {}'s ({})",
+        "{}: e_machine is {}: this slulbin changes programs for {} ({})",
         path.display(),
         machine.0,
         NATIVE.name,
@@ -79,18 +84,18 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a program with the permissions that another has, all at once.
+/// Writes a program with the permissions of `like`. A new file replaces an old one at once, complete.
 fn write(path: &Path, bytes: &[u8], like: &Path) -> Result<()> {
     let mode = fs::metadata(like).with_context(|| like.display().to_string())?.permissions().mode();
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".new-{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let written = fs::write(&temporary, bytes)
-        // Not the set-id bits: who sets them has looked at the file that gets them.
+        // Not the set-id bits: they are for an administrator to set, who has checked the new file.
         .and_then(|()| fs::set_permissions(&temporary, Permissions::from_mode(mode & 0o777)))
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The error that matters is the one above.
+        // The error above is the one to report.
         let _ = fs::remove_file(&temporary);
     }
     written.with_context(|| path.display().to_string())
@@ -108,7 +113,7 @@ fn shebang(program: &Path, output: &Path, interpreter: &str) -> Result<()> {
     let mut bytes = format!("#!{interpreter}\n").into_bytes();
     if bytes.len() > line::LONGEST || interpreter.contains([' ', '\t', '\n']) || !interpreter.starts_with('/') {
         bail!(
-            "{interpreter}: not an absolute path, without blanks, that fits in a line of {} bytes",
+            "--interpreter {interpreter}: give an absolute path without blanks; with `#!` and newline at most {} bytes",
             line::LONGEST
         );
     }

@@ -1,7 +1,7 @@
-//! Fuzzing: by coverage where there is a nightly toolchain and a C++ compiler, else by files with random faults.
+//! Fuzzing: by coverage if there are a nightly toolchain and a C++ compiler, else by files with random faults.
 //!
-//! The targets are in `fuzz/`, laid out as cargo-fuzz wants them; it is not needed, since all that it would add is the
-//! compiler's flags. The crate is a workspace of its own, so that nothing in it changes what the loader is built with.
+//! The targets are in `fuzz/`, in the layout of cargo-fuzz. That tool is not needed: it would only add the compiler's
+//! flags. The crate is a workspace of its own, so that its dependencies do not change the features of the loader's.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -19,22 +19,22 @@ use crate::stage::stage_default;
 /// The fuzz targets.
 const TARGETS: [&str; 2] = ["file", "start"];
 
-/// What libFuzzer needs to see where an execution goes: as cargo-fuzz passes it.
+/// Options of rustc for libFuzzer's coverage, copied from cargo-fuzz.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
      -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1";
 
-/// How many mutants of each object are run for real, where all are asked for.
+/// Mutants of each object that [`run_mutants`] runs.
 const MUTANTS: &str = "2000";
 
-/// Where things go below the target directory.
+/// Directories below the target directory.
 struct Places {
     build: PathBuf,
     corpus: PathBuf,
     findings: PathBuf,
 }
 
-/// Fuzzes the library for so many seconds in all; a finding is an error.
+/// Fuzzes the library for `seconds` in all; a finding is an error.
 pub(crate) fn fuzz(repo: &Repo, seconds: u64) -> Result<()> {
     let places = Places {
         build: repo.target().join("fuzz"),
@@ -81,9 +81,9 @@ fn mutants(repo: &Repo) -> Command {
     command
 }
 
-/// What is missing for libFuzzer, if so.
+/// An error with the first missing requirement of libFuzzer.
 fn fuzzer_present(repo: &Repo) -> std::result::Result<(), &'static str> {
-    // Asked for by name, rustup may begin to install it.
+    // Only a list: rustup may begin to install a toolchain that it is asked for by name.
     let installed = output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
     let nightly_here = format!("nightly-{}", repo.arch().rust_target);
     if !installed.lines().any(|line| line.starts_with(&nightly_here)) {
@@ -99,7 +99,7 @@ fn fuzzer_present(repo: &Repo) -> std::result::Result<(), &'static str> {
 fn nightly(program: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", program]);
-    // Set by the cargo that runs this tool, and about its own toolchain.
+    // The cargo that runs this tool has set them for its own toolchain.
     for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         command.env_remove(variable);
     }
@@ -117,20 +117,20 @@ fn build(repo: &Repo, places: &Places) -> Result<()> {
     };
     step(format!("build the fuzzer, {said}"));
     let mut command = nightly("cargo");
-    // With a target named, cargo does not give RUSTFLAGS to build scripts.
+    // With --target, cargo does not apply RUSTFLAGS to build scripts.
     command.args(["build", "--release", "--quiet", "--target", repo.arch().rust_target, "--manifest-path"]);
     command.arg(repo.root().join("fuzz/Cargo.toml")).arg("--target-dir").arg(&places.build);
     run(command.env("RUSTFLAGS", format!("{COVERAGE}{sanitizer}")))
 }
 
-/// Runs one target; answers its figures.
+/// Runs one target and returns its figures.
 fn fuzz_target(places: &Places, platform: &str, target: &str, seconds: u64) -> Result<String> {
     step(format!("{target}, for {seconds} s"));
     let program = places.build.join(platform).join("release").join(target);
     let mut command = Command::new(&program);
     command.arg(places.corpus.join(target)).arg(format!("-max_total_time={seconds}"));
     command.arg(format!("-artifact_prefix={}/{target}-", places.findings.display()));
-    // An execution takes a fraction of a millisecond and a few megabytes; what takes more is a finding.
+    // An execution takes less than a millisecond and a few megabytes; one beyond these limits is a finding.
     command.args(["-max_len=16384", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
     let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| line(&command))?;
     let said = child.stderr.take().context("the fuzzer's output")?;
@@ -147,7 +147,11 @@ fn fuzz_target(places: &Places, platform: &str, target: &str, seconds: u64) -> R
     }
     if !child.wait()?.success() {
         last.iter().for_each(|line| println!("    {line}"));
-        bail!("{target}: a finding, in {}; run {} with it", places.findings.display(), shown(&program));
+        bail!(
+            "{target}: a finding, in {}; to see it again, run {} with that file",
+            places.findings.display(),
+            shown(&program)
+        );
     }
     Ok(format!("{target}: {}", figures.join(", ")))
 }
@@ -156,7 +160,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// What a line says of executions and coverage.
+/// Executions or coverage from a line of the fuzzer's output, if it has them.
 fn figure(line: &str) -> Option<String> {
     let coverage = line.split_once("DONE").filter(|_| line.starts_with('#')).map(|(_, coverage)| coverage);
     let figure = coverage.or_else(|| line.strip_prefix("stat::"))?;

@@ -1,8 +1,8 @@
-//! `libslulrtld.so`: what programs link with instead of the loader.
+//! `libslulrtld.so`: programs are linked with it in place of the loader.
 //!
-//! Linkers refuse an executable as an input, and the loader is one. The stub has the loader's soname, exported
-//! names, their kinds and version, and no code. A program linked with it needs a file that is always there: the
-//! loader itself.
+//! Linkers refuse an executable as an input, and the loader is one. The stub has the loader's soname and its exported
+//! names with their types and version, and no code. A program that is linked with it has the loader in DT_NEEDED, which
+//! is always mapped.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -15,9 +15,9 @@ use crate::run::{cargo, line, step};
 /// A build of the loader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Profile {
-    /// What is installed.
+    /// The installed loader.
     Release,
-    /// What shows a missing bootstrap: it has many relocations, and checks overflow.
+    /// For tests: checks overflow, and has many relocations, so that it crashes without self-relocation.
     Debug,
 }
 
@@ -31,11 +31,11 @@ impl Profile {
     }
 }
 
-/// What no profile can say. Unwind tables of frames with a frame pointer are the shorter ones, and what is called from
-/// several places is to be there once: where that costs time, `#[inline]` stands in the source.
+/// Options that a profile of cargo can not have. Frame pointers make unwind tables shorter. A function with several
+/// callers is to be in the file once: where that costs time, `#[inline]` is in the source.
 const SMALL: [&str; 2] = ["-Cforce-frame-pointers=yes", "-Cllvm-args=-inline-threshold=10"];
 
-/// Builds the loader in that profile; returns the executable as linked, with its symbols.
+/// Builds the loader in that profile; returns the linked executable, with its symbols.
 pub(crate) fn build(repo: &Repo, profile: Profile) -> Result<PathBuf> {
     step(format!("build the loader, {}", profile.name()));
     let options: &[&str] = if profile == Profile::Release { &SMALL } else { &[] };
@@ -70,9 +70,9 @@ fn build_program(
     of_rustc: &[&str],
 ) -> Result<PathBuf> {
     let mut command = cargo(repo.root());
-    // Not `build`: the compiler's options are for the program itself, not for build scripts.
+    // `rustc`, not `build`: the compiler's options are for the program, not for build scripts.
     command.args(["rustc", "--package", package, "--bin", program]);
-    // cargo says where the executable is, so that no configuration of its directories matters.
+    // cargo prints the executable's path, so that configurations of its directories do not matter.
     command.arg("--message-format=json-render-diagnostics");
     if profile == Profile::Release {
         command.arg("--release");

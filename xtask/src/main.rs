@@ -2,22 +2,22 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `repo` | where things are, and what cargo says about them |
-//! | `run` | running other programs, and saying so |
-//! | `pin` | keeping to one CPU |
-//! | `packages` | Debian packages that are needed, and what is left out without them |
+//! | `repo` | the checkout, its target directory, and cargo's metadata |
+//! | `run` | runs other programs, and prints that it does |
+//! | `pin` | restricts processes to one CPU |
+//! | `packages` | Debian packages, and what is left out without them |
 //! | `loader` | builds the loader |
 //! | `template` | builds the file that marks processes with a libc |
 //! | `rt0` | assembles the stubs for programs without PT_INTERP |
 //! | `stage` | lays out the installed files |
-//! | `musl` | a zlib for musl, since no system ships one |
-//! | `test` | everything that can fail |
-//! | `demo` | the main job, shown |
-//! | `bench` | what the loader costs, beside its peers |
+//! | `musl` | builds a zlib for musl, which no distribution has |
+//! | `test` | all tests, the audit, and a quick run of the benches |
+//! | `demo` | a libc-free program that calls the system's zlib |
+//! | `bench` | costs of the loader, beside its peers |
 //! | `count` | figures that repeat exactly |
-//! | `least` | the least programs and the least interpreter |
-//! | `fuzz` | the library, fuzzed, and broken files run for real |
-//! | `audit` | what must hold of the built loader |
+//! | `least` | the smallest programs and the smallest interpreter |
+//! | `fuzz` | fuzzes the library, and runs broken files under the loaders |
+//! | `audit` | requirements on the built loader |
 #![forbid(unsafe_code)]
 #![allow(
     clippy::arithmetic_side_effects,
@@ -64,16 +64,16 @@ struct Cli {
 enum Command {
     /// Lay out the installed files under a directory.
     Stage {
-        /// Where to [default: target/stage, or target/stage-debug for the debug profile].
+        /// The directory [default: target/stage, or target/stage-debug for the debug profile].
         #[arg(long)]
         destdir: Option<PathBuf>,
-        /// Which build of the loader.
+        /// The build of the loader.
         #[arg(long, value_enum, default_value_t = Profile::Release)]
         profile: Profile,
     },
     /// Run every test with both loaders, then the audit, and each bench for a moment. Installs missing Debian packages.
     Test {
-        /// Only tests whose name contains this; audit and benches are left to a full run.
+        /// Only tests with this in their names, without audit and benches.
         filter: Option<String>,
         /// Install nothing; leave out what needs a missing package, and say so.
         #[arg(long)]
@@ -81,35 +81,35 @@ enum Command {
     },
     /// Show a libc-free program calling the system's zlib. Installs missing Debian packages.
     Demo {
-        /// The file to compress [default: one that every Debian has].
+        /// The file to compress [default: a file of every Debian system].
         file: Option<PathBuf>,
         /// Install nothing; leave out what needs a missing package, and say so.
         #[arg(long)]
         no_install: bool,
     },
-    /// Check the built loaders: their ELF properties, exports and early code, and the plain start's counters.
+    /// Check the built loaders: ELF properties, exports, early code, and counters of starts.
     Audit,
-    /// Measure, beside its peers, what the loader costs. Installs missing Debian packages.
+    /// Measure the costs of the loader beside its peers. Installs missing Debian packages.
     Bench {
-        /// Only these [default: all].
+        /// The benches to run [default: all].
         #[arg(value_enum)]
         names: Vec<bench::Name>,
-        /// So few runs that the figures mean nothing; for tests of the benches themselves.
+        /// Run each program a few times: tests the benches, and the figures mean nothing.
         #[arg(long)]
         quick: bool,
         /// Put the tables into docs/performance.md.
         #[arg(long)]
         update_docs: bool,
-        /// Install nothing.
+        /// Install nothing; leave out what needs a missing package, and say so.
         #[arg(long)]
         no_install: bool,
     },
-    /// Fuzz the library, by coverage where there is a nightly toolchain. A finding is an error.
+    /// Fuzz the library, by coverage if there is a nightly toolchain. A finding is an error.
     Fuzz {
-        /// For how long, in all.
+        /// Seconds, in all.
         #[arg(default_value_t = 60)]
         seconds: u64,
-        /// Instead, run 2000 broken libraries and 2000 broken executables under the loaders, and print what came of them.
+        /// Instead, run 2000 broken libraries and 2000 broken executables under the loaders, and count the results.
         #[arg(long)]
         mutants: bool,
     },

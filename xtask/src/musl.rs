@@ -1,4 +1,4 @@
-//! A zlib for musl, since no system ships one: made of the sources that the package libz-sys carries.
+//! A zlib for musl, which no distribution has: built from the sources in the package libz-sys.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::repo::Repo;
 use crate::run::{run, step};
 
-/// The library, and what is needed to use it.
+/// The directories of the library and its header.
 pub(crate) struct Zlib {
     /// The directory of `libz.so.1`.
     pub(crate) lib: PathBuf,
@@ -18,7 +18,7 @@ pub(crate) struct Zlib {
     pub(crate) include: PathBuf,
 }
 
-/// Makes `target/musl/lib/libz.so.1` with `musl-gcc`, unless it has been made of the same sources before.
+/// Builds `target/musl/lib/libz.so.1` with `musl-gcc`, unless it is there and was built from the same version.
 pub(crate) fn zlib(repo: &Repo) -> Result<Zlib> {
     let (package, directory) = repo.dependency("libz-sys")?;
     let include = directory.join("src/zlib");

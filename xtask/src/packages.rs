@@ -1,4 +1,4 @@
-//! Debian packages that are needed, and what is left out without them.
+//! Debian packages that the commands need, and what is left out without them.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +9,10 @@ use anyhow::{Result, bail};
 
 use crate::run::{output, run, step, succeeds, which};
 
-/// A Debian package, and how to see without asking dpkg that what it brings is there.
+/// A Debian package, and a check for its files that also works on other distributions.
 pub(crate) struct Package {
     name: &'static str,
-    /// What cannot be done without it; `None` when nothing can.
+    /// What is left out without it; `None` if nothing can be done without it.
     leaves_out: Option<&'static str>,
     present: fn() -> bool,
 }
@@ -49,15 +49,15 @@ pub(crate) const PYTHON: Package = Package {
 pub(crate) const GDB: Package =
     Package { name: "gdb", leaves_out: Some("what is checked through gdb"), present: || which("gdb").is_some() };
 
-/// Another compiler of C.
+/// The second compiler of C.
 pub(crate) const CLANG: Package =
     Package { name: "clang", leaves_out: Some("what is compiled by clang"), present: || which("clang").is_some() };
 
-/// Another linker.
+/// The second linker.
 pub(crate) const LLD: Package =
     Package { name: "lld", leaves_out: Some("what is linked by lld"), present: || which("ld.lld").is_some() };
 
-/// And another.
+/// The third linker.
 pub(crate) const MOLD: Package =
     Package { name: "mold", leaves_out: Some("what is linked by mold"), present: || which("mold").is_some() };
 
@@ -68,15 +68,14 @@ pub(crate) const GXX: Package = Package {
     present: || which("g++").is_some(),
 };
 
-/// Counts the instructions of programs that are too long to be stepped through, and watches a process that
-/// slulrtld-using-libc has started.
+/// Counts the instructions of programs that are too long for single steps, and checks a process of slulrtld-using-libc.
 pub(crate) const VALGRIND: Package = Package {
     name: "valgrind",
     leaves_out: Some("counts of the instructions that many libraries take, and what is run under valgrind"),
     present: || which("valgrind").is_some(),
 };
 
-/// Shows the calls of a process that slulrtld-using-libc has started.
+/// Traces library calls of a process of slulrtld-using-libc.
 pub(crate) const LTRACE: Package = Package {
     name: "ltrace",
     leaves_out: Some("what is run under ltrace"),
@@ -90,7 +89,7 @@ pub(crate) const JEMALLOC: Package = Package {
     present: || Path::new("/usr/lib").join(NATIVE.multiarch).join("libjemalloc.so.2").exists(),
 };
 
-/// A database that calls back.
+/// A database whose functions call back into the program.
 pub(crate) const SQLITE: Package = Package {
     name: "libsqlite3-dev",
     leaves_out: Some("callbacks of a database"),
@@ -106,18 +105,18 @@ fn zlib_present() -> bool {
 }
 
 impl Package {
-    /// Whether what it brings is there now.
+    /// Whether its files are there now.
     pub(crate) fn present(&self) -> bool {
         (self.present)()
     }
 }
 
-/// What could not be done on this machine, a line each.
+/// Parts of a command that could not be done on this machine, a line each.
 #[derive(Default)]
 pub(crate) struct LeftOut(Vec<String>);
 
 impl LeftOut {
-    /// One more thing that is left out.
+    /// Adds a part.
     pub(crate) fn push(&mut self, what: String) {
         self.0.push(what);
     }
@@ -131,7 +130,7 @@ impl LeftOut {
     }
 }
 
-/// Sees to it that the packages are there; returns what has to be left out because some are not.
+/// Installs missing packages, if it may; returns the parts that are left out without those still missing.
 pub(crate) fn ensure(packages: &[&Package], no_install: bool) -> Result<LeftOut> {
     let missing: Vec<_> = packages.iter().filter(|p| !p.present()).collect();
     if missing.is_empty() {
@@ -150,13 +149,13 @@ pub(crate) fn ensure(packages: &[&Package], no_install: bool) -> Result<LeftOut>
         let name = package.name;
         match package.leaves_out {
             Some(what) => left_out.push(format!("{what}: no {name} ({reason})")),
-            None => bail!("the Debian package {name} is needed ({reason})"),
+            None => bail!("the Debian package {name} is needed ({reason}): apt-get install {name}"),
         }
     }
     Ok(left_out)
 }
 
-/// Why nothing can be installed, if so.
+/// The reason for which nothing can be installed, if there is one.
 fn refusal(no_install: bool) -> Option<&'static str> {
     if no_install {
         Some("--no-install was given")
@@ -169,12 +168,12 @@ fn refusal(no_install: bool) -> Option<&'static str> {
     }
 }
 
-/// Installs each by itself, so that one which cannot be had does not keep the others away.
-/// Returns the reason for what is still missing afterwards.
+/// Installs each package by itself, so that one which is not available does not prevent the others.
+/// Returns the reason to give for packages that are still missing afterwards.
 fn install(names: &[&str]) -> &'static str {
     step("apt-get update");
     if let Err(error) = run(apt_get().args(["-qq", "update"])) {
-        // Not the end: the lists that are there may do.
+        // Not an error: the present lists may suffice.
         println!("    {error:#}");
     }
     for name in names {

@@ -1,4 +1,4 @@
-//! Where things are, and what cargo says about them.
+//! The checkout: paths, and cargo's metadata.
 
 use std::path::{Path, PathBuf};
 

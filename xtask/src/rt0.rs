@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::repo::Repo;
 use crate::run::run;
 
-/// How a stub brings the loader in.
+/// How a stub starts the loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `rt0.o`: executes it.

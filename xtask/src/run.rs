@@ -1,4 +1,4 @@
-//! Running other programs, and saying so.
+//! Runs other programs, and prints that it does.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ pub(crate) fn step(what: impl AsRef<str>) {
     println!("==> {}", what.as_ref());
 }
 
-/// A cargo command in a directory; the cargo that started this tool, where there is one.
+/// A cargo command in a directory, by the cargo that started this tool if any did.
 pub(crate) fn cargo(directory: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -19,7 +19,7 @@ pub(crate) fn cargo(directory: &Path) -> Command {
     command
 }
 
-/// Runs to the end; anything but success is an error that quotes the command line.
+/// Runs a command to its end; a failure is an error with the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| line(command))?;
     if !status.success() {
@@ -28,7 +28,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs to the end and returns its standard output; its standard error is shown.
+/// Runs a command to its end and returns its standard output; its standard error is shown.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| line(command))?;
     if !output.status.success() {
@@ -38,13 +38,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{}: not UTF-8", line(command)))
 }
 
-/// Whether it could be run and succeeded; says nothing either way.
+/// Whether a command can be executed and succeeds; its output is dropped.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// Where a program is on the search path.
+/// The path of a program in PATH.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|candidate| candidate.is_file())

@@ -19,19 +19,19 @@ use crate::rt0;
 use crate::run::{run, step};
 use crate::template;
 
-/// What has been staged.
+/// A staged tree.
 pub(crate) struct Stage {
     /// The directory that stands for `/`, absolute.
     pub(crate) root: PathBuf,
-    /// The loader as installed under it.
+    /// The installed loader below it.
     pub(crate) loader: PathBuf,
-    /// The loader as linked, with its symbols.
+    /// The linked loader, with its symbols.
     pub(crate) unstripped: PathBuf,
     /// The template's file.
     pub(crate) template: PathBuf,
 }
 
-/// Where a profile goes unless told otherwise.
+/// The default directory of a profile.
 pub(crate) fn default_dir(repo: &Repo, profile: Profile) -> PathBuf {
     repo.target().join(match profile {
         Profile::Release => "stage",
@@ -81,8 +81,8 @@ pub(crate) fn stage(repo: &Repo, profile: Profile, destdir: &Path) -> Result<Sta
     Ok(Stage { root, loader, unstripped, template })
 }
 
-/// The loader inside a process of libc: for each libc that this machine can link for, and the one that is meant where
-/// nothing decides, under a name without libc.
+/// `slulrtld-using-libc` for each libc that this machine can link for, and a link without a libc in its name to the
+/// default one.
 fn using_libc(repo: &Repo, profile: Profile, tree: &Tree<'_>) -> Result<()> {
     for libc in Libc::ALL {
         if libc == Libc::Musl && !packages::MUSL.present() {
@@ -99,7 +99,7 @@ fn using_libc(repo: &Repo, profile: Profile, tree: &Tree<'_>) -> Result<()> {
     tree.link(paths::USING_LIBC, &from_directory_of(paths::USING_LIBC, preferred)).map(drop)
 }
 
-/// What a link at `link` says, so that it leads to `file` in any tree.
+/// The relative target of a symbolic link at `link` that leads to `file` in any tree.
 fn from_directory_of(link: &str, file: &str) -> String {
     let directory: Vec<&str> = link.split('/').rev().skip(1).collect();
     let file: Vec<&str> = file.split('/').collect();
@@ -108,7 +108,7 @@ fn from_directory_of(link: &str, file: &str) -> String {
     up.chain(file.into_iter().skip(common)).collect::<Vec<_>>().join("/")
 }
 
-/// The debug loader keeps its symbols, for debuggers.
+/// Copies the loader, without symbols in the release profile; the debug loader keeps them for debuggers.
 fn copy_loader(from: &Path, to: &Path, profile: Profile) -> Result<()> {
     match profile {
         Profile::Debug => copy(from, to),
@@ -120,7 +120,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).map(drop).with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
-/// The prefix is taken from where the file is, so that a staged tree can be used as it stands.
+/// The pkg-config file. Its prefix is relative to the file, so that a staged tree can be used where it is.
 fn pkgconfig_text(arch: &Arch, version: &str) -> String {
     let of_arch = &arch.paths;
     let [libdir, includedir] = [of_arch.library_dir, paths::INCLUDE].map(|path| path.trim_start_matches("/usr"));

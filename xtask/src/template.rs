@@ -1,4 +1,4 @@
-//! The template as a file: what marks a process, for debuggers, that the loader has brought libc into.
+//! The template's file: it marks processes with a brought-in libc for debuggers.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::repo::Repo;
 use crate::run::run;
 
-/// Assembles and links it. It has no relocations, so it is the same wherever it is built.
+/// Assembles and links it. It has no relocations: its bytes do not depend on the machine that builds it.
 pub(crate) fn build(repo: &Repo, to: &Path) -> Result<()> {
     let source =
         |extension| repo.root().join(format!("libc-template/executable/{}.{extension}", repo.arch().name));

@@ -1,4 +1,4 @@
-//! Everything that can fail: the tests of all packages with both loaders, then the audit, then the benches' own running.
+//! All checks: the tests of all packages with both loaders, then the audit, then a quick run of the benches.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::repo::Repo;
 use crate::run::{cargo, line, step};
 use crate::stage::{Stage, stage_default};
 
-/// Runs the tests whose name contains `filter`, or all of them, the audit and the benches.
+/// Runs the tests with `filter` in their names; without a filter all of them, the audit and the benches.
 pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Result<()> {
     let mut left_out = packages::ensure(
         &[
@@ -78,7 +78,7 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
     benches.unwrap_or(Ok(()))
 }
 
-/// Runs cargo's tests, showing what they print and adding up their results.
+/// Runs cargo's tests, shows their output and adds up their results.
 fn run_tests(
     repo: &Repo,
     filter: Option<&str>,
@@ -115,7 +115,7 @@ struct Tally {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// What test programs say that they left out.
+    /// Parts that test programs report as left out.
     left_out: Vec<String>,
     cargo_succeeded: bool,
 }
@@ -149,7 +149,7 @@ impl Tally {
             bail!("tests failed");
         }
         if self.passed == 0 {
-            bail!("no test was run");
+            bail!("no test was run: the filter must be a part of a test's name");
         }
         Ok(())
     }

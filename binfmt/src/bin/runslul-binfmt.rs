@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// Where binfmt_misc is mounted.
+    /// The directory on which binfmt_misc is mounted.
     #[arg(long, default_value = "/proc/sys/fs/binfmt_misc")]
     binfmt_misc: PathBuf,
     #[command(subcommand)]
@@ -25,23 +25,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Registers marked programs, and names that end in .slulb. What was registered before is replaced.
+    /// Registers marked programs, and names that end in .slulb. Replaces earlier entries.
     Register {
-        /// The loader; its name must end in -binfmt-P.
+        /// The loader: an absolute path that ends in -binfmt-P.
         #[arg(long, default_value = BINFMT_HANDLER)]
         handler: String,
-        /// Let marked set-id programs have their privileges. Whoever can write to the loader, or to what it loads for
-        /// them, has them too.
+        /// Give marked set-id programs their privileges. A user who can write to the loader, or to the libraries that
+        /// it loads for them, then has these privileges, too.
         #[arg(long)]
         credentials: bool,
     },
-    /// Removes both.
+    /// Removes both entries.
     Unregister,
-    /// Says what is registered. Exit status 1 if nothing is.
+    /// Prints the entries. Exit status 1 if there is none.
     Status,
 }
 
-/// All that may be registered.
+/// All entries, by their names.
 const ENTRIES: [Entry; 2] = [Entry::Magic(Credentials::OfCaller), Entry::Extension];
 
 fn main() -> ExitCode {
@@ -58,18 +58,24 @@ fn main() -> ExitCode {
 fn obey(cli: &Cli) -> Result<ExitCode> {
     let root = &cli.binfmt_misc;
     if !root.join("register").exists() {
-        bail!("binfmt_misc is not mounted on {}: mount -t binfmt_misc binfmt_misc {0}", root.display());
+        bail!(
+            "binfmt_misc is not mounted on {}: mount it there (mount -t binfmt_misc binfmt_misc {0}), \
+             or name its directory with --binfmt-misc",
+            root.display()
+        );
     }
     match &cli.command {
         Command::Register { handler, credentials } => {
             if !handler.ends_with(KEEPS_ARGV0) || !handler.starts_with('/') {
-                bail!("{handler}: the handler is an absolute path that ends in {KEEPS_ARGV0}");
+                bail!("--handler {handler}: give an absolute path that ends in {KEEPS_ARGV0}");
             }
             let credentials = if *credentials { Credentials::OfProgram } else { Credentials::OfCaller };
             for entry in [Entry::Magic(credentials), Entry::Extension] {
                 remove(root, entry)?;
                 let text = entry.registration(handler);
-                fs::write(root.join("register"), &text).with_context(|| format!("register {text}"))?;
+                fs::write(root.join("register"), &text).with_context(|| {
+                    format!("can not register {text} (this needs root, and the handler {handler} must exist)")
+                })?;
             }
         }
         Command::Unregister => ENTRIES.into_iter().try_for_each(|entry| remove(root, entry))?,
@@ -86,7 +92,7 @@ fn obey(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What binfmt_misc says of an entry.
+/// The kernel's description of an entry; `None` if it is not registered.
 fn read(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -98,7 +104,9 @@ fn read(path: &Path) -> Result<Option<String>> {
 fn remove(root: &Path, entry: Entry) -> Result<()> {
     let path = root.join(entry.name());
     match read(&path)? {
-        Some(_) => fs::write(&path, "-1").with_context(|| format!("remove {}", path.display())),
+        Some(_) => {
+            fs::write(&path, "-1").with_context(|| format!("can not remove {} (needs root)", path.display()))
+        }
         None => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
-//! The machine code that runs before the loader has relocated itself, and all that runs on the plain start.
+//! The machine code that runs before the loader has relocated itself: the plain start, and the bootstrap.
 //!
-//! Such code must not reach for anything that self-relocation has still to make right. A compiler is free to
-//! break this at any time (a panic path, a call of `memcpy`), so what it made is read back.
+//! Such code must not use words that self-relocation has still to change. A compiler may break this at any time (a
+//! panic path, a call of `memcpy`), so the audit disassembles the built code.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use iced_x86::{
 use super::image::{Function, Image};
 use super::table::Row;
 
-/// What one function may do beyond computing.
+/// Permissions of one function beyond arithmetic.
 #[derive(Clone, Copy)]
 struct Rules {
     /// The row's title.
@@ -22,7 +22,7 @@ struct Rules {
     function: &'static str,
     /// The functions outside itself that it may call or jump to, directly.
     may_call: &'static [&'static str],
-    /// Whether it may ask the kernel for anything.
+    /// Whether it may make system calls.
     system_calls: bool,
     /// Whether it may leave by a jump to an address in a register.
     register_jumps: bool,
@@ -34,7 +34,7 @@ const EARLY: [Rules; 5] = [
         function: "_start",
         may_call: &["slul_plain_start", "slul_plain_handed", "slul_plain_call", "slul_relocate_self", "slul_main"],
         system_calls: false,
-        // To the program's entry.
+        // It jumps to the program's entry.
         register_jumps: true,
     },
     Rules {
@@ -87,14 +87,14 @@ fn check_function(image: &Image, rules: &Rules) -> Row {
     }
 }
 
-/// What lies around a function.
+/// Address ranges that matter to a function.
 #[derive(Default)]
 struct Surroundings {
-    /// Not right before self-relocation.
+    /// Words that are wrong before self-relocation.
     relocated: Vec<Range<u64>>,
     /// The loader's own variables.
     variables: Vec<Range<u64>>,
-    /// Where it may call to.
+    /// Entries of the functions that it may call.
     callable: Vec<u64>,
 }
 
@@ -119,7 +119,7 @@ impl Surroundings {
     }
 }
 
-/// What was found in a function.
+/// Findings in a function.
 struct Reading {
     instructions: usize,
     violations: Vec<String>,
@@ -216,7 +216,7 @@ impl Reader<'_> {
         problems
     }
 
-    /// An operand that addresses the loader's own image.
+    /// Problems of an instruction with a RIP-relative operand, which is in the loader's own image.
     fn own_memory(&self, instruction: &Instruction) -> Vec<&'static str> {
         let address = instruction.ip_rel_memory_address();
         let size = instruction.memory_size().size().max(1) as u64;

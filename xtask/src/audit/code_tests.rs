@@ -1,4 +1,4 @@
-//! Each thing the checker refuses, as the bytes of a function that does it.
+//! Each kind of code that the checker refuses, in the bytes of a function.
 
 use super::super::image::Section;
 use super::*;

@@ -1,4 +1,4 @@
-//! What the plain start costs, in counters that repeat exactly, against an interpreter that only jumps.
+//! Costs of the plain start, in counters that repeat exactly, beside an interpreter that only jumps.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ const INSTRUCTION_BUDGET: u64 = 930;
 /// whose headers share a segment with its text has the first of them anyway.)
 const FAULT_BUDGET: i64 = 2;
 
-/// What one start cost.
+/// Costs of one start.
 #[derive(Clone, Debug)]
 struct Cost {
     trace: Trace,
@@ -38,7 +38,7 @@ pub(crate) fn check(repo: &Repo, loader: &Path) -> Result<Vec<Row>> {
     let under_trivial = least.program("under-trivial", Link::Pie(&interpreter))?;
     let under_loader = least.program("under-loader", Link::Pie(loader))?;
     let measured = trace::without_randomisation(|| {
-        // What the loader does wrong is a figure of the table; what goes wrong without it is not.
+        // A failure under the loader is a row of the table; one without it is an error of the audit.
         Ok((cost(&under_trivial)?, cost(&under_loader)))
     });
     let ((trivial, ours), fixed_addresses) = measured?;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     const TRIVIAL: (u64, i64) = (100, 40);
-    /// The most that passes.
+    /// The largest costs that pass.
     const MOST: (u64, i64) = (TRIVIAL.0 + INSTRUCTION_BUDGET, TRIVIAL.1 + FAULT_BUDGET);
 
     fn failing(ours: &Cost) -> Vec<&'static str> {

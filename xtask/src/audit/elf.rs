@@ -1,4 +1,4 @@
-//! What the kernel and other linkers see of the loader.
+//! The structure of the loader's file, which the kernel and rt0 rely on.
 
 use object::elf;
 
@@ -23,25 +23,25 @@ pub(crate) fn check(image: &Image, name: &str) -> Vec<Row> {
     ]
 }
 
-/// How many segments the kernel maps: each costs a plain start as much as three page faults.
+/// Number of PT_LOAD segments: each costs a plain start as much as three page faults.
 pub(crate) fn segments(image: &Image) -> Row {
     let loads = image.segments.iter().filter(|s| s.kind == elf::PT_LOAD).count();
     Row::new("one PT_LOAD", loads).require(loads == 1, || "each has its price".to_owned())
 }
 
-/// Whether the file is what is to be in memory, from its first byte on: `rt0-map.o` and `rt0-embed.o` rely on it.
+/// Whether the file has the layout of the memory, from its first byte on: `rt0-map.o` and `rt0-embed.o` rely on it.
 pub(crate) fn layout(image: &Image) -> Row {
     list("laid out as rt0 maps it", &not_as_in_memory(image))
 }
 
-/// The size of the file as installed.
+/// The size of the installed file.
 pub(crate) fn size(image: &Image) -> Row {
     let figure = format!("{} of {SIZE_LIMIT} bytes", image.size);
     Row::new("size, stripped", figure)
         .require(image.size <= SIZE_LIMIT, || format!("{} bytes too many", image.size - SIZE_LIMIT))
 }
 
-/// Passes when there is nothing in the list.
+/// Passes if the list is empty.
 fn list(name: &'static str, found: &[String]) -> Row {
     Row::new(name, found.len()).require(found.is_empty(), || found.join(", "))
 }
@@ -79,7 +79,7 @@ fn rwx_segments(image: &Image) -> Vec<String> {
         .collect()
 }
 
-/// What rt0 relies on (`abi::stub`): the file is the image, and its end is what is written.
+/// Violations of rt0's requirement (`abi::stub`): the file is the image, and only its end is writable.
 fn not_as_in_memory(image: &Image) -> Vec<String> {
     const PAGE: u64 = 4096;
     let loads = || image.segments.iter().filter(|s| s.kind == elf::PT_LOAD);
@@ -131,7 +131,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The names of the checks that fail once the image is spoilt.
+    /// The names of the checks that fail with a spoilt image.
     fn failing(spoil: impl FnOnce(&mut Image)) -> Vec<&'static str> {
         let mut image = good();
         spoil(&mut image);

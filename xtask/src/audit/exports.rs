@@ -1,4 +1,4 @@
-//! The exported names, against the table that says what they should be.
+//! The exported names, compared with the table of them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the audit needs to know of a built loader, read out of its file as plain data.
+//! The properties of a built loader that the audit checks, read out of its file as plain data.
 
 use std::fs;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use object::read::{Object, ObjectSection, ObjectSymbol};
 type File<'a> = ElfFile64<'a, LittleEndian>;
 const ENDIAN: LittleEndian = LittleEndian;
 
-/// A loadable or descriptive part of the file.
+/// A program header.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) kind: elf::ProgramType,
@@ -25,7 +25,7 @@ pub(crate) struct Segment {
     pub(crate) memory_size: u64,
 }
 
-/// A symbol of `.dynsym` that others can bind to.
+/// A symbol of `.dynsym` that other objects can bind to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Export {
     pub(crate) name: String,
@@ -63,7 +63,7 @@ pub(crate) struct Image {
     pub(crate) undefined: Vec<String>,
     pub(crate) exports: Vec<Export>,
     pub(crate) sections: Vec<Section>,
-    /// From `.symtab`, so none in a stripped file.
+    /// Functions in `.symtab`; none in a stripped file.
     pub(crate) functions: Vec<Function>,
 }
 
@@ -95,7 +95,7 @@ impl Image {
         Ok(image)
     }
 
-    /// The functions of that name; there should be one.
+    /// The function of that name; an error unless there is exactly one.
     pub(crate) fn function(&self, name: &str) -> Result<&Function> {
         let mut found = self.functions.iter().filter(|f| f.name == name);
         let function = found.next();
@@ -144,7 +144,7 @@ impl Image {
     fn read_dynamic_symbols(&mut self, file: &File<'_>) -> Result<()> {
         let symbols = file.elf_dynamic_symbol_table();
         let versions = file.elf_section_table().versions(ENDIAN, file.data())?;
-        // The first stands for no symbol.
+        // Symbol 0 is the undefined one.
         for (index, symbol) in symbols.enumerate().skip(1) {
             let name = str::from_utf8(symbol.name(ENDIAN, symbols.strings())?)?.to_owned();
             if symbol.is_undefined(ENDIAN) {

@@ -1,4 +1,4 @@
-//! What loading costs where the plain start is not enough, in counters that repeat exactly.
+//! Costs of starts beyond the plain one, in counters that repeat exactly.
 
 use std::fmt::Display;
 use std::ops::Sub;
@@ -19,7 +19,7 @@ use crate::repo::Repo;
 use crate::run::step;
 use crate::stage::Stage;
 
-/// What a program may take, the loader and itself together.
+/// Limits for one program, loader and program together.
 struct Limit {
     /// The rows' titles.
     instructions_title: &'static str,
@@ -115,7 +115,7 @@ fn traced(program: &Path, status: i32) -> Result<Counts> {
     Ok(Counts::from(&trace))
 }
 
-/// What the loader does more if the program is told, by an argument, to make its call.
+/// The loader's additional costs if an argument makes the program call its native function.
 fn first_call(release: &Stage, program: &Path, variables: &[(&str, &str)]) -> Result<Counts> {
     let environment = [ENVIRONMENT.as_slice(), variables].concat();
     let of = |argument| {
@@ -138,7 +138,7 @@ fn by_valgrind(program: &Path) -> Result<Counts> {
     Ok(Counts { instructions, system_calls: trace::system_calls(program, &[])? })
 }
 
-/// What the loader does wrong is a figure of the table.
+/// The rows for one program. A failure under the loader is a failed row.
 fn counted(limit: &Limit, counts: Result<Counts>) -> Vec<Row> {
     match counts {
         Ok(counts) => gate(limit, &counts),

@@ -1,4 +1,4 @@
-//! What must hold of the built loader, and of the template's file. Every check can fail, and has a test in which it does.
+//! Requirements on the built loader and on the template's file. Each check has a test in which it fails.
 
 mod code;
 mod counters;
@@ -29,7 +29,7 @@ pub(crate) fn audit(repo: &Repo) -> Result<()> {
     audit_staged(repo, &release, &debug)
 }
 
-/// Checks what has been staged.
+/// Checks two staged loaders.
 pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Result<()> {
     let counters = counters::check(repo, &release.loader)?;
     let loading = loading::check(repo, release)?;
@@ -40,7 +40,7 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     let mut rows = elf::check(&installed, paths.soname);
     rows.extend([elf::layout(&installed), elf::segments(&installed), elf::size(&installed)]);
     rows.extend(exports::check(&installed));
-    // Only the release build promises these: what it inlines, the debug build calls.
+    // Only the release build meets these: the debug build calls functions that the release build inlines.
     let unstripped = Image::read(&release.unstripped)?;
     rows.extend(code::check(&unstripped));
     rows.push(memory::check(&unstripped));

@@ -1,4 +1,4 @@
-//! What `rt0.o` may be: it is a part of every program that is linked with it.
+//! Requirements on `rt0.o`, a part of every program that is linked with it.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn rows(bytes: &[u8]) -> Result<Vec<Row>> {
     ])
 }
 
-/// How many instructions write to memory, the stack included.
+/// Number of instructions that write to memory, the stack included.
 fn writes(code: &[u8]) -> usize {
     let mut information = InstructionInfoFactory::new();
     let is_write = |access| matches!(access, OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite);

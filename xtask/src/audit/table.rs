@@ -7,16 +7,16 @@ use anyhow::{Result, bail};
 /// One check.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// What must hold.
+    /// The requirement.
     pub(crate) name: &'static str,
-    /// What was found.
+    /// The measured value.
     pub(crate) figure: String,
-    /// Why it does not hold, if so.
+    /// The reason for which it does not hold, if it does not.
     pub(crate) failure: Option<String>,
 }
 
 impl Row {
-    /// A check that holds so far.
+    /// A requirement that holds so far.
     pub(crate) fn new(name: &'static str, figure: impl Display) -> Self {
         Self { name, figure: figure.to_string(), failure: None }
     }
@@ -56,7 +56,7 @@ impl Table {
     pub(crate) fn finish(&self) -> Result<()> {
         println!("audit: {} checks, {} failed", self.checks, self.failures);
         if self.checks == 0 || self.failures > 0 {
-            bail!("the audit failed");
+            bail!("the audit failed: see the rows with FAIL");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What must hold of the template's file.
+//! Requirements on the template's file.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::{elf, exports};
 use crate::repo::Repo;
 use crate::template;
 
-/// Exit status of whoever executes it: what it was taken for it is not.
+/// Its exit status when it is executed by mistake.
 const STATUS: i32 = 127;
 
 /// All checks.

@@ -1,4 +1,4 @@
-//! Instructions of programs that are too long to be stepped through, counted by valgrind.
+//! Instructions of programs that are too long for single steps, counted by valgrind.
 //!
 //! valgrind starts a program with its PT_INTERP as the kernel does, but on a stack of its own, which can not grow: so
 //! only programs without native needs can be counted.
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::ENVIRONMENT;
 use crate::run::line;
 
-/// Instructions that a program and whatever loads it execute in user mode.
+/// Instructions of a program and its loader in user mode.
 pub(crate) fn instructions(program: &Path, variables: &[(&str, &str)], status: i32) -> Result<u64> {
     let mut command = Command::new("valgrind");
     command

@@ -8,7 +8,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use super::ENVIRONMENT;
 
-/// Page faults vary with what else the machine does, upwards; the least of this many runs is the figure.
+/// Runs, of which the smallest number of page faults counts: other load on the machine only adds to it.
 const RUNS: usize = 20;
 
 /// Minor page faults from a new process's first moment to its end.

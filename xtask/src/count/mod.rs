@@ -4,7 +4,7 @@ pub(crate) mod callgrind;
 pub(crate) mod faults;
 pub(crate) mod trace;
 
-/// What a small environment looks like. Both the kernel's block and what loaders do with it depend on it.
+/// A small environment. Sizes of the kernel's block and the loaders' work depend on it.
 pub(crate) const ENVIRONMENT: [(&str, &str); 8] = [
     ("HOME", "/home/user"),
     ("LANG", "en_US.UTF-8"),

@@ -15,13 +15,13 @@ use nix::unistd::Pid;
 use super::ENVIRONMENT;
 use crate::pin::on_one_cpu;
 
-/// A program that goes on longer than this is not one we meant to count.
+/// Most instructions of a program; one that executes more was started by mistake.
 const MOST_INSTRUCTIONS: u64 = 10_000_000;
 
 /// Number of execve.
 const EXECVE: u64 = 59;
 
-/// What a program did between the kernel's exec and its exit.
+/// Counts of a program between the kernel's execve and its exit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trace {
     /// Instructions executed in user mode (each turn of a `rep` is one).
@@ -86,7 +86,7 @@ fn mapping(pid: Pid, object: Option<&Path>) -> Result<Range<u64>> {
     Ok(first.start..last.end)
 }
 
-/// How many system calls a program makes, with these variables and those of [`ENVIRONMENT`].
+/// Number of system calls of a program, with these variables and those of [`ENVIRONMENT`].
 pub(crate) fn system_calls(program: &Path, variables: &[(&str, &str)]) -> Result<u64> {
     let environment = [ENVIRONMENT.as_slice(), variables].concat();
     on_one_cpu(|| {
@@ -99,7 +99,7 @@ pub(crate) fn system_calls(program: &Path, variables: &[(&str, &str)]) -> Result
 
 fn stopped_at_exec(program: &Path, argument: Option<&str>, environment: &[(&str, &str)]) -> Result<Pid> {
     let itself = std::env::current_exe().context("this program's own path")?;
-    // A process that asks to be traced needs no code between fork and exec here.
+    // This tool itself calls PTRACE_TRACEME in the new process: no code runs between fork and exec.
     let child = Command::new(itself)
         .arg("trace-me")
         .arg(program)
@@ -118,7 +118,7 @@ fn stopped_at_exec(program: &Path, argument: Option<&str>, environment: &[(&str,
     Ok(pid)
 }
 
-/// The numbers of its system calls from within some code, and its exit status.
+/// The numbers of its system calls from within a range of addresses, and its exit status.
 fn follow(pid: Pid, within: &Range<u64>) -> Result<(Vec<u64>, i32)> {
     let mut system_calls = Vec::new();
     let mut inside = false;
@@ -126,7 +126,7 @@ fn follow(pid: Pid, within: &Range<u64>) -> Result<(Vec<u64>, i32)> {
     loop {
         ptrace::syscall(pid, None)?;
         match waitpid(pid, None)? {
-            // It stops where a call begins, and where it ends.
+            // It stops at the entry of a call, and at its return.
             WaitStatus::PtraceSyscall(_) => {
                 inside = !inside;
                 if inside {
@@ -143,12 +143,12 @@ fn follow(pid: Pid, within: &Range<u64>) -> Result<(Vec<u64>, i32)> {
     }
 }
 
-/// The number of its instructions in some code.
+/// The number of its instructions within a range of addresses.
 fn step_to_exit(pid: Pid, within: &Range<u64>) -> Result<u64> {
     let everywhere = within.end == u64::MAX;
     let mut counted = 0;
     for instructions in 1..=MOST_INSTRUCTIONS {
-        // Asking where it is takes as long as the step.
+        // Reading the registers takes as long as the step.
         counted += u64::from(everywhere || within.contains(&ptrace::getregs(pid)?.rip));
         ptrace::step(pid, None)?;
         match waitpid(pid, None)? {
@@ -160,8 +160,8 @@ fn step_to_exit(pid: Pid, within: &Range<u64>) -> Result<u64> {
     bail!("no end after {MOST_INSTRUCTIONS} instructions");
 }
 
-/// Runs `action` with the address space of new processes not randomised, where that may be asked for;
-/// says whether it was.
+/// Runs `action` without address space randomisation of new processes, if personality(2) permits that; returns whether
+/// it does.
 pub(crate) fn without_randomisation<T>(action: impl FnOnce() -> Result<T>) -> Result<(T, bool)> {
     let before = personality::get().context("personality")?;
     let fixed = personality::set(before | Persona::ADDR_NO_RANDOMIZE).is_ok();

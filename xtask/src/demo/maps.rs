@@ -1,9 +1,9 @@
-//! `/proc/self/maps`, condensed, and what it says about libc.
+//! `/proc/self/maps`, an entry for each name, and checks for libc in it.
 
 use abi::libcs::Libc;
 use anyhow::{Result, bail};
 
-/// Everything mapped under one name.
+/// All mappings with one name.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     name: String,
@@ -12,7 +12,7 @@ struct Entry {
     ours: bool,
 }
 
-/// The maps of a process, an entry a name.
+/// The mappings of a process, an entry for each name.
 #[derive(Debug)]
 pub(crate) struct Maps(Vec<Entry>);
 
@@ -40,7 +40,7 @@ impl Maps {
         Self(entries)
     }
 
-    /// Shows them under a title.
+    /// Prints them under a title.
     pub(crate) fn print(&self, title: &str) {
         println!("{title}:");
         for entry in &self.0 {
@@ -61,7 +61,7 @@ impl Maps {
         Ok(())
     }
 
-    /// The path of the libc; an error unless there is just one, and it is of that kind.
+    /// The path of the libc; an error unless exactly one is mapped and `is_it` is true of it.
     pub(crate) fn require_one_libc(&self, is_it: fn(&str) -> bool) -> Result<&str> {
         let libcs: Vec<&str> = self.foreign_files().filter(|path| is_libc(path)).collect();
         match libcs.as_slice() {
@@ -78,7 +78,7 @@ impl Maps {
     }
 }
 
-/// From `start-end perms offset dev inode   name`.
+/// Name and size in bytes, from `start-end perms offset dev inode   name`.
 fn name_and_size(line: &str) -> (&str, u64) {
     let mut rest = line;
     let mut fields = [""; 5];
@@ -95,7 +95,7 @@ fn name_and_size(line: &str) -> (&str, u64) {
     (name, number(end).saturating_sub(number(start)))
 }
 
-/// Whether a path is some libc's.
+/// Whether a path is a libc's.
 pub(crate) fn is_libc(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     is_musl(path) || name.starts_with("libc.so.") || name.starts_with("libc-2.")

@@ -1,4 +1,4 @@
-//! The main job, shown: a libc-free program compresses a file through the system's zlib.
+//! The demo: a libc-free program compresses a file with the system's zlib.
 
 mod maps;
 mod program;
@@ -17,10 +17,10 @@ use crate::repo::Repo;
 use crate::run::{run, step};
 use crate::stage::stage_default;
 
-/// Where every Debian has something to compress.
+/// Files of every Debian system, to be compressed.
 const FILES: [&str; 3] = ["/usr/share/common-licenses/GPL-3", "/usr/bin/dpkg", "/etc/os-release"];
 
-/// Takes a zlib inflater that is not ours through the result.
+/// Decompresses the result with Python's zlib.
 const PYTHON_CHECK: &str = "
 import sys, zlib
 inflater = zlib.decompressobj(31)
@@ -30,7 +30,7 @@ print('    python3, zlib', zlib.ZLIB_RUNTIME_VERSION + ':', len(back), 'bytes,',
 sys.exit(not same)
 ";
 
-/// Shows it through the system's libc, and through musl where that is at hand.
+/// Runs the demo with the system's libc, and with musl if it is installed.
 pub(crate) fn demo(repo: &Repo, file: Option<&Path>, no_install: bool) -> Result<()> {
     let needed = [&GCC, &packages::BINUTILS, &ZLIB, &MUSL, &PYTHON];
     let left_out = packages::ensure(&needed, no_install)?;
@@ -66,10 +66,10 @@ pub(crate) fn demo(repo: &Repo, file: Option<&Path>, no_install: bool) -> Result
 
 fn default_file() -> Result<PathBuf> {
     let found = FILES.iter().map(PathBuf::from).find(|file| file.exists());
-    found.context("none of the usual files is here: name one")
+    found.with_context(|| format!("none of {} is here: give a file, cargo xtask demo FILE", FILES.join(", ")))
 }
 
-/// Runs the program in both ways and checks what it did.
+/// Runs the program without and with native calls, and checks its output and its mappings.
 fn show(program: &Program, file: &Path, is_its_libc: fn(&str) -> bool) -> Result<()> {
     println!("\n  zdemo --version, which calls nothing native:");
     let report = program.run(&["--version".as_ref()])?;
@@ -98,7 +98,8 @@ fn show(program: &Program, file: &Path, is_its_libc: fn(&str) -> bool) -> Result
     check(&report, file, &archive)
 }
 
-/// The program has compared what it read back; here its count, and an independent decompressor.
+/// Checks the number of bytes that the program has read back and compared, and the result with an independent
+/// decompressor.
 fn check(report: &program::Report, file: &Path, archive: &Path) -> Result<()> {
     let size = std::fs::metadata(file).with_context(|| file.display().to_string())?;
     let read_back = report.number("bytes-back")?;

@@ -1,4 +1,4 @@
-//! The demo's program: how it is built, and what it prints.
+//! The demo's program: its build, and its output.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,7 @@ use crate::repo::Repo;
 use crate::run::{output, run, step};
 use crate::stage::Stage;
 
-/// Which zlib it is linked against.
+/// The zlib that it is linked with.
 pub(crate) enum Zlib {
     /// The one `-lz` finds.
     System,
@@ -33,13 +33,13 @@ pub(crate) struct Builder {
 
 /// A built program.
 pub(crate) struct Program {
-    /// Where it is, by the path that its maps show.
+    /// Its path, spelt like in its maps.
     pub(crate) path: PathBuf,
     loader: PathBuf,
 }
 
 impl Builder {
-    /// Builds go into a fresh directory.
+    /// A builder with an empty directory.
     pub(crate) fn new(repo: &Repo, stage: &Stage) -> Result<Self> {
         let directory = repo.fresh_dir("demo")?;
         Ok(Self {
@@ -50,7 +50,7 @@ impl Builder {
         })
     }
 
-    /// With no libc and no start-up code, for the staged loader.
+    /// The source without libc and start-up code, for the staged loader.
     pub(crate) fn libc_free(&self, name: &str, zlib: &Zlib) -> Result<Program> {
         step(format!("build {name}, libc-free"));
         let mut gcc = Command::new("gcc");
@@ -104,7 +104,7 @@ impl Program {
     }
 }
 
-/// What the program printed: `name value` lines, and maps between `maps when` and `end of maps`.
+/// The program's output: `name value` lines, and maps between `maps when` and `end of maps`.
 pub(crate) struct Report {
     values: BTreeMap<String, String>,
     maps: BTreeMap<String, Maps>,
@@ -130,7 +130,7 @@ impl Report {
         Self { values, maps }
     }
 
-    /// The maps it showed at that time.
+    /// The maps that it printed at that time.
     pub(crate) fn maps(&self, when: &str) -> Result<&Maps> {
         let maps = self.maps.get(when);
         maps.with_context(|| format!("the program showed no maps {when}"))

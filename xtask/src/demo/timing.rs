@@ -1,4 +1,4 @@
-//! Time to entry: from before the process is made to the first thing the program does.
+//! Time to entry: from before the process is made to the program's first action.
 
 use anyhow::{Context, Result, bail};
 use nix::time::{ClockId, clock_gettime};
@@ -8,7 +8,7 @@ use super::program::Program;
 /// Runs of each, of which the median is shown.
 const RUNS: usize = 20;
 
-/// Measures both in turns, and shows both.
+/// Measures both by turns, and prints both.
 pub(crate) fn compare(libc_free: &Program, ordinary: &Program) -> Result<()> {
     // The first run of each brings its files into memory.
     time_to_entry(libc_free)?;
@@ -48,7 +48,7 @@ fn median(mut times: Vec<u64>) -> Result<u64> {
     middle.context("nothing was measured")
 }
 
-/// Nanoseconds as text of a fit size.
+/// Nanoseconds as text with a suitable unit.
 pub(crate) fn duration(nanoseconds: u64) -> String {
     match nanoseconds {
         0..10_000 => format!("{nanoseconds} ns"),
