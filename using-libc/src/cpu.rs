@@ -1,4 +1,4 @@
-//! What only a processor's own instructions can do, here where libc has entered.
+//! Code that needs a processor's own instructions, for a process in which libc has been entered.
 //!
 //! # Safety
 //! This file exists because the stack is laid out by hand, and code is referred to by address.
@@ -8,7 +8,7 @@ use core::arch::{asm, global_asm, naked_asm};
 
 use rtld::base::addr::RuntimeAddr;
 
-/// The memory functions, which the compiler expects and libc has.
+/// The memory functions, which the compiler expects, and libc defines.
 pub(crate) mod memory {
     unsafe extern "C" {
         pub(crate) fn memcpy();
@@ -20,7 +20,7 @@ pub(crate) mod memory {
     }
 }
 
-/// Address of the code that ld.so enters.
+/// Address of `_start`, which ld.so enters.
 pub(crate) fn own_entry() -> RuntimeAddr {
     unsafe extern "C" {
         fn _start();
@@ -28,7 +28,7 @@ pub(crate) fn own_entry() -> RuntimeAddr {
     RuntimeAddr::of(_start as *const ())
 }
 
-/// Calls `function` with the address of `size` bytes of stack above its frame, and two arguments more.
+/// Calls `function` with the address of `size` bytes of stack above its frame, and two further arguments.
 ///
 /// # Safety
 /// `size` is a multiple of 16.
@@ -49,7 +49,7 @@ pub(crate) unsafe extern "C" fn with_room(
         "mov rax, rsi",
         "mov esi, edx",
         "mov rdx, rcx",
-        // Page by page: what is below the stack's end is the kernel's to add, as it is touched.
+        // Touch each page in turn: the kernel extends the stack page by page.
         "3:",
         "cmp rdi, 4096",
         "jb 4f",
@@ -66,12 +66,12 @@ pub(crate) unsafe extern "C" fn with_room(
     )
 }
 
-/// Room for thread-local storage in bytes. libcs count it with the stack that a thread is asked for: with more, glibc
-/// no longer starts threads that ask for PTHREAD_STACK_MIN.
+/// Room for thread-local storage in bytes. libcs take it from the requested stack of a thread: with more, glibc no
+/// longer starts threads that ask for PTHREAD_STACK_MIN.
 const ROOM: usize = 5 << 10;
 
-// The only thread-local storage of this executable. It is no .tbss: later threads get what stands here, and it is to be
-// the program's initial image.
+// The only thread-local storage of this executable. It is in .tdata and not in .tbss, because later threads get its
+// contents, which will be the program's initial image.
 global_asm!(
     ".pushsection .tdata, \"awT\", @progbits",
     ".balign 64",
@@ -81,7 +81,7 @@ global_asm!(
     room = const ROOM,
 );
 
-/// Distance of the room's start from the thread pointer, as the linker has placed it.
+/// Distance of the room from the thread pointer, as the linker has placed it.
 pub(crate) fn room_distance() -> i64 {
     let distance;
     // SAFETY: reads a word that ld.so has relocated.

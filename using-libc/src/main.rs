@@ -1,18 +1,20 @@
-//! slulrtld-using-libc: the loader's work, done inside a process that the system's own ld.so and libc have started.
+//! slulrtld-using-libc: the loader's work, inside of a process that the system's own ld.so and libc have started.
 //!
-//! An ordinary dynamic executable, linked by the driver of the libc that it is for. It is made of the loader's own files;
-//! what differs is in the files beside this one:
+//! An ordinary dynamic executable, linked by the compiler driver of the libc that it is for. It consists of the
+//! loader's own files; the files beside this one contain the differences:
 //!
 //! ```text
-//! main          here         the block as libc has left it, copied to where the program's stack begins
-//! platform/     the thread pointer is libc's; programs' storage is in the room that this executable's PT_TLS leaves
-//!   bind.rs     libc is there; native libraries are opened by its dlopen, before anything of the program runs
-//!   shim.rs     what that dlopen is shown: the native needs as a library, and what native libraries may bind to
-//! cpu.rs        no entry of its own, and no first-call stubs in words
-//!   gap.rs      nothing is to be left free
+//! main             here: copies libc's block to the start of the program's stack
+//! system.rs        the block and functions of the started libc
+//! cpu.rs           room on the stack; room for thread-local storage in this executable's PT_TLS
+//! platform/        the interface of rtld/src/run/interface.rs, on a libc that has started:
+//!   bind.rs        native libraries are opened by libc's dlopen, before anything of the program runs
+//!   shim.rs        objects made for that dlopen: the native needs as a library, and the program's exports
+//!   main_thread.rs the program's thread-local storage goes into that room
+//!   gap.rs         no gap is left
 //! ```
 //!
-//! It needs libc to be entered, and nothing of Rust's standard library, so one source serves every libc.
+//! It uses the start-up code of libc, and nothing of Rust's standard library, so one source serves every libc.
 #![no_std]
 #![no_main]
 
@@ -31,11 +33,11 @@ use crate::run::last_words::refuse;
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: i32, argv: *const u64) -> i32 {
     let size = system::block_size(argc);
-    // SAFETY: `run` lays the block out there.
+    // SAFETY: a multiple of 16, with room for the block that `run` writes there.
     unsafe { cpu::with_room(size.next_multiple_of(16), run, argc, argv) }
 }
 
-/// With room for a block at `place`, which nothing else uses, and below which the stack goes on.
+/// Runs the program. `place` is the address of unused room for a block; the stack continues below it.
 #[allow(unsafe_code)]
 unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
     // SAFETY: by the caller; libc's own argv.

@@ -1,4 +1,4 @@
-//! What libc knows of the process: the block, and its own functions.
+//! libc's data about the process: the block, and libc's own functions.
 //!
 //! # Safety
 //! This file exists because libc's functions and variables are C's, and the block is written by address.
@@ -22,10 +22,10 @@ unsafe extern "C" {
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
 }
 
-/// Numbers of entries of the auxiliary vector; Linux 6 has them up to 51 (AT_MINSIGSTKSZ).
+/// Keys of the auxiliary vector. Linux 6 has keys up to 51 (AT_MINSIGSTKSZ).
 const KEYS: core::ops::Range<u64> = 1..64;
 
-/// Bytes that the block takes, at most.
+/// Largest size of the block in bytes.
 pub(crate) fn block_size(argc: i32) -> usize {
     let words = usize::try_from(argc).unwrap_or(0).saturating_add(environment().count());
     // argc, two NULLs, and the auxiliary vector with its end.
@@ -35,20 +35,20 @@ pub(crate) fn block_size(argc: i32) -> usize {
 
 /// The strings of the environment, which constructors of preloaded libraries may have changed.
 fn environment() -> impl Iterator<Item = u64> {
-    // SAFETY: libc's, which no other code changes now.
+    // SAFETY: libc's variable, which no other code changes now.
     let first = unsafe { environ };
     let at = move |index: usize| {
-        // SAFETY: the list goes on to its NULL, and is not read behind that.
+        // SAFETY: the list extends to its NULL, and is not read beyond that.
         let string = unsafe { first.add(index).read() };
         (!string.is_null()).then(|| RuntimeAddr::of(string).0)
     };
     (0..).map_while(move |index| if first.is_null() { None } else { at(index) })
 }
 
-/// Writes argc, argv, envp and auxv as the kernel would have left them there.
+/// Writes argc, argv, envp and auxv in the kernel's layout.
 ///
-/// libc says what is in the auxiliary vector. Where it stands is not to be relied on: behind envp, which may have been
-/// compacted.
+/// The contents of the auxiliary vector come from libc's getauxval(3). The vector in memory is not used: it follows
+/// envp, which may have been compacted.
 ///
 /// # Safety
 /// There are [`block_size`] bytes at `place`, and `argv` is libc's.
@@ -61,7 +61,7 @@ pub(crate) unsafe fn write_block(place: usize, argc: i32, argv: *const u64) {
     };
     push(u64::try_from(argc).unwrap_or(0));
     for index in 0..usize::try_from(argc).unwrap_or(0) {
-        // SAFETY: argv has so many strings.
+        // SAFETY: argv has `argc` strings.
         push(unsafe { argv.add(index).read() });
     }
     push(0);
@@ -77,26 +77,26 @@ pub(crate) unsafe fn write_block(place: usize, argc: i32, argv: *const u64) {
     push(0);
 }
 
-/// An entry of the auxiliary vector.
+/// The value of an entry in the auxiliary vector.
 fn auxiliary(key: u64) -> Option<u64> {
     // SAFETY: the calling thread's errno.
     let errno = unsafe { __errno_location() };
-    // SAFETY: as above.
+    // SAFETY: the calling thread's errno.
     let before = unsafe { errno.replace(0) };
-    // SAFETY: any key may be asked for.
+    // SAFETY: getauxval(3) accepts any key.
     let value = unsafe { getauxval(key) };
-    // SAFETY: as above.
+    // SAFETY: the calling thread's errno.
     let absent = unsafe { errno.replace(before) } != 0;
     (!absent).then_some(value)
 }
 
-/// A program begins with an errno of 0.
+/// Sets errno to 0, its value at the beginning of a program.
 pub(crate) fn forget_errors() {
-    // SAFETY: the calling thread's.
+    // SAFETY: the calling thread's errno.
     unsafe { __errno_location().write(0) };
 }
 
-/// Finds what the loader calls of libc: the first of that name, whoever has been preloaded.
+/// Finds libc's functions that the loader calls: the first definition of each name, preloaded libraries included.
 pub(crate) fn find_libc() {
     for (target, name) in LOADER_TARGETS.iter().zip(LOADER_IMPORTS) {
         let mut buffer = [0u8; 32];
@@ -110,19 +110,19 @@ pub(crate) fn find_libc() {
 
 /// A symbol of libc's world.
 fn symbol(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: RTLD_DEFAULT, and a name.
+    // SAFETY: RTLD_DEFAULT, and a C string.
     let symbol = unsafe { dlsym(ptr::null_mut(), name.as_ptr()) };
     (!symbol.is_null()).then_some(symbol)
 }
 
-/// The process goes by the program's name: what the kernel shows, and what libc puts before its messages.
+/// Gives the process the program's name: the one that the kernel shows, and the one that libc puts before its messages.
 pub(crate) fn take_name(process: &'static Process) {
     let path = process.sealed.namespace.module(0).path;
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let Ok(name) = process.arena.concat(&[name, b"\0"]) else { return };
     const PR_SET_NAME: usize = 15;
     let number = linux_raw_sys::general::__NR_prctl;
-    // SAFETY: a string, of which the kernel copies what it has room for.
+    // SAFETY: a C string, of which the kernel copies 15 bytes at most.
     unsafe { system_call(number, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
     if process.block.layout().argc == 0 {
         return;

@@ -1,8 +1,8 @@
-//! libc is there already. What is left of bringing it in: its dlopen opens the native libraries, before anything of the
-//! program runs, and every native word gets its value then.
+//! The binding of native symbols. libc is present, so this is all that remains of bringing it in: its dlopen opens the
+//! native libraries before anything of the program runs, and every native word gets its value then.
 //!
 //! # Safety
-//! This file exists because words are read and written where libc has mapped what was made for it.
+//! This file exists because words are read and written in objects that libc has mapped.
 #![allow(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -30,12 +30,12 @@ use crate::run::open::unwind;
 use crate::run::process::Process;
 use crate::system;
 
-/// Whether native libraries are to come before anything of the program runs: if they may come at all.
+/// Whether native libraries are opened before anything of the program runs: always, if there may be any.
 pub(crate) const fn comes_first(process: &Process) -> bool {
     process.gap.is_some()
 }
 
-/// Binds the program to its native libraries, once. It happens before the program can ask for it.
+/// Binds the program to its native libraries, once, before the program can ask for it.
 pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
     static BEGUN: AtomicBool = AtomicBool::new(false);
     if BEGUN.swap(true, Ordering::AcqRel) {
@@ -44,7 +44,7 @@ pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static
     bind(process)
 }
 
-/// The same: what libc there is has been decided.
+/// Binds like [`ensure_libc`]. The names have no effect, because libc is chosen already.
 pub(crate) fn ensure_libc_for(process: &'static Process, _: &[&[u8]]) -> Result<(), Error<'static>> {
     ensure_libc(process)
 }
@@ -71,11 +71,11 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     Ok(())
 }
 
-/// Lets native libraries bind to what program and libraries export.
+/// Lets native libraries bind to the exports of program and libraries.
 fn offer(process: &'static Process) -> Result<(), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
     let mut offered = List::<Export<'static>>::new(process.arena);
-    // Thread-local symbols stay: libc knows no storage of the program's.
+    // Thread-local symbols are left out: libc does not know the program's storage.
     for export in exports(process).of(program)?.iter().filter(|export| export.st_info & 0xf != consts::STT_TLS) {
         let name = process.arena.concat(&[export.name, b"\0"]).of(program)?;
         if libc::symbol(RTLD_DEFAULT, name.as_ptr().cast(), None) != 0 {
@@ -90,7 +90,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         }
         offered.push(*export).of(program)?;
     }
-    // The last that was not found.
+    // Clear the error of the last name that was not found.
     let _ = libc::error();
     if offered.is_empty() {
         return Ok(());
@@ -100,7 +100,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
     });
     let made = made.of(program)?;
     let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
-    // Written for where it was made; nobody has looked anything up in it yet.
+    // The values are for the memory in which the object was written; libc has not looked anything up in it yet.
     let count = u32::try_from(offered.len().saturating_add(1)).unwrap_or(u32::MAX);
     for vaddr in (0..count).filter_map(|index| made.dynamic.symbols.vaddr(index)) {
         // SAFETY: the object's own symbol table, as libc has mapped it: writable.
@@ -116,18 +116,18 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
     Ok(())
 }
 
-/// Has libc open the native libraries and bind the symbols, and writes what it has found.
+/// Has libc open the native libraries and bind the symbols; then writes the addresses into the program's words.
 fn fill(process: &'static Process) -> Result<(), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
     let natives = &process.sealed.natives;
     let (libraries, mut imports) = needs(process).of(program)?;
     for import in imports.iter_mut() {
-        // What the program's PLT stands for is the program's own affair here.
+        // The program's PLT slots need no definition for libc here.
         *import = Import { canonical: None, ..*import };
     }
     let search = native_search(process).of(program)?;
     let (slots, count) = (natives.slots.len(), imports.len());
-    // Words to fill: one for each slot, and one for each import.
+    // libc fills one word for each slot, and one for each import.
     let place = core::cell::Cell::new(RuntimeAddr(0));
     let made = shim::make(|arena, load, bias| {
         let words = arena.bytes(slots.saturating_add(count).saturating_mul(8), 8)?;
@@ -157,7 +157,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
     let Some(bias) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
     let first = made.vaddr(place.get());
     made.forget();
-    // SAFETY: the object's own words, which libc has filled.
+    // SAFETY: words of the object, which libc has filled.
     let word =
         |index: usize| unsafe { shim::word(bias, first.wrapping_add(from_usize(index).wrapping_mul(8))).read() };
     binding::protect_slots(process, false, Protection::READ_WRITE)?;
@@ -181,13 +181,13 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
     Ok(())
 }
 
-/// Says what can not be had, and ends the process.
+/// Reports the reason and ends the process.
 fn refuse(object: &[u8], what: core::fmt::Arguments<'_>) -> ! {
     say(format_args!("{}: {what}", Escaped(object)));
     exit_group(REFUSED)
 }
 
-/// The same, in libc's words.
+/// Reports libc's own message and ends the process.
 fn refuse_as_libc(object: &[u8]) -> ! {
     refuse(object, format_args!("{}", Escaped(libc::error().unwrap_or(b"libc does not say why"))))
 }

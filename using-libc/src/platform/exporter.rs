@@ -1,4 +1,4 @@
-//! The object that defines what programs import from the loader: tables in memory, which only the program's side sees.
+//! The object that defines the loader's exports: tables in memory that only the program's side sees.
 #![forbid(unsafe_code)]
 
 use rtld::base::addr::{RuntimeAddr, Vaddr};
@@ -17,7 +17,7 @@ use crate::run::cpu::exports::{slul_dlopen, slul_dlsym};
 use crate::run::open::{debugger, dlfcn};
 use crate::run::{exports, thread};
 
-/// What programs may import from the loader; see `abi::export`.
+/// The loader's exports, see `abi::export`.
 fn exported() -> [(&'static str, *const ()); 19] {
     [
         ("slul_dlopen", slul_dlopen as *const ()),
@@ -42,8 +42,8 @@ fn exported() -> [(&'static str, *const ()); 19] {
     ]
 }
 
-/// The object that defines what programs import from the loader: tables that only the program's side sees. This
-/// executable itself exports nothing, for then libc's world would bind to it.
+/// The object that defines the loader's exports: tables that only the program's side sees. This executable itself
+/// exports nothing, because libc's world would bind to it.
 pub(crate) fn exporter(
     arena: &'static Arena,
     path: &'static [u8],

@@ -1,16 +1,16 @@
-//! When libc's `exit` is told of the finalisers of program and libraries.
+//! The registration of program's and libraries' finalisers with libc's `exit`.
 #![forbid(unsafe_code)]
 
 use crate::run::finish::finalise;
 use crate::run::native::libc;
 
-/// The initialisers of libraries have run, and the program's are next.
+/// Called when the initialisers of all libraries have run, before those of the program.
 pub(crate) fn libraries_are_ready() {
     register_finalisers();
 }
 
-/// Our finalisers run in libc's `exit`, before what native libraries have registered there. Registered before the
-/// initialisers of libraries as well, for one that leaves. They run once.
+/// Registers the finalisers with libc's `exit`, which runs them before those that native libraries have registered.
+/// Registered before the initialisers of libraries as well, for one that ends the process. They run once.
 pub(crate) fn register_finalisers() {
     extern "C" fn run(_: usize) {
         finalise();

@@ -1,4 +1,4 @@
-//! No gap: the program has a block of its own already, below libc's frames, and libc is there.
+//! No gap: the program already has a block of its own, below libc's frames, and libc is present.
 #![forbid(unsafe_code)]
 
 use rtld::base::addr::PageSize;
@@ -6,12 +6,12 @@ use rtld::error::Failure;
 
 use crate::run::kernel::{Block, StackLimit};
 
-/// Nothing that would have to be remembered.
+/// Empty: there is nothing to undo.
 #[derive(Clone, Copy)]
 pub(crate) struct Gap;
 
 impl Gap {
-    /// Answers the address of the block.
+    /// Returns the address of the block.
     pub(crate) fn leave(block: &Block, _: PageSize, _: StackLimit) -> Result<(Self, u64), Failure<'static>> {
         Ok((Self, block.address()))
     }

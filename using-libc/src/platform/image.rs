@@ -1,15 +1,15 @@
-//! This executable's own memory, and what depends on whose process this is.
+//! This executable's own memory, and facts about the process that differ between the two programs.
 #![forbid(unsafe_code)]
 
 use rtld::error::Problem;
 
-/// Whether libc takes the program for what it was started with.
+/// Whether libc takes the program for the executable that was started.
 pub(crate) const LIBC_KNOWS_PROGRAM: bool = false;
 
-/// Whether words that refer to native functions wait for their first call: no, libc is there.
+/// Whether words for native functions wait for the first call. They do not: libc is present.
 pub(crate) const WORDS_WAIT: bool = false;
 
-/// What was relocated of this executable libc's ld.so has made read-only.
+/// Does nothing: libc's ld.so has made this executable's RELRO read-only.
 pub(crate) fn seal_own() -> Result<(), Problem<'static>> {
     Ok(())
 }

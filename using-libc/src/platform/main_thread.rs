@@ -1,5 +1,6 @@
-//! The program's thread-local storage has to be nearest to the thread pointer, in every thread. That is where libc puts
-//! the PT_TLS of the executable, and the executable is this one: its PT_TLS is room for the program's.
+//! The main thread's thread-local storage. The program's block must be nearest to the thread pointer, in every thread.
+//! That is the place of the executable's PT_TLS, and the executable is this one: its PT_TLS is room for the program's
+//! block.
 //!
 //! # Safety
 //! This file exists because the room is found by the thread pointer.
@@ -24,8 +25,8 @@ use crate::run::cpu::calls::thread_pointer;
 use crate::run::kernel;
 use crate::run::process::Process;
 
-/// Puts the program's thread-local storage into the room that there is: the main thread's, and the image of which libc
-/// makes that of threads to come.
+/// Puts the program's initial image into the room: into the main thread's, and into the image from which libc makes
+/// that of later threads.
 pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     let (size, align) = (process.sealed.tls.size(), process.sealed.tls.align());
     if size == 0 {
@@ -33,7 +34,7 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     }
     let Present { mut image, .. } = kernel::own_image(OWN)?;
     let room = image.plan().tls.ok_or(Problem::TlsSize(size))?;
-    // Where in the room the block is to be.
+    // Offset of the block in the room.
     let into = process.sealed.tls.start().wrapping_sub(room_distance()).cast_unsigned();
     if into.checked_add(size).is_none_or(|end| end > room.mem_size) || align > room.align {
         return Err(Problem::TlsReserve { size, align, left: room.mem_size }.into());
@@ -43,7 +44,7 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     // SAFETY: the thread pointer is libc's, and this executable's storage is nearest to it.
     let block = tls::address(unsafe { thread_pointer() }, process.sealed.tls.start());
     let block = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(block)).ok_or(OutOfMemory(0))?;
-    // SAFETY: the calling thread's room, which nobody else uses.
+    // SAFETY: the calling thread's room, which is unused.
     let live = unsafe { slice::from_raw_parts_mut(block.as_ptr(), initial.len()) };
     live.copy_from_slice(initial);
     let at = Vaddr(room.vaddr.0.wrapping_add(into));
@@ -52,7 +53,7 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     Ok(())
 }
 
-/// Writes to this executable, whose RELRO is sealed.
+/// Writes to this executable's RELRO, which is sealed again afterwards.
 fn write_sealed(image: &mut MappedImage, at: Vaddr, bytes: &[u8]) -> Result<(), Failure<'static>> {
     let protect = |image: &MappedImage, protection| match image.plan().relro {
         Some(range) => Linux.protect(image, range, protection).map_err(Problem::Protect),

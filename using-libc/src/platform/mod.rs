@@ -1,5 +1,5 @@
-//! What the loader stands on here: a libc that has started. The loader has its folder of this name for where no libc is
-//! there. `rtld/src/run/interface.rs` says what both have.
+//! The base of the loader in this program: a libc that has started. `rtld/src/bin/slulrtld/platform` is the base
+//! without libc. `rtld/src/run/interface.rs` lists what both offer.
 
 mod bind;
 pub(crate) mod exporter;

@@ -1,11 +1,11 @@
-//! Another program that does the loader's work: there is none.
+//! The other program that can run the program: this program has none.
 #![forbid(unsafe_code)]
 
 use rtld::error::Error;
 
 use crate::run::process::Process;
 
-/// There is nobody to leave it to.
+/// Returns at once: there is no other program.
 pub(crate) fn leave_to_other(_: &Process) -> Result<(), Error<'static>> {
     Ok(())
 }

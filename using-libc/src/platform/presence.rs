@@ -1,4 +1,4 @@
-//! Whether libc is there: it is.
+//! The state of libc in this process: present.
 #![forbid(unsafe_code)]
 
 /// 2: present.
@@ -6,7 +6,7 @@ pub(crate) const fn state() -> i32 {
     2
 }
 
-/// There is a libc to leave the process by.
+/// Whether the process can leave through libc's `exit`.
 pub(crate) const fn is_bound() -> bool {
     true
 }

@@ -1,7 +1,7 @@
-//! Shared objects that are made here and shown to libc's dlopen: tables and nothing else, no code, no file of a name.
+//! Shared objects that this program makes for libc's dlopen: only tables, without code, and without a file on disk.
 //!
-//! They are written by the same builder as the loader's template, so libc's own rules bind what the program needs: link
-//! order, search paths, versions, thread-local storage.
+//! They are written by the builder of the loader's template, so libc's own rules bind the program's needs: link order,
+//! search paths, versions, thread-local storage.
 //!
 //! # Safety
 //! This file exists because a whole object is written into fresh memory, and found again where libc has mapped it.
@@ -26,26 +26,26 @@ use rtld::os::sys;
 use crate::run::native::libc;
 use crate::run::sync;
 
-/// An object in the memory that it was written to.
+/// An object in the memory in which it was written.
 pub(crate) struct Made {
     memory: NonNull<[u8]>,
-    /// Its headers.
+    /// The plan of its segments.
     pub(crate) plan: LoadPlan,
-    /// Where its program headers are, and how many.
+    /// Address and number of its program headers.
     pub(crate) phdrs: (Vaddr, u16),
-    /// What it is.
+    /// Its decoded PT_DYNAMIC.
     pub(crate) dynamic: DynamicInfo,
 }
 
-/// Smallest object in bytes, and what the largest is less than.
+/// Size in bytes of the smallest object, and the limit of all sizes.
 const SIZES: (usize, usize) = (64 << 10, 1 << 30);
 
-/// Parts of which `build` makes an object, to be completed: nothing needed, nothing bound.
+/// Parts of an object without needs and bindings, to be completed for `build`.
 pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) -> Parts<'p, 'static> {
     Parts {
         bias,
         phdrs: load,
-        // For the kernel, which does not read these objects.
+        // Only the kernel reads PT_INTERP, and it does not see these objects.
         interpreter: "",
         libraries: &[],
         extra_libraries: &[],
@@ -61,10 +61,11 @@ pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) 
     }
 }
 
-/// glibc calls DT_PREINIT_ARRAY of what dlopen brings, too.
+/// An empty function: glibc calls DT_PREINIT_ARRAY of opened objects, too.
 extern "C" fn no_hook() {}
 
-/// Writes an object: `build` gets an arena within it, its PT_LOAD, and its load bias where it is written.
+/// Writes an object. `build` gets an arena inside the object, the object's PT_LOAD, and its load bias in the memory in
+/// which it is written.
 pub(crate) fn make(
     build: impl Fn(&'static Arena, &[Phdr], LoadBias) -> Result<Template<'static>, OutOfMemory>,
 ) -> Result<Made, Failure<'static>> {
@@ -88,7 +89,7 @@ pub(crate) fn make(
         // SAFETY: more than the size of the header was just mapped.
         let rest = unsafe { start.add(size::EHDR) };
         let rest = NonNull::slice_from_raw_parts(rest, size.saturating_sub(size::EHDR));
-        // SAFETY: fresh memory, which stays as long as what is made of it.
+        // SAFETY: fresh memory, which is kept as long as the object.
         let arena = unsafe { Arena::in_memory(rest, Source::keeping(|_| None)) };
         let arena = arena.ok_or(OutOfMemory(size))?;
         let built = build(arena, &[load], bias)
@@ -105,15 +106,15 @@ pub(crate) fn make(
     }
 }
 
-/// Sections: none, symbols, strings, dynamic section, names.
+/// Number of sections: none, symbols, strings, dynamic section, names.
 const SECTIONS: usize = 5;
 
-/// Their names, and where each begins.
+/// Names of the sections, and the offset of each.
 static NAMES: &[u8] = b"\0.dynsym\0.dynstr\0.dynamic\0.shstrtab\0";
 const NAMES_AT: [u64; 4] = [1, 9, 17, 26];
 
-/// Section headers, which no loader reads. Tools in other processes do, and give up without (ltrace). `names` is where
-/// [`NAMES`] stand.
+/// Writes section headers. No loader reads them, but tools in other processes do, and give up without them (ltrace).
+/// `names` is the address of [`NAMES`].
 fn name_sections(
     sections: &mut [[u64; 8]],
     image: &MappedImage,
@@ -128,7 +129,8 @@ fn name_sections(
     let [dynsym, dynstr, section_dynamic, shstrtab] = NAMES_AT;
     let kinds = [consts::SHT_DYNSYM, consts::SHT_STRTAB, consts::SHT_DYNAMIC, consts::SHT_STRTAB].map(u64::from);
     let [dynsym_kind, strtab_kind, dynamic_kind, names_kind] = kinds;
-    // Name and type; flags; address; offset; size; link and info; alignment; size of an entry. Offsets are addresses here.
+    // Name and type; flags; address; offset; size; link and info; alignment; size of an entry. Here, offsets are
+    // addresses.
     let section = |name: u64, kind: u64, at: Vaddr, size: u64, link: u64, entry: usize| {
         [name | kind << 32, ALLOC, at.0, at.0, size, link, 8, from_usize(entry)]
     };
@@ -146,7 +148,7 @@ fn name_sections(
     Ok(())
 }
 
-/// The ELF header, and what the tables are for those who read them here.
+/// Writes the ELF header, and decodes the tables for use in this program.
 fn finish(
     memory: NonNull<[u8]>,
     bias: LoadBias,
@@ -180,7 +182,7 @@ fn finish(
     // SAFETY: room for it was left, aligned to a page; `Ehdr` has no padding.
     unsafe { memory.cast::<Ehdr>().write(header) };
     let place = plan.dynamic.ok_or(Problem::NoDynamic)?;
-    // SAFETY: written in full; from here on it is only read.
+    // SAFETY: all of it is written; from here on it is only read.
     let image = unsafe { MappedImage::adopt(memory.cast(), plan, false) };
     let dynamic = DynamicInfo::decode(&image, place)?;
     name_sections(sections, &image, &dynamic, place, bias.vaddr(RuntimeAddr::of(names.as_ptr())))?;
@@ -188,24 +190,24 @@ fn finish(
 }
 
 impl Made {
-    /// The object as it was written, which is the only one from then on.
+    /// The object as it was written, to be used in place.
     pub(crate) fn image(self) -> MappedImage {
-        // SAFETY: as in `finish`.
+        // SAFETY: all of it is written, in memory that is kept.
         unsafe { MappedImage::adopt(self.memory.cast(), self.plan, false) }
     }
 
-    /// Where a word is in it.
+    /// Link-time address of a word of the object.
     pub(crate) fn vaddr(&self, word: RuntimeAddr) -> u64 {
         word.0.wrapping_sub(RuntimeAddr::of(self.memory.cast::<u8>().as_ptr()).0)
     }
 
-    /// Has libc open it, its symbols for all. `None` if libc does not, and its dlerror says why.
+    /// Has libc open the object, with its symbols in the global scope. `None` if libc fails; dlerror has the reason.
     ///
-    /// libc knows what it has open by the path that it was opened by. `descriptors` is the directory of descriptors, said
-    /// in a way of its own for each object: the number will be that of other files, too. The process is named by its
-    /// number, for tools in other processes that read the path.
+    /// libc identifies open objects by their path. The number of the descriptor will later be that of other files, so
+    /// `descriptors`, the directory of descriptors, is spelled differently for each object. The path contains the id of
+    /// the process, for tools in other processes.
     pub(crate) fn open(&self, name: &CStr, descriptors: &[u8]) -> Result<Option<LoadBias>, Failure<'static>> {
-        // SAFETY: the whole of it, which nobody writes to.
+        // SAFETY: the whole object, which nothing writes to now.
         let bytes = unsafe { self.memory.as_ref() };
         let file = sys::memory_file(name, bytes).map_err(Problem::Map)?;
         let (mut process, mut number) = ([0u8; 10], [0u8; 10]);
@@ -219,19 +221,19 @@ impl Made {
         Ok(bias(handle))
     }
 
-    /// Gives the memory back that it was written to.
+    /// Gives back the memory in which the object was written.
     pub(crate) fn forget(self) {
         // SAFETY: libc has a mapping of its own, and nothing here refers to this one.
         unsafe { sys::give_back(self.memory) };
     }
 
-    /// Distance from where it was written to where libc has mapped it.
+    /// Distance between the memory in which the object was written and libc's mapping of it.
     pub(crate) fn moved(&self, to: LoadBias) -> u64 {
         to.0.wrapping_sub(RuntimeAddr::of(self.memory.cast::<u8>().as_ptr()).0)
     }
 }
 
-/// Load bias of what libc has opened.
+/// Load bias of an object that libc has opened.
 fn bias(handle: usize) -> Option<LoadBias> {
     const RTLD_DI_LINKMAP: c_int = 2;
     unsafe extern "C" {
@@ -250,14 +252,14 @@ fn bias(handle: usize) -> Option<LoadBias> {
     // SAFETY: a handle of dlopen's, and room for the answer.
     let result =
         unsafe { dlinfo(ptr::with_exposed_provenance_mut(handle), RTLD_DI_LINKMAP, (&raw mut map).cast()) };
-    // SAFETY: libc's, for as long as the object is open, which is for good.
+    // SAFETY: libc's structure, which exists as long as the object is open; it is never closed.
     (result == 0).then(|| LoadBias(from_usize(unsafe { (*map).bias })))
 }
 
 /// A word of an object that libc has mapped.
 ///
 /// # Safety
-/// There is one, at that distance from its load bias.
+/// The object has a word at that link-time address.
 pub(crate) unsafe fn word(bias: LoadBias, vaddr: u64) -> *mut u64 {
     ptr::with_exposed_provenance_mut(to_usize(bias.0.wrapping_add(vaddr)))
 }

@@ -1,9 +1,9 @@
-//! Thread-local storage of program and libraries.
+//! The main thread's thread-local storage for program and libraries.
 #![forbid(unsafe_code)]
 
 /// The main thread's block.
 #[derive(Clone, Copy)]
 pub(crate) struct ThreadLocal {
-    /// Its size in bytes.
+    /// Size in bytes.
     pub(crate) size: usize,
 }

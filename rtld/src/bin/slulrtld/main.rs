@@ -1,16 +1,17 @@
 //! slulrtld: the PT_INTERP program.
 //!
-//! A table of contents: what can be computed as a value is in the library; what only a starting process can
-//! do is in the folders beside this one, and in `run`. The way of a start:
+//! Everything that can be computed as a value is in the library. The folders beside this file, and `run`, contain what
+//! only a starting process can do. The way of a start:
 //!
 //! ```text
-//! _start            cpu/<cpu>/enter.rs
-//!   plain?          early/plain.rs -> the program, at once
-//!   plain, by rt0?  early/handed.rs -> maps the program, and enters it at once
-//!   bootstrap       early/bootstrap.rs   the loader's own addresses become right
-//!   slul_main       here           handoff, secure, settings; load, relocate, seal
-//!   begin           run/process.rs block and gap, thread pointer, initialisers -> the program
-//! first native call stub in run/cpu/<cpu>/stubs.rs -> run/native/binding.rs -> platform/bogomap.rs
+//! _start               cpu/<cpu>/start.rs        the kernel's entry
+//!   plain start        early/plain.rs            enters the program at once
+//!   plain start, rt0   early/handed.rs           maps the program, and enters it at once
+//!   bootstrap          early/bootstrap.rs        relocates the loader itself
+//!   slul_main          here                      calls the next two
+//!   load               run/begin.rs              secure, settings; load, relocate, seal; gap, thread pointer
+//!   begin              run/begin.rs              initialisers, then the program
+//! first native call    run/cpu/<cpu>/stubs.rs -> run/first_call.rs -> platform/bogomap.rs
 //! ```
 #![no_std]
 #![no_main]
@@ -38,14 +39,15 @@ use crate::run::process::Process;
 /// Which loader this is, for whoever looks at its file.
 #[allow(unsafe_code)]
 // SAFETY: the linker makes a PT_NOTE of it.
+/// The note that identifies the loader in its file.
 #[unsafe(link_section = ".note.slul")]
 #[used]
 static NOTE: abi::note::LoaderNote = abi::note::LoaderNote::new();
 
-/// Everything but the plain start.
+/// The full start: everything but the plain starts.
 ///
 /// # Safety
-/// `sp` is the stack pointer as the kernel left it, `own_entry` the address of `_start`; the loader is relocated; called
+/// `sp` is the stack pointer that the kernel set, `own_entry` the address of `_start`. The loader is relocated. Called
 /// once.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
@@ -57,10 +59,10 @@ unsafe extern "C" fn slul_main(sp: usize, own_entry: usize) -> ! {
     begin(process)
 }
 
-/// [`begin::load`], on a stack of the loader's own where RLIMIT_STACK may leave less than it takes.
+/// Calls [`begin::load`], on a stack of the loader's own if RLIMIT_STACK may leave less than that needs.
 #[allow(unsafe_code)]
 fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<'static>> {
-    /// From here on the program's stack is enough.
+    /// Bytes of RLIMIT_STACK from which the program's stack is enough.
     const ENOUGH: u64 = 1 << 20;
     const OWN: usize = 256 << 10;
     type Loaded = Result<&'static Process, Error<'static>>;
@@ -72,7 +74,7 @@ fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<
     }
     extern "C" fn run(job: usize) {
         let job: *mut Job = ptr::with_exposed_provenance_mut(job);
-        // SAFETY: the job below, which its owner does not touch meanwhile.
+        // SAFETY: `job` below, which is not used otherwise while this runs.
         let job = unsafe { &mut *job };
         let limit = job.limit;
         job.result = job.block.take().map(|block| begin::load(block, limit, job.own_entry));
@@ -87,7 +89,7 @@ fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<
     let mut job = Job { block: Some(block), limit, own_entry, result: None };
     // SAFETY: fresh memory, whose end is a multiple of a page.
     unsafe { call_on_stack(top, run, (&raw mut job).expose_provenance()) };
-    // SAFETY: `run` has returned, and nothing refers to what was on its stack.
+    // SAFETY: `run` has returned, and nothing refers to its stack.
     unsafe { sys::give_back(stack) };
     job.result.unwrap_or_else(|| Err(OutOfMemory(OWN)).of(path))
 }

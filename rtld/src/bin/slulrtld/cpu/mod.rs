@@ -1,18 +1,19 @@
-//! What only a processor's own instructions can do; one folder for each processor, with the same files in each.
+//! Code that needs a processor's own instructions, in the loader only. One folder for each processor, with the same
+//! files in each.
 
-/// Called by the loader.
+/// Functions that the loader calls.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/ops.rs")]
 pub(crate) mod ops;
 
-/// Called by programs, and by the compiler: `memcpy` and its relatives.
+/// `memcpy` and its relatives, which programs and the compiler call.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/mem/mod.rs")]
 mod mem;
 
-/// Entered by the kernel.
+/// The entry for the kernel.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/start.rs")]
 mod start;
 
-/// Entered by ld.so.
+/// The entry for ld.so.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/template_entry.rs")]
 pub(crate) mod template_entry;
 

@@ -1,4 +1,4 @@
-//! What only the loader does with the kernel's block: it becomes libc's, and the program gets a copy.
+//! The uses of the kernel's block that only the loader has: the block becomes libc's, and the program gets a copy.
 //!
 //! # Safety
 //! This file exists because the block is given away and copied by address, and because the kernel is asked to write to
@@ -15,27 +15,27 @@ use crate::run::cpu::calls::system_call;
 use crate::run::kernel::{Block, string};
 
 impl Block {
-    /// Makes it libc's: `edit` gets its words and its layout, for the last time.
+    /// Makes the block libc's. `edit` gets the words and the layout, for the last time.
     ///
     /// # Safety
-    /// Called once, by whoever brings libc in. The program does not use the block: it has a copy of its own.
+    /// Called once, by the thread that brings libc in. The program does not use the block: it has a copy.
     pub(crate) unsafe fn give_away<T>(&self, edit: impl FnOnce(&mut [u64], Layout) -> T) -> T {
-        // SAFETY: by the caller, and nothing here borrows the words meanwhile.
+        // SAFETY: by the caller; nothing else borrows the words now.
         let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
         edit(words, self.layout)
     }
 
-    /// Writes a word of the block that was given away.
+    /// Writes a word of the block after [`Block::give_away`].
     ///
     /// # Safety
-    /// As [`Block::give_away`], by the same thread; ld.so does not run meanwhile. `index` is one of the block's words.
+    /// Called by the thread that gave the block away, while ld.so waits for it. `index` is that of a word of the block.
     pub(crate) unsafe fn restore(&self, index: usize, value: u64) {
         // SAFETY: by the caller.
         unsafe { self.start.add(index).write(value) };
     }
 
-    /// Bytes of stack above the block's first word: the block, and the strings up to the end of AT_EXECFN's, which
-    /// the kernel puts at the very top. Without AT_EXECFN, what execve(2) allows them at most.
+    /// Bytes of stack above the block's first word: the block, and the strings up to the end of AT_EXECFN's, which the
+    /// kernel puts at the very top. Without AT_EXECFN, the most that execve(2) permits: a quarter of `limit`.
     pub(crate) fn above(&self, limit: u64) -> u64 {
         let end = self.execfn.map(|address| {
             // SAFETY: a string of the block.
@@ -45,10 +45,10 @@ impl Block {
         end.map_or(limit >> 2, |end| end.saturating_sub(self.address()))
     }
 
-    /// A copy of it at `place`.
+    /// Copies the block to `place`.
     ///
     /// # Safety
-    /// `place` is a multiple of eight, with room for the block, unused.
+    /// `place` is a multiple of eight, and has unused room for the block.
     pub(crate) unsafe fn copy_to(&self, place: u64) {
         let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place));
         // SAFETY: by the caller.
@@ -56,24 +56,24 @@ impl Block {
     }
 }
 
-/// Whether the kernel can write a few bytes at `address`, which is ours and not yet in use. It stores a time there.
+/// Whether the kernel can write at `address`, which is the process's own and unused. The kernel stores a time there.
 pub(crate) fn can_write(address: u64) -> bool {
     const CLOCK_MONOTONIC: usize = 1;
     let number = linux_raw_sys::general::__NR_clock_gettime;
-    // SAFETY: an address that the kernel can not write to gives EFAULT, and nothing of ours is there yet.
+    // SAFETY: for an address that it can not write to, the kernel answers EFAULT; the memory there is unused.
     unsafe { system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
 }
 
-/// If `secure`, opens what is closed of standard input, output and error on /dev/null, lest a file that the program opens
-/// gets such a number.
+/// If `secure`, opens /dev/null for each of standard input, output and error that is closed, so that no file of the
+/// program gets that number.
 pub(crate) fn open_standard(secure: bool) -> Result<(), Failure<'static>> {
     use linux_raw_sys::general::{__NR_fcntl, __NR_open, F_GETFD, O_RDWR};
     let standard = if secure { 0..3 } else { 0..0 };
     for number in standard {
-        // SAFETY: only asks.
+        // SAFETY: F_GETFD only reads a flag.
         let is_open = unsafe { system_call(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) } >= 0;
         let path = c"/dev/null".as_ptr().expose_provenance();
-        // SAFETY: a string. The file gets the lowest number that is free, which is this one.
+        // SAFETY: a path. The file gets the lowest free number, which is this one.
         if !is_open && unsafe { system_call(__NR_open, [path, O_RDWR as usize, 0, 0]) } < 0 {
             return Err(Problem::Open(Errno::ENOENT).into());
         }

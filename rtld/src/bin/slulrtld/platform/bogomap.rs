@@ -1,27 +1,28 @@
 //! Bogomapping: the kernel's start of a process, simulated inside this one, so that the system's ld.so and
 //! libc initialise themselves here.
 //!
-//! The phases are types, each consuming the one before it:
+//! The phases are types; each consumes the one before it:
 //!
 //! ```text
-//! Prepared   a libc is chosen, its ld.so mapped, the template written. Nobody has noticed yet: a failure up
-//!            to here, or in `commit`, harms nothing.
-//! commit     words that ld.so is to fill are unsealed, the gap's guard closed, the block made libc's, the live
-//!            thread-local block copied, the notice mapped.
-//! Committed  nothing can fail any more but ld.so; `enter` it, on the kernel's stack pointer.
-//!   hook     (called by ld.so) everything is bound, thread-local storage is libc's, no constructor has run:
-//!            the block as it was, pristine initial images, missing symbols said, RELRO sealed, signals back.
-//! Escaped    libc has called what it takes for `main`; we are back on the program's stack.
-//! publish    stubs in the program's words replaced by their targets, finalisers registered with libc's exit,
-//!            debuggers told, state PRESENT.
+//! Prepared   A libc is chosen, its ld.so is mapped, the template is written. All of it is private to the loader:
+//!            a failure up to here, or in `commit`, harms nothing.
+//! commit     Unseals the words that ld.so will fill, closes the gap's guard, makes the block libc's, copies the
+//!            live thread-local block, maps the notice.
+//! Committed  Only ld.so can fail from here on. `enter` enters it, on the kernel's stack pointer.
+//!   hook     Called by ld.so, when everything is bound and thread-local storage is libc's, and no constructor has
+//!            run: restores the block and the initial images, reports missing symbols, seals RELRO, unblocks
+//!            signals.
+//! Escaped    libc has called its `main`, which has returned to the program's stack.
+//! publish    Replaces the stubs in the program's words by their targets, registers finalisers with libc's exit,
+//!            tells debuggers; the state becomes PRESENT.
 //! ```
 //!
-//! Signals are blocked from before the state changes until the hook: no handler meets a libc that is half there.
-//! Other threads find stubs in their words until libc is published, and wait in them.
+//! Signals are blocked from before the state changes until the hook, so no handler meets a libc that is half
+//! initialised. Other threads find stubs in their words until libc is published, and wait in them.
 //!
 //! # Safety
-//! This file exists because ld.so is entered by address and writes what the template tells it to. It runs
-//! once, by whoever wins [`STATE`].
+//! This file exists because ld.so is entered by address, and writes to the addresses in the template. It runs once, in
+//! the thread that changes [`STATE`] from ABSENT.
 #![allow(unsafe_code)]
 
 use core::mem::ManuallyDrop;
@@ -58,22 +59,22 @@ use crate::run::open::unwind;
 use crate::run::process::Process;
 use crate::run::sync;
 
-/// Whether libc is to come before anything of the program runs.
+/// Whether libc is brought in before anything of the program runs.
 pub(crate) fn comes_first(process: &Process) -> bool {
     let natives = &process.sealed.natives;
     process.settings.eager_libc && natives.any() || natives.eager.is_some()
 }
 
-/// Brings libc in, once. A second thread waits until it is there. A native constructor that calls back into
-/// the program, and from there a native function, finds everything bound already and is not kept.
+/// Brings libc in, once. A second thread waits until libc is present. If a native constructor calls back into the
+/// program, and the program calls a native function, that call finds everything bound and does not wait.
 ///
-/// A native constructor that waits for a thread of the program's own making, while that one is in here, waits no longer
-/// than until everything is bound.
+/// If a native constructor waits for a thread of the program that is in here, that thread waits only until everything
+/// is bound.
 pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
     ensure_libc_for(process, &[])
 }
 
-/// The same; if nothing else tells which libc, native libraries of these names do.
+/// Brings libc in like [`ensure_libc`]. Native libraries of the names `wanted` decide which libc, if nothing else does.
 pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Result<(), Error<'static>> {
     if STATE.load(Ordering::Acquire) == PRESENT {
         return Ok(());
@@ -95,7 +96,7 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
     }
 }
 
-/// With the state ours and signals blocked; `signals` is the mask to go back to.
+/// Brings libc in. The caller has made the state its own and blocked signals; `signals` is the mask to restore.
 fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<(), Error<'static>> {
     let mut committed = None;
     on_gap(process, &mut || {
@@ -106,40 +107,40 @@ fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result
     let result = committed.map(|committed| committed.enter().publish());
     STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
-        // Otherwise the hook has done it.
+        // On success the hook has restored the mask.
         let _ = sync::set_signal_mask(signals);
     }
     sync::wake(&STATE, i32::MAX);
     result
 }
 
-/// Does `work` on the gap's stack, where there is one: the caller may be on a small one, and the start has used those
-/// pages before.
+/// Runs `work` on the gap's stack, if there is a gap: the caller may be on a small stack, and the start has touched
+/// those pages already.
 fn on_gap(process: &Process, mut work: &mut dyn FnMut()) {
     extern "C" fn run(work: usize) {
         let work: *mut &mut dyn FnMut() = ptr::with_exposed_provenance_mut(work);
-        // SAFETY: the reference below, which nobody uses meanwhile.
+        // SAFETY: the reference below, which is not used otherwise while this runs.
         let work = unsafe { &mut *work };
         work();
     }
     let address = (&raw mut work).expose_provenance();
     match process.gap {
-        // SAFETY: the gap is used by nobody until ld.so is entered, and only one thread is here.
+        // SAFETY: the gap is unused until ld.so is entered, and only one thread is here.
         Some(_) => unsafe { call_on_stack(process.block.address() & !0xf, run, address) },
         None => run(address),
     }
 }
 
-/// Ready to enter ld.so.
+/// The first phase: everything is ready for ld.so, and nothing has changed for the program.
 struct Prepared {
     process: &'static Process,
     template: Template<'static>,
-    /// ld.so's own load bias, and its entry.
+    /// Load bias and entry of ld.so.
     base: u64,
     entry: u64,
     snapshot: Option<NonNull<u8>>,
     began: u64,
-    /// ld.so itself; unmapped if it is never entered.
+    /// ld.so itself; unmapped unless it is entered.
     image: MappedImage,
 }
 
@@ -162,7 +163,7 @@ impl Prepared {
         Ok(Self { process, template, base: bias.0, entry, snapshot, began, image: mapped.image })
     }
 
-    /// Makes everything as ld.so is to find it. An error leaves it as it was.
+    /// Changes the process into the state that ld.so expects. On an error everything is as before.
     fn commit(self, signals: u64) -> Result<Committed, Error<'static>> {
         let Self { process, template, base, entry, snapshot, began, image } = self;
         let program = process.sealed.namespace.module(0);
@@ -177,19 +178,20 @@ impl Prepared {
         binding::protect_slots(process, false, Protection::READ_WRITE)
             .inspect_err(|_| binding::seal_again(process, false))?;
         if let Some(gap) = process.gap {
-            // SAFETY: pages of the stack between the program's block and the gap, which nobody uses.
+            // SAFETY: unused pages of the stack between the program's block and the gap.
             let closed = unsafe { sys::guard(gap.guard, gap.guard_size, true) };
             closed
                 .map_err(Problem::Protect)
                 .of(program.path)
                 .inspect_err(|_| binding::seal_again(process, false))?;
         }
-        // From here on nothing fails: ld.so's memory is its own for good.
+        // Nothing fails from here on: ld.so stays mapped for good.
         let _ = ManuallyDrop::new(image);
         let entered = RuntimeAddr::of(template_entry as *const ()).0;
         let (phdr, phnum) = (template.phdr_address().0, template.phdr_count());
         let values = libc_values(phdr, phnum, base, entered);
-        // SAFETY: we bring libc in; without a gap, and so a copy of the block, a process has no native needs.
+        // SAFETY: this thread brings libc in. The program has a copy of the block: a process with native needs has a
+        // gap, and so a copy.
         entering.masked = unsafe {
             process.block.give_away(|words, layout| make_libcs(process, words, layout, masked, roomy, &values))
         };
@@ -203,14 +205,14 @@ impl Prepared {
     }
 }
 
-/// What debuggers are to be told of.
+/// Data for debuggers.
 struct Shown {
-    /// Where ld.so writes the address of its `r_debug`.
+    /// Address of the word in which ld.so stores the address of its `r_debug`.
     debug_slot: RuntimeAddr,
     notice: Notice,
 }
 
-/// ld.so is all that is missing.
+/// The second phase: ld.so can be entered.
 struct Committed {
     process: &'static Process,
     /// ld.so's entry.
@@ -220,18 +222,18 @@ struct Committed {
 }
 
 impl Committed {
-    /// Enters ld.so, and comes back when libc has started.
+    /// Enters ld.so. Returns when libc has started.
     fn enter(self) -> Escaped {
         let Self { process, entry, shown, began } = self;
-        // SAFETY: the kernel's block and the gap below it, which the hook knows of; `STATE` lets nobody come here twice.
+        // SAFETY: the kernel's block, with the gap below it; `STATE` permits this once.
         unsafe { enter(process.block.address(), entry) };
         Escaped { process, shown, began }
     }
 }
 
-/// Makes of the kernel's block what ld.so is to see: its own auxv; of a set-id process, none of the variables that it
-/// would remove; otherwise, masked, those that it must not act on, and in the place of one of them what is `roomy`.
-/// Answers what was there, to be restored.
+/// Turns the kernel's block into the one for ld.so. The auxiliary vector is ld.so's. In a set-id process, the variables
+/// that ld.so would remove are removed; in any other, variables on which ld.so must not act are masked, and the
+/// variable `roomy` replaces one of them. Returns the replaced words, to be restored.
 fn make_libcs(
     process: &Process,
     words: &mut [u64],
@@ -266,7 +268,7 @@ fn make_libcs(
     masked.get(..count).unwrap_or_default()
 }
 
-/// libc has started, and we are back.
+/// The third phase: libc has started, and control is back.
 struct Escaped {
     process: &'static Process,
     shown: Shown,
@@ -274,24 +276,25 @@ struct Escaped {
 }
 
 impl Escaped {
-    /// Makes the common life of the two worlds official.
+    /// Publishes libc to the program's threads, to debuggers, and to unwinders.
     fn publish(self) {
         let Self { process, shown: Shown { debug_slot, notice }, began } = self;
         if let Some(gap) = process.gap {
-            // SAFETY: the pages that `enter` closed. If they can not be opened, less stack looks like ours to
-            // those who ask; nothing else depends on it.
+            // SAFETY: the pages that `commit` closed. If they can not be opened, the stack looks smaller in lists of
+            // mappings; nothing else depends on it.
             let _ = unsafe { sys::guard(gap.guard, gap.guard_size, false) };
         }
         optional::open_optional(process);
         publish::publish_addresses(process);
-        // musl runs destructors after all that was registered, so only the hook's registration is right there.
+        // musl runs destructors after all registered functions, so there only the hook's registration is in the right
+        // order.
         if PREINIT.load(Ordering::Relaxed) && READY.load(Ordering::Relaxed) {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
         notice::end_backtraces(process, notice.frame);
         {
-            // Nobody changes the debuggers' list meanwhile.
+            // Keeps other threads from changing the debuggers' list.
             let _held = runtime().map(|runtime| runtime.list.hold());
             announce_libc(process, debug_slot, &notice);
         }

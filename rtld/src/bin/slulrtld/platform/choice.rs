@@ -1,4 +1,4 @@
-//! Which libc is brought in.
+//! The choice of the libc to bring in.
 #![forbid(unsafe_code)]
 
 use abi::libcs::Libc;
@@ -9,7 +9,7 @@ use rtld::os::sys::{self, Linux};
 
 use crate::run::process::Process;
 
-/// Which libc the program wants; if nothing else tells, native libraries of these names do.
+/// The libc that the program wants. Native libraries of the names `wanted` decide, if nothing else does.
 pub(crate) fn choose_libc(
     process: &Process,
     search: Option<(u64, &[u8])>,

@@ -1,4 +1,4 @@
-//! The object that defines what programs import from the loader.
+//! The object that defines the loader's exports.
 #![forbid(unsafe_code)]
 
 use rtld::base::arena::Arena;
@@ -8,7 +8,7 @@ use rtld::os::mapped::MappedImage;
 
 use crate::run::kernel;
 
-/// The object that defines what programs import from the loader: the loader itself.
+/// The object that defines the loader's exports: the loader itself.
 pub(crate) fn exporter(
     _: &'static Arena,
     path: &'static [u8],

@@ -1,8 +1,8 @@
 //! The gap: stack between the kernel's block and the program's copy of it, left free for libc.
 //!
 //! # Safety
-//! This file exists because the copy is written to an address that is worked out from the stack pointer: below
-//! everything that is in use, where the kernel has just written, too.
+//! This file exists because the copy is written to an address computed from the stack pointer: below everything in use,
+//! where the kernel has just written as well.
 #![allow(unsafe_code)]
 
 use core::ptr::{self, NonNull};
@@ -13,31 +13,30 @@ use rtld::error::{Failure, Problem};
 use crate::platform::block::can_write;
 use crate::run::kernel::{Block, StackLimit};
 
-/// Most of the stack that is left free for libc, in bytes. Native constructors run in it.
+/// Largest gap in bytes. Native constructors run in it.
 const GAP_LIMIT: u64 = 4 << 20;
 
-/// Least gap in bytes. With 128 KiB glibc's ld.so no longer starts.
+/// Smallest gap in bytes. With 128 KiB glibc's ld.so no longer starts.
 const GAP_MINIMUM: u64 = 256 << 10;
 
-/// Least stack in bytes that is left to the program below the gap.
+/// Smallest stack in bytes that the program keeps below the gap.
 const PROGRAM_MINIMUM: u64 = 128 << 10;
 
-/// Closed pages at the lower end of the gap while libc is brought in, in bytes: more than the frame of any
-/// function that touches its stack at least every 64 KiB.
+/// Size in bytes of the pages at the lower end of the gap that are inaccessible while libc is brought in: more than the
+/// frame of any function that touches its stack at least every 64 KiB.
 const GUARD: u64 = 64 << 10;
 
 /// The stack between the kernel's block and the program's copy of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Gap {
-    /// Lowest page, closed while libc is brought in.
+    /// Lowest page of the gap, inaccessible while libc is brought in.
     pub(crate) guard: NonNull<u8>,
-    /// Size of the closed part in bytes.
+    /// Size of the inaccessible part in bytes.
     pub(crate) guard_size: usize,
 }
 
 impl Gap {
-    /// Gives the program its own copy of the block, with the gap above it.
-    /// Answers the address of the copy, too.
+    /// Gives the program its own copy of the block, with the gap above it. Also returns the address of the copy.
     pub(crate) fn leave(
         block: &Block,
         page: PageSize,
@@ -45,7 +44,7 @@ impl Gap {
     ) -> Result<(Self, u64), Failure<'static>> {
         let copy_size = from_usize(block.words().len()).saturating_mul(8).saturating_add(16);
         let gap = match limit {
-            // Whether there is so much is found out below.
+            // `can_write` below finds out whether the stack has that much.
             StackLimit::Unknown => GAP_MINIMUM,
             StackLimit::Unlimited => GAP_LIMIT,
             StackLimit::Bytes(limit) => {
@@ -61,12 +60,13 @@ impl Gap {
         };
         let guard = page.floor(block.address().wrapping_sub(gap)).wrapping_sub(GUARD);
         let copy = guard.wrapping_sub(copy_size) & !0xf;
-        // The kernel writes there first, on our behalf: it grows the stack, however far below the stack pointer that
-        // is (before Linux 4.20 it would not do that for us), or says that it can not.
+        // The kernel writes there first, and grows the stack for that, however far below the stack pointer the address
+        // is; or it reports that it can not. A write by the process itself would not grow the stack so far before Linux
+        // 4.20.
         if !can_write(copy) {
             return Err(Problem::StackGrowth(block.address().wrapping_sub(copy)).into());
         }
-        // SAFETY: below everything that is in use of this stack, and just found to be writable.
+        // SAFETY: below everything in use on this stack, and just found to be writable.
         unsafe { block.copy_to(copy) };
         let guard = NonNull::new(ptr::with_exposed_provenance_mut(to_usize(guard)));
         let guard = guard.ok_or(Problem::StackGrowth(gap))?;

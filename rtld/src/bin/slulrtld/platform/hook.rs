@@ -1,8 +1,8 @@
-//! What ld.so calls when everything is bound and thread-local storage is libc's, before any constructor.
+//! The function that ld.so calls when everything is bound and thread-local storage is libc's, before any constructor.
 //!
 //! # Safety
-//! This file exists because ld.so calls it without arguments: what it needs is behind one pointer, published before ld.so
-//! is entered, and taken once.
+//! This file exists because ld.so calls it without arguments: its data is behind one pointer, published before ld.so is
+//! entered, and taken once.
 #![allow(unsafe_code)]
 
 use core::ptr::{self, NonNull};
@@ -18,43 +18,43 @@ use crate::run::native::binding;
 use crate::run::process::Process;
 use crate::run::sync;
 
-/// What the hook needs; static, because ld.so calls it without arguments.
+/// The data of the hook.
 pub(crate) struct Entering {
     pub(crate) process: &'static Process,
     /// Variables masked in libc's environment: index of the word, and its value.
     pub(crate) masked: &'static [(usize, u64)],
     /// The copy of the live thread-local block, which becomes the image for later threads.
     pub(crate) snapshot: Option<NonNull<u8>>,
-    /// The mask to go back to.
+    /// The signal mask to restore.
     pub(crate) signals: u64,
 }
 
 pub(crate) static ENTERING: AtomicPtr<Entering> = AtomicPtr::new(ptr::null_mut());
 
-/// When the hook ran, in nanoseconds, for the trace.
+/// Time when the hook ran, in nanoseconds, for the trace.
 pub(crate) static HOOKED: AtomicU64 = AtomicU64::new(0);
 
-/// DT_PREINIT_ARRAY of the template: glibc calls it before any constructor.
+/// The function in the template's DT_PREINIT_ARRAY, which glibc calls before any constructor.
 pub(crate) extern "C" fn preinit() {
     PREINIT.store(true, Ordering::Relaxed);
     hook();
 }
 
-/// Everything is bound and no constructor has run. glibc comes here by [`preinit`]; musl, which has no such
-/// thing, by the template's entry, and glibc a second time.
+/// Runs when everything is bound and no constructor has run. glibc calls it through [`preinit`], and a second time
+/// through the template's entry; musl, which ignores DT_PREINIT_ARRAY, only through the entry.
 pub(crate) extern "C" fn hook() {
     let entering = ENTERING.swap(ptr::null_mut(), Ordering::AcqRel);
-    // SAFETY: null the second time; otherwise as `enter` published it.
+    // SAFETY: null the second time; otherwise the value that `commit` published, in an arena that stays.
     let Some(entering) = (unsafe { entering.as_ref() }) else { return };
     let process = entering.process;
     for &(index, value) in entering.masked {
-        // SAFETY: a word of envp, as `make_libcs` found it. We are the thread that brings libc in, called by ld.so,
-        // which moves words only in a set-id process; nothing is masked in one.
+        // SAFETY: a word of envp, at the index that `make_libcs` recorded. This is the thread that brings libc in,
+        // called by ld.so, which moves words only in a set-id process; there nothing is masked.
         unsafe { process.block.restore(index, value) };
     }
     if let (Some(live), Some(snapshot)) = (process.thread_local, entering.snapshot) {
-        // SAFETY: the buffer that the template's PT_TLS describes. The main thread's storage has been made
-        // of it; libc reads it again for later threads only.
+        // SAFETY: the buffer that the template's PT_TLS describes. libc has copied it to the main thread's storage, and
+        // reads it again for later threads only.
         let block = unsafe { core::slice::from_raw_parts_mut(snapshot.as_ptr(), live.size) };
         block.fill(0);
         process.sealed.fill_tls(block).unwrap_or_else(|error| refuse(&error));
@@ -65,7 +65,7 @@ pub(crate) extern "C" fn hook() {
         }
     }
     binding::seal_again(process, false);
-    // glibc: of a process that ends while libraries are being initialised, nothing is finalised.
+    // With glibc, a process that ends while libraries are being initialised runs no finalisers.
     if !PREINIT.load(Ordering::Relaxed) || READY.load(Ordering::Relaxed) {
         register_finalisers();
     }

@@ -21,8 +21,8 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     let size = to_usize(process.sealed.tls.size());
     let align = to_usize(process.sealed.tls.align());
     let area = process.arena.bytes(size.saturating_add(Native::TCB_SIZE), align)?;
-    // The thread pointer is the address of the TCB's first byte, aligned as the area is: the block's size is a multiple of
-    // that, or the block begins behind the TCB.
+    // The thread pointer is the address of the TCB's first byte, and is aligned like the area: the block's size is a
+    // multiple of that alignment, or else the block begins behind the TCB.
     let first = if Native::TLS.negative { size } else { Native::TCB_SIZE };
     let (low, high) = area.split_at_mut_checked(first).ok_or(OutOfMemory(size))?;
     let (block, tcb) = if Native::TLS.negative { (low, high) } else { (high, low) };
@@ -41,14 +41,14 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     }
 }
 
-/// The stack protector's canary. glibc and musl will each make their own of AT_RANDOM, glibc with its
-/// first byte zeroed and musl with its second; where both are zero already, all three are equal, and
-/// frames that are alive when libc comes stay right.
+/// The stack protector's canary. glibc and musl later make their own from AT_RANDOM, glibc with the first byte zeroed
+/// and musl with the second. With both zero in AT_RANDOM already, all three are equal, and frames that are alive when
+/// libc comes stay valid.
 fn canary(process: &Process) -> Result<u64, Failure<'static>> {
     const MASK: u64 = !0xffff;
     let [first, second] = random(&process.block).ok_or(Problem::NoRandom)?;
     if let Some(random) = process.block.random().filter(|_| process.gap.is_some()) {
-        // SAFETY: AT_RANDOM's sixteen bytes, which the kernel put on our stack, and only the loader has read.
+        // SAFETY: AT_RANDOM's sixteen bytes, which the kernel put on the stack; only the loader has read them.
         unsafe { random.as_ptr().write_unaligned([first & MASK, second]) };
     }
     Ok(first & MASK)

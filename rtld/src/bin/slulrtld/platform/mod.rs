@@ -1,5 +1,5 @@
-//! What the loader stands on where no libc is there. `slulrtld-using-libc` stands on libc, and has its own folder of this
-//! name. `run/interface.rs` says what both have.
+//! The loader's base where no libc is present: the kernel. `slulrtld-using-libc` is based on libc, and has its own
+//! folder of this name. `run/interface.rs` lists what both offer.
 
 pub(crate) mod block;
 pub(crate) mod bogomap;

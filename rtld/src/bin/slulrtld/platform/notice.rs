@@ -1,5 +1,5 @@
-//! The notice: what shows in the list of mappings, in core files and to debuggers that libc was brought in by us. A page
-//! with a name to say so, the template's file where it is installed and sound, and the debugger's list of both worlds.
+//! The notice that libc was brought in by this loader, for lists of mappings, core files and debuggers: a page with a
+//! name, the template's file where it is installed and sound, and the debuggers' list of both worlds.
 //!
 //! # Safety
 //! This file exists because ld.so's `r_debug` is read, and a return address is written, by address.
@@ -24,26 +24,26 @@ use crate::cpu::ops::{__notice__libc_bogomapped_by_slul, leave_notice};
 use crate::run::open::debugger::{_r_debug, FIRST, RDebug, RT_ADD, append, begin_change, end_change, list_own};
 use crate::run::process::Process;
 
-/// What is shown, for good.
+/// The parts of the notice that are mapped, for good.
 pub(crate) struct Notice {
-    /// For debuggers.
+    /// Entries for the debuggers' list.
     pub(crate) listed: [Option<Listed>; 2],
-    /// What backtraces are to end in.
+    /// Return address at which backtraces end.
     pub(crate) frame: RuntimeAddr,
 }
 
-/// What a debugger is told of an object.
+/// An entry of the debuggers' list.
 pub(crate) struct Listed {
     /// Its load bias.
     pub(crate) bias: usize,
-    /// The address of its name.
+    /// Address of its name.
     pub(crate) name: usize,
-    /// The address of its dynamic section.
+    /// Address of its dynamic section.
     pub(crate) dynamic: usize,
 }
 
 impl Notice {
-    /// Maps what there is to show. Nothing that is wrong with it concerns the program.
+    /// Maps the page and the file. A failure is no concern of the program's.
     pub(crate) fn show(process: &'static Process) -> Self {
         let page = sys::named_page(NOTICE).map(|page| {
             let bias = page.as_ptr().expose_provenance();
@@ -52,7 +52,7 @@ impl Notice {
         match map_file(process) {
             Ok((path, notice)) => {
                 let (bias, name) = (to_usize(notice.image.bias().0), path.as_ptr().expose_provenance());
-                // It stays.
+                // Mapped for good.
                 let _ = ManuallyDrop::new(notice.image);
                 let file = Listed { bias, name, dynamic: to_usize(notice.dynamic.0) };
                 Self { listed: [page, Some(file)], frame: notice.frame }
@@ -60,22 +60,22 @@ impl Notice {
             Err(error) => {
                 process.trace.line(Category::Libc, format_args!("without the template's file: {error}"));
                 let built_in = RuntimeAddr::of(__notice__libc_bogomapped_by_slul as *const ());
-                // After its first instruction.
+                // The address after its first instruction, of one byte.
                 Self { listed: [page, None], frame: RuntimeAddr(built_in.0.wrapping_add(1)) }
             }
         }
     }
 }
 
-/// Lets backtraces end in a notice, where the frames of the loader below the program's are still there.
+/// Ends backtraces in the notice, if the loader's frames below the program's still exist.
 pub(crate) fn end_backtraces(process: &Process, frame: RuntimeAddr) {
     if process.gap.is_some() && process.calls_entry() {
-        // SAFETY: the program runs within `Process::begin`, which never returns.
+        // SAFETY: the program runs inside of `begin`, which never returns.
         unsafe { leave_notice(process.program_block, to_usize(frame.0)) };
     }
 }
 
-/// The template's file; its path ends in a NUL.
+/// Maps the template's file; its path is NUL-terminated.
 fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<MappedImage>), Error<'static>> {
     let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
     let terminated = installed(process.arena, loader, process.secure, NATIVE.paths.template).of(loader)?;
@@ -83,17 +83,18 @@ fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<
     Ok((terminated, map_notice(&Linux, path, process.page)?))
 }
 
-/// The objects of this world, once libc is there.
+/// The `r_debug` of this world's objects, once libc is present.
 static OWN: RDebug = RDebug::new(2);
 
-/// Lists what libc's ld.so knows, and ours behind it, with the `notice`. `slot` is the DT_DEBUG that ld.so has filled.
+/// Makes `_r_debug` list the objects of libc's ld.so and, behind it, those of this world with the notice. `slot` is the
+/// address of the DT_DEBUG that ld.so has filled.
 pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr, notice: &Notice) {
     begin_change(RT_ADD);
     if FIRST.load(Ordering::Relaxed) == 0 {
         let _ = list_own(process);
     }
     for &Listed { bias, name, dynamic } in notice.listed.iter().flatten() {
-        // Without memory it is not shown.
+        // Without memory the entry is left out.
         let _ = append(process.arena, bias, name, dynamic);
     }
     let own = FIRST.load(Ordering::Relaxed);

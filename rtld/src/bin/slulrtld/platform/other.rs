@@ -1,7 +1,7 @@
-//! Another program that does the loader's work: `slulrtld-using-libc`, where the environment forbids bogomapping.
+//! `slulrtld-using-libc`, the other program that can run the program, where the environment forbids bogomapping.
 //!
 //! # Safety
-//! This file exists because that program is executed, with lists of addresses for its arguments.
+//! This file exists because that program is executed, with lists of addresses as its arguments.
 #![allow(unsafe_code)]
 
 use rtld::base::addr::{RuntimeAddr, to_usize};
@@ -14,7 +14,7 @@ use crate::run::cpu::calls::system_call;
 use crate::run::native::gather::native_search;
 use crate::run::process::Process;
 
-/// Has `slulrtld-using-libc` run the program instead, by its path; returns only if that can not be executed.
+/// Executes `slulrtld-using-libc` in place of this process, for the program's path. Returns only if that fails.
 pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
     let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
@@ -24,13 +24,13 @@ pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
     let envp = process.arguments().envp;
     process.watch.end();
     let words = [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), to_usize(envp), 0];
-    // SAFETY: a path, and lists of strings that end in 0.
+    // SAFETY: a path, and two lists of strings, each with a final 0.
     let result = unsafe { system_call(linux_raw_sys::general::__NR_execve, words) };
     let errno = Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0));
     Err(Problem::UsingLibc(errno)).of(path.strip_suffix(b"\0").unwrap_or(path))
 }
 
-/// The command line: the program by the path that it was started by, and its own argv.
+/// The command line: the program's path as it was started, and its own argv.
 fn arguments(process: &Process, path: &[u8]) -> Result<List<'static, u64>, OutOfMemory> {
     let arena = process.arena;
     let string = |text: &[u8]| Ok(RuntimeAddr::of(arena.concat(&[text, b"\0"])?.as_ptr()).0);

@@ -1,7 +1,9 @@
-//! The native words of program and libraries get their targets, in the place of stubs, once libc is there.
+//! The publication of native addresses: once libc is present, they replace the stubs in the words of program and
+//! libraries.
 //!
 //! # Safety
-//! This file exists because those words are written by address, while other threads of the program may call through them.
+//! This file exists because those words are written by address, while other threads of the program may call through
+//! them.
 #![allow(unsafe_code)]
 
 use core::ptr;
@@ -15,7 +17,8 @@ use crate::run::last_words::refuse;
 use crate::run::native::binding::{ADDRESSES, TARGETS, entry, protect_slots, seal_again};
 use crate::run::process::Process;
 
-/// Replaces the stubs in the words of program and libraries by their targets, and lets the stubs that are left jump on.
+/// Replaces the stubs in the words of program and libraries by their targets, and sets the targets of the stubs
+/// themselves.
 pub(crate) fn publish_addresses(process: &'static Process) {
     let natives = &process.sealed.natives;
     protect_slots(process, true, Protection::READ_WRITE).unwrap_or_else(|error| refuse(&error));
@@ -34,10 +37,10 @@ pub(crate) fn publish_addresses(process: &'static Process) {
     }
 }
 
-/// Stores `new` in the word at `place` if it still holds `stub`: what the program has stored there since stays.
+/// Stores `new` in the word at `place`, unless the program has replaced `stub` there by another value.
 ///
 /// # Safety
-/// The word is one that may be written.
+/// The word is writable, and the caller's to write.
 unsafe fn replace(place: RuntimeAddr, stub: RuntimeAddr, new: u64) {
     let word: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place.0));
     if word.is_aligned() {
@@ -46,14 +49,14 @@ unsafe fn replace(place: RuntimeAddr, stub: RuntimeAddr, new: u64) {
         let _ = word.compare_exchange(stub.0, new, Ordering::AcqRel, Ordering::Relaxed);
         return;
     }
-    // SAFETY: by the caller. A word across two of the processor's is nobody's to share.
+    // SAFETY: by the caller. Threads can not share a misaligned word.
     if unsafe { word.read_unaligned() } == stub.0 {
-        // SAFETY: as above.
+        // SAFETY: by the caller.
         unsafe { word.write_unaligned(new) };
     }
 }
 
-/// Where [`ADDRESSES`] is, for the template.
+/// Address of the table [`ADDRESSES`], for the template.
 pub(crate) fn addresses() -> RuntimeAddr {
     RuntimeAddr::of(ADDRESSES.load(Ordering::Relaxed))
 }

@@ -1,4 +1,4 @@
-//! The template of this process: what it is made of, gathered from what was loaded.
+//! The template of this process: its parts are gathered from the loaded objects, and written.
 
 use core::ptr::NonNull;
 
@@ -27,7 +27,7 @@ use crate::run::native::libc::LOADER_TARGETS;
 use crate::run::open::runtime;
 use crate::run::process::Process;
 
-/// Writes the template, and says what it is.
+/// Writes the template; describes it in the trace. Also returns the buffer for the snapshot of the thread-local block.
 pub(crate) fn write(
     process: &'static Process,
     libc: Libc,
@@ -55,7 +55,8 @@ pub(crate) fn write(
     let exports = exports(process)?;
     let split = libc == Libc::Gnu && !is_merged(ld_so)?;
     let (needed, imports) = needs(process)?;
-    // dlopen(3) and its relatives are for libraries, and for native ones that may be missing.
+    // libc's dlopen(3) and its relatives are needed if the program has or opens libraries, and for optional native
+    // libraries.
     let opens = runtime::any(process) || needed.len() != natives.libraries.len();
     let loader_imports =
         if opens { &LOADER_IMPORTS[..] } else { LOADER_IMPORTS.get(..START_IMPORTS).unwrap_or_default() };
@@ -81,14 +82,15 @@ pub(crate) fn write(
     Ok((rtld::native::template::build::<Native>(arena, &parts)?, snapshot))
 }
 
-/// Whether that is the ld.so of a glibc that has everything in one library.
+/// Whether the ld.so belongs to a glibc whose parts are merged into one library.
 fn is_merged(ld_so: &Mapped<MappedImage>) -> Result<bool, Failure<'static>> {
     let wanted = Wanted::of(&ld_so.image, &ld_so.dynamic, Some(MERGED_GLIBC_VERSION), false)?;
     Ok(matches!(wanted, Wanted::Number(_)))
 }
 
-/// Room for a copy of the thread-local block, where libc gives the block its place by the thread pointer. glibc goes by the vaddr of PT_TLS, musl
-/// by its address; where the block is aligned to more than a page the program's bias may tell the two apart.
+/// Room for a copy of the thread-local block, at a position from which libc gives the block its present place by the
+/// thread pointer. glibc computes that place from the vaddr of PT_TLS, musl from its address; they differ where the
+/// block is aligned to more than a page, and the program's bias is not.
 fn snapshot_buffer(
     process: &'static Process,
     libc: Libc,
@@ -100,7 +102,7 @@ fn snapshot_buffer(
         Libc::Gnu => process.sealed.namespace.module(0).image.bias().vaddr(start).0,
         Libc::Musl => start.0,
     };
-    // libcs choose the nearest place that is the same modulo the alignment.
+    // libcs choose the nearest place that is equal modulo the alignment.
     let distance = process.sealed.tls.start().cast_unsigned();
     let misfit = distance.wrapping_sub(position) & from_usize(live.align).saturating_sub(1);
     let aligned = buffer.get_mut(to_usize(misfit)..).ok_or(OutOfMemory(live.size))?;
@@ -117,7 +119,7 @@ fn locate(process: &Process, at: RuntimeAddr) -> Place<'_> {
     }
 }
 
-/// Where an address is, in terms of the object that holds it.
+/// The module that contains an address, and the link-time address.
 fn holder(process: &Process, address: RuntimeAddr) -> Option<(&Module<'static, MappedImage>, Vaddr)> {
     process.sealed.namespace.loaded().find_map(|(_, module)| {
         let vaddr = module.image.bias().vaddr(address);

@@ -1,4 +1,4 @@
-//! Thread-local storage of program and libraries.
+//! The main thread's thread-local storage for program and libraries.
 #![forbid(unsafe_code)]
 
 use core::ptr::NonNull;
@@ -6,10 +6,10 @@ use core::ptr::NonNull;
 /// The main thread's block.
 #[derive(Clone, Copy)]
 pub(crate) struct ThreadLocal {
-    /// Where it is.
+    /// Address of the block.
     pub(crate) block: NonNull<u8>,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub(crate) size: usize,
-    /// Its alignment in bytes.
+    /// Alignment in bytes.
     pub(crate) align: usize,
 }

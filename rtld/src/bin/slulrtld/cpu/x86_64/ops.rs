@@ -1,9 +1,9 @@
-//! x86_64: what the loader executes by hand: reading and writing before relocation, system calls in line, the thread
-//! pointer, stacks that are switched, the way into ld.so. Nothing here calls back into the loader.
+//! x86_64: the assembly that the loader calls: reads and writes before relocation, inline system calls, the thread
+//! pointer, changes of the stack, the entry into ld.so. Nothing here calls back into the loader.
 //!
 //! # Safety
-//! This file exists because all of it is outside of what Rust can say: registers, stacks that are switched,
-//! code that is entered by the kernel or by ld.so. Comments at each piece say what may be relied on there.
+//! This file exists because Rust can not express registers, changes of the stack, and code that the kernel or ld.so
+//! enters. Comments at each piece say what may be relied on there.
 #![allow(unsafe_code)]
 
 use core::arch::{asm, naked_asm};
@@ -12,8 +12,8 @@ use core::sync::atomic::AtomicUsize;
 
 use crate::run::cpu::calls::{system_call, thread_pointer};
 
-/// Reads a value at an address that relocation has not made known to Rust. At any alignment, as the machine
-/// allows.
+/// Reads a value at an address that the compiler knows nothing about, at any alignment, as the machine permits. For
+/// code that runs before relocation.
 ///
 /// # Safety
 /// There is a value of that type at the address.
@@ -23,12 +23,12 @@ pub(crate) unsafe fn load<T: Word>(address: usize) -> T {
     unsafe { T::load(address) }
 }
 
-/// What [`load`] can read, with one instruction and no code of `core`'s around it.
+/// A type that [`load`] reads with one instruction, without code of `core` around it.
 pub(crate) trait Word: Copy {
-    /// As [`load`].
+    /// Reads a value of this type, see [`load`].
     ///
     /// # Safety
-    /// As [`load`].
+    /// There is a value of this type at the address.
     unsafe fn load(address: usize) -> Self;
 }
 
@@ -67,10 +67,10 @@ word!(u32, "mov {value:e}, dword ptr [{address}]");
 word!(u64, "mov {value}, qword ptr [{address}]");
 word!(usize, "mov {value}, qword ptr [{address}]");
 
-/// Writes a word at an address that relocation has not made known to Rust.
+/// Writes a word at an address that the compiler knows nothing about. For code that runs before relocation.
 ///
 /// # Safety
-/// The word at the address is the caller's to write.
+/// The word at the address is writable, and the caller's to write.
 #[inline(always)]
 pub(crate) unsafe fn store(address: usize, value: usize) {
     // SAFETY: by the caller.
@@ -79,32 +79,33 @@ pub(crate) unsafe fn store(address: usize, value: usize) {
     }
 }
 
-/// The relocation type of load bias plus addend (R_X86_64_RELATIVE).
+/// Number of the relocation type whose value is load bias plus addend (R_X86_64_RELATIVE).
 pub(crate) const RELATIVE: u32 = 8;
 
 /// Size of a page in bytes.
 pub(crate) const PAGE: usize = 4096;
 
-/// Nothing returns here. Once libc is there, backtraces of a program that the loader calls end in this name, so that
-/// whoever looks at a fault knows who has brought libc in.
+/// A function without callers. Once libc is present, backtraces of a program that the loader calls end in this name,
+/// which tells the reader of a backtrace what has brought libc in.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn __notice__libc_bogomapped_by_slul() -> ! {
-    // Nobody has called it: backtraces end here.
+    // It has no caller: backtraces end here.
     naked_asm!(".cfi_startproc", ".cfi_undefined rip", "nop", "ud2", ".cfi_endproc")
 }
 
-/// Lets backtraces end in `frame`, an address after the first instruction of a function like that.
+/// Makes backtraces end at `frame`, the address after the first instruction of a function like that.
 ///
 /// # Safety
-/// [`switch_stack`] went to the stack at `sp`, and what it went on in has not returned.
+/// [`switch_stack`](crate::run::cpu::calls::switch_stack) changed to the stack at `sp`, and the function that it called
+/// there has not returned.
 pub(crate) unsafe fn leave_notice(sp: u64, frame: usize) {
     let place: *mut usize = core::ptr::with_exposed_provenance_mut(rtld::base::addr::to_usize(sp.wrapping_sub(8)));
     // SAFETY: the return address that `switch_stack` has pushed, to which nothing returns.
     unsafe { place.write(frame) };
 }
 
-/// Calls `function` with `argument` on another stack, and comes back to this one.
+/// Calls `function` with `argument` on another stack, and returns to this one.
 ///
 /// # Safety
 /// `sp` is a multiple of 16, with enough unused stack below it.
@@ -122,10 +123,10 @@ pub(crate) unsafe extern "C" fn call_on_stack(sp: u64, function: extern "C" fn(u
     )
 }
 
-/// A system call with all its arguments, in line: before the loader is relocated nothing is called.
+/// Makes a system call of up to six arguments, inline, because nothing can be called before the loader is relocated.
 ///
 /// # Safety
-/// As the system call's.
+/// That of the system call.
 #[inline(always)]
 pub(crate) unsafe fn call(number: u32, arguments: [usize; 6]) -> usize {
     let [a, b, c, d, e, f] = arguments;
@@ -138,13 +139,13 @@ pub(crate) unsafe fn call(number: u32, arguments: [usize; 6]) -> usize {
     result
 }
 
-/// Bit of AT_HWCAP2: the kernel lets programs use `wrfsbase`.
+/// Bit of AT_HWCAP2: the kernel permits the instruction `wrfsbase`.
 const HWCAP2_FSGSBASE: u64 = 1 << 1;
 
-/// Sets the thread pointer.
+/// Sets the thread pointer. `false` if the kernel refuses.
 ///
 /// # Safety
-/// `tp` is the address of a TCB: its first word is its own address.
+/// `tp` is the address of a TCB, whose first word is that address.
 pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
     if hwcap2 & HWCAP2_FSGSBASE != 0 {
         // SAFETY: by the caller; the kernel says that the instruction may be used.
@@ -157,20 +158,20 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
     unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }
 }
 
-/// Whether the kernel lets the thread pointer be set by a system call, as libcs do: it is set to what it is.
+/// Whether the kernel permits the system call by which libcs set the thread pointer. Tries it with the present value.
 pub(crate) fn may_set_thread_pointer(is_set: bool) -> bool {
     const ARCH_SET_FS: usize = 0x1002;
-    // SAFETY: read only where one is set.
+    // SAFETY: a thread pointer is read only if one is set.
     let tp = if is_set { unsafe { thread_pointer() } } else { 0 };
-    // SAFETY: changes nothing.
+    // SAFETY: sets the thread pointer to its present value.
     unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, [ARCH_SET_FS, tp, 0, 0]) == 0 }
 }
 
-/// Reads a word and writes it again, in one instruction: where the page is to be copied for that, there is one page fault,
-/// and not one for reading and one for writing.
+/// Reads a word and writes the same value, in one instruction: a page that is copied on write then costs one page
+/// fault, and not one for the read and one for the write.
 ///
 /// # Safety
-/// The word at the address is the caller's to write.
+/// The word at the address is writable, and the caller's to write.
 #[inline(always)]
 pub(crate) unsafe fn touch(address: usize) {
     // SAFETY: by the caller.
@@ -182,22 +183,22 @@ unsafe extern "C" {
     safe static slul_variables: u8;
 }
 
-/// What the loader writes to while it relocates itself, and never again: whole pages.
+/// The pages that the loader writes to while it relocates itself, and never again.
 pub(crate) fn relocated_data() -> NonNull<[u8]> {
     let start = NonNull::from(&_DYNAMIC);
     let end = (&raw const slul_variables).addr();
     NonNull::slice_from_raw_parts(start, end.wrapping_sub(start.as_ptr().addr()))
 }
 
-/// Where [`enter`] left its registers.
+/// Stack pointer at which [`enter`] saved its registers.
 pub(crate) static SAVED_SP: AtomicUsize = AtomicUsize::new(0);
 
-/// Enters ld.so as the kernel would: the block at the stack pointer, x87 and SSE in their initial state.
-/// Returns when libc calls its `main`, `escape` (`template_entry.rs`): on the stack that this was called on, with the registers
-/// that a function preserves. The frames of `__libc_start_main` stay alive above.
+/// Enters ld.so in the kernel's way: the block is at the stack pointer, x87 and SSE are in their initial state. Returns
+/// when libc calls its `main`, which is `escape` (`template_entry.rs`), to the stack of the caller and with the
+/// registers that a function preserves. The frames of `__libc_start_main` stay alive on the other stack.
 ///
 /// # Safety
-/// `sp` is the address of a block, with unused stack below it; `entry` is ld.so's. Called once.
+/// `sp` is the address of a block, with unused stack below it; `entry` is the entry of ld.so. Called once.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn enter(sp: u64, entry: u64) {
     naked_asm!(

@@ -1,4 +1,4 @@
-//! x86_64: where the kernel enters.
+//! x86_64: the entry for the kernel.
 //!
 //! # Safety
 //! This file exists because the kernel enters it, with a block at the stack pointer and nothing else. Comments at each
@@ -7,7 +7,7 @@
 
 use core::arch::naked_asm;
 
-/// Where the kernel enters: the block is at the stack pointer, which is a multiple of 16.
+/// The loader's entry. The block is at the stack pointer, which is a multiple of 16.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
@@ -49,7 +49,8 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// Calls the C entry in rax of a program that needs nothing else; rdx is auxv, the block is at rsp.
+/// Calls the C entry of a program that needs nothing else. The entry is in rax, the address of auxv in rdx, and the
+/// block at rsp.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_plain_call() -> ! {

@@ -1,12 +1,12 @@
-//! x86_64: where ld.so enters what it takes for the program, and where libc's `__libc_start_main` goes on.
+//! x86_64: the entry of the template, and the `main` that libc calls.
 //!
 //! # Safety
-//! This file exists because ld.so enters it as the kernel enters a program, and libc calls it on that stack.
+//! This file exists because ld.so enters it like the kernel enters a program, and libc calls it on that stack.
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
 
-/// AT_ENTRY of the template: what crt0 does, with [`escape`] for `main`.
+/// AT_ENTRY of the template. Does the work of crt0, with [`escape`] for `main`.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn template_entry() -> ! {
     naked_asm!(
@@ -35,7 +35,7 @@ pub(crate) unsafe extern "C" fn template_entry() -> ! {
     )
 }
 
-/// libc's `main`: back to where `enter` (`ops.rs`) was called.
+/// libc's `main`: returns to the caller of `enter` (`ops.rs`).
 #[unsafe(naked)]
 unsafe extern "C" fn escape() -> ! {
     naked_asm!(
