@@ -1,24 +1,25 @@
-//! slulrtld as a library: everything of the loader that can run anywhere.
+//! slulrtld as a library: the part of the loader that runs on any host.
 //!
-//! # How a start flows
+//! # The phases of a start
 //!
 //! ```text
-//! handoff   argc, argv, envp, auxv as the kernel left them        start/handoff.rs
-//! command   executed by its own name: what to run                 start/command_line.rs
-//! headers   ELF header -> checked                                 elf/headers.rs
-//! plan      program headers -> what to map, as a value            elf/plan.rs
-//! dynamic   PT_DYNAMIC -> tables inside the object                elf/dynamic.rs
-//! load      DT_NEEDED -> modules, breadth first                   link/load.rs, link/resolve.rs, link/search.rs
-//! relocate  entries -> words                                      link/reloc/mod.rs, elf/symbol.rs, elf/version.rs, link/namespace.rs
-//! seal      RELRO; order of initialisation                        link/load.rs, link/init.rs
-//! native    what libc is to bind, and what its ld.so is shown     native/
+//! handoff   reads argc, argv, envp and auxv of the kernel's block  start/handoff.rs
+//! command   parses the loader's own command line, if executed      start/command_line.rs
+//! headers   checks the ELF header                                  elf/headers.rs
+//! plan      computes the mappings from the program headers         elf/plan.rs
+//! dynamic   decodes PT_DYNAMIC into tables inside the object       elf/dynamic.rs
+//! load      maps the DT_NEEDED libraries, breadth first            link/load.rs, resolve.rs, search.rs, file.rs
+//! relocate  looks symbols up, writes the relocated words           link/reloc/, link/namespace.rs, elf/symbol.rs
+//! seal      makes RELRO read-only, orders initialisation           link/load.rs, link/init.rs
+//! native    computes the executable that libc's ld.so is shown     native/
 //! ```
 //!
-//! Each phase is a type that the next one consumes. What touches the outside does so through [`seam`], so the
-//! same code runs in a starting process, on the host over byte vectors, and under a fuzzer. The program
-//! `slulrtld` (`bin/slulrtld`, and `run`, which it shares with `slulrtld-using-libc`) holds only what a host can not run.
+//! The result of each phase is a type that the next phase consumes. All access to the outside goes through
+//! [`os::seam`], so the same code runs in a starting process, on the host over byte vectors, and under a fuzzer. The
+//! program `slulrtld` (`bin/slulrtld`, and `run`, which it shares with `slulrtld-using-libc`) contains the rest, which
+//! no host can run.
 //!
-//! `unsafe` is fenced: the files that allow it say why in a `# Safety` section; all others forbid it.
+//! `unsafe` is fenced: each file that allows it says why in a `# Safety` section; all others forbid it.
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 #![cfg_attr(

@@ -1,15 +1,15 @@
-//! The executable that the system's ld.so is shown: program headers, dynamic section and tables, made for
+//! The template, the executable that the system's ld.so is shown: program headers, dynamic section and tables, made for
 //! one program, in memory that lives as long as the process.
 //!
-//! ld.so binds by its own rules from these tables, so the result is what an ordinary dynamic executable would
-//! have got: interposition, versions, initial-exec TLS. What each entry is for, and which libcs need it:
-//! * PT_PHDR gives ld.so the load bias, PT_INTERP keeps glibc from asserting, PT_GNU_STACK keeps thread
-//!   stacks from being executable, PT_GNU_RELRO keeps musl from giving the head of that page to malloc.
-//! * All imports are weak and all needed versions VER_FLG_WEAK: what is missing is found by our own check,
-//!   before any constructor runs, and said in our own words. Only a missing library is libc's own message.
+//! ld.so binds by its own rules from these tables, with the result for an ordinary dynamic executable: interposition,
+//! versions, initial-exec TLS. The purpose of each entry, and the libcs that need it:
+//! * PT_PHDR gives ld.so the load bias, PT_INTERP keeps glibc from asserting, PT_GNU_STACK keeps thread stacks from
+//!   being executable, PT_GNU_RELRO keeps musl from giving the head of that page to malloc.
+//! * All imports are weak and all needed versions VER_FLG_WEAK: the loader itself checks for missing symbols, before
+//!   any constructor runs, and reports them. Only a missing library is reported by libc.
 //! * DT_GNU_HASH serves both libcs, and musl does not start without a hash table.
-//! * There is no DT_INIT_ARRAY: libcs differ on running it. DT_PREINIT_ARRAY holds our hook, which glibc runs
-//!   before any constructor; for musl, which ignores it, the entry runs the hook again.
+//! * There is no DT_INIT_ARRAY, because libcs differ on running it. DT_PREINIT_ARRAY holds the loader's hook, which
+//!   glibc runs before any constructor; musl ignores it, so the template's entry runs the hook again.
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
@@ -24,10 +24,10 @@ use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Import;
 use crate::native::tables::{Strings, Versions, Words, pair};
 
-/// A word that ld.so is to fill, by address.
+/// A word for ld.so to fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// Where the word is.
+    /// Address of the word.
     pub at: RuntimeAddr,
     /// Number of the import.
     pub import: u32,
@@ -37,7 +37,7 @@ pub struct Binding {
     pub addend: i64,
 }
 
-/// A symbol that native libraries may bind to.
+/// A symbol to which native libraries may bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Export<'a> {
     /// Its name.
@@ -48,39 +48,39 @@ pub struct Export<'a> {
     pub at: RuntimeAddr,
     /// Its size in bytes.
     pub size: u64,
-    /// What it is of native data, if it is a copy.
+    /// For a copy of native data: the original.
     pub copy: Option<CopyOf<'a>>,
 }
 
 impl<'a> Export<'a> {
-    /// The version that it has.
+    /// The version of the symbol.
     fn version(&self) -> Option<VersionRef<'a>> {
         self.copy.and_then(|copy| copy.version)
     }
 }
 
-/// Whose data an export is to be a copy of.
+/// The original of a copy of native data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyOf<'a> {
     /// Its version.
     pub version: Option<VersionRef<'a>>,
 }
 
-/// The live thread-local block, as it is when ld.so is entered.
+/// A copy of the live thread-local block, taken when ld.so is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsSnapshot {
-    /// Where the copy is: its vaddr or address, whichever libc goes by, is the block's distance modulo `align`.
+    /// Address of the copy; its vaddr (glibc) or address (musl) is the block's distance modulo `align`.
     pub at: RuntimeAddr,
-    /// Size in bytes; of TLS variant II a multiple of `align`.
+    /// Size in bytes; in TLS variant II a multiple of `align`.
     pub size: u64,
     /// Alignment in bytes.
     pub align: u64,
 }
 
-/// What a template is made of.
+/// The parts of a template.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'p, 'a> {
-    /// Load bias of the program, which ld.so will take the template for.
+    /// Load bias of the program, which the template takes the place of for ld.so.
     pub bias: LoadBias,
     /// Program headers of the program.
     pub phdrs: &'p [Phdr],
@@ -88,37 +88,37 @@ pub struct Parts<'p, 'a> {
     pub interpreter: &'p str,
     /// Native DT_NEEDED in link order.
     pub libraries: &'p [&'a [u8]],
-    /// More to append, where that libc needs it.
+    /// Further DT_NEEDED names to append, where the libc needs them.
     pub extra_libraries: &'p [&'a [u8]],
-    /// Where to search for them, with `$ORIGIN` expanded: DT_RPATH or DT_RUNPATH, and its value.
+    /// Search path for them, with `$ORIGIN` expanded: the tag, DT_RPATH or DT_RUNPATH, and the value.
     pub search: Option<(u64, &'p [u8])>,
     /// Symbols to bind.
     pub imports: &'p [Import<'a>],
-    /// Words of program and libraries that ld.so is to fill.
+    /// Words in program and libraries for ld.so to fill.
     pub bindings: &'p [Binding],
-    /// One word for each import, for its address; 0 for what is not found.
+    /// Address of a table of one word for each import, for its address; ld.so leaves 0 for a missing one.
     pub targets: RuntimeAddr,
-    /// Functions that the loader wants for itself, of any version.
+    /// Functions that the loader itself calls, of any version.
     pub loader_imports: &'p [&'a [u8]],
-    /// One word for each of them.
+    /// Address of a table of one word for each of them.
     pub loader_targets: RuntimeAddr,
-    /// What native libraries may bind to.
+    /// Symbols to which native libraries may bind.
     pub exports: &'p [Export<'a>],
     /// Thread-local storage of program and libraries.
     pub tls: Option<TlsSnapshot>,
-    /// Called before any constructor, by libcs that do.
+    /// Function in DT_PREINIT_ARRAY.
     pub hook: RuntimeAddr,
 }
 
 impl<'p, 'a> Parts<'p, 'a> {
-    /// DT_NEEDED of the template: the program's in link order, what that libc needs besides, libc itself last.
+    /// DT_NEEDED of the template: the program's in link order, the extra libraries, libc itself last.
     pub(super) fn needed(&self) -> impl Iterator<Item = &'p [u8]> + use<'p> {
         let libraries = self.libraries;
         let rest = self.extra_libraries.iter().copied().chain([LIBC_SONAME]);
         libraries.iter().copied().chain(rest.filter(|name| !libraries.contains(name)))
     }
 
-    /// Number of symbols: the empty one, imports, and those that others are to find.
+    /// Number of symbols: the empty one, imports, and exports.
     fn symbols(&self) -> usize {
         let canonical = self.imports.iter().filter(|import| import.canonical.is_some()).count();
         [self.imports.len(), self.loader_imports.len(), canonical, self.exports.len()]
@@ -126,7 +126,7 @@ impl<'p, 'a> Parts<'p, 'a> {
             .fold(1, usize::saturating_add)
     }
 
-    /// Number of relocations, at most.
+    /// Largest number of relocations.
     fn relocations(&self) -> usize {
         let copies = self.exports.iter().filter(|export| export.copy.is_some()).count();
         [self.imports.len(), self.loader_imports.len(), copies, self.bindings.len()]
@@ -134,7 +134,7 @@ impl<'p, 'a> Parts<'p, 'a> {
             .fold(0, usize::saturating_add)
     }
 
-    /// Size of the strings in bytes, at most: those of versions will be there once.
+    /// Largest size of the strings in bytes: those of versions will be stored once.
     fn strings(&self) -> usize {
         let mut size = 1usize;
         let mut count = |name: &[u8]| size = size.saturating_add(name.len()).saturating_add(1);
@@ -159,11 +159,11 @@ impl<'p, 'a> Parts<'p, 'a> {
 /// A finished template.
 #[derive(Clone, Copy, Debug)]
 pub struct Template<'a> {
-    /// Its program headers, seven words each: for AT_PHDR and AT_PHNUM.
+    /// Its program headers, seven words each; for AT_PHDR and AT_PHNUM.
     pub phdrs: &'a [u64],
     /// Its dynamic section, which ld.so writes to.
     pub dynamic: RuntimeAddr,
-    /// Index in it of DT_DEBUG.
+    /// Index of DT_DEBUG in the dynamic section.
     pub debug_entry: usize,
 }
 
@@ -180,7 +180,7 @@ impl Template<'_> {
         from_usize(self.phdrs.len().checked_div(size::PHDR >> 3).unwrap_or(0))
     }
 
-    /// The program headers by value.
+    /// The program headers, decoded.
     pub fn headers(&self) -> impl Iterator<Item = Phdr> + Clone {
         let low = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
         self.phdrs.as_chunks().0.iter().map(move |words| {
@@ -190,7 +190,7 @@ impl Template<'_> {
         })
     }
 
-    /// Where ld.so writes the address of its `r_debug`.
+    /// Address of the word in which ld.so stores the address of its `r_debug`.
     #[must_use]
     pub fn debug_slot(&self) -> RuntimeAddr {
         let value = from_usize(self.debug_entry).wrapping_mul(size::DYN as u64).wrapping_add(8);
@@ -237,7 +237,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         Ok(())
     }
 
-    /// Adds a symbol, and answers its number.
+    /// Adds a symbol; returns its number.
     fn symbol(
         &mut self,
         name: &[u8],
@@ -257,7 +257,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         self.rela.put([self.vaddr(at), pair(r_type, symbol), addend.cast_unsigned()])
     }
 
-    /// What is imported, and the words that are to hold it.
+    /// Adds the imports, and relocations for the words that will hold them.
     fn imports(&mut self) -> Result<(), OutOfMemory> {
         let parts = self.parts;
         let word =
@@ -265,7 +265,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         for (index, import) in parts.imports.iter().enumerate() {
             let symbol = self.symbol(import.name, (weak(import.st_type), 0), (0, 0), import.version)?;
             if import.st_type != consts::STT_TLS {
-                // A PLT slot that stands for the function is not what it leads to.
+                // A relocation that ignores the program's PLT slot: it asks for the function behind it.
                 let canonical = import.canonical.is_some();
                 let kind = if canonical { RelocKind::JumpSlot } else { RelocKind::GlobDat };
                 self.relocation(word(parts.targets, index), symbol, M::number(kind), 0)?;
@@ -282,25 +282,25 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         Ok(())
     }
 
-    /// What others are to find, the exports and the functions that the program's PLT stands for, bucket by bucket; and
-    /// DT_GNU_HASH, which lists them. Every lookup of every library visits it first: its filter spares it the rest.
+    /// Adds the symbols that others find, bucket by bucket: exports, and functions with a canonical PLT slot; and
+    /// DT_GNU_HASH, which lists them. Every lookup of any library visits it first: its filter ends most visits.
     fn exports(&mut self) -> Result<(), OutOfMemory> {
-        /// How the second bit of a name in the filter is made of its hash.
+        /// Shift by which a hash gives the second bit in the filter.
         const SHIFT: u32 = 26;
         let Parts { exports, imports, .. } = *self.parts;
         let (first, all) = (self.symbols.count(size::SYM), self.parts.symbols());
         let count = all.saturating_sub(first);
         let buckets = count.checked_div(4).unwrap_or(0) | 1;
-        // Some ten bits for each. With none there is one word, which says no to all.
+        // About ten bits for each symbol. Without any there is one word, which rejects every name.
         let filter = count.checked_div(6).unwrap_or(0).next_power_of_two();
 
-        // Backwards, so that of one name the first in scope order is found first.
+        // In reverse, so that the first symbol of a name in scope order is found first.
         let canonical = imports.iter().enumerate().filter(|(_, import)| import.canonical.is_some());
         let exported = exports.iter().enumerate();
         let exported = exported.map(|(index, export)| (imports.len().saturating_add(index), export.name));
         let listed = canonical.map(|(which, import)| (which, import.name)).rev().chain(exported.rev());
-        // Chains, by number of what is listed and 1 more, and the hashes. Whole numbers: where the template is a file, this
-        // memory is in it.
+        // Heads of the chains, and for each symbol its hash and the next in its chain: indices plus one, not pointers,
+        // because where the template is a file, this memory is part of it.
         let heads = self.arena.slice(buckets, 0u64)?;
         let rests = self.arena.slice(imports.len().saturating_add(exports.len()), [0u64; 2])?;
         for (which, name) in listed {
@@ -344,7 +344,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         Ok(())
     }
 
-    /// Adds the symbol of an import that the program's PLT stands for, or, behind the imports, of an export.
+    /// Adds the symbol of an import with a canonical PLT slot or, for numbers beyond the imports, of an export.
     fn listed(&mut self, which: usize) -> Result<u32, OutOfMemory> {
         let parts = self.parts;
         if let Some(Import { name, st_type, canonical, version, .. }) = parts.imports.get(which) {
@@ -361,7 +361,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         Ok(symbol)
     }
 
-    /// The tables that are finished when all symbols are there.
+    /// Adds the tables that are finished once all symbols are added.
     fn tables(&mut self) -> Result<(), OutOfMemory> {
         self.table(consts::DT_SYMTAB, self.symbols.address())?;
         self.entry(consts::DT_SYMENT, size::SYM as u64)?;
@@ -405,18 +405,18 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
     }
 }
 
-/// `st_info` of a symbol whose absence is ours to report.
+/// `st_info` of an import. It is weak, because the loader itself reports missing symbols.
 const fn weak(st_type: u8) -> u8 {
     consts::STB_WEAK << 4 | st_type
 }
 
-/// Entries of the dynamic section besides DT_NEEDED, at most.
+/// Largest number of entries in the dynamic section besides DT_NEEDED.
 const OTHER_ENTRIES: usize = 17;
 
-/// Writes the tables for one machine, in the order in which they refer to one another.
+/// Writes the tables for machine `M`, in the order in which they refer to one another.
 ///
 /// # Errors
-/// The arena is full.
+/// The arena has no memory left.
 pub fn build<'a, M: Machine>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<Template<'a>, OutOfMemory> {
     const { assert!(!M::REL, "DT_REL is not written") };
     let table = |count, size| Words::new(arena, count, size);
