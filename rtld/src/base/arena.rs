@@ -133,7 +133,7 @@ impl Arena {
             // SAFETY: a piece that was not given back yet. The arena itself is in the first, and that is the last here.
             let Piece { before, size } = unsafe { piece.read() };
             last = before;
-            // SAFETY: the whole of what the source gave; by the caller, nobody uses it.
+            // SAFETY: the whole of a piece from the source, which by the caller is unused.
             unsafe { give_back(NonNull::slice_from_raw_parts(piece.cast(), size)) };
         }
     }

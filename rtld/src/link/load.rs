@@ -89,13 +89,12 @@ pub fn present<'a, I: crate::os::seam::ImageMut>(
         .of(path)
 }
 
-/// Maps what the program needs, breadth first.
-// Not inlined: its large values must be gone from the stack when the next phase begins.
 /// Maps everything that the program needs, breadth first.
 ///
 /// # Errors
 /// A library can not be found, opened, read or mapped, or is broken; the thread-local storage of all objects together
 /// exceeds 1 GiB; out of memory. The error names the object.
+// Not inlined: its large values must be gone from the stack when the next phase begins.
 #[inline(never)]
 pub fn load<'a, S: AddressSpace>(
     sys: &S,

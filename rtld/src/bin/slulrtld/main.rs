@@ -36,10 +36,9 @@ use crate::run::kernel::{self, Block, StackLimit};
 use crate::run::last_words::refuse;
 use crate::run::process::Process;
 
-/// Which loader this is, for whoever looks at its file.
+/// The note that identifies the loader in its file.
 #[allow(unsafe_code)]
 // SAFETY: the linker makes a PT_NOTE of it.
-/// The note that identifies the loader in its file.
 #[unsafe(link_section = ".note.slul")]
 #[used]
 static NOTE: abi::note::LoaderNote = abi::note::LoaderNote::new();

@@ -43,7 +43,7 @@ pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
     let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
     if size >= HUGE {
         // Tables of this size are read all over. Without huge pages they are only slower.
-        // SAFETY: the mapping just made; what is in it stays as it is.
+        // SAFETY: the mapping just made; its contents stay as they are.
         let _ = unsafe { madvise(start, size, Advice::LinuxHugepage) };
     }
     Some(NonNull::slice_from_raw_parts(NonNull::new(start.cast())?, size))
@@ -115,7 +115,7 @@ impl AddressSpace for Linux {
             let start =
                 unsafe { mmap(ptr::null_mut(), to_usize(size), protection, MapFlags::PRIVATE, file, offset) }?;
             let start = NonNull::new(start.cast::<u8>()).ok_or(OUTSIDE)?;
-            // SAFETY: the span is this image's own; `map_segment` makes the segments what they are to be.
+            // SAFETY: the span is this image's own; `map_segment` completes the segments before they are used.
             return Ok(unsafe { MappedImage::adopt(start, *plan, true) });
         }
         if plan.fixed {
@@ -138,7 +138,7 @@ impl AddressSpace for Linux {
         let address = from_usize(first.addr().get());
         // The load bias must be a multiple of the alignment.
         let misfit = plan.span.start.0.wrapping_sub(address) & plan.align.saturating_sub(1);
-        // SAFETY: `misfit` is at most `slack`, so this is inside what was just reserved.
+        // SAFETY: `misfit` is at most `slack`, so this is inside the reservation.
         let start = unsafe { first.add(to_usize(misfit)) };
         if misfit != 0 {
             // SAFETY: the head of the reservation, before `start`, is unused.
