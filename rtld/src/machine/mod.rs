@@ -1,8 +1,8 @@
-//! What differs between processors, as data: relocation types, thread-local storage, pages, calling conventions.
+//! The differences between processors, as data: relocation types, thread-local storage, pages, calling conventions.
 //!
 //! Every machine compiles on every host, so that tests on one host cover them all. A machine joins by implementing
-//! [`Machine`]; nothing generic mentions a machine's numbers. Generic code asks the machine of the image at hand
-//! ([`crate::os::seam::Image::Machine`]): of a mapped one that is [`Native`], in a test any.
+//! [`Machine`]; generic code contains no number of a machine. It asks the machine of the image in question
+//! ([`crate::os::seam::Image::Machine`]): that is [`Native`] for a mapped image, and any machine in a test.
 #![forbid(unsafe_code)]
 
 mod aarch64;
@@ -15,8 +15,8 @@ pub use aarch64::Aarch64;
 pub use riscv64::Riscv64;
 pub use x86_64::X86_64;
 
-/// What a relocation asks for, whatever its number. The psABIs' letters: B is the load bias, S the symbol's value, A the
-/// addend.
+/// The meaning of a relocation, whatever its number. The psABIs' letters: B is the load bias, S the symbol's value, A
+/// the addend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelocKind {
     /// Nothing.
@@ -27,35 +27,35 @@ pub enum RelocKind {
     Absolute,
     /// The symbol's address, for a GOT entry.
     GlobDat,
-    /// The symbol's address, for a PLT's slot: always a function.
+    /// The symbol's address, for a PLT slot: always a function.
     JumpSlot,
     /// Distance of a thread-local symbol from the thread pointer.
     TpOffset,
-    /// Number of the module that a thread-local symbol is in.
+    /// Number of the module that contains a thread-local symbol.
     DtpModule,
     /// Offset of a thread-local symbol in its module's block, less [`Tls::dtp_bias`].
     DtpOffset,
     /// A descriptor of a thread-local symbol: two words, a function and its argument.
     TlsDescriptor,
-    /// The answer of the function at B + A.
+    /// The result of the function at B + A.
     Irelative,
     /// The bytes of a library's data, for the program's own copy of it.
     Copy,
 }
 
-/// Where the thread-local blocks of the start are, in terms of the thread pointer (Drepper, "ELF Handling For
+/// Places of the start's thread-local blocks, relative to the thread pointer (Drepper, "ELF Handling For
 /// Thread-Local Storage", section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// Whether they end at the thread pointer, downwards (variant II), instead of beginning there (variant I).
+    /// Whether they lie below the thread pointer and end there (variant II), or above it (variant I).
     pub negative: bool,
     /// Bytes between the thread pointer and the first block (variant I): the part of the TCB that is libc's.
     pub gap: u64,
-    /// What `__tls_get_addr` adds to the offset that it is given, and DTPREL relocations subtract.
+    /// Bytes that `__tls_get_addr` adds to its offset argument, and that DTPREL relocations subtract.
     pub dtp_bias: u64,
 }
 
-/// A word of the TCB that code finds by the thread pointer, without asking anybody.
+/// A word of the TCB that compiled code reads directly, by the thread pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcbWord {
     /// The thread pointer itself.
@@ -66,11 +66,11 @@ pub enum TcbWord {
 
 /// One processor architecture.
 pub trait Machine: 'static {
-    /// Its row in the table of machines.
+    /// Its row in the table of machines of `abi`.
     const ARCH: Arch;
     /// `e_machine`.
     const E_MACHINE: u16 = Self::ARCH.e_machine;
-    /// The kernel's name of it, as in the loader's file name.
+    /// The kernel's name of it, which is part of the loader's file name.
     const NAME: &'static str = Self::ARCH.name;
     /// `EI_CLASS` of its objects.
     const CLASS: u8 = Self::ARCH.class as u8;
@@ -78,30 +78,30 @@ pub trait Machine: 'static {
     const LARGEST_PAGE: u64 = Self::ARCH.largest_page;
     /// Whether relocations are DT_REL, with the addend in place, instead of DT_RELA.
     const REL: bool;
-    /// Whether GLOB_DAT and JUMP_SLOT are S + A. Where they are S, linkers leave anything in `r_addend`.
+    /// Whether GLOB_DAT and JUMP_SLOT are S + A. Where they are S, `r_addend` has no meaning.
     const SLOTS_HAVE_ADDENDS: bool;
-    /// Where thread-local blocks are.
+    /// Places of thread-local blocks.
     const TLS: Tls;
     /// Size in bytes of the part of the TCB that begins at the thread pointer.
     const TCB_SIZE: usize;
     /// Words of it, by index.
     const TCB: &'static [(usize, TcbWord)];
 
-    /// The meaning of a relocation type; `None` if the loader does not do it.
+    /// The meaning of a relocation type; `None` if the loader does not implement it.
     fn kind(r_type: u32) -> Option<RelocKind>;
 
-    /// The relocation type of that meaning. Of a machine without GLOB_DAT it is that of S + A.
+    /// The relocation type of that meaning. For GLOB_DAT on a machine without it, the type of S + A.
     fn number(kind: RelocKind) -> u32;
 
     /// The psABI's name of a relocation type, empty if there is none.
     fn r_type_name(r_type: u32) -> &'static str;
 
-    /// Whether the symbol's function may have arguments in registers that the procedure call standard does not name. A
-    /// first-call stub would lose them, so it is bound before it is called.
+    /// Whether the symbol's function may have arguments in registers that the procedure call standard does not use. A
+    /// first-call stub would lose them, so such a function is bound before it is called.
     fn is_variant(st_other: u8) -> bool;
 }
 
-/// Relocation types of a machine, from rows of number, name and meaning; then those that are known by name alone.
+/// Defines the relocation types of a machine: rows of number, name and meaning, then rows of number and name alone.
 macro_rules! relocations {
     ($($number:literal $name:ident = $kind:ident $(| $also:ident)?;)+ $(; $($other:literal $other_name:ident;)+)?) => {
         #[inline]
