@@ -27,7 +27,7 @@ struct Relocation {
     addend: i64,
 }
 
-/// What a file is to hold.
+/// The description of a file.
 #[derive(Clone, Debug)]
 pub struct ElfBuilder {
     /// `e_machine`, and the relocation types that belong to it.
@@ -94,7 +94,7 @@ impl ElfBuilder {
         self
     }
 
-    /// Any other entry of PT_DYNAMIC. It comes after those that are made, so it overrides them.
+    /// Any other entry of PT_DYNAMIC. It comes after the generated ones, so it overrides them.
     #[must_use]
     pub fn entry(mut self, tag: u64, value: u64) -> Self {
         self.entries.push((tag, value));
@@ -108,20 +108,20 @@ impl ElfBuilder {
         self
     }
 
-    /// Which hash table it has; DT_GNU_HASH by default.
+    /// Its hash table; DT_GNU_HASH by default.
     #[must_use]
     pub fn hash(self, hash: Hash) -> Self {
         Self { hash, ..self }
     }
 
-    /// An entry of DT_RELA; without a symbol if that is empty.
+    /// An entry of DT_RELA; an empty symbol means symbol 0.
     #[must_use]
     pub fn rela(mut self, at: u64, r_type: u32, symbol: &str, addend: i64) -> Self {
         self.rela.push(Relocation { at, r_type, symbol: symbol.to_owned(), addend });
         self
     }
 
-    /// An entry of DT_RELA of the type that its machine has for it.
+    /// An entry of DT_RELA with the machine's number of that type.
     #[must_use]
     pub fn relocation(self, at: u64, kind: RelocKind, symbol: &str, addend: i64) -> Self {
         let r_type = (self.number)(kind);
@@ -142,7 +142,7 @@ impl ElfBuilder {
         self
     }
 
-    /// DT_RELR, encoded.
+    /// Words of DT_RELR, already encoded (gABI: addresses and bitmaps).
     #[must_use]
     pub fn relr(mut self, words: &[u64]) -> Self {
         self.relr.extend(words);
@@ -163,7 +163,7 @@ impl ElfBuilder {
         self
     }
 
-    /// What is in a word before it is relocated.
+    /// The value of a word before relocation.
     #[must_use]
     pub fn word(mut self, vaddr: u64, value: u64) -> Self {
         self.words.push((vaddr, value));
@@ -177,7 +177,7 @@ impl ElfBuilder {
         self
     }
 
-    /// The ABI note: major and minor version, flags, oldest loader.
+    /// The ABI note: major version (the minor one is 0), flags, oldest loader.
     #[must_use]
     pub fn note(mut self, abi_major: u16, flags: u32, min_loader: u32) -> Self {
         self.note = Some([u32::from(abi_major), flags, min_loader, 0]);
@@ -216,7 +216,7 @@ impl ElfBuilder {
         elf
     }
 
-    /// Writes what is in the last segment.
+    /// Writes the tables of the last segment.
     fn tables(&self, elf: &mut Elf, dynamic: &mut Vec<(u64, u64)>) {
         let mut strings = Strings::new();
         let table = SymbolTable::new(&self.symbols);

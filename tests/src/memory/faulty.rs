@@ -1,4 +1,4 @@
-//! A machine on which one call fails, whichever it is.
+//! A machine on which one chosen call of the seam fails.
 
 use std::cell::Cell;
 
@@ -10,19 +10,19 @@ use rtld::os::seam::{AddressSpace, FileInfo, Files};
 use super::image::MemImage;
 use super::os::MemOs;
 
-/// What the call that fails fails with: EIO, which nobody takes for the absence of a file.
+/// Error number of the failing call: EIO, which never counts as the absence of a file.
 pub const FAILURE: Errno = Errno(5);
 
-/// The seam over [`MemOs`], with calls counted.
+/// The seam over [`MemOs`], with a count of its calls.
 #[derive(Debug)]
 pub struct Faulty {
     os: &'static MemOs,
-    /// How many calls succeed before one fails; none fails if there is no number.
+    /// Number of calls that succeed before one fails; none fails without a number.
     left: Cell<Option<usize>>,
 }
 
 impl Faulty {
-    /// One on which nothing fails yet.
+    /// A machine on which no call fails yet.
     #[must_use]
     pub const fn new(os: &'static MemOs) -> Self {
         Self { os, left: Cell::new(None) }
@@ -34,12 +34,12 @@ impl Faulty {
         self.os
     }
 
-    /// Lets the call after the next `count` fail, and only that.
+    /// Lets the call after the next `count` fail, and no other.
     pub fn fail_after(&self, count: usize) {
         self.left.set(Some(count));
     }
 
-    /// Lets nothing fail. Answers whether something has since the last time.
+    /// Lets no call fail from now on. Returns whether one has failed since the last time.
     pub fn repair(&self) -> bool {
         self.left.take().is_none()
     }

@@ -1,7 +1,7 @@
-//! A made file, and the one layout that all of them have.
+//! A generated file, and the layout of all of them.
 //!
-//! Every file has the same five PT_LOAD segments, so that tests can name addresses. In the file they lie close
-//! together, so that most of its bytes mean something:
+//! Every file has the same five PT_LOAD segments, so that tests can name addresses. They lie close together in the
+//! file, so that a random fault rarely hits a byte without meaning:
 //!
 //! | segment | vaddr | holds |
 //! |---|---|---|
@@ -13,9 +13,9 @@
 
 use rtld::elf::consts;
 
-/// Code.
+/// The code.
 pub const TEXT: u64 = 0x1400;
-/// First of sixteen words that are read-only once sealed.
+/// First of sixteen words that are read-only after sealing.
 pub const GOT: u64 = 0x2480;
 /// Image of PT_TLS.
 pub const TLS: u64 = GOT + 0x80;
@@ -27,16 +27,16 @@ pub const FINI_ARRAY: u64 = INIT_ARRAY + 0x40;
 pub const DYNAMIC: u64 = FINI_ARRAY + 0x40;
 /// First of sixteen words that stay writable.
 pub const DATA: u64 = 0x3800;
-/// First byte of the zeros after them.
+/// First byte of the zeros after those words.
 pub const BSS: u64 = DATA + 0x80;
 /// End of the zeros.
 pub const BSS_END: u64 = 0x4900;
-/// Symbols, strings and the rest.
+/// Symbols, strings, hash table, versions and relocations.
 pub const TABLES: u64 = 0x5880;
 
-/// Where the note is.
+/// The note.
 pub(crate) const NOTE: u64 = 0x3c0;
-/// End of what is before the code.
+/// End of the first segment.
 pub(crate) const HEAD_END: u64 = 0x400;
 /// Size of the code.
 pub(crate) const TEXT_SIZE: u64 = 0x40;
@@ -44,7 +44,7 @@ pub(crate) const TEXT_SIZE: u64 = 0x40;
 pub(crate) const DYNAMIC_END: u64 = 0x2800;
 /// End of RELRO, a page's end.
 pub(crate) const RELRO_END: u64 = 0x3000;
-/// Pages are this large.
+/// Size of a page in bytes.
 pub(crate) const PAGE: u64 = 0x1000;
 
 /// Position in a file of the first program header.
@@ -73,10 +73,10 @@ pub mod phdr {
     pub const ALIGN: usize = 48;
 }
 
-/// A file, sound when it is made.
+/// A file. It is sound when it is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
-    /// All of it.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
 }
 
@@ -95,7 +95,7 @@ impl Elf {
         self
     }
 
-    /// Overwrites a field of the program header that is `number` in the table.
+    /// Overwrites a field of program header `number` (from 0).
     #[must_use]
     pub fn with_phdr(self, number: usize, field: usize, value: u64) -> Self {
         let position = PHDRS + number * PHDR + field;
@@ -114,7 +114,7 @@ impl Elf {
         }
     }
 
-    /// Makes an entry of PT_DYNAMIC one with another tag.
+    /// Overwrites the tag of an entry of PT_DYNAMIC.
     #[must_use]
     pub fn with_tag(self, tag: u64, other: u64) -> Self {
         match self.entry(tag) {
@@ -155,7 +155,7 @@ impl Elf {
         }
     }
 
-    /// Adds a table to the last segment; answers its address.
+    /// Adds a table to the last segment and returns its address.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> u64 {
         let vaddr = (length(&self.bytes).max(offset(TABLES)) - offset(TABLES) + TABLES).next_multiple_of(8);
         self.put(vaddr, bytes);
@@ -163,7 +163,7 @@ impl Elf {
     }
 }
 
-/// Where in the file an address of this layout is.
+/// File offset of an address in this layout.
 pub(crate) const fn offset(vaddr: u64) -> u64 {
     if vaddr >= TABLES - TABLES % PAGE { vaddr - (TABLES - TABLES % PAGE) } else { vaddr % PAGE }
 }

@@ -37,12 +37,12 @@ pub struct MemImage<M = X86_64> {
 }
 
 thread_local! {
-    /// How often memory of some image was read.
+    /// Number of reads of images in this thread.
     static READS: Cell<u64> = const { Cell::new(0) };
 }
 
 impl MemImage {
-    /// How often this thread has read memory of images.
+    /// Number of reads of images in this thread.
     #[must_use]
     pub fn reads() -> u64 {
         READS.get()
@@ -142,14 +142,14 @@ impl<M: Machine> MemImage<M> {
         self.get(Vaddr(vaddr))
     }
 
-    /// Whether everything that no writable segment holds is as it was mapped.
+    /// Whether all bytes outside of writable segments are unchanged.
     #[must_use]
     pub fn kept_to_writable_segments(&self) -> bool {
         let writable = self.segments().iter().filter(|segment| segment.protection.write);
         self.changed_only_in(writable.map(|segment| (segment.mem_start, segment.mem_end)))
     }
 
-    /// Whether every byte outside of these ranges, which ascend, is as it was mapped.
+    /// Whether all bytes outside of these ranges, which must ascend, are unchanged.
     pub fn changed_only_in(&self, ranges: impl Iterator<Item = (Vaddr, Vaddr)>) -> bool {
         let position = |vaddr: Vaddr| to_usize(vaddr.0.saturating_sub(self.span.start.0)).min(self.memory.len());
         let same = |from: usize, to: usize| from >= to || self.memory.get(from..to) == self.original.get(from..to);
@@ -163,7 +163,7 @@ impl<M: Machine> MemImage<M> {
         same(next, self.memory.len())
     }
 
-    /// What the bytes at `vaddr` were when they were mapped.
+    /// The bytes at `vaddr` before the first write through the image.
     #[must_use]
     pub fn originally(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {
         let start = to_usize(vaddr.0.checked_sub(self.span.start.0)?);
@@ -183,7 +183,7 @@ impl<M: Machine> MemImage<M> {
         self.memory.get_mut(start..start + to_usize(len)).unwrap_or_default()
     }
 
-    /// Where in `memory` an access goes, if one segment holds all of it and its pages permit it.
+    /// Range in `memory` of an access; `None` unless it lies in one segment and all its pages permit it.
     fn access(
         &self,
         vaddr: Vaddr,

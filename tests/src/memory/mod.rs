@@ -1,18 +1,18 @@
 //! The loader as a library, over files that exist only in memory.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! |---|---|
-//! | [`arena`] | memory for what the loader makes |
+//! | [`arena`] | memory for the loader's tables |
 //! | [`os`] | the loader's seam over byte vectors: files by path, and an address space |
-//! | [`faulty`] | the same, where one call fails |
+//! | [`faulty`] | that seam, with one failing call |
 //! | [`image`] | the memory of one object there, with the protection of each page |
-//! | [`elf`] | a small ET_DYN file, as it is described |
-//! | [`file`] | the file once it is made, its layout, and ways to break it |
+//! | [`elf`] | description of a small ET_DYN file |
+//! | [`file`] | the built file, its layout, and ways to break it |
 //! | [`tables`] | its strings, symbols, hash tables and versions |
-//! | [`sample`] | files that have something of everything |
+//! | [`sample`] | files with all features |
 //! | [`mutation`] | random faults, the same in every run |
-//! | [`property`] | what holds of every file, however broken |
-//! | [`scene`] | a program, its libraries and how it was started -> the phases of the loader |
+//! | [`property`] | properties of every file, however broken |
+//! | [`scene`] | a program, its libraries and the circumstances of its start -> the phases of the loader |
 
 pub mod arena;
 pub mod elf;

@@ -1,18 +1,18 @@
 //! Files with random faults, the same in every run.
 
-/// Numbers that look random and are the same in every run (Marsaglia's xorshift64).
+/// Pseudo-random numbers, the same in every run (Marsaglia, "Xorshift RNGs": xorshift64).
 #[derive(Clone, Debug)]
 pub struct Xorshift(u64);
 
 impl Xorshift {
-    /// Numbers that begin at a seed.
+    /// The numbers of a seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        // Zero would stay zero.
+        // From a state of 0 all numbers would be 0.
         Self(if seed == 0 { 1 } else { seed })
     }
 
-    /// The next one.
+    /// The next number.
     pub const fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -20,7 +20,7 @@ impl Xorshift {
         self.0
     }
 
-    /// The next one below a limit, which is not zero.
+    /// The next number below a limit, which must not be 0.
     pub fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.next() % limit).unwrap_or(0)
@@ -32,7 +32,7 @@ impl Xorshift {
     }
 }
 
-/// Changes one to eight bytes that lie together.
+/// Changes one to eight adjacent bytes.
 pub fn mutate(bytes: &mut [u8], random: &mut Xorshift) {
     let start = random.below(bytes.len());
     let count = 1 + random.below(8);
@@ -47,8 +47,8 @@ pub fn mutate(bytes: &mut [u8], random: &mut Xorshift) {
     }
 }
 
-/// Changes a file within `places`, ranges of positions: a few bytes, or a whole field that gets a number such as
-/// checks go wrong at, one near what it was, or one from elsewhere in the file.
+/// Changes a file within `places`, ranges of positions. It changes a few bytes, or a whole field: to a boundary value,
+/// to a value near the old one, or to one from elsewhere in the file.
 pub fn mutate_within(bytes: &mut [u8], places: &[(usize, usize)], random: &mut Xorshift) {
     const NUMBERS: [u64; 14] = [
         0,

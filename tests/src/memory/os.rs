@@ -14,16 +14,17 @@ use rtld::os::seam::{AddressSpace, FileInfo, Files};
 
 use super::image::MemImage;
 
-/// Largest object in bytes, unless told otherwise; a larger one does not fit in memory.
+/// Largest object in bytes by default; a larger one does not fit in memory.
 pub const MEMORY: u64 = 64 << 20;
 
-/// Where the first object goes.
+/// Address of the first object.
 const FIRST: u64 = 0x7e00_0000_0000;
 
-/// Room for each object, whatever its size: biases are far apart and easily told. No object's alignment is larger.
+/// Distance of objects in bytes, whatever their size: biases are far apart and easily told. No object's alignment is
+/// larger.
 pub const ROOM: u64 = 0x1_0000_0000;
 
-/// Not a directory.
+/// ENOTDIR.
 const ENOTDIR: Errno = Errno(20);
 
 /// A call that can be made to fail.
@@ -41,14 +42,14 @@ pub enum Call {
     Protect,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug)]
 enum Entry {
     File { bytes: Rc<[u8]>, ino: u64 },
     Directory,
 }
 
-/// An absolute path without `.` and `..`, which have to exist by then.
+/// An absolute path with `.` and `..` resolved.
 fn plain(path: &str) -> Vec<u8> {
     let mut names: Vec<&str> = Vec::new();
     for name in path.split('/') {
@@ -61,7 +62,7 @@ fn plain(path: &str) -> Vec<u8> {
     names.iter().flat_map(|name| ["/", name]).collect::<String>().into_bytes()
 }
 
-/// A system on that machine, with nothing but files and memory.
+/// A system of files and memory, for objects of machine `M`.
 #[derive(Debug)]
 pub struct MemOs<M = X86_64> {
     machine: PhantomData<M>,
@@ -74,7 +75,7 @@ pub struct MemOs<M = X86_64> {
     failing: Option<(Call, String, Errno)>,
     /// Largest object in bytes.
     pub largest: u64,
-    /// Load biases of the objects in the order in which they are reserved; those after them are as they come.
+    /// Load biases of the first objects, in the order of reservation; further objects get the next free address.
     pub biases: Vec<LoadBias>,
 }
 
@@ -85,7 +86,7 @@ impl Default for MemOs {
 }
 
 impl MemOs {
-    /// An empty system, whose memory is the arena's.
+    /// An empty system with memory from the arena.
     #[must_use]
     pub fn new(arena: &'static Arena) -> Self {
         Self::of_machine(arena)
@@ -128,24 +129,24 @@ impl<M: Machine> MemOs<M> {
         self.entries.insert(plain(path), Entry::Directory);
     }
 
-    /// Makes such calls fail for the file that was opened by `path`.
+    /// Makes calls of this kind fail for the file that was opened by `path`.
     pub fn fail(&mut self, call: Call, path: &str, errno: Errno) {
         self.failing = Some((call, path.to_owned(), errno));
     }
 
-    /// The paths that were tried, in order.
+    /// The paths given to [`Files::open`], in order.
     #[must_use]
     pub fn opened(&self) -> Vec<String> {
         self.opened.borrow().clone()
     }
 
-    /// How many objects are mapped now.
+    /// Number of objects that are mapped now.
     #[must_use]
     pub fn mapped(&self) -> usize {
         self.alive.get()
     }
 
-    /// What the kernel makes of a path, in the root directory: the name under which its end is known.
+    /// The kernel's resolution of a path, relative to the root directory: the key of its target.
     fn walk(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
         const NAME_MAX: usize = 255;
         const PATH_MAX: usize = 4096;
@@ -176,7 +177,7 @@ impl<M: Machine> MemOs<M> {
         Ok(at)
     }
 
-    /// Whether something lies below it, or it was made as a directory.
+    /// Whether a path is a directory: added as one, or with entries below it.
     fn is_directory(&self, path: &[u8]) -> bool {
         let below = [path, b"/"].concat();
         let first = self.entries.range(below.clone()..).next();
@@ -184,7 +185,8 @@ impl<M: Machine> MemOs<M> {
             || first.is_some_and(|(name, _)| name.starts_with(&below))
     }
 
-    /// Files are read and mapped before the next is opened, so the last one is meant.
+    /// The error of a call, if it is to fail. The loader reads and maps a file before it opens the next one, so the
+    /// call is about the last opened one.
     fn check(&self, call: Call) -> Result<(), Errno> {
         match &self.failing {
             Some((failing, path, errno)) if *failing == call && self.opened.borrow().last() == Some(path) => {
@@ -207,7 +209,7 @@ impl<M: Machine> Files for MemOs<M> {
                 let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 Ok((Rc::clone(bytes), FileInfo { dev: 1, ino: *ino, size }))
             }
-            // What has entries below it.
+            // A path with entries below it.
             Some(Entry::Directory) | None => Err(OpenError::NotRegular),
         }
     }
@@ -234,7 +236,7 @@ impl<M: Machine> AddressSpace for MemOs<M> {
         assert!(plan.align.is_power_of_two(), "alignment {:#x}", plan.align);
         let number = self.objects.get();
         self.objects.set(number + 1);
-        // Both are multiples of any alignment that is let through, and so is the bias.
+        // Both are multiples of any permitted alignment, and so is the bias.
         let next = u64::try_from(number).map_err(|_| Errno::ENOMEM)?;
         let free = if plan.fixed { 0 } else { FIRST + next * ROOM };
         let bias = self.biases.get(number).copied().unwrap_or(LoadBias(free));

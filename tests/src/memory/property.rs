@@ -1,5 +1,5 @@
-//! What holds of every file, whatever is in it: it loads or is refused in one line, nothing is written that no
-//! relocation names, and nothing panics.
+//! Properties of every file, whatever its bytes: it loads or is refused in one line, only words that a relocation names
+//! are written, and nothing panics.
 
 use std::sync::LazyLock;
 
@@ -23,17 +23,17 @@ use super::os::MemOs;
 use super::scene::{LOADER, PROGRAM, Scene, map};
 use super::{Elf, Hash, sample};
 
-/// Largest object that a fuzzer lets be mapped, in bytes. Larger ones are refused as if there were no memory.
+/// Largest object in bytes that can be mapped here. Larger ones are refused for want of memory.
 const LARGEST: u64 = 1 << 20;
 
-/// The largest thread-local block that is filled, in bytes.
+/// Largest thread-local block in bytes that is filled.
 const LARGEST_TLS: u64 = 1 << 20;
 
-/// The loader, `liby.so`, the program and `libx.so`: made once, because a fuzzer starts them often.
+/// The loader, `liby.so`, the program and `libx.so`: built once, because a fuzzer starts them often.
 static SOUND: LazyLock<[Elf; 4]> =
     LazyLock::new(|| [sample::loader(), sample::liby(), sample::program(), sample::library(Hash::Gnu)]);
 
-/// Which file of a start is the broken one.
+/// The broken file of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// `libx.so`.
@@ -42,13 +42,13 @@ pub enum Role {
     Program,
 }
 
-/// Checks what is said of a refusal: one line, of printable characters.
+/// Checks the message of a refusal: one line, of printable characters.
 pub fn is_said(error: &Error<'_>) {
     let line = error.to_string();
     assert!(!line.is_empty() && !line.contains(char::is_control), "{line:?}");
 }
 
-/// A start with one broken file and sound others.
+/// A start with one broken file; the others are sound.
 #[must_use]
 pub fn scene(role: Role, bytes: &[u8], arena: &'static Arena) -> Scene {
     let mut os = MemOs::new(arena);
@@ -67,7 +67,7 @@ pub fn scene(role: Role, bytes: &[u8], arena: &'static Arena) -> Scene {
     Scene { os, library_path: None, program_path: Some(PROGRAM), secure: false, arena }
 }
 
-/// A whole start. Whether it succeeded.
+/// Runs a whole start and checks it. Returns whether it succeeded.
 #[must_use]
 pub fn of_start(scene: &Scene) -> bool {
     let started = scene.seal().and_then(|sealed| {
@@ -80,7 +80,7 @@ pub fn of_start(scene: &Scene) -> bool {
     started.inspect_err(is_said).is_ok()
 }
 
-/// Checks what a start has left in memory.
+/// Checks the memory after a start.
 pub fn is_sound(sealed: &Sealed<'_, MemImage>) {
     for (_, module) in sealed.namespace.all() {
         assert!(
@@ -98,8 +98,8 @@ pub fn is_sound(sealed: &Sealed<'_, MemImage>) {
     }
 }
 
-/// The bytes that a module's relocations name, in ascending order. `None` if its tables may have been relocated
-/// themselves.
+/// The ranges that a module's relocations write, ascending. `None` if its own tables may have been relocated, and can
+/// not be read again.
 fn relocated(module: &Module<'_, MemImage>) -> Option<Vec<(Vaddr, Vaddr)>> {
     let (image, dynamic) = (&module.image, &module.dynamic);
     let mut ranges = Vec::new();
@@ -135,13 +135,13 @@ fn relocated(module: &Module<'_, MemImage>) -> Option<Vec<(Vaddr, Vaddr)>> {
     Some(ranges)
 }
 
-/// `at`, if nothing there can be written.
+/// `at`, if it lies outside of writable segments.
 fn constant(plan: &LoadPlan, at: Vaddr, size: usize) -> Option<Vaddr> {
     let segment = plan.segment_of(at, u64::try_from(size).ok()?)?;
     (!segment.protection.write).then_some(at)
 }
 
-/// Everything that is read of one file by itself. Whether it could be mapped.
+/// Reads all tables of one file. Returns whether it could be mapped.
 #[must_use]
 pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
     const PATH: &str = "/opt/file";
@@ -163,7 +163,7 @@ pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
     }
 }
 
-/// Checks that a plan asks for nothing but what the file has, in order and apart.
+/// Checks that the segments of a plan lie within the file, ascend and do not overlap.
 fn is_within(plan: &LoadPlan, size: usize) {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     let mut end = plan.span.start;
@@ -190,9 +190,9 @@ fn is_within(plan: &LoadPlan, size: usize) {
     }
 }
 
-/// Reads whatever the loader may come to read.
+/// Reads all that the loader may read of a file.
 fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Failure<'_>)) {
-    /// A symbol table says nowhere how long it is; this many are looked at.
+    /// Symbols to look at: ELF has no field for the length of a symbol table.
     const MOST: u32 = 1000;
     let Mapped { dynamic, image, .. } = mapped;
     let _ = abi_note(image).map_err(said);
@@ -232,9 +232,8 @@ fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Failure<'_
     }
 }
 
-/// What a fuzzer's bytes stand for: which file is broken, and how. The first byte says which of the two it is, and
-/// whether the rest is the file itself, or a list of patches (position in two bytes, length in one, bytes) of one of
-/// `sound`.
+/// Decodes a fuzzer's input: the broken file's role, and its bytes. The first byte gives the role, and whether the rest
+/// is the file itself or a list of patches (position in two bytes, length in one, bytes) for one of `sound`.
 #[must_use]
 pub fn decode(input: &[u8], sound: &[Elf]) -> Option<(Role, Vec<u8>)> {
     let (&[mode, number], mut rest) = input.split_first_chunk()?;

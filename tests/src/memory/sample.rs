@@ -1,4 +1,4 @@
-//! Files that have something of everything, to be broken; and a start that needs them.
+//! Files with all features, to be broken; and a start that needs them.
 
 use abi::arch::NATIVE;
 
@@ -28,7 +28,7 @@ pub fn library(hash: Hash) -> Elf {
         .build()
 }
 
-/// One without native needs, with every kind of relocation, and versions of `liby.so`.
+/// A library without native needs, with every kind of relocation, and versions of `liby.so`.
 #[must_use]
 pub fn all_kinds() -> Elf {
     const STT_GNU_IFUNC: u8 = 10;
@@ -73,7 +73,7 @@ pub fn program() -> Elf {
         .build()
 }
 
-/// What the others need.
+/// The library that the others need.
 #[must_use]
 pub fn liby() -> Elf {
     ElfBuilder::library("liby.so")
@@ -82,13 +82,13 @@ pub fn liby() -> Elf {
         .build()
 }
 
-/// The loader, as far as others see it.
+/// The loader: soname and exported symbols.
 #[must_use]
 pub fn loader() -> Elf {
     ElfBuilder::library(NATIVE.paths.soname).build()
 }
 
-/// All samples that are broken, with their names.
+/// All samples to be broken, with their names.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Elf)> {
     vec![

@@ -1,25 +1,25 @@
-//! Strings, symbols, hash tables and versions of a made file.
+//! Strings, symbols, hash tables and versions of a generated file.
 
 use std::collections::BTreeMap;
 
 use object::elf::{gnu_hash, hash};
 use rtld::elf::consts;
 
-/// `st_shndx` of a defined symbol: any section that there is.
+/// `st_shndx` of a defined symbol: loaders only test that it is not SHN_UNDEF.
 const SOME_SECTION: u16 = 1;
-/// `st_shndx` of a symbol whose value is no address.
+/// `st_shndx` of a symbol whose value is a number, not an address.
 const SHN_ABS: u16 = 0xfff1;
 /// The bit of DT_VERSYM that hides a definition from references without a version.
 const VERSYM_HIDDEN: u16 = 0x8000;
 
-/// Which hash table a file has.
+/// The hash table of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hash {
     /// DT_GNU_HASH.
     Gnu,
     /// DT_HASH.
     SysV,
-    /// None: nothing can be found in it.
+    /// None: no symbol can be found.
     None,
 }
 
@@ -40,9 +40,9 @@ pub struct Symbol {
 /// The version of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Version {
-    /// A reference asks a file for it.
+    /// Version of a reference, needed from a file.
     Needed { file: String, name: String },
-    /// A definition is of it.
+    /// Version of a definition.
     Defined { name: String },
 }
 
@@ -78,13 +78,13 @@ impl Symbol {
         Self::new(name, consts::STT_TLS, SOME_SECTION, offset)
     }
 
-    /// A number.
+    /// A symbol of SHN_ABS: its value is a number, not an address.
     #[must_use]
     pub fn absolute(name: &str, value: u64) -> Self {
         Self::new(name, consts::STT_NOTYPE, SHN_ABS, value)
     }
 
-    /// A reference.
+    /// An undefined symbol.
     #[must_use]
     pub fn undefined(name: &str) -> Self {
         Self::new(name, consts::STT_NOTYPE, 0, 0)
@@ -114,7 +114,7 @@ impl Symbol {
         self.other(consts::STV_HIDDEN)
     }
 
-    /// Sets `st_other`: visibility, and what the machine's psABI puts beside it.
+    /// Sets `st_other`: visibility, and the bits of the machine's psABI.
     #[must_use]
     pub fn other(self, other: u8) -> Self {
         Self { other, ..self }
@@ -126,31 +126,31 @@ impl Symbol {
         Self { size, ..self }
     }
 
-    /// Gives it a value: a reference with one has a PLT slot there that counts as the function's address.
+    /// Sets `st_value`. An undefined symbol with a value is a canonical PLT entry: the function's address.
     #[must_use]
     pub fn value(self, value: u64) -> Self {
         Self { value, ..self }
     }
 
-    /// Gives it another type.
+    /// Sets its type.
     #[must_use]
     pub fn kind(self, kind: u8) -> Self {
         Self { kind, ..self }
     }
 
-    /// Asks for a version of a file.
+    /// Makes it a reference to a version of a file.
     #[must_use]
     pub fn version(self, file: &str, version: &str) -> Self {
         Self { version: Some(Version::Needed { file: file.to_owned(), name: version.to_owned() }), ..self }
     }
 
-    /// Makes it the definition of a version. The first of a file has index 2.
+    /// Makes it a definition of a version. The first version of a file has index 2.
     #[must_use]
     pub fn of_version(self, version: &str) -> Self {
         Self { version: Some(Version::Defined { name: version.to_owned() }), ..self }
     }
 
-    /// Makes it a definition that only references with its version bind to.
+    /// Makes it a hidden definition: only references with its version bind to it.
     #[must_use]
     pub fn old(self) -> Self {
         Self { old: true, ..self }
@@ -161,7 +161,7 @@ impl Symbol {
     }
 }
 
-/// DT_STRTAB while it grows.
+/// DT_STRTAB under construction.
 #[derive(Debug)]
 pub(crate) struct Strings {
     pub(crate) bytes: Vec<u8>,
@@ -181,11 +181,11 @@ impl Strings {
     }
 }
 
-/// The symbols in the order of the table: local, undefined, then as DT_GNU_HASH wants them.
+/// The symbols in the order of DT_SYMTAB: local, undefined, then by the buckets of DT_GNU_HASH.
 #[derive(Debug)]
 pub(crate) struct SymbolTable<'s> {
     symbols: Vec<&'s Symbol>,
-    /// Index of the first that can be found; the null symbol counts.
+    /// Index of the first symbol in DT_GNU_HASH; the null symbol is 0.
     first: usize,
     buckets: u32,
 }
@@ -270,7 +270,7 @@ impl<'s> SymbolTable<'s> {
 
     /// The versions, if any symbol has one.
     pub(crate) fn versions(&self, strings: &mut Strings) -> Option<Versions> {
-        // Two numbers are taken: 0 is local, 1 is global without a version.
+        // VER_NDX_LOCAL (0) and VER_NDX_GLOBAL (1, without a version) are taken.
         let mut numbered: Vec<&Version> = Vec::new();
         let versions = || self.symbols.iter().filter_map(|symbol| symbol.version.as_ref());
         let (defined, needed) =

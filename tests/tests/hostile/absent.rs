@@ -1,5 +1,5 @@
-//! libc is there, and its ld.so is not, or is not what it should be. Who asks for libc is told, and may ask again. (What the
-//! program itself may put in the way is in `worlds/absent.rs`.)
+//! libc is installed, and its ld.so is missing or damaged. A request for libc fails with an error, and may be repeated.
+//! (Obstacles that the program itself makes are in `worlds/absent.rs`.)
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,17 +14,17 @@ use crate::bare;
 use tests::verdict::{Complaints, Verdict, judge, runs};
 use tests::world::Case;
 
-/// Where the psABI has it.
+/// Path of ld.so by the psABI.
 const LD_SO: &str = abi::libcs::Libc::Gnu.interpreter();
 
-/// Where it is here, besides, sound.
+/// Path of a sound copy.
 const SOUND: &str = "/sound";
 
 const EACCES: i32 = 13;
 const ENOENT: i32 = 2;
 const ENOEXEC: i32 = 8;
 
-/// What may be in its place: a name, what is wrong, and the error number that tells it best.
+/// Damages of ld.so: name, damage, and the expected error number.
 const DAMAGED: [(&str, Damage, i32); 6] = [
     ("/text", Damage::Text, ENOEXEC),
     ("/empty", Damage::Empty, ENOEXEC),
@@ -34,7 +34,8 @@ const DAMAGED: [(&str, Damage, i32); 6] = [
     ("/cut", Damage::CutSegment, ENOEXEC),
 ];
 
-/// A tree with a program and all that libc is, but for the link to ld.so; and what that may lead to, each with its error.
+/// A tree with a program and all files of libc except the link to ld.so; and targets for that link, each with its
+/// error.
 fn tree(case: Case<'_>, program: &str) -> Result<(Workdir, Vec<(&'static str, i32)>)> {
     let tree = bare::tree_with_libc(case, program)?;
     let path = |name: &str| tree.path().join(name.trim_start_matches('/'));
@@ -47,7 +48,7 @@ fn tree(case: Case<'_>, program: &str) -> Result<(Workdir, Vec<(&'static str, i3
     }
     tree.open_to_all()?;
     if case.user != User::Root {
-        // Root reads that as well.
+        // Root reads such a file, too.
         install(&path(SOUND), &path("/unreadable"))?;
         fs::set_permissions(path("/unreadable"), Permissions::from_mode(0o000))?;
         targets.push(("/unreadable", EACCES));
@@ -85,7 +86,7 @@ fn lead(link: &Path, target: &str) -> Result<()> {
     Ok(symlink(target, link)?)
 }
 
-/// Who asks for libc gets an error, again and again, and libc when it is there.
+/// `slul_load_libc` fails as often as it is called, and succeeds once ld.so is there.
 pub(crate) fn asked_for(case: Case<'_>) -> Result<()> {
     let (tree, targets) = tree(case, "retry")?;
     let start = case.start("retry")?.chroot(tree.path()).arg(LD_SO);

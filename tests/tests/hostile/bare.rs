@@ -1,5 +1,5 @@
-//! A root directory with loader, program and library, and nothing else: no /proc, no /dev, no /etc. And files that may
-//! not be executed where they are.
+//! A root directory with loader, program and library, and nothing else: no /proc, no /dev, no /etc. And files on a
+//! mount that forbids to execute.
 
 use std::fs;
 use std::path::Path;
@@ -77,13 +77,13 @@ pub(crate) fn no_libc(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// With these, and still nothing else, it succeeds.
+/// With libc's files, and nothing else, it succeeds.
 pub(crate) fn libc_alone(case: Case<'_>) -> Result<()> {
     let tree = tree_with_libc(case, "native/gnu")?;
     runs(&case.start("native/gnu")?.chroot(tree.path()).run()?, "before\nafter\n")
 }
 
-/// A library on a file system that forbids to execute.
+/// A library on a mount with `noexec` is refused.
 pub(crate) fn noexec_library(case: Case<'_>) -> Result<()> {
     let (_library, program) = case.copy("whole/sound")?;
     let directory = program.with_file_name("noexec");
@@ -94,7 +94,7 @@ pub(crate) fn noexec_library(case: Case<'_>) -> Result<()> {
     refused(&start.noexec(&directory).run()?, "libone.so: can not be mapped: EPERM")
 }
 
-/// A program there, run by the loader's own name: as little as by its own.
+/// A program there is refused by the loader, too, which maps it itself.
 pub(crate) fn noexec_program(case: Case<'_>) -> Result<()> {
     let (workdir, program) = case.copy("whole/sound")?;
     runs(&case.direct(&program).run()?, "library\nprogram\n").context("without the mount")?;

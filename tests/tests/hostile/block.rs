@@ -1,4 +1,4 @@
-//! The kernel's block without entries that it usually has, and with strings that nobody expects.
+//! The kernel's block without some of its usual entries, and with unusual strings.
 
 use anyhow::{Context, Result, ensure};
 use tests::launch::{Ending, Outcome};
@@ -15,22 +15,23 @@ const AT_IGNORE: u64 = 1;
 /// AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE, AT_HWCAP2, AT_RSEQ_*, AT_EXECFN, AT_MINSIGSTKSZ.
 const NEEDLESS: [u64; 12] = [33, 6, 8, 15, 16, 17, 23, 26, 27, 28, 31, 51];
 
-/// Those without which it runs or is refused: AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE, AT_ENTRY, the four ids, AT_RANDOM.
+/// Entries without which a program runs or is refused: AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE, AT_ENTRY, the four ids,
+/// AT_RANDOM.
 const NEEDED: [u64; 10] = [3, 4, 5, 7, 9, 11, 12, 13, 14, 25];
 
-/// A program, with what it prints, and what it may have printed when it is refused.
+/// A program, its output, and its possible outputs when it is refused.
 type Program = (&'static str, &'static str, &'static [&'static str]);
 
 const MUSL: Program = ("native/musl", "before\nafter\n", &["", "before\n"]);
 
-/// The programs, with what they print, and what they may have printed when they are refused.
+/// The programs.
 const PROGRAMS: [Program; 3] = [
     ("report/plain", "", &[""]),
     ("whole/sound", "library\nprogram\n", &[""]),
     ("native/gnu", "before\nafter\n", &["", "before\n"]),
 ];
 
-/// Runs a program without those entries; answers what was mapped where it got its last signal as well.
+/// Runs a program without those entries; returns also the name of the mapping in which it got its last signal.
 fn run_without(start: &Start, keys: &[u64]) -> Result<(Outcome, String)> {
     let tracee = Tracee::start(start)?;
     let block = tracee.stack_pointer()?;
@@ -103,17 +104,17 @@ fn needed(case: Case<'_>, programs: &[Program]) -> Result<()> {
     Ok(())
 }
 
-/// Without AT_SECURE the ids tell: a set-id program is secure all the same.
+/// Without AT_SECURE the loader compares the ids: a set-id program is secure all the same.
 pub(crate) fn secure_by_ids(case: Case<'_>) -> Result<()> {
     let evil = case.world.program("whole/evil")?.dir().display().to_string();
     let start = case.start("whole/secure")?.env(&format!("LD_LIBRARY_PATH={evil}"));
     let (outcome, _) = run_without(&start, &[23])?;
-    // The library is the right one. The program then misses AT_SECURE, and says so.
+    // The library is the right one. The program then finds no AT_SECURE and exits with 1.
     ensure!(outcome.stdout == "library\n" && outcome.ending == Ending::Exit(1), "{outcome:?}");
     Ok(())
 }
 
-/// What `report` says of its block.
+/// The lines of `report` about its block.
 fn report(start: Start) -> Result<(String, Outcome)> {
     let outcome = start.run()?;
     let ended = outcome.ending == Ending::Exit(SUCCESS) && outcome.stderr.is_empty();
@@ -145,7 +146,7 @@ pub(crate) fn strings(case: Case<'_>) -> Result<()> {
     complaints.verdict()
 }
 
-/// A path of 64 KiB to search, and one of 10 000 directories.
+/// LD_LIBRARY_PATH of 64 KiB, and of 10 000 directories.
 pub(crate) fn long_search_path(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for (about, path) in
@@ -160,7 +161,7 @@ pub(crate) fn long_search_path(case: Case<'_>) -> Result<()> {
     complaints.verdict()
 }
 
-/// Of a variable that is there twice, the last counts, as for glibc's ld.so.
+/// The last copy of a repeated variable counts, as for glibc's ld.so.
 pub(crate) fn repeated_variable(case: Case<'_>) -> Result<()> {
     let evil = case.world.program("whole/evil")?.dir().display().to_string();
     let (evil, other) = (format!("LD_LIBRARY_PATH={evil}"), "LD_LIBRARY_PATH=/nowhere");
@@ -170,7 +171,7 @@ pub(crate) fn repeated_variable(case: Case<'_>) -> Result<()> {
     runs(&outcome, "evil\nprogram\n").context("the evil library last")
 }
 
-/// execve without arguments. The kernel makes an empty one of that, since Linux 5.18.
+/// execve without arguments. Since Linux 5.18 the kernel adds an empty argv[0].
 pub(crate) fn no_arguments(case: Case<'_>) -> Result<()> {
     for (name, output, _) in PROGRAMS.iter().skip(1) {
         runs(&case.start(name)?.no_arguments().run()?, output).context(*name)?;

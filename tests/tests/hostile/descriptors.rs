@@ -62,7 +62,7 @@ fn each_report(case: Case<'_>, env: &[&str], good_stderr: impl Fn(&Outcome) -> b
     complaints.verdict()
 }
 
-/// A refusal says its line on standard error, and nowhere else.
+/// A refusal writes its line to standard error, and nowhere else.
 pub(crate) fn refusal(case: Case<'_>) -> Result<()> {
     let (workdir, program) = case.copy("whole/sound")?;
     fs::remove_file(workdir.path().join("libone.so"))?;
@@ -79,7 +79,7 @@ pub(crate) fn refusal(case: Case<'_>) -> Result<()> {
     complaints.verdict()
 }
 
-/// A file that the program opens as descriptor 2 is not standard error: nothing of ours is written there.
+/// A file that the program opens as descriptor 2 is not standard error: the loader writes nothing to it.
 pub(crate) fn file_as_standard_error(case: Case<'_>) -> Result<()> {
     let workdir = Workdir::new()?;
     fs::set_permissions(workdir.path(), fs::Permissions::from_mode(0o777))?;

@@ -1,4 +1,4 @@
-//! Each system call of the loader fails, one at a time: the program is refused, or it does not matter.
+//! Each system call of the loader fails, one at a time: the program is refused, or runs as always.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,9 +13,9 @@ use tests::tracer::{Call, Tracee};
 use tests::verdict::{Complaints, REFUSED, Verdict, judge, runs};
 use tests::world::Case;
 
-/// What the program prints.
+/// Output of the program `whole`.
 const STARTED: &str = "library\nprogram\n";
-/// What one with a native call prints.
+/// Output of a program with a native call.
 const CALLED: &str = "before\nafter\n";
 
 /// EPERM, EINTR, ENOMEM, ENOSYS.
@@ -27,8 +27,8 @@ const WRITE: u64 = 1;
 /// exit and exit_group: they do not return.
 const ENDS: [u64; 2] = [60, 231];
 
-/// Goes on to the loader's system call number `wanted` (the first is 0), not counting those that others make and
-/// those that end the process.
+/// Continues to the loader's system call number `wanted` (from 0). Calls of other code, and those that end the process,
+/// do not count.
 fn to_call(tracee: &mut Tracee, loader: (u64, u64), wanted: usize) -> Result<Option<Call>> {
     let mut number = 0;
     while let Some(call) = tracee.next_call()? {
@@ -54,30 +54,30 @@ fn run_with(start: &Start, wanted: usize, result: u64) -> Result<Option<(Call, O
     Ok(Some((call, tracee.finish()?)))
 }
 
-/// Whether the loader could say nothing, because saying it is what failed.
+/// Whether the loader could print no message, because the failing call was the one that prints.
 fn could_not_say(call: &Call, outcome: &Outcome) -> bool {
     call.number == WRITE && outcome.ending == Ending::Exit(REFUSED) && outcome.stderr.is_empty()
 }
 
-/// Whether the name was left to libc, which says what it thinks of it: open(2) said that we may not read the file, and
-/// that counts as its absence.
+/// Whether the name was left to libc, which prints its own line: open(2) failed with EPERM, which counts as the absence
+/// of the file.
 fn left_to_libc(call: &Call, errno: u16, outcome: &Outcome, before: &[&str]) -> bool {
     call.number == OPEN && errno == ERRNOS[0] && is_libcs_line(outcome, before)
 }
 
-/// Whether it was refused, in one line of whoever.
+/// Whether the program was refused in one line, the loader's or libc's.
 fn is_libcs_line(outcome: &Outcome, before: &[&str]) -> bool {
     let one_line = outcome.stderr.ends_with('\n') && outcome.stderr.lines().count() == 1;
     outcome.ending == Ending::Exit(REFUSED) && before.contains(&outcome.stdout.as_str()) && one_line
 }
 
-/// How often the program was refused, and how often it ran all the same.
+/// Number of runs that were refused, and of runs that succeeded all the same.
 struct Tally {
     refused: usize,
     ran: usize,
 }
 
-/// All calls, all errors.
+/// Lets each of the loader's system calls fail with each of [`ERRNOS`], and judges the outcomes.
 fn each_judged(start: &Start, judge: impl Fn(&Call, u16, &Outcome) -> Result<Verdict>) -> Result<Tally> {
     let mut complaints = Complaints::default();
     let mut tally = Tally { refused: 0, ran: 0 };
@@ -201,7 +201,7 @@ pub(crate) fn eager_libc(case: Case<'_>) -> Result<()> {
     native_call(&case.start("native/gnu")?.env("LD_SLUL_EAGER_LOAD_LIBC=1"))
 }
 
-/// A program that is refused is refused whatever else fails.
+/// A refusal stays a refusal whichever further call fails.
 pub(crate) fn refusal(case: Case<'_>) -> Result<()> {
     let (workdir, program) = case.copy("whole/sound")?;
     let library = workdir.path().join("libone.so");
@@ -212,8 +212,8 @@ pub(crate) fn refusal(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// From one system call on all of them fail, so that whatever the loader does about a failure fails as well; only that it
-/// may say so, and end.
+/// All system calls fail from one on, so that the loader's reaction to a failure fails as well. Only its message and
+/// its exit succeed.
 pub(crate) fn all_from_one_on(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for (name, output, before) in [("whole/sound", STARTED, &[""][..]), ("native/gnu", CALLED, &["", "before\n"])]
@@ -255,7 +255,7 @@ fn run_with_all_from(start: &Start, first: usize, errno: u16) -> Result<Option<O
     Ok(Some(tracee.finish()?))
 }
 
-/// Reads of the loader that answer nothing, as if the file had become empty.
+/// Reads of the loader return 0 bytes, as from a file that has become empty.
 pub(crate) fn empty_reads(case: Case<'_>) -> Result<()> {
     let start = case.start("whole/sound")?;
     let mut complaints = Complaints::default();
@@ -272,7 +272,7 @@ pub(crate) fn empty_reads(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A set-id start in a hostile environment: a system call that fails opens no way that was closed.
+/// A set-id start in a hostile environment: no failing system call lets a variable take effect.
 pub(crate) fn secure_start(case: Case<'_>) -> Result<()> {
     let evil = case.world.program("whole/evil")?.dir().display().to_string();
     let start = case.start("whole/secure")?.env(&format!("LD_LIBRARY_PATH={evil}")).env("LD_SLUL_DEBUG=all");

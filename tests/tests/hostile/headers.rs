@@ -68,14 +68,14 @@ fn phdr(file: &[u8], p_type: u32) -> Option<usize> {
     (0..count).map(|number| 64 + number * PHDR).find(|&at| file.get(at..at + 4) == Some(&p_type.to_le_bytes()))
 }
 
-/// Makes a second program header of a type, of PT_GNU_STACK.
+/// Turns PT_GNU_STACK into a second program header of a type.
 fn duplicate(file: &mut [u8], p_type: u32) -> Option<()> {
     let (from, to) = (phdr(file, p_type)?, phdr(file, PT_GNU_STACK)?);
     let header = file.get(from..from + PHDR)?.to_vec();
     put(file, to, &header)
 }
 
-/// Puts a fault into a file; `false` if the file has nothing for it.
+/// Puts a fault into a file; `false` if the file lacks the field for it.
 fn break_file(path: &Path, fault: Fault) -> Result<bool> {
     let mut bytes = fs::read(path)?;
     if fault(&mut bytes).is_none() {
@@ -87,7 +87,7 @@ fn break_file(path: &Path, fault: Fault) -> Result<bool> {
     Ok(true)
 }
 
-/// Breaks a file of the program and starts it; it is refused, or runs where the fault does not matter.
+/// Puts each fault into a file of the program and starts it: it is refused, or runs if the fault does not matter.
 fn each(case: Case<'_>, file: &str, start: impl Fn(Case<'_>, &Path) -> Start) -> Result<()> {
     let mut complaints = Complaints::default();
     let mut judged = 0;
@@ -96,11 +96,11 @@ fn each(case: Case<'_>, file: &str, start: impl Fn(Case<'_>, &Path) -> Start) ->
         if !break_file(&workdir.path().join(file), fault).context(name)? {
             continue;
         }
-        // The kernel judges a program first, and does not execute some.
+        // The kernel refuses some programs itself.
         let Begun::Stopped(tracee) = Tracee::try_start(&start(case, &program))? else { continue };
         let (outcome, place) = tracee.finish_where()?;
         if name == "entry outside" && place == "nothing" && outcome.ending == Ending::Signal(11) {
-            // The program's own affair: everything of the loader's is done.
+            // The program itself crashed, after the loader's work.
             continue;
         }
         judged += 1;

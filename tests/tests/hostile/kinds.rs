@@ -1,4 +1,4 @@
-//! DT_NEEDED names what is no regular file, or one that can not be read; so does PT_INTERP's program.
+//! DT_NEEDED names a file that is not regular, or can not be read; and a program that can not be read.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ use tests::start::Start;
 use tests::verdict::{Complaints, REFUSED, judge, runs};
 use tests::world::Case;
 
-/// What stands where the library should be.
+/// A file in the place of the library.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Directory,
@@ -48,7 +48,7 @@ const KINDS: [Kind; 12] = [
 ];
 
 impl Kind {
-    /// Whether it counts as no file at all, which leaves the name to libc where it is searched for.
+    /// Whether it counts as absent: a name that is searched for is then left to libc.
     fn is_absence(self) -> bool {
         matches!(self, Self::Dangling | Self::Loop)
     }
@@ -57,11 +57,11 @@ impl Kind {
         match self {
             Self::Directory => fs::create_dir(path)?,
             Self::Fifo => mkfifo(path, Mode::from_bits_truncate(0o644))?,
-            // It stays there when the listener is gone.
+            // The socket's file stays after the listener is dropped.
             Self::Socket => drop(UnixListener::bind(path)?),
             Self::Device => symlink("/dev/zero", path)?,
             Self::Terminal => symlink("/dev/ptmx", path)?,
-            // A regular file, says fstat.
+            // fstat(2) calls it a regular file.
             Self::Memory => symlink("/proc/self/mem", path)?,
             Self::Dangling => symlink("nowhere", path)?,
             Self::Loop => symlink(path, path)?,
@@ -76,7 +76,7 @@ impl Kind {
     }
 }
 
-/// Refused in one line, ours or, of a file that counts as absent, libc's.
+/// Checks that the program is refused in one line: the loader's or, for a file that counts as absent, libc's.
 fn is_refused(outcome: &Outcome, kind: Kind) -> Result<()> {
     let one_line = outcome.stderr.ends_with('\n') && outcome.stderr.lines().count() == 1;
     let ended = outcome.ending == Ending::Exit(REFUSED) && outcome.stdout.is_empty() && one_line;
@@ -85,14 +85,14 @@ fn is_refused(outcome: &Outcome, kind: Kind) -> Result<()> {
     }
     let verdict = judge(outcome, "never", &[""])?;
     if matches!(kind, Kind::ToItself) {
-        // A sound file, in which just the symbols are not.
+        // A sound file without the symbols.
         return Ok(());
     }
     ensure!(verdict.line().contains("libone.so"), "{verdict:?} does not name the library");
     Ok(())
 }
 
-/// Every kind, with the library named in one way.
+/// Every kind of file, for a program that names the library in one way.
 fn each(case: Case<'_>, program: &str) -> Result<()> {
     let mut complaints = Complaints::default();
     for kind in KINDS {
@@ -106,17 +106,17 @@ fn each(case: Case<'_>, program: &str) -> Result<()> {
     complaints.verdict()
 }
 
-/// Found by a search.
+/// The library is found by a search.
 pub(crate) fn searched(case: Case<'_>) -> Result<()> {
     each(case, "whole/sound")
 }
 
-/// Named by a path.
+/// The library is named by a path.
 pub(crate) fn by_path(case: Case<'_>) -> Result<()> {
     each(case, "by_path")
 }
 
-/// Device nodes in the directory itself.
+/// Device nodes in place of the library, not links to them.
 pub(crate) fn device_nodes(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for (kind, major, minor) in [("c", 1, 5), ("b", 7, 255)] {
@@ -139,9 +139,10 @@ pub(crate) fn unreadable_library(case: Case<'_>) -> Result<()> {
     is_refused(&Start::new(&program, case.user).run()?, Kind::Dangling)
 }
 
-/// A program that its user may execute, not read: it runs, and the process keeps from its user what is in it.
+/// A program that its user may execute and not read: it runs, and the process is not dumpable, so that its user can not
+/// read its memory.
 pub(crate) fn unreadable_program(case: Case<'_>) -> Result<()> {
-    // What the kernel makes of such a process: 0, or 2 where this file says so.
+    // The kernel gives such a process the value of this file: 0, or 2.
     let dumpable = fs::read_to_string("/proc/sys/fs/suid_dumpable")?.trim().to_owned();
     let expected = format!("dumpable {dumpable:0>16}\n");
     let mut complaints = Complaints::default();

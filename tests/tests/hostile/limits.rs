@@ -1,4 +1,4 @@
-//! Hardly any memory, stack, or descriptors.
+//! Small limits: memory, stack, descriptors.
 
 use anyhow::{Result, ensure};
 use tests::launch::{Ending, Outcome};
@@ -10,7 +10,7 @@ use tests::world::Case;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// A program, with what it prints, and what it may have printed when it is refused.
+/// A program, its output, and its possible outputs when it is refused.
 type Program = (&'static str, &'static str, &'static [&'static str]);
 
 const PROGRAMS: [Program; 2] =
@@ -18,13 +18,13 @@ const PROGRAMS: [Program; 2] =
 
 const MUSL: Program = ("native/musl", "before\nafter\n", &["", "before\n"]);
 
-/// Small numbers, then larger and larger steps.
+/// Values of a limit: small numbers, then growing steps.
 fn sweep() -> impl Iterator<Item = u64> {
     let small = (0..16).map(|pages| pages * 4 * KIB);
     small.chain((0..10).flat_map(|power| [(64 * KIB) << power, (96 * KIB) << power]))
 }
 
-/// Whether it is libc's own end: its ld.so was there, and said or did what it does without memory.
+/// Whether libc ended the process: its ld.so was mapped, and printed or did what it does without memory.
 fn ended_by_libc(outcome: &Outcome, place: &str) -> bool {
     let in_libc = ["/ld-linux-", "/ld-musl-", "/libc.so"].iter().any(|name| place.contains(name));
     match outcome.ending {
@@ -34,14 +34,14 @@ fn ended_by_libc(outcome: &Outcome, place: &str) -> bool {
     }
 }
 
-/// Counts of what came of the sweep.
+/// Counts of the outcomes of a sweep.
 #[derive(Default)]
 struct Tally {
     ran: usize,
     refused: usize,
 }
 
-/// Notes what came of one run.
+/// Counts the outcome of one run.
 fn note(
     outcome: (Outcome, String),
     program: Program,
@@ -60,7 +60,7 @@ fn note(
     }
 }
 
-/// Sweeps over a limit that is set when the loader is about to begin.
+/// Sweeps over the values of a limit, which is set before the loader's first instruction.
 fn each(case: Case<'_>, limit: &str, values: &[u64], relative: bool) -> Result<Tally> {
     each_of(case, &PROGRAMS, limit, values, relative)
 }
@@ -79,14 +79,14 @@ fn each_of(case: Case<'_>, programs: &[Program], limit: &str, values: &[u64], re
     Ok(tally)
 }
 
-/// RLIMIT_AS: from what the kernel has mapped upwards.
+/// RLIMIT_AS, upwards from the size of the kernel's mappings.
 pub(crate) fn address_space(case: Case<'_>) -> Result<()> {
     let tally = each(case, "as", &sweep().collect::<Vec<_>>(), true)?;
     ensure!(tally.refused > 10 && tally.ran > 10, "{} refused, {} ran", tally.refused, tally.ran);
     Ok(())
 }
 
-/// RLIMIT_AS, and musl.
+/// RLIMIT_AS, for a first native call into musl.
 pub(crate) fn address_space_musl(case: Case<'_>) -> Result<()> {
     let tally = each_of(case, &[MUSL], "as", &sweep().collect::<Vec<_>>(), true)?;
     ensure!(tally.refused > 5 && tally.ran > 5, "{} refused, {} ran", tally.refused, tally.ran);
@@ -107,22 +107,22 @@ pub(crate) fn descriptors(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// RLIMIT_MEMLOCK: nothing is locked.
+/// RLIMIT_MEMLOCK: the loader locks no memory.
 pub(crate) fn locked_memory(case: Case<'_>) -> Result<()> {
     let tally = each(case, "memlock", &[0, 4 * KIB], false)?;
     ensure!(tally.ran == 4, "{} ran", tally.ran);
     Ok(())
 }
 
-/// RLIMIT_STACK, lowered once the kernel has made the stack.
+/// RLIMIT_STACK, lowered after the kernel has made the stack.
 pub(crate) fn lowered_stack(case: Case<'_>) -> Result<()> {
     let tally = each(case, "stack", &sweep().collect::<Vec<_>>(), false)?;
     ensure!(tally.ran > 10, "{} ran", tally.ran);
     Ok(())
 }
 
-/// RLIMIT_STACK, already while the kernel executes the program; where it would not, nothing is asked of the loader. With
-/// less than 16 KiB, of which the block takes a part, hardly anything can be called at all.
+/// RLIMIT_STACK, in force while the kernel executes the program. Values with which the kernel refuses are skipped. With
+/// less than 16 KiB, of which the block takes a part, there is no room for calls.
 pub(crate) fn stack(case: Case<'_>) -> Result<()> {
     let (mut tally, mut complaints) = (Tally::default(), Complaints::default());
     for program in PROGRAMS {

@@ -1,22 +1,22 @@
 //! Whole processes in hostile surroundings: whatever the machine does, the program runs or is refused in one line.
 //!
-//! | module | what is hostile |
+//! | module | the surroundings |
 //! |---|---|
 //! | [`faults`] | the loader's system calls fail, one at a time |
 //! | [`descriptors`] | standard input, output and error are closed |
-//! | [`limits`] | there is hardly any memory, stack, or descriptor |
-//! | [`bare`] | there is no /proc, /dev or /etc; files may not be executed where they are |
+//! | [`limits`] | memory, stack or descriptors are limited |
+//! | [`bare`] | there is no /proc, /dev or /etc; the mount forbids to execute |
 //! | [`absent`] | libc's ld.so is missing, damaged, or may not be read |
 //! | [`block`] | the kernel's block lacks entries, or has absurd ones |
-//! | [`persona`] | the address space is laid out in another way |
+//! | [`persona`] | the address space has another layout |
 //! | [`signals`] | signals are blocked and ignored: they stay so |
-//! | [`kinds`] | DT_NEEDED names what is no regular file, or none to be read |
+//! | [`kinds`] | DT_NEEDED names a file that is not regular, or can not be read |
 //! | [`races`] | a file changes while it is being mapped |
 //! | [`many`] | DT_NEEDED is very deep, wide, or a circle |
 //! | [`headers`] | ELF headers that no linker writes |
 //!
-//! [`tests::start`] starts processes in such surroundings, [`tests::tracer`] stops them at their system calls, [`tests::world`]
-//! builds the programs, and [`tests::verdict`] says what may come of it.
+//! [`tests::start`] starts processes in such surroundings, [`tests::tracer`] stops them at their system calls,
+//! [`tests::world`] builds the programs, and [`tests::verdict`] says what may come of it.
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 

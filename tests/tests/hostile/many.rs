@@ -13,10 +13,10 @@ use tests::tracer::Tracee;
 use tests::verdict::{Complaints, runs};
 use tests::world::Case;
 
-/// How long the largest of them may take, with either loader.
+/// Longest time for the largest of them, with either loader.
 const SANE: Duration = Duration::from_secs(10);
 
-/// A tag that nobody reads.
+/// A tag that no loader reads.
 const DT_CHECKSUM: u64 = 0x6fff_fdf8;
 
 /// Position of PT_DYNAMIC, after the file header and two program headers.
@@ -25,19 +25,19 @@ const DYNAMIC: usize = 64 + 2 * 56;
 /// exit_group(17)
 const CODE: [u8; 12] = [0xbf, 17, 0, 0, 0, 0xb8, 231, 0, 0, 0, 0x0f, 0x05];
 
-/// How an object finds what it needs.
+/// The search path of an object for its needs.
 #[derive(Clone, Copy)]
 enum Search {
     /// By DT_RUNPATH.
     Runpath,
     /// By DT_RPATH.
     Rpath,
-    /// Not by what this object says.
+    /// None of its own.
     Nowhere,
 }
 
 impl Search {
-    /// The tag of the list of directories.
+    /// The dynamic tag of the search path.
     fn tag(self) -> u64 {
         match self {
             Self::Runpath => consts::DT_RUNPATH,
@@ -103,8 +103,8 @@ struct Tree<'c> {
 }
 
 impl<'c> Tree<'c> {
-    /// Writes `count` libraries and the program; number n needs those that `needs` says, and looks for them where
-    /// `search` says.
+    /// Writes `count` libraries and the program. Object number n needs the objects `needs(n)`, and has the search path
+    /// `search(n)`.
     fn new(
         case: Case<'c>,
         count: usize,
@@ -119,12 +119,12 @@ impl<'c> Tree<'c> {
         Ok(Self { case, workdir, count })
     }
 
-    /// Where it is.
+    /// Its directory.
     fn dir(&self) -> &Path {
         self.workdir.path()
     }
 
-    /// Runs the program, with so many descriptors as a user usually has.
+    /// Runs the program with the usual limit of descriptors.
     fn run(&self, env: Option<&str>) -> Result<()> {
         let start = self.case.direct(&executable(&self.dir().join(name(0)))?);
         let tracee = Tracee::start(&env.iter().fold(start, |start, string| start.env(string)))?;
@@ -145,13 +145,13 @@ fn executable(path: &Path) -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// A tree whose objects all say where the next ones are.
+/// Runs a tree in which every object has a search path.
 fn run(case: Case<'_>, count: usize, needs: impl Fn(usize) -> Vec<usize>) -> Result<()> {
     Tree::new(case, count, |_| Search::Runpath, needs)?.run(None)
 }
 
-/// A chain of 10 000. Only the program says where they are, so that each search goes up the whole chain; then the
-/// environment does.
+/// A chain of 10 000 libraries. First only the program has a search path, so that each search goes up the whole chain;
+/// then only the environment has one.
 pub(crate) fn deep(case: Case<'_>) -> Result<()> {
     const COUNT: usize = 10_000;
     let next = |number| if number < COUNT { vec![number + 1] } else { Vec::new() };
@@ -163,17 +163,17 @@ pub(crate) fn deep(case: Case<'_>) -> Result<()> {
     tree.run(Some(&variable)).context("by LD_LIBRARY_PATH")
 }
 
-/// One that needs 1000.
+/// A program that needs 1000 libraries.
 pub(crate) fn wide(case: Case<'_>) -> Result<()> {
     run(case, 1000, |number| if number == 0 { (1..=1000).collect() } else { Vec::new() })
 }
 
-/// 100 that all need each other, and themselves.
+/// 100 libraries that all need each other, and themselves.
 pub(crate) fn all_of_all(case: Case<'_>) -> Result<()> {
     run(case, 100, |_| (1..=100).collect())
 }
 
-/// A circle of 1000, of one, and one that the program is a part of.
+/// A cycle of 1000 libraries, one of a single library, and one with the program.
 pub(crate) fn circles(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for count in [1, 2, 1000] {

@@ -1,4 +1,4 @@
-//! Address spaces that are laid out in another way.
+//! Address spaces with another layout (personality(2)).
 
 use anyhow::Result;
 use nix::sys::personality::Persona;
@@ -6,7 +6,7 @@ use nix::sys::personality::Persona;
 use tests::verdict::{Complaints, runs};
 use tests::world::Case;
 
-/// Each personality by itself, and the layout ones together.
+/// Each flag by itself, and the flags of layout together.
 fn personas() -> Vec<Persona> {
     let layout = Persona::ADDR_NO_RANDOMIZE | Persona::ADDR_COMPAT_LAYOUT | Persona::READ_IMPLIES_EXEC;
     vec![
@@ -22,7 +22,7 @@ fn personas() -> Vec<Persona> {
     ]
 }
 
-/// Every program runs under each of them.
+/// Every program runs under each personality.
 pub(crate) fn each(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for persona in personas() {

@@ -18,10 +18,10 @@ use tests::world::Case;
 const OPEN: u64 = 2;
 const WRITE: u64 = 1;
 
-/// What happens to the file.
+/// A change of the file.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    /// Cut to nothing.
+    /// Cut to 0 bytes.
     Emptied,
     /// Cut after its first page.
     Cut,
@@ -58,13 +58,13 @@ impl Change {
         Ok(())
     }
 
-    /// Whether what is mapped stays what it was.
+    /// Whether the mapped bytes stay the same.
     fn is_harmless(self) -> bool {
         matches!(self, Self::Longer | Self::Swapped | Self::Removed)
     }
 }
 
-/// Stops at system call number `wanted` after the one that opens a file; `None` if the program speaks first.
+/// Stops at system call number `wanted` after the one that opens a file; `None` if the program prints before it.
 fn stopped_at(start: &Start, file: &Path, wanted: usize) -> Result<Option<Tracee>> {
     let mut tracee = Tracee::start(start)?;
     let mut opened = None;
@@ -87,8 +87,8 @@ fn stopped_at(start: &Start, file: &Path, wanted: usize) -> Result<Option<Tracee
     Ok(None)
 }
 
-/// Whether the program came to harm, by code or data that is gone: it died outside of the loader, or ended otherwise
-/// than it should. With a file its relocated words are gone as well, so it may have been sent anywhere.
+/// Whether the program came to harm by missing code or data: it died outside of the loader, or ended otherwise than it
+/// should. Relocated words in the file's pages are lost as well, so the program may have jumped anywhere.
 fn of_program(outcome: &Outcome, place: &str) -> bool {
     match outcome.ending {
         Ending::Signal(_) => !place.ends_with(LOADER),
@@ -97,7 +97,7 @@ fn of_program(outcome: &Outcome, place: &str) -> bool {
     }
 }
 
-/// One change at every place. The loader itself never dies of it; the program may, of code that is gone.
+/// One change at every system call. The loader never dies of it; the program may, if its code is gone.
 fn each(case: Case<'_>, change: Change) -> Result<()> {
     each_of(case, "libone.so", change, |case, program| Start::new(program, case.user))
 }
@@ -132,33 +132,33 @@ fn each_of(case: Case<'_>, file: &str, change: Change, start: fn(Case<'_>, &Path
     Ok(())
 }
 
-/// Cut to nothing.
+/// The file is cut to 0 bytes.
 pub(crate) fn emptied(case: Case<'_>) -> Result<()> {
     each(case, Change::Emptied)
 }
 
-/// Cut after its first page.
+/// The file is cut after its first page.
 pub(crate) fn cut(case: Case<'_>) -> Result<()> {
     each(case, Change::Cut)
 }
 
-/// Its section headers are cut off, which nobody reads.
+/// The section headers are cut off, which the loader does not read.
 pub(crate) fn shortened(case: Case<'_>) -> Result<()> {
     each(case, Change::Shortened)
 }
 
-/// It grows.
+/// The file grows.
 pub(crate) fn longer(case: Case<'_>) -> Result<()> {
     each(case, Change::Longer)
 }
 
-/// It is overwritten.
+/// The file is overwritten.
 pub(crate) fn overwritten(case: Case<'_>) -> Result<()> {
     each(case, Change::Zeroed)?;
     each(case, Change::Filled)
 }
 
-/// Another file gets its name, or none has it: the open file is the one that counts.
+/// The file is replaced by another one, or removed: the open file counts.
 pub(crate) fn renamed(case: Case<'_>) -> Result<()> {
     each(case, Change::Swapped)?;
     each(case, Change::Removed)
@@ -174,8 +174,7 @@ pub(crate) fn direct_program(case: Case<'_>) -> Result<()> {
     complaints.verdict()
 }
 
-/// It is cut before the loader opens it and whole again right after, or the other way round, without end: whatever is
-/// seen of it, the program runs or is refused.
+/// The file is cut and restored by turns, without end. Whatever the loader reads, the program runs or is refused.
 pub(crate) fn flickering(case: Case<'_>) -> Result<()> {
     let (workdir, program) = case.copy("whole/sound")?;
     let library = workdir.path().join("libone.so");
@@ -185,7 +184,7 @@ pub(crate) fn flickering(case: Case<'_>) -> Result<()> {
         fs::write(&library, &bytes)?;
         let Some(mut tracee) = stopped_at(&Start::new(&program, case.user), &library, wanted)? else { break };
         let file = File::options().write(true).open(&library)?;
-        // Gone for one system call only.
+        // Cut for one system call.
         file.set_len(0)?;
         let went_on = tracee.finish_call()?.is_some();
         file.write_all_at(&bytes, 0)?;

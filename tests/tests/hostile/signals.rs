@@ -9,11 +9,10 @@ use tests::recipe::SUCCESS;
 use tests::start::Start;
 use tests::world::Case;
 
-/// Signals 32 and 33, which libc keeps for itself: env(1) can not give them back their default, if whoever started the
-/// tests ignored them.
+/// Signals 32 and 33, which libc reserves: env(1) can not reset them if they were ignored when the tests were started.
 const LIBCS: u64 = 3 << 31;
 
-/// SIGHUP and SIGUSR2 ignored, SIGUSR1, SIGTERM and a real-time signal blocked: all of it stays so, and nothing else is.
+/// SIGHUP and SIGUSR2 are ignored, SIGUSR1, SIGTERM and a real-time signal blocked: they stay so, and no others are.
 pub(crate) fn kept(case: Case<'_>) -> Result<()> {
     let ignored = 1u64 << 0 | 1 << 11;
     let blocked = 1u64 << 9 | 1 << 14 | 1 << 39;

@@ -40,7 +40,7 @@ const TABLE: [Row; 29] = [
     (&[DISABLE], "using libc", Nothing),
     (&["LD_SLUL_DISABLE_LIBC_BOGOLOADING=0"], "bare", Nothing),
     (&["LD_SLUL_DISABLE_LIBC_BOGOLOADING="], "bare", Nothing),
-    // Each for itself: one that is off takes nothing away from another.
+    // Variables are independent: one that is off does not change another.
     (&[SLOW, "LD_SLUL_DISABLE_LIBC_BOGOLOADING=0"], "using libc", Nothing),
     (&["LD_SLUL_SLOW_RELIABLE_LIBC_LOADING=0", DISABLE], "using libc", Nothing),
     (&[SLOW, DISABLE, EAGER], "using libc", Nothing),
@@ -61,7 +61,7 @@ const TABLE: [Row; 29] = [
     (&["LD_SLUL_NO_SUCH=1", "LD_SLUL_EAGER_LOAD_LIBC_=1", "XLD_SLUL_EAGER_LOAD_LIBC=1"], "bare", Nothing),
 ];
 
-/// Every row, for a program that is entered at once where nothing is asked for, one with a library, and one with natives.
+/// Every row, for three programs: one for the plain start, one with a library, and one with native needs.
 pub(crate) fn table(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for (strings, mode, shows) in &TABLE {
@@ -99,17 +99,17 @@ fn ensure_all(right: bool, otherwise: String) -> Result<()> {
     Ok(())
 }
 
-/// A set-id program: nothing is acted upon, and nothing of it is left, repeated or not.
+/// A set-id program: every variable is ignored and removed, repeated or not.
 pub(crate) fn secure(case: Case<'_>) -> Result<()> {
     let all = TABLE.iter().flat_map(|(strings, _, _)| *strings).chain([&"LD_PRELOAD=/nowhere", &"LD_=", &"LD_X"]);
     let tunables = "GLIBC_TUNABLES=glibc.malloc.check=3";
     let start = case.start("variables/secure")?.env("A=1").env(tunables);
     let start = all.fold(start, |start, string| start.env(string)).env(tunables).env("Z=2");
-    // What does not begin with LD_ stays: A, Z, XLD_... of the table.
+    // Variables without the beginning LD_ stay: A, Z, XLD_... of the table.
     check(&start.run()?, "bare", 3, &Nothing, false).context("all of them at once")
 }
 
-/// The program asked for is not installed: one line, which says what to install.
+/// `slulrtld-using-libc` is asked for and not installed: one line, which says what to install.
 pub(crate) fn not_installed(case: Case<'_>) -> Result<()> {
     for variable in [SLOW, DISABLE] {
         let outcome = case.start("native/gnu")?.env(variable).run()?;
@@ -117,7 +117,7 @@ pub(crate) fn not_installed(case: Case<'_>) -> Result<()> {
             &outcome,
             "/usr/libexec/slul/slulrtld-using-libc-x86_64-gnu: can not be executed",
         )?;
-        // Not asked for where libc can not come.
+        // A program that can not need libc does not need it.
         tests::verdict::runs(&case.start("whole/sound")?.env(variable).run()?, "library\nprogram\n")?;
     }
     Ok(())
