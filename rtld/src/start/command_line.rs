@@ -34,11 +34,11 @@ pub struct Run<'c> {
     pub program: usize,
     /// The open descriptor of the program's file, if the loader was given one.
     pub handed: Option<Handed>,
-    /// Number of arguments that belong to the loader, from argv[0] on.
+    /// Number of arguments that belong to the loader, from `argv[0]` on.
     pub dropped: usize,
     /// Value of `--library-path`.
     pub library_path: Option<&'c [u8]>,
-    /// Index in argv of the string that the program sees as its argv[0].
+    /// Index in argv of the string that the program sees as its `argv[0]`.
     pub argv0: usize,
     /// The last step to take.
     pub until: Until,

@@ -75,7 +75,8 @@ impl Layout {
         *self = Self { auxv, end: auxv.saturating_add(size), ..*self };
     }
 
-    /// Removes the first `count` arguments, makes `first` the new argv[0], and moves envp and auxv down to follow argv.
+    /// Removes the first `count` arguments, makes `first` the new `argv[0]`, and moves envp and auxv down to follow
+    /// argv.
     pub fn drop_arguments(&mut self, words: &mut [u64], count: usize, first: u64) {
         let count = count.min(self.argc);
         let kept = count.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Linux: with [`mapping`], the only file that names rustix. Implements the traits of [`crate::os::seam`].
+//! Linux: with `mapping.rs`, the only file that names rustix. Implements the traits of [`crate::os::seam`].
 //!
 //! # Safety
 //! This file exists because a descriptor can be closed while other code still uses it. A [`File`] is the sole owner of
