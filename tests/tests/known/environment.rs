@@ -1,4 +1,4 @@
-//! The strings of the environment.
+//! Attacks by the strings of the environment.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,16 +14,16 @@ use tests::world::Case;
 
 use crate::victim::{Expected, Lair, attacked, obeyed};
 
-/// What `victim/both` prints when it uses its own libraries.
+/// Output of `victim/both` with its own libraries.
 const OWN: &str = "library\nprogram\nnative\n";
 
-/// A setting that glibc 2.34 to 2.38 copied beyond its buffer: `a=a=x` is parsed as two.
+/// A setting that glibc 2.34 to 2.38 copied beyond its buffer: it parsed `a=a=x` as two settings.
 fn twice(length: usize) -> String {
     const NAME: &str = "glibc.malloc.mxfast=";
     format!("GLIBC_TUNABLES={NAME}{NAME}{}", "A".repeat(length))
 }
 
-/// The strings that the published exploits put into the environment.
+/// The environment of the published exploits.
 fn tunables() -> Vec<String> {
     let mut strings = vec![twice(0), twice(0x400), twice(64 << 10)];
     strings.extend(vec![twice(24); 50]);
@@ -38,16 +38,16 @@ fn with(start: Start, strings: &[String]) -> Start {
     strings.iter().fold(start, |start, string| start.env(string))
 }
 
-/// Not read when secure: gone, for the program and for libc.
+/// A secure process: GLIBC_TUNABLES is removed, for the program and for libc.
 pub(crate) fn tunables_secure(case: Case<'_>) -> Result<()> {
     let attack = |start: Start| with(start.arg("see"), &tunables());
     attacked(case, case.world.program("victim/both")?.path(), attack, Expected::Ran(OWN))
 }
 
-/// Never edited in place otherwise: the strings stay as they are, also where the loader asks libc by this variable for
-/// more room, which it does for programs that open libraries.
+/// An ordinary process: the strings are never edited in place, also in programs that open libraries, for which the
+/// loader asks libc by this variable for more room.
 pub(crate) fn tunables_ordinary(case: Case<'_>) -> Result<()> {
-    // Each kind of them as the first, which is the one that counts; those in the middle are alike.
+    // The first string counts: each kind is first once. Those in the middle are of one kind.
     for string in [0, 1, 2, 3, 53, 54, 55, 56] {
         let mut strings = tunables();
         strings.swap(0, string);
@@ -59,7 +59,8 @@ pub(crate) fn tunables_ordinary(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// LD_AUDIT made a set-id program load any library of the system, and libpcprofile.so writes a file as it is loaded.
+/// glibc: LD_AUDIT made a set-id program load any library of the system, and libpcprofile.so writes a file when it is
+/// loaded.
 pub(crate) fn audit_system_library(case: Case<'_>) -> Result<()> {
     let directory = Workdir::new()?;
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
@@ -100,7 +101,7 @@ pub(crate) fn audit_path(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What unsetenv refuses to look at, before and between what must go.
+/// Strings that unsetenv(3) refuses, before and between variables that must be removed.
 fn malformed(lair: &Lair) -> [String; 10] {
     let libraries = lair.path().display();
     [
@@ -117,8 +118,7 @@ fn malformed(lair: &Lair) -> [String; 10] {
     ]
 }
 
-/// FreeBSD's loader removed variables by a function that gives up at a string without `=`, and did not ask whether it
-/// had.
+/// FreeBSD's loader removed variables by a function that fails at a string without `=`, and ignored its result.
 pub(crate) fn unsetenv_malformed(case: Case<'_>) -> Result<()> {
     let lair = Lair::new(case)?;
     let strings = malformed(&lair);
@@ -160,8 +160,8 @@ pub(crate) fn unsetenv_many(case: Case<'_>) -> Result<()> {
     attacked(case, case.world.program("victim/both")?.path(), attack, Expected::Ran(OWN))
 }
 
-/// glibc closes the holes that removed variables leave in envp, and leaves auxv where it was. The victim looks for it
-/// behind envp's NULL, its own and libc's, with nothing removed, one string, all of them, and an odd number.
+/// glibc closes the holes of removed variables in envp, and leaves auxv at its place. The victim scans for auxv behind
+/// envp's NULL, its own and libc's, with no string removed, one, all of them, and an odd number.
 pub(crate) fn auxv_after_removal(case: Case<'_>) -> Result<()> {
     let victim = case.world.program("victim/both")?.path();
     let mut complaints = Complaints::default();
@@ -180,7 +180,7 @@ pub(crate) fn auxv_after_removal(case: Case<'_>) -> Result<()> {
     complaints.verdict()
 }
 
-/// Whichever of descriptors 0 to 2 a set-id program is started without, it has them all, and no others.
+/// A set-id program that is started without some of descriptors 0 to 2 has all three, and no others.
 pub(crate) fn descriptors_secure(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for name in ["descriptors/plain", "descriptors/library", "descriptors/native"] {

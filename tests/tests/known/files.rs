@@ -1,4 +1,4 @@
-//! A file that is only looked at, or is none.
+//! Attacks by files: inspected programs, and FIFOs in place of files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,8 +26,8 @@ fn loader(case: Case<'_>, arguments: &[&str]) -> Start {
         .fold(Start::new(&case.world.stage.loader(), case.user), |start, argument| start.arg(*argument))
 }
 
-/// ldd of glibc ran a file whose PT_LOADs overlapped, for it put one over the loader's own code. Overlapping, wrapping
-/// and endless segments are refused, of libraries as of programs.
+/// glibc's ldd ran a file with overlapping PT_LOADs, one of which replaced the loader's own code. Overlapping, wrapping
+/// and endless segments are refused, in libraries and in programs.
 pub(crate) fn inspect_overlapping(case: Case<'_>) -> Result<()> {
     let mut complaints = Complaints::default();
     for (damage, expected) in [
@@ -56,7 +56,7 @@ pub(crate) fn inspect_overlapping(case: Case<'_>) -> Result<()> {
     complaints.verdict()
 }
 
-/// Neither the initialiser nor the resolver of a sound library, nor the program.
+/// Inspection runs neither the initialiser nor the resolver of a sound library, nor the program.
 pub(crate) fn inspect_sound(case: Case<'_>) -> Result<()> {
     let build = case.world.program("inspected")?;
     let (program, library) =
@@ -78,7 +78,7 @@ pub(crate) fn inspect_sound(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// ldd also ran a program's own PT_INTERP, whatever that was.
+/// ldd also ran the inspected program's PT_INTERP, whatever it named.
 pub(crate) fn inspect_other_interpreter(case: Case<'_>) -> Result<()> {
     let workdir = Workdir::new()?;
     let (source, interpreter) = (workdir.path().join("x.c"), workdir.path().join("interpreter"));
@@ -108,7 +108,7 @@ pub(crate) fn inspect_other_interpreter(case: Case<'_>) -> Result<()> {
     Expected::Refused("", &line).of(&loader(case, &[&program]).run()?)
 }
 
-/// An ET_EXEC file that is to be mapped where the loader is. Without randomisation anybody knows that place.
+/// An ET_EXEC file with the loader's address, which every user knows without randomisation.
 pub(crate) fn inspect_onto_loader(case: Case<'_>) -> Result<()> {
     let workdir = Workdir::new()?;
     let (source, program) = (workdir.path().join("x.c"), workdir.path().join("program"));
@@ -137,7 +137,7 @@ fn fifo_as(path: &Path) -> Result<()> {
 
 const NO_FILE: &str = "can not be opened: not a regular file";
 
-/// Where a library is searched for: by the program's own path, and by LD_LIBRARY_PATH before that.
+/// A FIFO found by the search: by the program's own path, and by LD_LIBRARY_PATH before that.
 pub(crate) fn fifo_searched(case: Case<'_>) -> Result<()> {
     let (workdir, program) = case.copy("inspected")?;
     let library = workdir.path().join("libone.so");
@@ -152,7 +152,7 @@ pub(crate) fn fifo_searched(case: Case<'_>) -> Result<()> {
     Expected::Refused("", &line).of(&Start::new(&program, case.user).run()?).context("by DT_RUNPATH")
 }
 
-/// A native library's name: libc would wait for somebody to write into it.
+/// A FIFO with a native library's name: libc would wait for a writer.
 pub(crate) fn fifo_native(case: Case<'_>) -> Result<()> {
     let (workdir, program) = case.copy("calling")?;
     let library = workdir.path().join("libz.so.1");

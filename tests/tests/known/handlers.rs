@@ -1,4 +1,4 @@
-//! Who runs a program, and how often.
+//! Attacks by binfmt_misc, and loops of loaders that execute themselves.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,12 +21,12 @@ use tests::world::Case;
 
 use crate::victim::Expected;
 
-/// What the stubs say without a loader.
+/// The stubs' message without a loader.
 const NOT_INSTALLED: &str = "slulrtld: can not run /lib/slulrtld-x86_64.so.1: install slulrtld";
 
 const WITH_BINFMT: Holds = Holds { binfmt: true, ..Holds::ALL };
 
-/// Runs a set-id report as an ordinary user, where the administrator has given the rule by magic the flag `C`.
+/// Runs a set-id report as an ordinary user; the rule by magic has the flag `C`.
 fn with_credentials(case: Case<'_>, link: Link, file: &str, mark: bool, mode: u32) -> Result<Outcome> {
     let programs = Programs::new(&case.world.stage)?;
     let root = Root::new(&case.world.stage, WITH_BINFMT)?;
@@ -45,7 +45,7 @@ fn with_credentials(case: Case<'_>, link: Link, file: &str, mark: bool, mode: u3
     root.launch_as(Namespaces::AllIds, &["register --credentials"], &words)
 }
 
-/// Whether the report ran and has all of these lines.
+/// Checks that the report ran and has all of these lines.
 fn says(outcome: &Outcome, lines: &[&str]) -> Result<()> {
     let ran = outcome.ending == Ending::Exit(SUCCESS) && outcome.stderr.is_empty();
     let all = lines.iter().all(|line| outcome.stdout.lines().any(|found| found == *line));
@@ -53,13 +53,13 @@ fn says(outcome: &Outcome, lines: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Anybody can give a set-id program of the system a name with the extension: that rule gives nobody's privileges.
+/// Every user can give a set-id program of the system a name with the extension: that rule gives no privileges.
 pub(crate) fn credentials_extension(case: Case<'_>) -> Result<()> {
     let outcome = with_credentials(case, Link::Interpreter, "report.slulb", false, 0o4755)?;
     says(&outcome, &["AT_SECURE: 0", "/proc/self/exe: /lib/slulrtld-x86_64.so.1"])
 }
 
-/// A set-id program without the marker is not the handler's, which has that program's privileges with the marker.
+/// A set-id program without the marker is not run by the handler; with the marker it is, with its privileges.
 pub(crate) fn credentials_unmarked(case: Case<'_>) -> Result<()> {
     let outcome = with_credentials(case, Link::Interpreter, "report", false, 0o4755)?;
     says(&outcome, &["AT_SECURE: 1", "/proc/self/exe: /work/report"])?;
@@ -67,7 +67,7 @@ pub(crate) fn credentials_unmarked(case: Case<'_>) -> Result<()> {
     says(&outcome, &["AT_SECURE: 1", "/proc/self/exe: /lib/slulrtld-x86_64.so.1"])
 }
 
-/// An unreadable program by the flag `O`: the process keeps from its user what is in it.
+/// An unreadable program by the flag `O`: the process is not dumpable, so that its user can not read its memory.
 pub(crate) fn unreadable_binfmt(case: Case<'_>) -> Result<()> {
     let outcome = with_credentials(case, Link::Bare, "report", true, 0o755)?;
     says(&outcome, &["dumpable: 1"])?;
@@ -76,7 +76,7 @@ pub(crate) fn unreadable_binfmt(case: Case<'_>) -> Result<()> {
     says(&outcome, &[&format!("dumpable: {}", dumpable.trim())])
 }
 
-/// What `\x7f\x45` stands for.
+/// The bytes of a string such as `\x7f\x45`.
 fn unescaped(text: &str) -> Result<Vec<u8>> {
     text.split("\\x").skip(1).map(|digits| Ok(u8::from_str_radix(digits, 16)?)).collect()
 }
@@ -98,7 +98,7 @@ pub(crate) fn credentials_system_programs(case: Case<'_>) -> Result<()> {
     let place = marker::offset(NATIVE.class, NATIVE.byte_order);
     for directory in ["/usr/bin", "/usr/sbin", "/usr/lib/dbus-1.0", "/usr/lib/openssh"] {
         for entry in fs::read_dir(directory).into_iter().flatten() {
-            // Links lead to programs that are there by themselves.
+            // The targets of links are there, too.
             let path = entry?.path();
             let Ok(bytes) = fs::read(&path) else { continue };
             if bytes.starts_with(b"\x7fELF") {
@@ -114,8 +114,8 @@ pub(crate) fn credentials_system_programs(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// glibc's ld.so executes a static program that it is given, which under a rule of binfmt_misc means itself. The
-/// handler maps what it is given.
+/// glibc's ld.so executes a static program that it is given: under a rule of binfmt_misc, itself again. The handler
+/// maps the program.
 pub(crate) fn loop_binfmt(case: Case<'_>) -> Result<()> {
     let programs = Programs::new(&case.world.stage)?;
     let root = Root::new(&case.world.stage, WITH_BINFMT)?;
@@ -134,7 +134,7 @@ pub(crate) fn loop_binfmt(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Where the loader should be is a program whose stub executes the loader.
+/// A program whose stub executes the loader is installed in the loader's place.
 pub(crate) fn loop_rt0_as_loader(case: Case<'_>) -> Result<()> {
     let programs = Programs::new(&case.world.stage)?;
     for stub in ["rt0.o", "rt0-map.o", "rt0-embed.o"] {
@@ -153,7 +153,7 @@ pub(crate) fn loop_rt0_as_loader(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// And a program that maps the loader stops at the first such one, not when there is no room for more of them.
+/// A program whose stub maps the loader is installed there: it maps itself once, not until there is no room.
 pub(crate) fn loop_map_once(case: Case<'_>) -> Result<()> {
     let programs = Programs::new(&case.world.stage)?;
     let root = Root::new(&case.world.stage, Holds::ALL)?;
@@ -163,7 +163,7 @@ pub(crate) fn loop_map_once(case: Case<'_>) -> Result<()> {
     let mut calls = 0;
     while tracee.next_call()?.is_some() {
         calls += 1;
-        // To open, measure, map and close a file, to say a line in two parts, and to end.
+        // open, fstat, mmap and close of a file, a message in two writes, and the exit.
         ensure!(calls <= 7, "more system calls than one mapping takes");
         if tracee.finish_call()?.is_none() {
             break;
@@ -172,7 +172,7 @@ pub(crate) fn loop_map_once(case: Case<'_>) -> Result<()> {
     Expected::Refused("", NOT_INSTALLED).of(&tracee.finish()?)
 }
 
-/// The loader as its own program, and as a program's.
+/// The loader as its own program, and as the program of a program's interpreter.
 pub(crate) fn loop_loader_as_program(case: Case<'_>) -> Result<()> {
     let loader = case.world.stage.loader();
     let path = loader.display().to_string();

@@ -1,16 +1,16 @@
-//! What loaders got wrong before, done to ours: each class of `docs/security.md` has a test that is named after it.
+//! Attacks that other loaders fell to, made on this one: each class of `docs/security.md` has a test with its name.
 //!
-//! | module | what an attacker chooses |
+//! | module | the attacker chooses |
 //! |---|---|
 //! | [`environment`] | the strings of the environment |
-//! | [`search`] | where libraries are found |
-//! | [`resources`] | how much memory and stack there is |
-//! | [`files`] | a file that is only looked at, or is none |
-//! | [`handlers`] | who runs a program, and how often |
-//! | [`victim`] | a set-id program, and the same one without privileges |
+//! | [`search`] | the directories of libraries |
+//! | [`resources`] | limits of memory and stack |
+//! | [`files`] | an inspected file, or a FIFO in place of a file |
+//! | [`handlers`] | the handler of a program |
+//! | [`victim`] | runs a set-id program, and its copy without privileges |
 //!
-//! An attack on a set-id program is first made on a copy of it that is not: there it must succeed where the loader is
-//! meant to obey, so that the test would notice an attack that is none.
+//! An attack on a set-id program is also made on a copy without privileges. It must succeed there wherever the loader
+//! obeys an ordinary user, which shows that the attack works.
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 

@@ -1,4 +1,4 @@
-//! How much memory and stack there is.
+//! Attacks by limits of memory and stack.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use crate::victim::{Expected, Lair};
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// A path to search that becomes several times as long as the stack when each `$ORIGIN` in it is replaced.
+/// A search path that exceeds the stack several times after each `$ORIGIN` in it is replaced.
 fn long_path() -> String {
     "$ORIGIN/x:".repeat(6 << 10)
 }
 
-/// glibc put copies of search paths on the stack, and so a long one over whatever is below it.
+/// glibc copied search paths to the stack, and a long one over the memory below it.
 fn stack_clash(start: &Start) -> Result<()> {
     for (stack, variables) in [(256 * KIB, 1), (MIB, 3), (8 * MIB, 3)] {
         let names = ["LD_LIBRARY_PATH", "LD_PRELOAD", "LD_LIBRARY_PATH"].iter().take(variables);
@@ -31,18 +31,18 @@ fn stack_clash(start: &Start) -> Result<()> {
     Ok(())
 }
 
-/// Set-id, where none of it is read.
+/// A set-id program: the path is not read.
 pub(crate) fn stack_clash_secure(case: Case<'_>) -> Result<()> {
     stack_clash(&case.start("victim/library")?)
 }
 
-/// Not set-id, where all of it is searched.
+/// An ordinary program: all of the path is searched.
 pub(crate) fn stack_clash_ordinary(case: Case<'_>) -> Result<()> {
     stack_clash(&case.start("searching")?)
 }
 
-/// Runs the victim under a limit that its user has set: whatever fails for want of memory, what the environment says
-/// stays without effect. Where the kernel has not enough for the program itself, nothing is asked of the loader.
+/// Runs the victim under each value of a limit: whichever allocation fails, the environment has no effect. Values with
+/// which the kernel can not start the program are skipped.
 fn limited(start: &Start, limit: &str, values: impl Iterator<Item = u64>, evil: &str) -> Result<()> {
     let (mut complaints, mut ran, mut refused) = (Complaints::default(), 0, 0);
     let least = if limit == "as" { Tracee::start(start)?.size()? } else { 0 };
@@ -94,7 +94,7 @@ pub(crate) fn allocation_long_path(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A library for which there is no room, with 512 MiB of address space.
+/// A library that does not fit into an address space of 512 MiB is refused.
 fn no_room(case: Case<'_>, name: &str) -> Result<()> {
     let program = case.world.program(name)?;
     let limited = |bytes: u64| {
@@ -106,17 +106,17 @@ fn no_room(case: Case<'_>, name: &str) -> Result<()> {
     Expected::Refused("", &line).of(&limited(512 * MIB)?)
 }
 
-/// Of an ordinary program.
+/// A library without room, in an ordinary program.
 pub(crate) fn no_room_ordinary(case: Case<'_>) -> Result<()> {
     no_room(case, "large/ordinary")
 }
 
-/// Of a set-id one.
+/// A library without room, in a set-id program.
 pub(crate) fn no_room_secure(case: Case<'_>) -> Result<()> {
     no_room(case, "large/secure")
 }
 
-/// Runs a program to its good end, and looks at each system call and what came of it.
+/// Runs a program to its end, which must be a success, and gives each system call and its result to `look`.
 fn each_call(case: Case<'_>, name: &str, mut look: impl FnMut(&Call, u64) -> Result<()>) -> Result<()> {
     let mut tracee = Tracee::start(&case.start(name)?)?;
     while let Some(call) = tracee.next_call()? {
@@ -128,8 +128,8 @@ fn each_call(case: Case<'_>, name: &str, mut look: impl FnMut(&Call, u64) -> Res
     Ok(())
 }
 
-/// Memory that was mapped so as not to be executed never becomes so, and none is ever written and executed: what
-/// `MemoryDenyWriteExecute=` of systemd.exec(5) and PR_SET_MDWE forbid. In both worlds, libc's ld.so included.
+/// Memory that is not executable never becomes so, and no memory is writable and executable: the rules of
+/// `MemoryDenyWriteExecute=` in systemd.exec(5) and of PR_SET_MDWE. In both worlds, libc's ld.so included.
 pub(crate) fn executable(case: Case<'_>) -> Result<()> {
     const MMAP: u64 = 9;
     const MPROTECT: u64 = 10;
@@ -162,8 +162,8 @@ pub(crate) fn executable(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// mmap(2) is never asked for addresses that a process has only if it asks for them, from 2^47 on: pointers in programs
-/// may have tags there.
+/// mmap(2) is never asked for addresses from 2^47 on, which a process gets only if it asks for them: programs may keep
+/// tags in these bits of pointers.
 pub(crate) fn addresses(case: Case<'_>) -> Result<()> {
     const MMAP: u64 = 9;
     const MREMAP: u64 = 25;

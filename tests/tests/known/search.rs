@@ -1,4 +1,4 @@
-//! Where libraries are found.
+//! Attacks by the directories of libraries.
 
 use anyhow::{Context, Result};
 use tests::start::Start;
@@ -6,8 +6,7 @@ use tests::world::Case;
 
 use crate::victim::{Expected, Lair, attacked, obeyed};
 
-/// A static set-id program that opened libraries looked at LD_LIBRARY_PATH, because whether it was set-id was found out
-/// after that.
+/// glibc: a static set-id program that opened libraries obeyed LD_LIBRARY_PATH, because AT_SECURE was read after it.
 fn late(case: Case<'_>, program: &str) -> Result<()> {
     let lair = Lair::new(case)?;
     let victim = case.world.program(program)?.path();
@@ -26,18 +25,18 @@ pub(crate) fn late_interpreter(case: Case<'_>) -> Result<()> {
     late(case, "opener/interpreter")
 }
 
-/// The static file, with the loader in it.
+/// The static file with the loader in it (`rt0-embed.o`).
 pub(crate) fn late_embed(case: Case<'_>) -> Result<()> {
     late(case, "opener/embed")
 }
 
-/// What libc says of a library that it does not find.
+/// libc's message about a library that it does not find.
 fn libcs_line(program: &str, library: &str) -> String {
     const MISSING: &str = "cannot open shared object file: No such file or directory";
     format!("{program}: error while loading shared libraries: {library}: {MISSING}")
 }
 
-/// Libraries beside a program are those of whoever makes a link to it.
+/// A hard link to a program gives its `$ORIGIN` to the user who makes the link.
 fn linked(
     case: Case<'_>,
     program: &str,
@@ -53,7 +52,7 @@ fn linked(
     Expected::Refused(&stdout, &line).of(&Start::new(&link, case.user).run()?).context("with privileges")
 }
 
-/// DT_RUNPATH is `$ORIGIN`: that entry is left out, and so nobody finds the library.
+/// DT_RUNPATH is `$ORIGIN`: that entry is left out, and so the library is not found.
 pub(crate) fn origin_runpath(case: Case<'_>) -> Result<()> {
     let found =
         |library: &'static str| move |program: &str| ("program\n".to_owned(), libcs_line(program, library));
@@ -61,7 +60,7 @@ pub(crate) fn origin_runpath(case: Case<'_>) -> Result<()> {
     linked(case, "victim/origin-native", "program\nevil native\n", found("libtwo.so"))
 }
 
-/// DT_RPATH is.
+/// DT_RPATH is `$ORIGIN`.
 pub(crate) fn origin_rpath(case: Case<'_>) -> Result<()> {
     let found =
         |library: &'static str| move |program: &str| ("program\n".to_owned(), libcs_line(program, library));
@@ -69,7 +68,7 @@ pub(crate) fn origin_rpath(case: Case<'_>) -> Result<()> {
     linked(case, "victim/rpath-native", "program\nevil native\n", found("libtwo.so"))
 }
 
-/// DT_NEEDED begins with it.
+/// DT_NEEDED begins with `$ORIGIN`.
 pub(crate) fn origin_needed(case: Case<'_>) -> Result<()> {
     let refused = |name: &'static str| {
         move |_: &str| {
@@ -80,8 +79,8 @@ pub(crate) fn origin_needed(case: Case<'_>) -> Result<()> {
     linked(case, "victim/named-native", "program\nevil native\n", refused("$ORIGIN/libtwo.so"))
 }
 
-/// The published exploit: the program is executed as a descriptor whose link in /proc reads `PATH (deleted)`, and
-/// libraries are put into that directory, which variables name by `$ORIGIN`.
+/// The published exploit: the program is executed by a descriptor whose link in /proc reads `PATH (deleted)`, a
+/// directory of that name has the attacker's libraries, and variables name it by `$ORIGIN`.
 pub(crate) fn origin_deleted(case: Case<'_>) -> Result<()> {
     let victim = case.world.program("victim/both")?.path();
     for (variable, value, obedient) in [
@@ -105,7 +104,7 @@ pub(crate) fn origin_deleted(case: Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A program that finds its library from where it is started.
+/// A program that finds its library relative to the current directory.
 fn from_directory(case: Case<'_>, program: &str, refused: impl Fn(&str) -> (String, String)) -> Result<()> {
     let victim = case.world.program(program)?.path();
     let lair = Lair::new(case)?;

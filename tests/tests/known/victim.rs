@@ -1,4 +1,4 @@
-//! A set-id program, and the same one without privileges.
+//! Runs attacks on a set-id program, and on its copy without privileges.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use tests::start::Start;
 use tests::workdir::Workdir;
 use tests::world::Case;
 
-/// An attacker's directory, with the libraries of `victim/evil` and whatever he puts there besides.
+/// An attacker's directory, with the libraries of `victim/evil` and further files of the attack.
 pub(crate) struct Lair(Workdir);
 
 impl Lair {
-    /// One that has these libraries.
+    /// A directory with these libraries.
     pub(crate) fn new(case: Case<'_>) -> Result<Self> {
         let (lair, evil) = (Workdir::new()?, case.world.program("victim/evil")?);
         for name in ["libone.so", "libtwo.so"] {
@@ -24,12 +24,12 @@ impl Lair {
         Ok(Self(lair))
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// A place in it, as text.
+    /// The path of a file in it, as text.
     pub(crate) fn place(&self, name: &str) -> String {
         self.path().join(name).display().to_string()
     }
@@ -39,14 +39,14 @@ impl Lair {
         ["libone.so", "libtwo.so"].map(|name| self.place(name))
     }
 
-    /// Puts a program there, by a hard link, which has all the privileges of the program.
+    /// Makes a hard link to a program there; the link has the program's privileges.
     pub(crate) fn hard_link(&self, program: &Path) -> Result<PathBuf> {
         let link = self.path().join("linked");
         fs::hard_link(program, &link).context("hard link")?;
         Ok(link)
     }
 
-    /// Puts a copy there, which has none.
+    /// Makes a copy of a program there, without privileges.
     pub(crate) fn copy(&self, program: &Path) -> Result<PathBuf> {
         let copy = self.path().join("copied");
         install(program, &copy)?;
@@ -54,17 +54,17 @@ impl Lair {
     }
 }
 
-/// What is to come of a start: what is printed, and the refusal, if any.
+/// Expected outcome of a start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expected<'e> {
     /// The program ran, and printed this.
     Ran(&'e str),
-    /// It printed this, and then there was this line.
+    /// The program printed this, and then was refused in this line.
     Refused(&'e str, &'e str),
 }
 
 impl Expected<'_> {
-    /// Compares with what came.
+    /// Compares with an outcome.
     pub(crate) fn of(self, outcome: &Outcome) -> Result<()> {
         let (ending, stdout, stderr) = match self {
             Self::Ran(stdout) => (Ending::Exit(SUCCESS), stdout, String::new()),

@@ -1,4 +1,4 @@
-//! What a case is made of, and what the loaders are to agree on.
+//! A case: its objects, and the loaders that must agree on it.
 
 use std::fmt::Write;
 
@@ -9,11 +9,11 @@ use crate::symbolic::Mark;
 pub(crate) enum Compiler {
     Gcc,
     Clang,
-    /// Links by way of gcc.
+    /// rustc, which links by gcc.
     Rustc,
 }
 
-/// A linker, as the drivers' `-fuse-ld=` names it.
+/// A linker, by its name for the drivers' `-fuse-ld=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Linker {
     Bfd,
@@ -21,17 +21,17 @@ pub(crate) enum Linker {
     Mold,
 }
 
-/// What makes files of sources.
+/// A compiler and a linker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Toolchain {
     pub(crate) compiler: Compiler,
     pub(crate) linker: Linker,
 }
 
-/// What every Linux distribution begins with.
+/// The toolchain of most Linux distributions.
 pub(crate) const GNU: Toolchain = Toolchain { compiler: Compiler::Gcc, linker: Linker::Bfd };
 
-/// Which code the compiler makes for the program's references to libraries.
+/// The compiler's code for the program's references to libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Model {
     /// PIE with copies of the libraries' data (R_X86_64_COPY), gcc's default.
@@ -77,19 +77,19 @@ impl Model {
 pub(crate) const CALLS: [(&str, &[&str], &[&str]); 3] =
     [("lazy", &[], &["-Wl,-z,lazy"]), ("now", &[], &["-Wl,-z,now"]), ("no-plt", &["-fno-plt"], &["-Wl,-z,now"])];
 
-/// What an object is.
+/// The kinds of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Library,
-    /// Linked once for each loader, with the start that the loader's world gives a program.
+    /// A program, linked once for each loader, with a start for that loader's world.
     Program(Model),
     /// A second name of a file: a symbolic link to the object's source.
     Symlink,
-    /// A file that is taken away again.
+    /// The removal of a file.
     Removal,
 }
 
-/// Where an object says that its libraries are.
+/// The search path of an object for its libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunPath {
     /// The work directory, in DT_RUNPATH.
@@ -159,14 +159,14 @@ impl Object {
         self
     }
 
-    /// Further flags, of both kinds, that a dimension of the matrix stands for.
+    /// Adds a dimension's flags for compiler and linker.
     pub(crate) fn with(mut self, compile: &[&str], link: &[&str]) -> Self {
         self.compile.extend(compile.iter().map(ToString::to_string));
         self.link.extend(link.iter().map(ToString::to_string));
         self
     }
 
-    /// Is linked with these libraries.
+    /// Links it with these libraries.
     pub(crate) fn needs<N: ToString>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.needs.extend(names.into_iter().map(library_file));
         self
@@ -199,21 +199,21 @@ pub(crate) fn library_file(name: impl ToString) -> String {
     format!("libt{}.so", name.to_string())
 }
 
-/// With whom slulrtld must agree, to the letter.
+/// The loaders whose outcome slulrtld's must equal, to the letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agreement {
     /// glibc and musl.
     All,
-    /// glibc; why musl is not asked.
+    /// glibc; the reason not to compare with musl.
     Glibc(&'static str),
-    /// glibc; why musl's lines come in another order. They must be the same lines.
+    /// glibc; and musl in any order of the same lines, for this reason.
     GlibcOrder(&'static str),
-    /// musl; why glibc is not asked.
+    /// musl; the reason not to compare with glibc.
     MuslAlone(&'static str),
 }
 
 impl Agreement {
-    /// Why it is not everybody.
+    /// The reason for which these are not all loaders, if they are not.
     pub(crate) fn why_not_all(self) -> Option<&'static str> {
         match self {
             Self::All => None,
@@ -231,11 +231,11 @@ pub(crate) struct Case {
     /// The program's environment; `{dir}` is the work directory.
     pub(crate) env: Vec<(String, String)>,
     pub(crate) agreement: Agreement,
-    /// Whether the loaders refuse it, with status 127 and nothing said by the program.
+    /// Whether the loaders must refuse it, with status 127 and no output of the program.
     pub(crate) refused: bool,
-    /// Pairs of lines, the first of which is to come before the second wherever it is run.
+    /// Pairs of lines: the first must come before the second under each loader.
     pub(crate) before: Vec<(String, String)>,
-    /// What the program says, where that is not left to the other loaders.
+    /// Expected output, if the other loaders' output is not the only reference.
     pub(crate) says: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! Runs a case under each loader, and compares what comes of it.
+//! Runs a case under each loader, and compares the outcomes.
 
 use std::fmt::Write;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::workshop::{Loader, Workshop};
 /// Status of slulrtld's refusals.
 const REFUSED: i32 = 127;
 
-/// What came of a case.
+/// The outcomes of a case.
 struct Outcomes {
     /// Under slulrtld, by its profile.
     ours: Vec<(&'static str, Outcome)>,
@@ -26,7 +26,7 @@ struct Outcomes {
     others: Vec<(Loader, Outcome)>,
 }
 
-/// A case that is built and run when the first of its tests asks.
+/// A case; the first of its tests builds and runs it.
 pub(crate) struct Shared {
     case: Case,
     outcomes: OnceLock<Result<Outcomes, String>>,
@@ -72,7 +72,7 @@ impl Shared {
     }
 }
 
-/// Whether two outcomes are the same: in each line, or in their lines but for the order.
+/// Whether two outcomes are equal: line by line, or, unless `exactly`, up to the order of lines.
 fn agree(ours: &Outcome, reference: &Outcome, exactly: bool) -> bool {
     let lines = |outcome: &Outcome| {
         let mut lines: Vec<String> = outcome.stdout.lines().map(str::to_owned).collect();
@@ -84,10 +84,10 @@ fn agree(ours: &Outcome, reference: &Outcome, exactly: bool) -> bool {
     ours.ending == reference.ending && lines(ours) == lines(reference)
 }
 
-/// What is wrong with an outcome by itself.
+/// Faults of one outcome, without comparison.
 fn judge(case: &Case, who: &str, outcome: &Outcome) -> Result<String> {
     let mut complaints = String::new();
-    // glibc refuses some things with status 1, and what it finds while it relocates with 127.
+    // glibc refuses with status 1 before relocation, and with 127 during it.
     let right = match outcome.ending {
         Ending::Exit(status) if case.refused => status == 1 || status == REFUSED,
         Ending::Exit(status) => status == SUCCESS,
@@ -121,7 +121,7 @@ fn run(case: &Case, workshop: &Workshop, stages: &[Stage], others: &[Loader]) ->
     let mut ours = Vec::new();
     for stage in stages {
         let loader = dir.join(LOADER);
-        // The program names one path; which loader is there changes.
+        // PT_INTERP names one path, at which each profile of slulrtld is put in turn.
         if loader.exists() {
             fs::remove_file(&loader)?;
         }

@@ -1,4 +1,4 @@
-//! IFUNC, thread-local storage, DT_RELR, and what is not there.
+//! IFUNC, thread-local storage, DT_RELR, and missing definitions.
 
 use crate::case::{Agreement, CALLS, Case, Model, Object};
 
@@ -6,9 +6,9 @@ pub(crate) fn cases() -> Vec<Case> {
     [ifunc(), tls(), relative(), missing()].into_iter().flatten().collect()
 }
 
-/// Why musl is not asked about IFUNC.
+/// The reason not to compare IFUNC with musl.
 pub(crate) const NO_IFUNC: &str = "musl has no IFUNC";
-/// Why musl is not asked about DT_RELR.
+/// The reason not to compare DT_RELR with musl.
 pub(crate) const NO_RELR: &str = "musl has DT_RELR only since 1.2.4";
 
 fn ifunc() -> Vec<Case> {
@@ -24,9 +24,9 @@ fn ifunc() -> Vec<Case> {
     cases
 }
 
-/// How thread-local variables are addressed.
+/// Models of thread-local variables: names, and flags for the compiler.
 pub(crate) const TLS: [(&str, &[&str]); 3] = [
-    // What is static is addressed by the local-dynamic model then.
+    // The compiler then uses local-dynamic for static variables.
     ("general-dynamic", &["-ftls-model=global-dynamic"]),
     ("descriptors", &["-mtls-dialect=gnu2"]),
     ("initial-exec", &["-ftls-model=initial-exec"]),
@@ -72,13 +72,13 @@ fn relative() -> Vec<Case> {
     cases
 }
 
-/// What was there when program and library were linked is not there any more.
+/// A definition that was there when program and library were linked is missing at run time.
 fn missing() -> Vec<Case> {
     let provider = |has: usize| Object::library("provider", "missing").compile(format!("-DPROVIDER={has}"));
     let mut cases = Vec::new();
     for (what, flag) in [("function", "-DFUNCTION"), ("datum", "-DDATUM"), ("through-library", "-DNEITHER")] {
         for model in [Model::PieIndirect, Model::Exec] {
-            // A copy of what is not there is a warning for musl and an error for glibc.
+            // A COPY relocation without a definition is a warning for musl and an error for glibc.
             if what == "datum" && model == Model::Exec {
                 continue;
             }

@@ -16,7 +16,8 @@ fn addresses() -> Vec<Case> {
                 let owner = Object::library("owner", "identity").compile("-DOWNER").with(compile, link);
                 let other = Object::library("other", "identity").with(compile, link);
                 let mut program = Object::program(model, "identity").with(compile, link);
-                // Whether the program calls what it takes the address of decides by what way it does either.
+                // Compilers choose a function's references by whether the program also calls it, or only takes its
+                // address.
                 program = match first {
                     "owner" => program.needs(["owner", "other"]),
                     _ => program.needs(["other", "owner"]).compile("-DCALLS"),
@@ -40,7 +41,8 @@ fn unique() -> Vec<Case> {
         ] {
             for order in [["1", "2"], ["2", "1"]] {
                 for looks in [None, Some(Model::PieIndirect), Some(Model::Pie), Some(Model::Exec)] {
-                    // A copy in the program, of what its library binds to itself: there are two then, whoever loads it.
+                    // A COPY of an object that its library binds to itself: there are two objects then, under each
+                    // loader.
                     if how != "plain" && matches!(looks, Some(Model::Pie | Model::Exec)) {
                         continue;
                     }

@@ -3,16 +3,16 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`case`] | what a case is: objects, and what the loaders are to agree on |
+//! | [`case`] | a case: its objects, and the loaders that must agree on it |
 //! | [`workshop`] | cases -> files; the program is linked once for each loader, everything else once |
-//! | [`symbolic`] | DT_SYMBOLIC in a finished file |
+//! | [`symbolic`] | DT_SYMBOLIC in a linked file |
 //! | [`compare`] | runs a case, and compares |
 //! | [`scope`], [`search`], [`versions`], [`order`], [`identity`], [`features`] | the matrix |
 //! | [`toolchains`] | the same features by other compilers and linkers |
 //!
-//! Libraries are the same files under all three. The program is the same object file, with a start of its own for each:
-//! slulrtld calls it; glibc and musl have their libc call it, since with glibc the program's own initialisers, and with
-//! musl those of libraries and all finalisers, are libc's business and not the loader's. That libc comes last in the
+//! Libraries are the same files under all three. The program is the same object file, linked with a start for each
+//! loader. slulrtld calls that start itself. Under glibc and musl libc calls it, because libc, not the loader, runs the
+//! program's initialisers (glibc), and those of libraries and all finalisers (musl). That libc comes last in the
 //! program's DT_NEEDED.
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 
@@ -83,7 +83,7 @@ fn cases() -> Vec<Case> {
     families.into_iter().flatten().collect()
 }
 
-/// What this machine does not have.
+/// Missing parts of this machine.
 struct Lack {
     musl: bool,
     /// Compilers and linkers.

@@ -36,7 +36,7 @@ impl Graph {
         self
     }
 
-    /// `1-needs-23-2-needs-3`: who needs whom.
+    /// A name with all needs: `1-needs-23-2-needs-3`.
     fn name(self) -> String {
         let needs = |from| {
             let needed: Vec<_> = (0..3).filter(|&to| self.needs(from, to)).map(|to| to + 1).collect();
@@ -53,16 +53,16 @@ pub(crate) fn named(name: impl ToString) -> Object {
     Object::library(&name, "order").compile(format!("-DNAME=\"{name}\""))
 }
 
-/// One that says its name.
+/// A library that prints its name.
 fn says(name: impl ToString) -> Object {
     named(name).compile("-DARRAYS")
 }
 
-/// All graphs. The program names the libraries in one order: any other is the same as another graph in this one.
+/// All graphs. The program names the libraries in one order; another order is equivalent to another graph.
 fn graphs() -> Vec<Case> {
     let mut cases = Vec::new();
     for graph in (0..Graph::COUNT).map(Graph).filter(|graph| graph.is_simple()) {
-        // First without needs, so that cycles can be linked.
+        // First all libraries without needs, so that cycles can be linked.
         let mut objects: Vec<_> = (1..=3).map(says).collect();
         for from in 0..3 {
             let needed: Vec<_> = (0..3).filter(|&to| graph.needs(from, to)).map(|to| to + 1).collect();
@@ -78,14 +78,14 @@ fn graphs() -> Vec<Case> {
     cases
 }
 
-/// What must come before what: the needed library's initialiser before the needing one's, finalisers the other way.
+/// The required order: a needed library's initialiser before the needing one's, finalisers in reverse.
 fn before(closed: Graph) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for from in 0..3 {
         pairs.push((format!("init {}", from + 1), "init program".to_owned()));
         pairs.push(("fini program".to_owned(), format!("fini {}", from + 1)));
         for to in 0..3 {
-            // Every loader has to break a cycle somewhere, and may do so before what a member of it needs besides.
+            // A loader breaks a cycle anywhere, perhaps before the further needs of one of its members.
             if closed.needs(from, to) && !closed.needs(from, from) {
                 pairs.push((format!("init {}", to + 1), format!("init {}", from + 1)));
                 pairs.push((format!("fini {}", from + 1), format!("fini {}", to + 1)));
@@ -95,7 +95,7 @@ fn before(closed: Graph) -> Vec<(String, String)> {
     pairs
 }
 
-/// Whether only one order is right, or else whose we follow.
+/// The loaders to agree with: all if only one order is right, else the one whose order slulrtld follows.
 fn agreement(closed: Graph) -> Agreement {
     let pairs = [(0, 1), (0, 2), (1, 2)];
     let both = |&(a, b): &(usize, usize)| closed.needs(a, b) && closed.needs(b, a);
@@ -111,7 +111,7 @@ fn agreement(closed: Graph) -> Agreement {
     }
 }
 
-/// The ways to be initialised.
+/// Kinds of initialisers: names, and flags for compiler and linker.
 const WAYS: [(&str, &[&str], &[&str]); 3] = [
     ("single", &["-DSINGLE"], &["-Wl,-init,t_init", "-Wl,-fini,t_fini"]),
     ("arrays", &["-DARRAYS"], &[]),
@@ -143,7 +143,7 @@ fn functions() -> Vec<Case> {
     cases
 }
 
-/// Before all others, the program's own.
+/// DT_PREINIT_ARRAY of the program runs before all initialisers.
 fn preinit() -> Vec<Case> {
     let mut cases = Vec::new();
     for model in Model::ALL {
@@ -163,7 +163,7 @@ fn names() -> Vec<Case> {
     for order in ORDERS {
         let name = |number: usize| if number == 3 { "same".to_owned() } else { number.to_string() };
         let order: Vec<_> = order.into_iter().map(name).collect();
-        // Linked with a library of that name, which then is another name of the first.
+        // Linked with a library of that name; then the name becomes a link to the first library.
         let stand_in = Object::library("same", "order").compile("-DNAME=\"stand-in\"");
         let program = Object::program(Model::Pie, "order").compile("-DARRAYS").needs(order.iter());
         let objects = vec![
@@ -176,7 +176,7 @@ fn names() -> Vec<Case> {
         ];
         cases.push(Case::new(format!("order/two-names-{}", order.join("-")), Agreement::All, objects));
     }
-    // A soname is a name too.
+    // A soname is a name, too.
     let objects = vec![
         says("other").link("-Wl,-soname,libt1.so"),
         says(1).link("-Wl,-soname,libt1.so"),

@@ -1,4 +1,4 @@
-//! Who wins: orders of libraries, strong and weak definitions, visibility, symbolic binding, weak references.
+//! The chosen definition: by order of libraries, strong and weak, visibility, symbolic binding, weak references.
 
 use crate::case::{Agreement, CALLS, Case, Model, ORDERS, Object, word};
 use crate::symbolic::Mark;
@@ -28,7 +28,7 @@ fn first() -> Vec<Case> {
     cases
 }
 
-/// The program has the names as well, and comes first, weak or not.
+/// The program defines the names as well, and comes first, weak or not.
 fn own() -> Vec<Case> {
     let mut cases = Vec::new();
     for model in Model::ALL {
@@ -68,7 +68,7 @@ fn hash() -> Vec<Case> {
     cases
 }
 
-/// How far a library's own definitions can be seen, and by what means it prefers them.
+/// Visibility of a library's own definitions, and means by which it prefers them.
 const VISIBILITIES: [(&str, &str, &[&str], Option<Mark>); 8] = [
     ("default", "default", &[], None),
     ("protected", "protected", &[], None),
@@ -80,7 +80,7 @@ const VISIBILITIES: [(&str, &str, &[&str], Option<Mark>); 8] = [
     ("df-symbolic", "default", &[], Some(Mark::Flag)),
 ];
 
-/// A library with definitions of some visibility, and somebody else with the same names.
+/// A library with definitions of each visibility, and another object with the same names.
 fn visibility() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, attribute, link, symbolic) in VISIBILITIES {
@@ -114,7 +114,7 @@ fn visibility() -> Vec<Case> {
     cases
 }
 
-/// Weak references of program and library, to what nobody has, some library has, or had when it was linked.
+/// Weak references of program and library: never defined, defined by a library, or defined only when they were linked.
 fn weak() -> Vec<Case> {
     let provider = |kind: usize| Object::library("provider", "weak").compile(format!("-DPROVIDER={kind}"));
     let mut cases = Vec::new();
@@ -122,7 +122,8 @@ fn weak() -> Vec<Case> {
         for (name, linked, run) in
             [("none", 0, 0), ("strong", 1, 1), ("weak", 2, 2), ("gone", 1, 0), ("new", 0, 1)]
         {
-            // Copies and canonical PLT entries of what is gone: every loader ends such a program in its own way.
+            // COPY relocations and canonical PLT entries without a definition: each loader ends such a program
+            // differently.
             if name == "gone" && model != Model::PieIndirect {
                 continue;
             }

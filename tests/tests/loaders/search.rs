@@ -1,12 +1,11 @@
-//! In which directory a library is found: DT_RPATH, LD_LIBRARY_PATH and DT_RUNPATH, of the program and of the library
-//! that needs it.
+//! The directory of a library: by DT_RPATH, LD_LIBRARY_PATH and DT_RUNPATH, of the program and of the needing library.
 
 use crate::case::{Agreement, Case, Model, Object, RunPath, library_file};
 
-/// Why musl is not asked.
+/// The reason not to compare with musl.
 const OTHER_ORDER: &str = "musl looks in LD_LIBRARY_PATH first, and takes DT_RUNPATH for DT_RPATH";
 
-/// What an object makes of a path.
+/// The kind of an object's search path.
 type Kind = fn(&'static str) -> RunPath;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -16,7 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
     for (of_program, program) in kinds {
         for (of_library, library) in kinds {
             for variable in [false, true] {
-                // What is not found is no case: slulrtld leaves it to the system's libc, and says so later.
+                // A library that is not found is no case: slulrtld leaves its name to the system's libc.
                 let inherits = variable || of_program == "rpath" || of_library != "none";
                 if (of_program == "none" && !variable) || !inherits {
                     continue;
@@ -35,8 +34,8 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The program looks in directory 1, the library that it needs in 3. Only 1 and 2 have that library, all have the one
-/// that it needs in turn.
+/// The program has directory 1 as its search path, the library that it needs 3. That library is in 1 and 2, its own
+/// need is in all three.
 fn objects(of_program: RunPath, of_library: RunPath) -> Vec<Object> {
     let which = |number: usize| Object::library("which", "search").compile(format!("-DWHO={number}"));
     let through = || Object::library("through", "search").needs(["which"]).run_path(of_library);

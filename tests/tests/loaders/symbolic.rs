@@ -1,5 +1,5 @@
-//! Symbolic binding asked for in a finished file. Linkers that are told `-Bsymbolic` bind nearly everything themselves;
-//! here the loader finds all references still to be bound, as older and other linkers leave them.
+//! Symbolic binding, requested in a linked file. Linkers with `-Bsymbolic` bind nearly all references themselves; here
+//! all are left to the loader, as by older and other linkers.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use object::LittleEndian;
 use object::elf::{DF_SYMBOLIC, DT_FLAGS, DT_NULL, DT_SYMBOLIC, FileHeader64, PT_DYNAMIC};
 use object::read::elf::{FileHeader, ProgramHeader};
 
-/// How a file asks for it.
+/// The mark that requests it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// DT_SYMBOLIC.
@@ -21,7 +21,7 @@ pub(crate) enum Mark {
 /// An entry of the dynamic section: tag and value.
 type Entry = [u8; 16];
 
-/// Marks a file. Takes the first of the spare entries that ld leaves at the end of the dynamic section if it has to.
+/// Marks a file. If it lacks the entry, the mark takes the first of the spare entries of DT_NULL that ld leaves.
 pub(crate) fn mark(path: &Path, how: Mark) -> Result<()> {
     let mut bytes = fs::read(path).with_context(|| path.display().to_string())?;
     let header = FileHeader64::<LittleEndian>::parse(bytes.as_slice())?;

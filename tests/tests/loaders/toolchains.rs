@@ -1,5 +1,5 @@
-//! The features that a toolchain has a hand in, made by every compiler and linker: slulrtld runs them with the results
-//! that gcc and GNU ld lead to, and that glibc's loader comes to with the same files.
+//! Features that depend on the toolchain, built by every compiler and linker. slulrtld's results must equal those with
+//! gcc and GNU ld, and glibc's with the same files.
 
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,7 @@ const TOOLCHAINS: [Toolchain; 6] = [
     Toolchain { compiler: Compiler::Clang, linker: Linker::Mold },
 ];
 
-/// What not every machine has, and how to ask it whether it is there.
+/// Compilers and linkers that a machine may lack, by their commands.
 const TOOLS: [&str; 3] = ["clang", "ld.lld", "mold"];
 
 /// The compilers and linkers that this machine lacks.
@@ -30,7 +30,7 @@ pub(crate) fn missing() -> Vec<&'static str> {
     TOOLS.into_iter().filter(|name| !is_there(name)).collect()
 }
 
-/// Whether a case is to be made with any of these.
+/// Whether a case is built with any of these.
 pub(crate) fn needs_any(case: &Case, tools: &[&str]) -> bool {
     let needs = |name: &str| match name {
         "clang" => case.toolchain.compiler == Compiler::Clang,
@@ -64,7 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A case with what it says.
+/// A case with its expected output.
 fn case(name: impl ToString, agreement: Agreement, objects: Vec<Object>, says: &'static str) -> Case {
     Case { says: Some(says), ..Case::new(name, agreement, objects) }
 }
@@ -111,7 +111,7 @@ fn thread_local(compiler: Compiler) -> Vec<Case> {
     let says = "own 9\nlibrary 1\nshared 100\nodd 1\nzeroed 0\nlocal 1\naligned 7\n\
                 library 2\nshared 101\nodd 1\nzeroed 0\nlocal 2\naligned 14\n\
                 library 1\nshared 102\nodd 1\nzeroed 1\nlocal 2\naligned 7\nshared 103\nown 10\n";
-    // clang has descriptors on this machine's architecture since its version 18.
+    // clang has TLS descriptors on x86_64 since version 18.
     let usable = |name: &str| compiler == Compiler::Gcc || name != "descriptors";
     let mut cases = Vec::new();
     for (name, compile) in TLS.into_iter().filter(|(name, _)| usable(name)) {
@@ -136,7 +136,7 @@ fn indirect() -> Vec<Case> {
     cases
 }
 
-/// What `identity.c` says.
+/// Output of `identity.c`.
 const IDENTITY: &str = "called 105\nowner's 1\nother's 1\nconstant 1\nplace 1\nalias 1\nthrough owner's 1002\n\
                         other 1027\nzeroed 11\n";
 
@@ -155,12 +155,12 @@ fn identity_objects(model: Model, link: &[&str]) -> Vec<Object> {
     vec![owner, other, program.needs(["owner", "other"])]
 }
 
-/// What `relative.c` says.
+/// Output of `relative.c`.
 const RELATIVE: &str =
     "first 5\nlast 6\none 1\ntwo 2\nthree 3\nfour 4\nfirst 5\nlast 6\none 1\ntwo 2\nthree 3\nfour 4\n";
 
-/// A library with DT_RELR. The program goes without: glibc wants a version of its own in what has it, and others than
-/// GNU ld do not put it there.
+/// A library with DT_RELR. The program has none: glibc requires the version GLIBC_ABI_DT_RELR of an object with it,
+/// which only GNU ld adds.
 fn packed(linker: Linker) -> Case {
     let flag = if linker == Linker::Bfd { RELR } else { "-Wl,--pack-dyn-relocs=relr" };
     let objects =
@@ -168,7 +168,7 @@ fn packed(linker: Linker) -> Case {
     case("relr", Agreement::Glibc(NO_RELR), objects, RELATIVE)
 }
 
-/// The ways in which each linker lays segments out.
+/// Layouts of segments by each linker.
 fn layouts(linker: Linker) -> Vec<Case> {
     let flags: &[(&str, &[&str])] = match linker {
         Linker::Bfd => &[
@@ -200,7 +200,7 @@ fn layouts(linker: Linker) -> Vec<Case> {
     cases
 }
 
-/// A `cdylib` and a `bin` without std, as rustc has them linked: bound at once, unless told otherwise.
+/// A `cdylib` and a `bin` without std, with rustc's options for the linker: bound at once by default.
 fn rust(linker: Linker) -> Vec<Case> {
     let says = "initialised\nsum 10\nnames one two three\nshapes 12 25\ncounter 3 3\nsame function true\n\
                 main 0x11\nfinalised\n";

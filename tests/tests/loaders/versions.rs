@@ -1,9 +1,8 @@
-//! Versions of symbols: what a provider has, against what its users were linked with.
+//! Versions of symbols: the provider at run time differs from the one that its users were linked with.
 
 use crate::case::{Agreement, Case, Model, Object};
 
-/// A provider: its name, what it is compiled with, and the versions it defines. `@@` is the default version of a name,
-/// `@` a hidden one.
+/// Providers: name, compiler flags, and version script. In names `@@` is the default version, `@` a hidden one.
 const PROVIDERS: [(&str, &[&str], Option<&str>); 7] = [
     ("plain", &["-DPLAIN"], None),
     ("v1", &["-DONE=\"@@\""], Some("V1 {};")),
@@ -14,11 +13,11 @@ const PROVIDERS: [(&str, &[&str], Option<&str>); 7] = [
     ("both-hidden", &["-DONE=\"@\"", "-DTWO=\"@\""], Some("V1 {}; V2 {} V1;")),
 ];
 
-/// What a user was linked with.
+/// A user of the provider, and the provider that it was linked with.
 #[derive(Clone, Copy)]
 struct Linked {
     name: &'static str,
-    /// The provider then, of [`PROVIDERS`].
+    /// Index into [`PROVIDERS`].
     provider: usize,
     /// Whether it asks for V1 by name.
     old: bool,
@@ -37,7 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for library in LINKED {
         for program in LINKED {
-            // Each of them with itself, and with a program that knows of no versions.
+            // Each library with a program like itself, and with one without versions.
             if program.name != library.name && program.name != UNVERSIONED.name {
                 continue;
             }
@@ -64,7 +63,7 @@ fn provider(index: usize) -> Object {
     }
 }
 
-/// A library and a program, each linked with its provider, and the provider that is met at run time.
+/// A library and a program, each linked with its provider, and the provider at run time.
 fn objects(library: Linked, program: Linked, at_run: usize) -> Vec<Object> {
     let flags = |old: bool| if old { &["-DOLD"][..] } else { &[] };
     let user = Object::library("user", "versions").needs(["provider"]);
@@ -78,7 +77,7 @@ fn objects(library: Linked, program: Linked, at_run: usize) -> Vec<Object> {
     ]
 }
 
-/// Whether glibc refuses it: the version that was linked with is not there.
+/// Whether glibc refuses it: the version of link time is missing.
 fn is_refused(linked: &str, provider: &str) -> bool {
     match linked {
         "unversioned" => false,
@@ -87,7 +86,7 @@ fn is_refused(linked: &str, provider: &str) -> bool {
     }
 }
 
-/// Who is right about a reference.
+/// The loaders to agree with about a reference.
 fn agreement(linked: &str, provider: &str) -> Agreement {
     if linked != "unversioned" && provider == "plain" {
         return Agreement::MuslAlone("glibc fails an assertion where a library has lost all its versions");

@@ -1,4 +1,4 @@
-//! From cases to files. What many cases have in common is compiled once.
+//! Cases become files. Object files that several cases use are compiled once.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,10 +13,10 @@ use tests::stage::{self, LOADER, Stage};
 use crate::case::{Case, Compiler, GNU, Kind, Linker, Model, Object, RunPath, Toolchain};
 use crate::symbolic;
 
-/// What all C is compiled with.
+/// gcc's options for all C.
 const C: [&str; 6] = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding"];
 
-/// What everything is linked with; an object's own flags come later and win.
+/// Options of the linker for all objects; an object's own flags come after them and override them.
 const LINK: [&str; 6] = [
     "-nostdlib",
     "-Wl,--no-as-needed",
@@ -26,7 +26,7 @@ const LINK: [&str; 6] = [
     "-Wl,--hash-style=gnu",
 ];
 
-/// A loader, with what a program needs to be started by it.
+/// A loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loader {
     Slulrtld,
@@ -58,13 +58,13 @@ impl Loader {
         }
     }
 
-    /// What the program for this loader is called.
+    /// Path of the program for this loader.
     pub(crate) fn program(self, dir: &Path) -> PathBuf {
         dir.join(format!("program-for-{}", self.name()))
     }
 }
 
-/// What an object file is made of.
+/// Source and options of an object file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Unit {
     compiler: Compiler,
@@ -87,7 +87,7 @@ impl Workshop {
         Ok(workshop)
     }
 
-    /// What stands for musl's libc while programs are linked.
+    /// The stand-in for musl's libc when programs are linked.
     fn musl_stub(&self) -> PathBuf {
         self.objects.dir().join("musl-stub.so")
     }
@@ -152,7 +152,7 @@ impl Workshop {
             let compiler = if toolchain.compiler == Compiler::Rustc { Compiler::Gcc } else { toolchain.compiler };
             let start = self.object(&Unit { compiler, source, flags: vec!["-fPIE".to_owned()] })?;
             let mut arguments = search(object, dir);
-            // What loaders themselves have, `__tls_get_addr`, is not there while programs are linked.
+            // The loaders' own exports, such as `__tls_get_addr`, are not there when programs are linked.
             arguments.extend([model.link().to_owned(), "-Wl,--allow-shlib-undefined".to_owned()]);
             arguments.push(format!("-Wl,--dynamic-linker={}", loader.interpreter(dir).display()));
             arguments.push(start.display().to_string());
@@ -168,7 +168,7 @@ impl Workshop {
         Ok(())
     }
 
-    /// Makes a file of one source and what the linker gets besides.
+    /// Links one object file, with further arguments for the linker.
     fn link(
         &self,
         toolchain: Toolchain,
@@ -196,7 +196,7 @@ impl Workshop {
     }
 }
 
-/// What is linked.
+/// The kinds of linked files.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Library,
@@ -212,7 +212,7 @@ impl Compiler {
         }
     }
 
-    /// What libraries are compiled with.
+    /// The compiler's options for libraries.
     fn library(self) -> &'static [&'static str] {
         match self {
             Self::Gcc | Self::Clang => &["-fPIC"],
@@ -220,7 +220,7 @@ impl Compiler {
         }
     }
 
-    /// What everything is compiled with, so that it calls nothing of a libc.
+    /// The compiler's options for all objects, so that none calls a libc.
     fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Gcc => &["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"],
@@ -252,7 +252,7 @@ fn source_file(name: &str, extension: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/loaders/sources")).join(name).with_extension(extension)
 }
 
-/// Where libraries are found, now and at run time.
+/// Search paths of the linker, and of the loader at run time.
 fn search(object: &Object, dir: &Path) -> Vec<String> {
     let dir = dir.display();
     let mut arguments = vec![format!("-L{dir}"), format!("-Wl,-rpath-link,{dir}")];
