@@ -1,6 +1,6 @@
-//! One test of each fixture, variant, loader and user: `native/zlib/now/release/nobody`.
+//! One test for each fixture, variant, loader and user: `native/zlib/now/release/nobody`.
 //!
-//! What a machine can not run is listed as ignored, and counted at the end.
+//! Tests that this machine can not run are listed as ignored, and counted at the end.
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use tests::stage::{self, Stage};
 /// Every test runs the program this many times in a row.
 const RUNS: usize = 2;
 
-/// A build that the tests of one fixture and loader share, made by whichever comes first.
+/// A build that the tests of one fixture and loader share; the first of them makes it.
 #[derive(Default)]
 struct SharedBuild(OnceLock<Result<Build, String>>);
 
@@ -55,7 +55,7 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// Whether this machine or user lacks it.
+/// Whether this machine or user can not fulfil a need.
 fn lacks(need: Need, users: &[User]) -> bool {
     match need {
         Need::Musl => stage::musl().is_none(),
@@ -63,7 +63,7 @@ fn lacks(need: Need, users: &[User]) -> bool {
     }
 }
 
-/// What stands before the name of a test that has the need.
+/// The label of tests with the need.
 fn kind(need: Need) -> &'static str {
     match need {
         Need::Musl => "needs musl",
@@ -71,7 +71,7 @@ fn kind(need: Need) -> &'static str {
     }
 }
 
-/// Why tests with the need are left out.
+/// The reason for which tests with the need are left out.
 fn reason(need: Need) -> String {
     match need {
         Need::Musl => format!("{} names no directory with a musl libz.so.1", stage::MUSL),
@@ -94,7 +94,7 @@ fn trials_of(recipe: &Arc<Recipe>, stage: &Stage, users: &'static [User]) -> Vec
     users.iter().map(trial).collect()
 }
 
-/// Builds the fixture if nobody has yet, and runs it.
+/// Builds the fixture if it is not built yet, and runs it.
 fn run(recipe: &Recipe, stage: &Stage, shared: &SharedBuild, user: User) -> Result<(), Failed> {
     let build = shared.get(recipe, stage)?;
     let launch = Launch {

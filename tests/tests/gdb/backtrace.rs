@@ -1,14 +1,14 @@
-//! Backtraces of the program whose stack is looked at: the functions in them, and how gdb names one.
+//! Backtraces of the test program: the functions in them, and gdb's lines about them.
 
-/// Its functions, the innermost first; others are between them.
+/// Functions of a backtrace, the innermost first; other frames may be between them.
 pub(crate) const FUNCTIONS: [&str; 4] = ["in_program", "in_library", "_start", NOTICE_FRAME];
 
 /// The name of the page, and that of the last function.
 pub(crate) const NOTICE: &str = "__notice_libc_bogomapped_by_slul.so";
 pub(crate) const NOTICE_FRAME: &str = "__notice__libc_bogomapped_by_slul";
 
-/// The function that a line of a backtrace names: `#1  0x... in name (...) ...`, or without the address. With debugging
-/// information for libc, it is one of libc's own names for it.
+/// The function in a line of a backtrace: `#1  0x... in name (...) ...`, or without the address. With debugging
+/// information for libc it is libc's internal name.
 pub(crate) fn function(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace().skip(1);
     let name = match words.next()? {

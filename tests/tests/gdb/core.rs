@@ -1,5 +1,5 @@
-//! A core file that the kernel writes: gdb walks from the fault to who has brought libc in, and the list of files in it
-//! has the notice.
+//! A core file from the kernel: gdb's backtrace goes from the fault to the frame of the notice, and the core file's
+//! list of mapped files has the notice.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tests::stage::{Stage, TEMPLATE};
 
 use crate::backtrace::{FUNCTIONS, NOTICE, function};
 
-/// What keeps the kernel from writing a core file into the current directory.
+/// The reason for which the kernel writes no core file into the current directory, if there is one.
 pub(crate) fn lacks() -> Option<&'static str> {
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
     let limit = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
@@ -21,7 +21,7 @@ pub(crate) fn lacks() -> Option<&'static str> {
     (elsewhere || limit == 0).then_some("core files go elsewhere, or nowhere")
 }
 
-/// Lets the program crash, and gdb look at what is left.
+/// Lets the program crash, and runs gdb on its core file.
 pub(crate) fn run(recipe: &Recipe, stage: &Stage) -> Result<()> {
     let build = Build::new(recipe, stage)?;
     let directory = build.dir().join("core");
@@ -52,7 +52,7 @@ pub(crate) fn run(recipe: &Recipe, stage: &Stage) -> Result<()> {
     check().with_context(|| format!("gdb printed\n{printed}"))
 }
 
-/// What gdb says of a core file.
+/// gdb's output about a core file.
 fn look(program: &Path, core: &Path) -> Result<String> {
     let commands = [
         "set debuginfod enabled off",

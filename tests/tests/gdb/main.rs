@@ -1,8 +1,8 @@
-//! What gdb sees: breakpoints that were set before the start are hit in libraries of the start, in those that are opened
-//! later and in native ones; backtraces are complete; the list of libraries has what is there, and nothing else. And what
-//! there is to see afterwards: core files ([`core`]) and the samples of a profiler ([`perf`]).
+//! gdb with a live process: breakpoints that were set before the start are hit in libraries of the start, in opened and
+//! in native ones; backtraces are complete; the list of libraries has those that are mapped, and no others. Also core
+//! files ([`core`]) and the samples of a profiler ([`perf`]).
 //!
-//! What there is no tool for is listed as ignored, and counted at the end.
+//! Tests whose tool is missing are listed as ignored, and counted at the end.
 
 mod backtrace;
 mod core;
@@ -22,13 +22,13 @@ use tests::stage::{self, LOADER, Stage, TEMPLATE};
 
 use crate::backtrace::{NOTICE, NOTICE_FRAME, function};
 
-/// The program that is looked at.
+/// The program for the live process.
 const FIXTURE: &str = "open/backtrace.c";
 
-/// The one whose stack is looked at later.
+/// The program for core files and samples.
 const WALKED: &str = "native/walked.c";
 
-/// What gdb is told before the start. The file of the fixture names the functions.
+/// gdb's commands before the start. The functions are in the fixture.
 const PRELUDE: [&str; 11] = [
     "set confirm off",
     "set pagination off",
@@ -43,19 +43,19 @@ const PRELUDE: [&str; 11] = [
     "run",
 ];
 
-/// What stands before the answers at each stop.
+/// A line before the answers at each stop.
 const STOP: &str = "==== stop";
 
-/// What is asked at each stop.
+/// gdb's commands at each stop.
 const QUESTIONS: [&str; 4] = ["print/x $pc", "backtrace", "info sharedlibrary", "continue"];
 
-/// A place where the program stops.
+/// A stop of the program.
 struct Expected {
     /// Functions of the backtrace, the innermost first.
     functions: &'static [&'static str],
     /// The library that the program stops in.
     place: &'static str,
-    /// Libraries that are listed besides the loader and that of the start.
+    /// Listed libraries besides the loader and the one of the start.
     opened: &'static [&'static str],
 }
 
@@ -64,17 +64,17 @@ const PLUGIN: &str = "/libplugin.so";
 const LIBZ: &str = "/libz.so.1";
 const LIBC: &str = "/libc.so.6";
 
-/// Where every variant stops first.
+/// The first stops of every variant.
 const CALLS: [Expected; 3] = [
     Expected { functions: &["in_start", "_start"], place: START, opened: &[] },
     Expected { functions: &["in_start", "_start"], place: START, opened: &[PLUGIN] },
     Expected { functions: &["in_plugin", "in_start", "_start"], place: PLUGIN, opened: &[PLUGIN] },
 ];
 
-/// And once more, after it is closed.
+/// The stop after the opened library is closed.
 const CLOSED: Expected = Expected { functions: &["in_start", "_start"], place: START, opened: &[] };
 
-/// Once libc is there.
+/// The stops after libc is brought in.
 const NATIVE: [Expected; 5] = [
     Expected { functions: &["crc32", "_start"], place: LIBZ, opened: &[PLUGIN, LIBZ, LIBC] },
     Expected { functions: &["in_start", "_start"], place: START, opened: &[PLUGIN, LIBZ, LIBC] },
@@ -140,14 +140,14 @@ fn run(recipe: &Recipe, stage: &Stage) -> Result<()> {
             let stop = stops.next().with_context(|| format!("there is no stop {number}"))?;
             look(stop, expected, notice_in).with_context(|| format!("at stop {number}"))?;
         }
-        // 17 in octal, which is gdb's way.
+        // gdb prints the status, 17, in octal.
         ensure!(printed.contains("exited with code 021"), "the program did not end as it is to end");
         Ok(())
     };
     check().with_context(|| format!("gdb printed\n{printed}"))
 }
 
-/// Runs a program that is to stop so many times; answers what gdb printed.
+/// Runs a program with `stops` stops under gdb, and returns gdb's output.
 fn gdb(program: &Path, stops: usize) -> Result<String> {
     let mut command = Command::new("gdb");
     command.args(["-nx", "-batch"]).stdin(Stdio::null());
@@ -166,12 +166,12 @@ fn gdb(program: &Path, stops: usize) -> Result<String> {
     Ok(printed)
 }
 
-/// Checks what was answered at a stop. Once libc is there, the backtrace ends in the file of that name.
+/// Checks gdb's answers at a stop. After libc is brought in the backtrace ends in a file named `notice_in`.
 fn look(answers: &str, expected: &Expected, notice_in: &str) -> Result<()> {
     let frames = || answers.lines().filter(|line| line.starts_with('#'));
     let functions: Vec<&str> = frames().filter_map(function).take(expected.functions.len()).collect();
     ensure!(functions == expected.functions, "the backtrace has {functions:?}, not {:?}", expected.functions);
-    // Who has called the program, and, once libc is there, who has brought it in.
+    // The caller of the program, or, after libc is brought in, the frame of the notice.
     let last = frames().next_back().context("no backtrace")?;
     let told = function(last) == Some(NOTICE_FRAME) && last.ends_with(notice_in);
     ensure!(told == expected.opened.contains(&LIBC), "the backtrace ends in {last:?}");
@@ -196,7 +196,7 @@ fn look(answers: &str, expected: &Expected, notice_in: &str) -> Result<()> {
     Ok(())
 }
 
-/// A line of `info sharedlibrary`: where the code begins and ends, and the path.
+/// A line of `info sharedlibrary`: start and end of the code, and the path.
 fn library(line: &str) -> Option<(u64, u64, &str)> {
     let mut words = line.split_whitespace();
     let mut address = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();

@@ -14,14 +14,14 @@ use crate::backtrace::FUNCTIONS;
 /// A recording of the stacks of a program.
 fn record(directory: &Workdir) -> Command {
     let mut perf = Command::new("perf");
-    // Not of the kernel, which not everybody may look at.
+    // User mode only: samples of the kernel need a privilege.
     perf.args(["record", "-e", "cpu-clock:u", "-F", "200", "--call-graph", "dwarf,16384", "-o"]);
     perf.arg(directory.path().join("perf.data"));
     perf.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     perf
 }
 
-/// What keeps perf from taking samples.
+/// The reason for which perf takes no samples, if there is one.
 pub(crate) fn lacks() -> Option<&'static str> {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     let works = *ANSWER.get_or_init(|| {
@@ -31,7 +31,7 @@ pub(crate) fn lacks() -> Option<&'static str> {
     (!works).then_some("there is no perf, or it may take no samples")
 }
 
-/// Runs the program under perf, and looks at the samples of its innermost function.
+/// Runs the program under perf, and checks the samples of its innermost function.
 pub(crate) fn run(recipe: &Recipe, stage: &Stage) -> Result<()> {
     let (build, directory) = (Build::new(recipe, stage)?, Workdir::new()?);
     record(&directory).arg(build.path()).arg("long").status().context("perf record")?;

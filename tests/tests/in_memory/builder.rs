@@ -1,4 +1,4 @@
-//! The files that the other tests use are what they are meant to be: another reader says so.
+//! The generated files of the other tests, checked by another ELF reader.
 
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian, elf};

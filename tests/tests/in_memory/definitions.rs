@@ -1,4 +1,5 @@
-//! The table of what a scope defines answers as the objects themselves do, and costs the same whatever they contain.
+//! The table of a scope's definitions gives the same answers as the objects' hash tables, at a cost that no object's
+//! contents can raise.
 
 use std::collections::HashSet;
 
@@ -20,15 +21,15 @@ fn number(value: usize) -> u64 {
     u64::try_from(value).unwrap()
 }
 
-/// Stands for the default version among those that an object has.
+/// Stands for the default version in the set of an object's versions.
 const DEFAULT: usize = usize::MAX;
 
-/// A definition of some kind, of a name and a version of its own: `taken` are those that the object has. Which of two
-/// like ones is found is up to the order of a chain; no linker makes them.
+/// A random definition with a pair of name and version that is not in `taken`, those of the object so far. No linker
+/// makes two definitions with one pair; the order in a hash chain would decide between them.
 fn definition(random: &mut Xorshift, taken: &mut HashSet<(usize, usize)>) -> Option<Symbol> {
     let mut pick = |count: usize| random.below(count);
     let (name, version) = (pick(4), pick(8));
-    // One version at most is the default.
+    // At most one version of a name is the default.
     let version = if version < 3 && !taken.insert((name, DEFAULT)) { version + 3 } else { version };
     let its_number = if version < 6 { 1 + version % 3 } else { 0 };
     let alike = |&(other, its): &(usize, usize)| {
@@ -60,7 +61,7 @@ fn definition(random: &mut Xorshift, taken: &mut HashSet<(usize, usize)>) -> Opt
     })
 }
 
-/// What the objects say, one by one.
+/// The answer of the objects, one by one.
 fn one_by_one(namespace: &Namespace<'_, MemImage>, scope: &[usize], name: &Name<'_>) -> Option<(usize, u64)> {
     let found = namespace.lookup(&mut scope.iter().copied(), name, &mut 0).unwrap();
     found.map(|found| (found.module, found.sym.st_value))
@@ -76,7 +77,7 @@ fn it_answers_as_the_objects_do() {
         let needed: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut program = program_needing(&needed);
         if random.below(3) == 0 {
-            // The program's PLT slot for a function.
+            // A canonical PLT entry in the program.
             program = program.symbol(Symbol::undefined(NAMES[random.below(4)]).kind(2).value(TEXT));
         }
         let mut scene = Scene::new(&program);
@@ -113,14 +114,13 @@ fn it_answers_as_the_objects_do() {
     assert!(found > 10_000, "{found}");
 }
 
-/// Names of one hash, as DT_GNU_HASH has it: of each pair of letters there are two that hash the same.
+/// Names with one hash of DT_GNU_HASH: each pair of letters has another one with the same hash.
 fn colliding(count: usize) -> Vec<String> {
     let digits = |number: usize| (0..16).map(move |bit| if number >> bit & 1 == 0 { "Ez" } else { "FY" });
     (0..count).map(|number| digits(number).collect()).collect()
 }
 
-/// How often the memory of objects is read for a program that refers to so many symbols of a library, whose names all
-/// have one hash.
+/// Number of reads of objects for a program with `count` references to a library, whose names all have one hash.
 fn reads_for(count: usize, library: impl Fn(ElfBuilder) -> ElfBuilder) -> u64 {
     let names = colliding(count);
     let add =
@@ -185,14 +185,14 @@ fn the_table_is_the_same_in_any_arena() {
     assert!(none.find(loaded.namespace(), &Name::new(b"x")).is_none());
 }
 
-/// An opening with so many references that the table answers them: what it has is the scope of what is opened, in its
-/// order, and what is bound to stays as long as who refers to it.
+/// An opening with enough references to build the table: it has the opened library's scope, in its order, and the
+/// referenced objects stay as long as the library.
 #[test]
 fn what_is_opened_is_looked_up_in_its_own_scope() {
     const COUNT: usize = 4000;
     let names = || (0..COUNT).map(|number| format!("symbol{number}"));
     let all = |elf: ElfBuilder, at: u64| names().fold(elf, |elf, name| elf.symbol(Symbol::object(&name, at)));
-    // The first half of the names is the program's, too.
+    // The program defines the first half of the names, too.
     let program =
         names().take(COUNT / 2).fold(ElfBuilder::new(), |elf, name| elf.symbol(Symbol::object(&name, DATA)));
     let last = format!("symbol{}", COUNT - 1);

@@ -1,7 +1,7 @@
-//! Objects of each machine, loaded on this one: what the psABIs say is in the words.
+//! Objects of each machine, loaded on this one: words are relocated by the rules of the machine's psABI.
 //!
-//! The numbers of relocation types are another reader's, the values are computed from the psABIs' formulae: B is the load
-//! bias, S the symbol's address, A the addend.
+//! The numbers of relocation types are those of the crate `object`, the values are computed from the psABIs' formulae:
+//! B is the load bias, S the symbol's address, A the addend.
 
 use object::elf::{self, RelocationType};
 use rtld::base::addr::RuntimeAddr;
@@ -17,21 +17,21 @@ use tests::memory::{ElfBuilder, Hash, MemImage, Scene, Symbol};
 
 use crate::{bias, paths, refused, word};
 
-/// What a psABI says.
+/// The rules of a psABI.
 trait Psabi: Machine + Sized {
     /// `e_machine`.
     const MACHINE: u16;
-    /// Relocation types: of every meaning the number.
+    /// Relocation types: the number of each meaning.
     const TYPES: [(RelocKind, RelocationType); 11];
     /// Whether GLOB_DAT and JUMP_SLOT are S + A instead of S.
     const SLOTS_ADD: bool;
-    /// Symbols with it in `st_other` are bound eagerly.
+    /// The bit of `st_other` for a variant calling convention: such symbols are bound eagerly.
     const VARIANT: Option<u8>;
-    /// What DTPREL words are less than offsets.
+    /// The bias that is subtracted from offsets in DTPREL words.
     const DTP_BIAS: u64;
 
-    /// Distance from the thread pointer of the program's own block, of that vaddr, size and alignment: what local-exec
-    /// code has compiled in.
+    /// Distance from the thread pointer to the program's own block with that vaddr, size and alignment. Local-exec code
+    /// has it compiled in.
     fn local_exec(vaddr: u64, size: u64, align: u64) -> i64;
 
     /// The number of a type.
@@ -65,7 +65,7 @@ impl Psabi for X86_64 {
     const VARIANT: Option<u8> = None;
     const DTP_BIAS: u64 = 0;
 
-    // "Thread-Local Storage", variant II: the block ends at the thread pointer, but for its alignment.
+    // "ELF Handling For Thread-Local Storage", variant II: the block ends at the thread pointer, up to its alignment.
     fn local_exec(vaddr: u64, size: u64, align: u64) -> i64 {
         let end = vaddr.next_multiple_of(align) - vaddr;
         -(size + (align - (size - end % align) % align) % align).cast_signed()
@@ -91,7 +91,7 @@ impl Psabi for Aarch64 {
     const VARIANT: Option<u8> = Some(elf::STO_AARCH64_VARIANT_PCS.0);
     const DTP_BIAS: u64 = 0;
 
-    // AAELF64: it begins behind a TCB of 16 bytes, aligned, as its vaddr is.
+    // AAELF64: the block begins behind a TCB of 16 bytes, aligned like its vaddr.
     fn local_exec(vaddr: u64, _: u64, align: u64) -> i64 {
         (16..).find(|distance| (distance - vaddr.cast_signed()) % align.cast_signed() == 0).unwrap()
     }
@@ -103,7 +103,7 @@ impl Psabi for Riscv64 {
         (RelocKind::None, elf::R_RISCV_NONE),
         (RelocKind::Relative, elf::R_RISCV_RELATIVE),
         (RelocKind::Absolute, elf::R_RISCV_64),
-        // There is no other for a GOT entry.
+        // RISC-V has no other type for a GOT entry.
         (RelocKind::GlobDat, elf::R_RISCV_64),
         (RelocKind::JumpSlot, elf::R_RISCV_JUMP_SLOT),
         (RelocKind::TpOffset, elf::R_RISCV_TLS_TPREL64),
@@ -117,7 +117,7 @@ impl Psabi for Riscv64 {
     const VARIANT: Option<u8> = Some(elf::STO_RISCV_VARIANT_CC.0);
     const DTP_BIAS: u64 = 0x800;
 
-    // psABI: it begins at the thread pointer, aligned, as its vaddr is.
+    // psABI: the block begins at the thread pointer, aligned like its vaddr.
     fn local_exec(vaddr: u64, _: u64, align: u64) -> i64 {
         (0..).find(|distance| (distance - vaddr.cast_signed()) % align.cast_signed() == 0).unwrap()
     }
@@ -131,7 +131,7 @@ fn sealed<M: Psabi, const N: usize>(
     Scene::<M>::of_machine(program).libraries(libraries).seal().unwrap()
 }
 
-/// The tables say what another reader's say.
+/// The loader's numbers of relocation types are those of the crate `object`.
 fn numbers<M: Psabi>() {
     assert_eq!(M::E_MACHINE, M::MACHINE);
     for (kind, number) in M::TYPES {
@@ -144,7 +144,7 @@ fn numbers<M: Psabi>() {
     }
 }
 
-/// A word for each type without a symbol, or with one that some library defines.
+/// A word for each type without a symbol, and with one that a library defines.
 fn words<M: Psabi>() {
     use RelocKind::{Absolute, GlobDat, JumpSlot, None, Relative};
     let got = if M::r_type(GlobDat) == M::r_type(Absolute) { 0 } else { 0x70 };
@@ -170,7 +170,7 @@ fn words<M: Psabi>() {
     assert_eq!(word(&sealed, 1, BSS), s);
 }
 
-/// DT_RELR knows no machine.
+/// DT_RELR is the same for all machines.
 fn packed<M: Psabi>() {
     let program = (0..8u64)
         .fold(M::object(&[]), |program, number| program.word(DATA + 8 * number, number))
@@ -181,7 +181,7 @@ fn packed<M: Psabi>() {
     assert_eq!([0, 1, 2, 3, 4, 5, 6, 7].map(|number| word(&sealed, 0, DATA + 8 * number)), expected);
 }
 
-/// COPY: the library's bytes, relocated, and everybody means the copy.
+/// COPY: the copy has the library's relocated bytes, and all references bind to it.
 fn copies<M: Psabi>() {
     use RelocKind::{Absolute, Copy, GlobDat, Relative};
     let program =
@@ -198,7 +198,7 @@ fn copies<M: Psabi>() {
     assert_eq!([GOT, GOT + 8].map(|at| word(&sealed, 1, at)), [copy, copy + 8]);
 }
 
-/// IRELATIVE, and a symbol of STT_GNU_IFUNC: the resolvers are left for later.
+/// IRELATIVE, and a symbol of STT_GNU_IFUNC: the resolvers are kept to be called later.
 fn resolvers<M: Psabi>() {
     let program = M::object(&["a"])
         .symbol(Symbol::undefined("chosen"))
@@ -248,7 +248,7 @@ fn thread_local<M: Psabi>() {
         from(own, 4),
         from(theirs, 1 + 2),
         from(own, 8),
-        // The module's number; S + A in its block, less the bias.
+        // The module's number; S + A in its block, minus the bias.
         place(1).id,
         dtp(1 + 1),
         // A function, and S + A from the thread pointer.
@@ -272,7 +272,7 @@ fn thread_local<M: Psabi>() {
     assert_eq!((at(own, 9), at(theirs, 5)), (&b"program!\0"[..], &b"lib\0\0"[..]));
     assert_eq!(at(place(2).distance, 31), [&[1; 30][..], &[0]].concat());
     assert_eq!(block.iter().filter(|&&byte| byte != 0).count(), 8 + 3 + 30, "nothing else, and none over another");
-    // Where the block is: next to the thread pointer, or to the TCB that begins there.
+    // The block is next to the thread pointer, or to the TCB that begins there.
     let end = sealed.tls.start() + sealed.tls.size().cast_signed();
     let near = if M::TLS.negative { end } else { sealed.tls.start() - M::TCB_SIZE as i64 };
     assert_eq!(near, 0);
@@ -297,7 +297,7 @@ fn native_thread_local<M: Psabi>() {
     assert_eq!(word(&sealed, 0, DATA + 24), CODE.tls_descriptor.0);
 }
 
-/// Functions of native libraries wait in stubs, but for those that a stub would lose arguments of.
+/// Functions of native libraries get first-call stubs, except those with arguments that a stub would lose.
 fn native_functions<M: Psabi>() {
     let program = |st_other| {
         M::object(&["libnative.so"])
@@ -319,7 +319,8 @@ fn native_functions<M: Psabi>() {
     assert_eq!(types, [RelocKind::GlobDat, RelocKind::JumpSlot].map(M::r_type), "as ld.so is to fill them");
 }
 
-/// A library of another machine is passed over in the search, and refused where it is all that there is; so is a program.
+/// A library of another machine is skipped in the search, and refused if no other is found; a program of another
+/// machine is refused.
 fn others<M: Psabi, Other: Psabi>() {
     let scene = Scene::<M>::of_machine(&M::object(&["a"]))
         .file("/first/a", &Other::object(&[]))
@@ -332,7 +333,7 @@ fn others<M: Psabi, Other: Psabi>() {
     assert_eq!(refused(Scene::<M>::of_machine(&Other::object(&[])).seal()), (PROGRAM, problem));
 }
 
-/// Each scenario, of each machine.
+/// Runs each scenario for each machine.
 macro_rules! of_each_machine {
     ($($scenario:ident),+) => {
         mod x86_64 { $(#[test] fn $scenario() { super::$scenario::<super::X86_64>(); })+ }

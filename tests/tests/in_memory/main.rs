@@ -33,7 +33,7 @@ fn paths<'m, 'a: 'm, M: Machine>(
     modules.map(|(_, module)| text(module.path)).collect()
 }
 
-/// What went wrong, with the object's name as text.
+/// The error of a refusal, and the object's path as text.
 fn refused<T>(result: Result<T, Error<'static>>) -> (&'static str, Problem<'static>) {
     match result {
         Ok(_) => panic!("not refused"),
@@ -41,7 +41,7 @@ fn refused<T>(result: Result<T, Error<'static>>) -> (&'static str, Problem<'stat
     }
 }
 
-/// A word of a module, after everything.
+/// A word of a module after all phases.
 fn word<M: Machine>(sealed: &Sealed<'_, MemImage<M>>, module: usize, vaddr: u64) -> u64 {
     sealed.namespace.module(module).image.word(vaddr).unwrap()
 }

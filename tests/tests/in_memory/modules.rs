@@ -1,4 +1,4 @@
-//! Which objects there are, in which order, and of which world.
+//! The loaded objects: their order, and the world of each name in DT_NEEDED.
 
 use rtld::elf::version::VersionRef;
 use rtld::link::namespace::Need;
@@ -43,7 +43,7 @@ fn initialised_after_what_they_need_even_in_cycles() {
         ("b", program_needing(&["a", "c", "b"])),
         ("c", ElfBuilder::new()),
     ]);
-    // As by glibc: the last of the scope first, and what it needs before it.
+    // glibc's order: from the end of the scope, with needs before the object that needs them.
     assert_eq!(scene.seal().unwrap().init_order, [3, 1, 2, 0]);
 }
 

@@ -1,4 +1,4 @@
-//! Broken files: whatever is in them, they load or are refused in one line.
+//! Broken files: whatever their bytes, they load or are refused in one line.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +16,10 @@ use tests::memory::{Elf, ElfBuilder, Hash, MemOs, Scene, Symbol};
 
 use crate::program_needing;
 
-/// How many mutants there are of each file.
+/// Mutants of each file.
 const MUTANTS: u64 = 1500;
 
-/// What happens to a program that needs `libx.so`, when that is `elf`.
+/// Starts a program that needs `libx.so`, which is `elf`.
 fn run(elf: &Elf) -> Result<(), Error<'static>> {
     let program = program_needing(&["libx.so"])
         .symbol(Symbol::undefined("x").weak())
@@ -35,7 +35,7 @@ fn run(elf: &Elf) -> Result<(), Error<'static>> {
     sealed.fill_tls(&mut block)
 }
 
-/// Checks that `elf` loads or is refused. `name` says which it is, if it does neither.
+/// Checks that `elf` loads or is refused; returns whether it loads. `name` is for the message if it does neither.
 fn survives(elf: &Elf, name: &str) -> bool {
     let result = catch_unwind(AssertUnwindSafe(|| run(elf)));
     let result = result.unwrap_or_else(|_| panic!("{name}: neither loaded nor refused"));

@@ -1,4 +1,4 @@
-//! Libraries that are opened and closed at run time: what comes, what goes, and what a failure leaves behind.
+//! Libraries that are opened and closed at run time: loaded objects, removed objects, and the state after a failure.
 
 use rtld::elf::consts;
 use rtld::error::{Errno, Problem};
@@ -29,7 +29,7 @@ fn library(needs: &[&str], defines: &[&str], refers: &[&str]) -> ElfBuilder {
     })
 }
 
-/// A program with some libraries in the place that is searched last.
+/// A program with some libraries in the last directory of the search.
 fn process<const N: usize>(libraries: [(&str, ElfBuilder); N]) -> Process {
     Process::of(Scene::new(&ElfBuilder::new()).libraries(libraries))
 }
@@ -123,7 +123,7 @@ fn the_first_unique_symbol_stands_for_all_and_stays() {
     assert_eq!(process.close(two), ["two"]);
     assert_eq!(process.names(), ["one"]);
 
-    // What is on its way out is too late to be the first.
+    // An object that is being closed can not be the first definition.
     let mut process = self::process([("one", library(&[], &[], &[]).symbol(unique("only"))), ("two", one())]);
     let first = process.open("one", 0);
     let objects = process.begin_close(first);
@@ -151,7 +151,7 @@ fn what_stays_for_good() {
     let name = rtld::elf::symbol::Name::by_hand(b"x");
     assert!(process.libraries.find(Where::As(0), Some(0), &name).unwrap().is_some());
     let goes = process.open("goes", GLOBAL);
-    // By its handle, or for nobody, nothing is kept.
+    // A look-up by handle, or without a caller, keeps nothing.
     assert_eq!(process.definer(Where::In(goes), "y"), Some("goes"));
     assert_eq!(process.definer(Where::Global, "y"), Some("goes"));
     for name in ["flag", "later", "later", "linked", "thread", "found"] {

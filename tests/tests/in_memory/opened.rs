@@ -1,4 +1,4 @@
-//! A process that opens and closes libraries, with nothing of them ever run: what the other tests of this do it by.
+//! A process that opens and closes libraries without running their code, for the tests of opening.
 
 use rtld::base::report::Trace;
 use rtld::elf::symbol::Name;
@@ -22,10 +22,10 @@ pub(crate) const DEEPBIND: i32 = 8;
 pub(crate) const GLOBAL: i32 = 0x100;
 pub(crate) const NODELETE: i32 = 0x1000;
 
-/// Room for the thread-local storage of what is opened.
+/// Room in bytes for the thread-local storage of opened libraries.
 pub(crate) const RESERVE: u64 = 1024;
 
-/// Numbers, paths and load biases of all objects; how many are mapped; how many have come and gone.
+/// Numbers, paths and load biases of all objects; number of mapped ones; numbers of objects added and removed so far.
 type State = (Vec<(usize, &'static str, u64)>, usize, (u64, u64));
 
 /// A process after its start.
@@ -53,7 +53,7 @@ impl Process {
         Self { sys: Faulty::new(&scene.os), libraries }
     }
 
-    /// Opens something on behalf of a module, and leaves its initialisers for later.
+    /// Opens a library for a module, without the initialisers.
     pub(crate) fn begin_by(
         &mut self,
         caller: usize,
@@ -64,7 +64,7 @@ impl Process {
         self.libraries.open(&self.sys, arena(), name.as_bytes(), caller, flags)
     }
 
-    /// Opens something on behalf of a module; answers its number.
+    /// Opens a library for a module, and returns its number.
     pub(crate) fn open_by(
         &mut self,
         caller: usize,
@@ -76,28 +76,28 @@ impl Process {
         Ok(opening.root)
     }
 
-    /// What follows an opening.
+    /// The second part of an opening: initialisers.
     pub(crate) fn initialise(&mut self, opening: &Opening<'static>) {
         opening.fresh.iter().for_each(|&index| self.libraries.initialising(index));
         self.libraries.settle(opening.fresh);
     }
 
-    /// Opens something that is to succeed, on behalf of the program.
+    /// Opens a library for the program; it must succeed.
     pub(crate) fn open(&mut self, name: &'static str, flags: i32) -> usize {
         self.open_by(0, name, flags).unwrap()
     }
 
-    /// Opens something that is to fail: whose fault, and which.
+    /// Opens a library for the program; it must fail. Returns the object at fault and the error.
     pub(crate) fn refused(&mut self, name: &'static str, flags: i32) -> (&'static str, Problem<'static>) {
         crate::refused(self.open_by(0, name, flags))
     }
 
-    /// Closes, and leaves the finalisers for later.
+    /// Closes a library, without the finalisers.
     pub(crate) fn begin_close(&mut self, index: usize) -> &'static [usize] {
         self.libraries.close(arena(), index).unwrap()
     }
 
-    /// What follows: answers the names of what went, in order.
+    /// The second part of a closing: returns the names of the removed objects, in order.
     pub(crate) fn finish(&mut self, mut objects: &'static [usize]) -> Vec<&'static str> {
         let mut gone = Vec::new();
         while !objects.is_empty() {
@@ -113,13 +113,13 @@ impl Process {
         gone
     }
 
-    /// Closes; answers the names of what went, in order.
+    /// Closes a library, and returns the names of the removed objects, in order.
     pub(crate) fn close(&mut self, index: usize) -> Vec<&'static str> {
         let objects = self.begin_close(index);
         self.finish(objects)
     }
 
-    /// Looks a name up, for nobody.
+    /// Looks a name up, without a caller to keep the definition for.
     pub(crate) fn find(&mut self, place: Where, name: &str) -> Option<Definition> {
         self.libraries.find(place, None, &Name::by_hand(name.as_bytes())).unwrap()
     }
@@ -130,12 +130,12 @@ impl Process {
         Some(self.name(definition.module))
     }
 
-    /// A module's path, from its last slash on.
+    /// The last component of a module's path.
     pub(crate) fn name(&self, index: usize) -> &'static str {
         text(self.libraries.namespace().module(index).path).rsplit('/').next().unwrap()
     }
 
-    /// Names of all that is open besides what came with the start.
+    /// Names of all opened objects, without those of the start.
     pub(crate) fn names(&self) -> Vec<&'static str> {
         let namespace = self.libraries.namespace();
         let opened = namespace.all().filter(|&(index, _)| !namespace.is_first(index));
@@ -159,7 +159,7 @@ impl Process {
         self.libraries.namespace().module(index).image.bias().0
     }
 
-    /// Everything that a failure has to leave as it is.
+    /// The state that a failure must not change.
     pub(crate) fn state(&self) -> State {
         let all = self.libraries.namespace().all();
         let all = all.map(|(index, module)| (index, text(module.path), module.image.bias().0));

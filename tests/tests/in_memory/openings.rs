@@ -1,4 +1,4 @@
-//! Random openings and closings over random graphs of libraries, held against a simple model of what has to be there.
+//! Random openings and closings over random graphs of libraries, compared with a simple model of the mapped libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ const GRAPHS: u64 = 100;
 const SEQUENCES: u64 = 20;
 const STEPS: usize = 12;
 
-/// Numbers that are the same in every run (Marsaglia, "Xorshift RNGs").
+/// Pseudo-random numbers, the same in every run (Marsaglia, "Xorshift RNGs").
 struct Random(u64);
 
 impl Random {
@@ -30,7 +30,7 @@ impl Random {
     }
 }
 
-/// Who needs whom, and who refers to whose symbol.
+/// Needs and references between libraries.
 struct Graph {
     needs: Vec<Vec<usize>>,
     refers: Vec<Vec<usize>>,
@@ -76,14 +76,14 @@ impl Graph {
     }
 }
 
-/// What has to be there.
+/// The libraries that must be mapped.
 #[derive(Default)]
 struct Model {
-    /// How often each library is open by itself.
+    /// Number of handles of each library.
     counts: [usize; LIBRARIES],
     kept: BTreeSet<usize>,
     global: BTreeSet<usize>,
-    /// What is mapped, and what each is bound to.
+    /// The mapped libraries, and the libraries that each is bound to.
     mapped: BTreeMap<usize, BTreeSet<usize>>,
     initialised: Vec<usize>,
 }
@@ -114,7 +114,7 @@ impl Model {
         }
     }
 
-    /// Answers what has to go, in that order.
+    /// Closes a library in the model; returns the libraries to be removed, in order.
     fn close(&mut self, graph: &Graph, number: usize) -> Vec<usize> {
         self.counts[number] -= 1;
         let mut stays: BTreeSet<usize> = self.kept.clone();

@@ -1,4 +1,4 @@
-//! Files that are refused, each for its reason.
+//! Files with one fault each, and the error that refuses each.
 
 use rtld::base::addr::{FileOffset, Vaddr};
 use rtld::base::arena::{Arena, OutOfMemory, Source};
@@ -18,7 +18,7 @@ const RELRO: usize = 6;
 /// PT_TLS or PT_NOTE, if there is one.
 const OTHER: usize = 8;
 
-/// A library that has something of everything.
+/// A library with all features.
 fn whole() -> ElfBuilder {
     ElfBuilder::library("libx.so")
         .symbol(Symbol::object("x", DATA))
@@ -30,7 +30,7 @@ fn whole() -> ElfBuilder {
         .fini_array(&[0])
 }
 
-/// What is said of a library, by a program that needs it and refers to its `x`.
+/// The error with a library, in a start of a program that needs it and refers to its `x`.
 fn problem(elf: &Elf) -> Problem<'static> {
     let program = program_needing(&["x"]).symbol(Symbol::undefined("x")).rela(DATA, 1, "x", 0);
     let scene = Scene::new(&program).bytes("/lib/slul/x", elf);
@@ -91,7 +91,7 @@ fn segments() {
     assert_eq!(problem(&elf.clone().with(E_PHNUM, &[5])), Problem::NoDynamic);
     let none = (0..5).fold(elf.clone(), |elf, number| elf.with(64 + 56 * number, &[4]));
     assert_eq!(problem(&none), Problem::NoSegments);
-    // Too large for memory; aligned further than there is room.
+    // Too large for memory; an alignment larger than the reservation.
     assert!(matches!(problem(&elf.clone().with_phdr(LAST, phdr::VADDR, TABLES + (1 << 40))), Problem::Map(_)));
     assert!(matches!(problem(&elf.with_phdr(RW, phdr::ALIGN, 1 << 50)), Problem::Map(_)));
 }
@@ -130,7 +130,7 @@ fn places_that_program_headers_name() {
 #[test]
 fn half_tables() {
     let elf = whole().build();
-    // DT_CHECKSUM, which nobody reads, in the place of one of two entries.
+    // DT_CHECKSUM, which the loader does not read, in place of one of two entries.
     const OTHER_TAG: u64 = 0x6fff_fdf8;
     for (tag, table) in [
         (consts::DT_STRTAB, Table::Strings),

@@ -1,4 +1,4 @@
-//! Where libraries are looked for, and in which order.
+//! The directories of the search for libraries, and their order.
 
 use rtld::elf::consts::{DT_RPATH, DT_RUNPATH};
 use rtld::error::{Errno, Problem};
@@ -12,7 +12,7 @@ fn foreign() -> Vec<u8> {
     ElfBuilder::new().build().with(18, &183u16.to_le_bytes()).bytes
 }
 
-/// The paths that were tried, without the program and the loader.
+/// The paths that the loader tried to open, without the program and the loader.
 fn tried(scene: &Scene) -> Vec<String> {
     assert!(scene.load().is_ok());
     scene.os.opened().split_off(2)

@@ -1,4 +1,4 @@
-//! What a name means: scope, binding, versions, hash tables.
+//! Look-up of names: scope, binding, versions, hash tables.
 
 use rtld::base::addr::RuntimeAddr;
 use rtld::error::Problem;
@@ -12,7 +12,7 @@ const R_64: u32 = 1;
 const GLOB_DAT: u32 = 6;
 const TPOFF64: u32 = 18;
 
-/// A program with one reference, by the word at DATA.
+/// A program with one reference, in the word at DATA.
 fn referring(symbol: Symbol, needs: &[&str]) -> ElfBuilder {
     program_needing(needs).symbol(symbol).rela(DATA, R_64, "x", 0).word(DATA, 7)
 }

@@ -1,4 +1,4 @@
-//! The words that relocation writes, to the bit; what is sealed; thread-local storage.
+//! The exact words that relocation writes; the sealed pages; thread-local storage.
 
 use rtld::base::addr::{PageRange, RuntimeAddr, Vaddr};
 use rtld::elf::consts::{DT_DEBUG, DT_FLAGS};
@@ -155,7 +155,7 @@ fn thread_local_offsets_and_images() {
 
 #[test]
 fn thread_local_storage_of_zeros_alone_needs_no_image() {
-    // What has no image is nowhere: the address of .tbss may lie in no segment.
+    // PT_TLS without an image: the address of .tbss may lie in no segment.
     let elf = ElfBuilder::new().tls(&[], 16, 8).build().with_phdr(8, phdr::VADDR, 0x8000);
     let scene = Scene::new(&program_needing(&["a"])).bytes("/lib/slul/a", &elf);
     let sealed = scene.seal().unwrap();

@@ -23,7 +23,7 @@ use tests::workdir::Workdir;
 
 use crate::children::{child as run_child, write};
 
-/// How many mutants there are of each sample, and how many a child does: what it maps stays mapped until it ends.
+/// Mutants of each sample, and mutants of one child: its mappings stay until it ends.
 const MUTANTS: (u64, u64) = (1500, 150);
 
 /// A test for each part of the mutants of each sample.
@@ -41,7 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Other bytes, another plan and another refusal on one of the two: each is told.
+/// The comparison fails if bytes, plan or refusal differ on one of the two.
 fn differences_are_seen() -> Result<(), Failed> {
     let directory = Workdir::new()?;
     let machines = Machines::new(directory.path().to_str().ok_or("a path that is not UTF-8")?)?;
@@ -75,10 +75,10 @@ fn parent(name: &str, seed: u64, count: u64) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Linux, with what memory can not be had left out, and the load biases noted.
+/// Linux, with the other mapper's limit of memory, and a record of the load biases.
 struct Real {
     biases: RefCell<Vec<LoadBias>>,
-    /// Whether it has no more memory than the other mapper.
+    /// Whether the other mapper's limit of memory holds.
     limited: bool,
 }
 
@@ -129,7 +129,7 @@ type Outcome<I> = Result<Sealed<'static, I>, Error<'static>>;
 
 impl Machines {
     fn new(directory: &str) -> Result<Self> {
-        // The loader keeps names for as long as the process lives.
+        // The loader keeps references to names until the process ends.
         let keep = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
         let path = |name: &str| keep(format!("{directory}/{name}"));
         let (program, loader) = (path("program"), path(tests::stage::LOADER));
@@ -147,7 +147,7 @@ impl Machines {
         Ok(Self { start, files })
     }
 
-    /// Path of the file that a sample takes the place of.
+    /// Path of the file that a sample replaces.
     fn place(&self, name: &str) -> Result<&'static str> {
         let file = match name {
             "program" => "/program",
@@ -190,7 +190,7 @@ pub(crate) fn child(directory: &str, name: &str, seed: u64, count: u64) -> Resul
                 _ => mutate_within(&mut bytes, &[(0, sound.bytes.len())], &mut random),
             }
         }
-        // Read by whoever looks for the mutant that killed this process.
+        // The last line names the mutant that killed this process.
         println!("{name}, seed {seed:#x}, mutant {number}");
         write(Path::new(place), &bytes)?;
         let (real, biases) = machines.real(true);
@@ -200,7 +200,8 @@ pub(crate) fn child(directory: &str, name: &str, seed: u64, count: u64) -> Resul
         if !matches!(&real, Err(error) if error.to_string().ends_with("ENOMEM")) {
             continue;
         }
-        // Too large for the one, so its word is not asked: but the kernel's is no crash, and said.
+        // Too large for the mapper in memory, so there is no comparison. The real one must not crash, and its refusal
+        // must be one line.
         if let Err(error) = machines.real(false).0 {
             is_said(&error);
         }
@@ -272,7 +273,7 @@ fn same_module(
 /// First address, end and protection.
 type Mapping = (u64, u64, Protection);
 
-/// What the kernel says of this process's memory, in ascending order.
+/// The mappings of this process by /proc/self/maps, ascending.
 fn mappings() -> Vec<Mapping> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     maps.lines().filter_map(range).collect()

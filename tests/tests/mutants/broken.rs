@@ -1,4 +1,4 @@
-//! Faults that mutants have found, each by itself: they are refused, and nothing of the program has run.
+//! Faults that mutants have found, each by itself: the loader refuses the file before any code of the program runs.
 
 use libtest_mimic::{Failed, Trial};
 use rtld::elf::consts;
@@ -11,7 +11,7 @@ use crate::real::Ground;
 /// A fault, and the file that has it.
 type Case = (&'static str, Which, fn(&mut Patch));
 
-/// No address: not sign-extended from bit 47, whatever the load bias is.
+/// Not a canonical address (sign-extended from bit 47), with any load bias.
 const NO_ADDRESS: u64 = 0x7000_0000_0000_0000;
 
 /// Within two GiB of the object, and not mapped.
@@ -20,7 +20,7 @@ const NOTHING_THERE: u64 = 0x4000_0000;
 /// Beyond the end of any file.
 const BEYOND: u64 = 0x40_0000_0000;
 
-/// Where a segment of nothing but zeros begins.
+/// Address of a segment of zeros.
 const ZEROS: u64 = 0x10_0000;
 
 /// Its size in bytes: 48 GiB, a multiple of every table's entry.
@@ -48,7 +48,7 @@ const CASES: [Case; 17] = [
     ("endless_chain", Which::Library, Patch::endless_chain),
 ];
 
-/// A test of each fault and loader.
+/// A test for each fault and loader.
 pub(crate) fn trials(stages: &[Stage]) -> Vec<Trial> {
     let trial = |stage: &Stage, (name, which, fault): Case| {
         let loader = stage.loader();
@@ -67,7 +67,7 @@ pub(crate) fn trials(stages: &[Stage]) -> Vec<Trial> {
     stages.iter().flat_map(|stage| CASES.map(|case| trial(stage, case))).collect()
 }
 
-/// A file on its way to be broken.
+/// A file to be broken.
 struct Patch {
     bytes: Vec<u8>,
 }
@@ -83,7 +83,7 @@ impl Patch {
         u64::from_le_bytes(self.bytes[at..at + 8].try_into().unwrap())
     }
 
-    /// Position of the program header of a type that is `number` among those.
+    /// Position of the program header with number `number` (from 0) of those of a type.
     fn find(&self, kind: u32, number: usize) -> u64 {
         let all = (64..).step_by(56).take(usize::from(self.bytes[56]));
         let mut found = all.filter(|&at| self.word(at) & 0xffff_ffff == u64::from(kind));
@@ -100,7 +100,7 @@ impl Patch {
         self.word(self.find(consts::PT_DYNAMIC, 0) + 16)
     }
 
-    /// Position of the byte that is at an address.
+    /// Position of the byte at an address.
     fn offset(&self, vaddr: u64) -> u64 {
         let holds = |at: &u64| self.word(at + 16) <= vaddr && vaddr < self.word(at + 16) + self.word(at + 32);
         let load = (0..2).map(|number| self.find(consts::PT_LOAD, number)).find(holds).unwrap();
@@ -113,21 +113,20 @@ impl Patch {
         (start..).step_by(16).find(|&at| self.word(at) == tag).unwrap()
     }
 
-    /// Makes an entry of PT_DYNAMIC, which nothing needs, another one.
+    /// Overwrites an entry of PT_DYNAMIC that the program can do without: tag and value.
     fn entry(&mut self, tag: u64, other: u64, value: u64) {
         let at = self.dynamic(tag);
         self.put(at, other);
         self.put(at + 8, value);
     }
 
-    /// Overwrites the first word of an array that an entry of PT_DYNAMIC leads to. It is relocated: the load bias is
-    /// added.
+    /// Overwrites the first word of the array that an entry of PT_DYNAMIC points to. A relocation adds the load bias.
     fn array(&mut self, tag: u64, value: u64) {
         let at = self.offset(self.word(self.dynamic(tag) + 8));
         self.put(at, value);
     }
 
-    /// The address of the function that chooses.
+    /// Overwrites the address of the IFUNC resolver.
     fn resolver(&mut self) {
         const STT_GNU_IFUNC: u64 = 10;
         let table = self.offset(self.word(self.dynamic(consts::DT_SYMTAB) + 8));
@@ -136,8 +135,8 @@ impl Patch {
         self.put(at + 8, self.no_code());
     }
 
-    /// Adds a segment of zeros, [`ZEROS_SIZE`] bytes at [`ZEROS`]: nothing of it is in the file, and memory that
-    /// nothing was written to costs nothing.
+    /// Adds a segment of zeros, [`ZEROS_SIZE`] bytes at [`ZEROS`]. It has no bytes in the file, and untouched memory
+    /// costs nothing.
     fn zeros(&mut self) {
         // PT_GNU_STACK is not needed. Segments have to ascend.
         let stack = self.find(consts::PT_GNU_STACK, 0);
@@ -146,28 +145,28 @@ impl Patch {
         header.iter().zip((stack..).step_by(8)).for_each(|(&word, at)| self.put(at, word));
     }
 
-    /// Makes a table all of the zeros.
+    /// Makes the zeros a table.
     fn endless(&mut self, tag: u64, size_tag: u64) {
         self.zeros();
         self.entry(tag, tag, ZEROS);
         self.entry(size_tag, size_tag, ZEROS_SIZE);
     }
 
-    /// A note segment that is all of the zeros.
+    /// Makes the zeros a note segment.
     fn endless_note(&mut self) {
         self.zeros();
-        // Any that comes after the segments.
+        // Any program header after the PT_LOADs.
         let relro = self.find(consts::PT_GNU_RELRO, 0);
         let header = [u64::from(consts::PT_NOTE) | 4 << 32, 0, ZEROS, ZEROS, ZEROS_SIZE, ZEROS_SIZE, 4];
         header.iter().zip((relro..).step_by(8)).for_each(|(&word, at)| self.put(at, word));
     }
 
-    /// A chain of DT_GNU_HASH that goes on in the zeros, of which none is the last of a chain.
+    /// Makes a chain of DT_GNU_HASH continue in the zeros, where no entry ends a chain.
     fn endless_chain(&mut self) {
         self.zeros();
         let vaddr = self.word(self.dynamic(consts::DT_GNU_HASH) + 8);
         let chains = vaddr + 16 + 8 + 4;
-        // One bucket, one word of a filter that lets everything through.
+        // One bucket, and a filter of one word with all bits set.
         let table = [1, 1, 1, 6, u32::MAX, u32::MAX, u32::try_from((ZEROS - chains) / 4 + 1).unwrap()];
         let at = usize::try_from(self.offset(vaddr)).unwrap();
         let table = table.map(u32::to_le_bytes).concat();

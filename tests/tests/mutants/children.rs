@@ -1,4 +1,4 @@
-//! This program again, as a child where something may crash, and the files that it runs.
+//! Children that may crash, which are this program again, and the files that they run.
 
 use std::env;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Runs this program again, in the root directory; it must succeed. Answers what it said.
+/// Runs this program again, in the root directory, and returns its output. It must succeed.
 pub(crate) fn child(words: &[&str]) -> Result<String> {
     let itself = env::current_exe().context("this program's own path")?;
     let output = Command::new(itself).args(words).current_dir("/").output()?;
@@ -17,7 +17,7 @@ pub(crate) fn child(words: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-/// Writes a file that others may execute. It is a new one each time: the old may still be mapped.
+/// Writes a file with mode 755. It is a new file each time: the old one may still be mapped.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -27,7 +27,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o755).open(path)?;
     file.write_all(bytes)?;
-    // Whatever the umask is.
+    // Whatever the umask.
     file.set_permissions(fs::Permissions::from_mode(0o755))?;
     Ok(())
 }

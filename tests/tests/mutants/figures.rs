@@ -1,4 +1,4 @@
-//! What came of all mutants together.
+//! Counts of the outcomes of all mutants.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub(crate) const SOUND: &str = "begun\nsound\nended\n";
 /// Status of the sound program.
 pub(crate) const STATUS: i32 = 17;
 
-/// Counts, and what must not be.
+/// Counts of outcomes, and faults of the loader.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     mutants: u64,
@@ -26,17 +26,17 @@ pub(crate) struct Figures {
     loader_called: u64,
     refused_by_libc: u64,
     bad_refusal: u64,
-    /// What the loader did wrong, a line each.
+    /// Faults of the loader, a line each.
     pub(crate) faults: Vec<String>,
 }
 
 impl Figures {
-    /// Takes in a run. `name` says which mutant it was.
+    /// Counts a run. `name` is the mutant's.
     pub(crate) fn take_in(&mut self, name: &str, run: &Run) {
         self.mutants += 1;
         let mut fault = |what: &str| self.faults.push(format!("{name}: {what}: {run:?}"));
         let count = match &run.ending {
-            // A panic ends in a trap; its line says where.
+            // A panic of the loader prints its place, and ends in a trap.
             _ if run.stderr.contains("slulrtld: bug") => {
                 fault("panic");
                 &mut self.loader_crash
@@ -70,9 +70,9 @@ impl Figures {
     }
 }
 
-/// One line that says who is refused and why, and nothing of the program has run.
+/// Whether the loader refused the program in one line, with object and reason, before any of its code ran.
 fn is_refusal(run: &Run) -> bool {
-    // Versions of a library that became native are libc's to miss; it goes on.
+    // libc warns of missing versions in a library that became native, and continues.
     let is_warning = |line: &&str| line.contains(": no version information available ");
     let mut lines = run.stderr.lines().filter(|line| !is_warning(line));
     let line = lines.next().and_then(|line| line.strip_prefix("slulrtld: "));
@@ -80,7 +80,7 @@ fn is_refusal(run: &Run) -> bool {
     says && lines.next().is_none() && run.stdout.is_empty()
 }
 
-/// A name of a library that became another one's is native, and what it has not got is for libc's `ld.so` to say.
+/// Whether libc's `ld.so` refused the program: a mutated name in DT_NEEDED is a native library's.
 fn is_refusal_of_libc(run: &Run) -> bool {
     let says = [": error while loading shared libraries: ", ": symbol lookup error: "];
     says.iter().any(|says| run.stderr.contains(says)) && run.stderr.lines().count() == 1

@@ -1,4 +1,4 @@
-//! The fuzzer's properties over files with random faults: for machines without a fuzzer, and what a fuzzer begins with.
+//! The fuzzer's properties over files with random faults, for machines without a fuzzer; and the fuzzer's seeds.
 
 use std::fs;
 use std::path::Path;
@@ -15,10 +15,10 @@ use tests::workdir::Workdir;
 use crate::children::child as run_child;
 use crate::objects::{GLIBC, Objects, Which};
 
-/// How many files a child does: what the loader allocates stays until it ends.
+/// Files of one child: the loader's allocations stay until it ends.
 const PART: u64 = 2000;
 
-/// The seed of the first.
+/// The seed of the first part.
 const SEED: u64 = 0xf022;
 
 /// One part, as a test.
@@ -30,7 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![Trial::test("generator/properties", run)]
 }
 
-/// Parts until the time is over, one after the other.
+/// Runs parts one after the other until the time is over.
 pub(crate) fn run_for(seconds: u64) -> Result<()> {
     let start = Instant::now();
     let mut parts = 0;
@@ -42,7 +42,7 @@ pub(crate) fn run_for(seconds: u64) -> Result<()> {
     Ok(())
 }
 
-/// Checks the properties over so many files.
+/// Checks the properties over `count` files.
 pub(crate) fn child(seed: u64, count: u64) {
     let samples = sample::all();
     let mut random = Xorshift::new(seed);
@@ -64,7 +64,7 @@ pub(crate) fn child(seed: u64, count: u64) {
     assert!((count / 20..count * 19 / 20).contains(&loaded), "{loaded} of {count} loaded: that tests little");
 }
 
-/// Writes what the fuzzer begins with: for its target `file` files as they are, for `start` inputs as it reads them.
+/// Writes the fuzzer's seeds: files for the target `file`, encoded inputs for the target `start`.
 pub(crate) fn seeds(directory: &Path) -> Result<()> {
     /// The first byte of an input: a library or a program; the file itself or patches.
     const PROGRAM: u8 = 1;
@@ -78,7 +78,7 @@ pub(crate) fn seeds(directory: &Path) -> Result<()> {
         files.push((which.name().to_owned(), objects.of(which).bytes.clone()));
     }
     for stage in tests::stage::Stage::all().unwrap_or_default() {
-        // Those of the debug loader are megabytes of symbols.
+        // Files of the debug loader have megabytes of symbols.
         if stage.profile == "release" {
             files.push(("loader".to_owned(), fs::read(stage.loader())?));
         }

@@ -5,14 +5,15 @@
 //! |---|---|
 //! | `agree` | the in-memory and the real mapper have the same outcome, byte for byte |
 //! | `real` | mutants of a library and of an executable, run by the staged loaders |
-//! | `broken` | what mutants have found, each fault by itself |
+//! | `broken` | faults that mutants have found, each by itself |
 //! | `generator` | the fuzzer's properties over random files, for machines without a fuzzer |
-//! | `objects` | the library and the executable, made by gcc, and where in them is no code |
-//! | `traced` | runs a program and tells a crash of the loader from one of the program's own |
-//! | `children` | running this program again, and what it is given to run |
-//! | `figures` | what came of all mutants together |
+//! | `objects` | the library and the executable, made by gcc, and the places without code in them |
+//! | `traced` | runs a program and distinguishes a crash of the loader from one of the program |
+//! | `children` | runs this program again, and writes the files for it |
+//! | `figures` | counts of the outcomes of all mutants |
 //!
-//! What may crash or leave memory behind runs in a child: this program again, with a first argument that no filter is.
+//! Code that may crash or leak memory runs in a child: this program again, with a first argument that can not be a
+//! filter.
 #![cfg(test)]
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]

@@ -1,4 +1,4 @@
-//! The library and the executable that are broken: made by gcc, with the places in them that hold no code.
+//! The library and the executable to be broken: made by gcc, with the places without code in them.
 
 use std::fs;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _}
 use tests::build::run;
 use tests::stage;
 
-/// Which of the two is broken.
+/// The broken one of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     Library,
@@ -40,11 +40,11 @@ impl Which {
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) bytes: Vec<u8>,
-    /// Positions of its headers and of all that is loaded of it and is no code.
+    /// Ranges in the file: its headers, and the loaded bytes that are not code.
     pub(crate) places: Vec<(usize, usize)>,
 }
 
-/// The two of them.
+/// The library and the executable.
 #[derive(Debug)]
 pub(crate) struct Objects {
     library: Object,
@@ -54,7 +54,7 @@ pub(crate) struct Objects {
 /// glibc's loader: for comparison.
 pub(crate) const GLIBC: &str = abi::libcs::Libc::Gnu.interpreter();
 
-/// What both are compiled and linked with. They are small: few of their bytes mean nothing.
+/// gcc's options for both. The files are to be small, with few bytes without meaning.
 const FLAGS: [&str; 20] = [
     "-std=gnu11",
     "-O2",
@@ -79,7 +79,7 @@ const FLAGS: [&str; 20] = [
 ];
 
 impl Objects {
-    /// Builds them in a directory, where the executable finds the library; the kernel starts that interpreter.
+    /// Builds them in a directory. The executable finds the library there, and has that PT_INTERP.
     pub(crate) fn build(directory: &Path, interpreter: &Path) -> Result<Self> {
         let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mutants/objects"));
         let gcc = |output: &str| -> Command {
@@ -120,7 +120,7 @@ impl Object {
         };
         let phdrs = header.program_headers(endian, bytes.as_slice())?;
         ensure!(phdrs.iter().any(|phdr| phdr.p_type(endian) == PT_LOAD), "{} loads nothing", path.display());
-        // Both headers lie together, and are what most checks are about.
+        // File header and program headers lie together; most checks are about them.
         let mut places = vec![range(0, 64 + 56 * u64::try_from(phdrs.len())?)?];
         for section in header.sections(endian, bytes.as_slice())?.iter() {
             let (flags, size) = (section.sh_flags(endian), section.sh_size(endian));

@@ -1,7 +1,7 @@
 //! Mutants of a library and of an executable, run by the staged loaders.
 //!
-//! Only what is no code is broken. The code that runs may still go wrong on broken data, or be entered where it does
-//! not begin; such a crash is the program's own, and told from the loader's by where the process was.
+//! Mutations never hit code. Sound code may still fail on broken data, or be entered at a wrong address. Such a crash
+//! is the program's; the address of the crash distinguishes it from one of the loader.
 
 use std::env;
 use std::path::Path;
@@ -20,19 +20,19 @@ use crate::figures::Figures;
 use crate::objects::{GLIBC, Objects, Which};
 use crate::traced::{self, Loader, Run};
 
-/// Names how many mutants there are of each object, if other than [`FEW`].
+/// Variable with the number of mutants of each object; [`FEW`] by default.
 const COUNT: &str = "SLUL_MUTANTS";
 
-/// Names one mutant, to be run by itself; with SLUL_KEEP its directory stays.
+/// Variable with the name of one mutant, to be run by itself; with SLUL_KEEP its directory stays.
 const ONE: &str = "SLUL_MUTANT";
 
-/// How many mutants a short run has.
+/// Mutants in a short run.
 const FEW: u64 = 200;
 
-/// How long a mutant may run.
+/// Longest time of a mutant.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A test of each object and loader.
+/// A test for each object and loader.
 pub(crate) fn trials(stages: &[Stage]) -> Result<Vec<Trial>> {
     let count = match env::var(COUNT) {
         Ok(count) => count.parse().with_context(|| format!("{COUNT}={count}"))?,
@@ -46,7 +46,7 @@ pub(crate) fn trials(stages: &[Stage]) -> Result<Vec<Trial>> {
             trials.push(Trial::test(name.clone(), move || run(&name, which, &loader, count)));
         }
     }
-    // For comparison, and only where many are asked for: what others make of the same mutants is not ours to check.
+    // glibc's results with the same mutants, for comparison, if many are asked for. They are printed, not checked.
     if env::var_os(COUNT).is_some() && Path::new(GLIBC).exists() {
         for which in [Which::Library, Which::Executable] {
             let name = format!("real/{}/glibc", which.name());
@@ -62,7 +62,7 @@ pub(crate) struct Ground {
     pub(crate) objects: Objects,
     user: User,
     loader: Loader,
-    /// Whether the loader is executed, not left to the kernel.
+    /// Whether the loader is executed by its own name, not by PT_INTERP.
     explicit: bool,
 }
 
@@ -98,7 +98,7 @@ impl Ground {
         let mut figures = Figures::default();
         let one: Option<u64> = env::var(ONE).ok().and_then(|number| number.parse().ok());
         for number in one.map_or(1..=count, |one| one..=one) {
-            // Each by itself, so that one can be run again without those before it.
+            // A generator for each mutant, so that one can be run again without the others.
             let mut random = Xorshift::new(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(which as u8));
             let mut bytes = sound.bytes.clone();
             for _ in 0..=number % 3 {
@@ -117,7 +117,7 @@ fn run(name: &str, which: Which, loader: &Path, count: u64) -> Result<(), Failed
     if !figures.faults.is_empty() {
         return Err(format!("{figures}\n{}", figures.faults.join("\n")).into());
     }
-    // Else the files are hardly broken, or all broken beyond what a loader looks at.
+    // Otherwise the mutations are too weak, or so strong that the loader refuses all files at once.
     let interesting = figures.refused * 10 > count && figures.as_before * 10 > count;
     interesting.then_some(()).ok_or_else(|| format!("{figures}: that tests little").into())
 }

@@ -1,4 +1,4 @@
-//! Runs a program under ptrace, so that a crash tells where it happened.
+//! Runs a program under ptrace(2), which gives the address of a crash.
 
 use std::convert::Infallible;
 use std::fs;
@@ -26,12 +26,12 @@ const NOT_EXECUTED: i32 = 126;
 /// The user and group `nobody` and `nogroup`.
 const NOBODY: u32 = 65534;
 
-/// The loader, whose crashes are told from others.
+/// The loader whose crashes are distinguished from others.
 #[derive(Clone, Debug)]
 pub(crate) struct Loader {
-    /// What /proc calls it.
+    /// Its path in /proc/<pid>/maps.
     pub(crate) path: PathBuf,
-    /// Addresses of its code, before it is moved.
+    /// Addresses of its code, without load bias.
     code: Vec<Range<u64>>,
 }
 
@@ -44,16 +44,16 @@ impl Loader {
     }
 }
 
-/// Where a process was.
+/// The place of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In the loader.
     Loader,
-    /// Where there is no code, and the loader had called it.
+    /// At an address without code, which the loader had called.
     Called,
     /// In another file that is mapped for execution, or the vDSO.
     Code,
-    /// Where there is no code.
+    /// At an address without code.
     Nowhere,
 }
 
@@ -63,13 +63,13 @@ pub(crate) enum Ending {
     /// The kernel did not execute it.
     NotExecuted,
     Exit(i32),
-    /// A signal that nobody sent: which, where, and at which address.
+    /// A signal that no process sent: its name, the place, and the address.
     Crash(String, Place, u64),
-    /// It did not end.
+    /// It did not end in time: the place, and the address.
     Hang(Place, u64),
 }
 
-/// What came of a run.
+/// How a program ended, and its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) ending: Ending,
@@ -77,7 +77,7 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
-/// Becomes the traced program.
+/// The traced process: executes the program.
 pub(crate) fn child(user: &str, program: &str, arguments: &[&str]) -> ! {
     match become_program(user, program, arguments) {
         Ok(never) => match never {},
@@ -98,7 +98,7 @@ fn become_program(user: &str, program: &str, arguments: &[&str]) -> Result<Infal
     ptrace::traceme().context("PTRACE_TRACEME")?;
     loop {
         let error = Command::new(program).args(arguments).exec();
-        // A child of another test may still have the file open for writing, until it executes something itself.
+        // A child that another thread has forked may still have the file open for writing, until its own execve.
         if error.raw_os_error() != Some(ETXTBSY) {
             return Err(error.into());
         }
@@ -106,7 +106,7 @@ fn become_program(user: &str, program: &str, arguments: &[&str]) -> Result<Infal
     }
 }
 
-/// Runs a program as a user, for no longer than `limit`. `loader` is the file whose crashes are told apart.
+/// Runs a program as a user, for no longer than `limit`. Crashes of `loader` are distinguished from others.
 pub(crate) fn run(user: User, words: &[&str], loader: &Loader, limit: Duration) -> Result<Run> {
     let itself = std::env::current_exe().context("this program's own path")?;
     let mut command = Command::new(itself);
@@ -114,7 +114,7 @@ pub(crate) fn run(user: User, words: &[&str], loader: &Loader, limit: Duration) 
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("start the traced process")?;
     let ending = follow(&mut child, loader, limit);
-    // Not `Child::wait`: the process has been waited for.
+    // Not `Child::wait`: waitpid(2) has already reaped the process.
     let mut run = Run { ending: ending?, stdout: String::new(), stderr: String::new() };
     for (pipe, text) in [
         (child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read>), &mut run.stdout),
@@ -144,7 +144,7 @@ fn follow(child: &mut Child, loader: &Loader, limit: Duration) -> Result<Ending>
             WaitStatus::StillAlive => thread::sleep(Duration::from_micros(50)),
             WaitStatus::Exited(_, NOT_EXECUTED) if !executed => return Ok(Ending::NotExecuted),
             WaitStatus::Exited(_, status) => return Ok(Ending::Exit(status)),
-            // The kernel gives up when it has thrown away the old program: it kills.
+            // execve failed after the old program was gone: the kernel killed the process.
             WaitStatus::Signaled(..) if !executed => return Ok(Ending::NotExecuted),
             WaitStatus::Signaled(_, signal, _) => {
                 return Ok(Ending::Crash(signal.to_string(), Place::Nowhere, 0));
@@ -174,18 +174,18 @@ fn follow(child: &mut Child, loader: &Loader, limit: Duration) -> Result<Ending>
     }
 }
 
-/// Signals that say that the process itself went wrong.
+/// Whether a signal is one of a fault of the process itself.
 fn is_fatal(signal: Signal) -> bool {
     use Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
     matches!(signal, SIGABRT | SIGBUS | SIGFPE | SIGILL | SIGSEGV | SIGSYS | SIGTRAP)
 }
 
-/// In what the stopped process was.
+/// The place of a stopped process.
 fn place(pid: Pid, rip: u64, loader: &Loader) -> Result<Place> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let line = |address: u64| maps.lines().find(|line| range(line).is_some_and(|range| range.contains(&address)));
     let of_loader = |line: &&str| line.ends_with(&*loader.path.to_string_lossy());
-    // Its first segment has the load bias for an address.
+    // The address of the first segment is the load bias.
     let bias = maps.lines().find(of_loader).and_then(range).map_or(0, |range| range.start);
     let in_loader = |address: u64| {
         line(address).as_ref().is_some_and(of_loader)
@@ -197,8 +197,8 @@ fn place(pid: Pid, rip: u64, loader: &Loader) -> Result<Place> {
     };
     let executable = |line: &str| line.split(' ').nth(1).is_some_and(|flags| flags.contains('x'));
     if in_loader(rip) {
-        // Where a call has just led: what a file calls a function may lie in the loader, by the accident of where that is.
-        // The loader's own functions do not begin with what can fault.
+        // The target of a call: a broken address of a function may lie in the loader by accident. The loader's own
+        // functions do not begin with an instruction that can fault.
         let why = ptrace::getsiginfo(pid).map_or(SI_USER, |info| info.si_code);
         let came_from = word(ptrace::getregs(pid)?.rsp).unwrap_or(0);
         let before = word(came_from.wrapping_sub(8)).unwrap_or(0).to_le_bytes();
@@ -208,11 +208,11 @@ fn place(pid: Pid, rip: u64, loader: &Loader) -> Result<Place> {
             true if !in_loader(came_from) && (indirect || before[3] == CALL) => return Ok(Place::Nowhere),
             _ => {}
         }
-        // A call of what is no address at all (not sign-extended from bit 47) faults where the call is.
+        // A call of an address that is not canonical (sign-extended from bit 47) faults at the call.
         let calls = word(rip).is_some_and(|code| is_indirect_call(&code.to_le_bytes()));
         return Ok(if why == SI_KERNEL && calls { Place::Called } else { Place::Loader });
     }
-    // What is not the loader's code may be mapped for execution with it.
+    // Executable bytes of the loader's file that are not its code do not count as code.
     if line(rip).is_some_and(|line| executable(line) && !of_loader(&line)) {
         return Ok(Place::Code);
     }
@@ -223,10 +223,10 @@ fn place(pid: Pid, rip: u64, loader: &Loader) -> Result<Place> {
 /// `call` of an address that is in the instruction, five bytes long.
 const CALL: u8 = 0xe8;
 
-/// Sent by a process (`si_code`): nothing has gone wrong there.
+/// `si_code` of a signal that a process has sent: no fault.
 const SI_USER: i32 = 0;
 
-/// Sent by the kernel, not because of an address (`si_code`).
+/// `si_code` of a signal from the kernel without an address.
 const SI_KERNEL: i32 = 128;
 
 /// `call` or `jmp` through a register, or through memory that a register leads to.
@@ -237,14 +237,14 @@ fn is_indirect_call(code: &[u8]) -> bool {
     }
 }
 
-/// The addresses that a line of `/proc/<pid>/maps` is about.
+/// The addresses in a line of `/proc/<pid>/maps`.
 fn range(line: &str) -> Option<Range<u64>> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     let (start, end) = line.split(' ').next()?.split_once('-')?;
     Some(number(start)?..number(end)?)
 }
 
-/// That the places are told apart: with the C library in the part of the loader.
+/// The test that the places are distinguished, with the C library in the part of the loader.
 pub(crate) fn trial() -> Trial {
     Trial::test("traced/places", || {
         let maps = fs::read_to_string("/proc/self/maps")?;

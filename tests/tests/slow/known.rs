@@ -1,7 +1,8 @@
-//! Fixtures that behave differently under `slulrtld-using-libc`, and why. Such a test fails once it does as the others,
-//! so that it is taken out of this list; how many there are, and why, is said at the end of every run.
+//! Fixtures that behave differently under `slulrtld-using-libc`, with the reasons. The test of such a fixture fails
+//! once the difference is gone, so that it is removed from this list. Every run prints the number of differences and
+//! the reasons.
 
-/// A fixture, or one variant of it, and why it differs.
+/// A fixture, or one variant of it, and the reason.
 const DIFFERENCES: [(&str, &str); 59] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
@@ -79,14 +80,14 @@ const STACK: &str = "the stack is libc's, without a gap";
 
 const REASONS: [&str; 10] = [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK];
 
-/// Why a fixture is known to differ.
+/// The reason for which a fixture differs, if it is known to.
 pub(crate) fn difference(fixture: &str) -> Option<&'static str> {
     let is =
         |known: &str| fixture.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     DIFFERENCES.iter().find(|(known, _)| is(known)).map(|(_, why)| *why)
 }
 
-/// Says how many there are, and why.
+/// Prints the number of differences and the reasons.
 pub(crate) fn print() {
     println!("known differences: {}", DIFFERENCES.len());
     for why in REASONS {

@@ -1,5 +1,5 @@
-//! The fixtures under `slulrtld-using-libc`: the same programs, and what they must do, with
-//! LD_SLUL_SLOW_RELIABLE_LIBC_LOADING in the environment.
+//! The fixtures under `slulrtld-using-libc`: their programs and expectations are unchanged, and
+//! LD_SLUL_SLOW_RELIABLE_LIBC_LOADING is in the environment.
 
 mod known;
 mod tools;
@@ -18,7 +18,7 @@ use tests::stage::{self, Stage, USING_LIBC};
 /// Folders of fixtures whose programs may come to need libc.
 const FOLDERS: [&str; 6] = ["exports/", "library/", "musl/", "native/", "open/", "tls/"];
 
-/// What depends on how long libc takes to come.
+/// A fixture that depends on the time that bringing libc in takes.
 const TIMED: &str = "native/handler_first_call";
 
 fn main() -> Result<ExitCode> {
@@ -43,7 +43,7 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// The recipe with all that a process needs to go on as `slulrtld-using-libc`.
+/// The recipe with the variable, and with `slulrtld-using-libc` installed.
 fn slow(recipe: &Recipe) -> Recipe {
     let mut slow = recipe.clone();
     slow.installed.get_or_insert_default().extend(USING_LIBC.map(str::to_owned));
@@ -58,7 +58,7 @@ fn trial(recipe: Recipe, stage: Stage) -> Trial {
     Trial::test(name, move || run(&recipe, &stage)).with_ignored_flag(lacks || root)
 }
 
-/// A fixture that is known to differ has to differ.
+/// Runs a fixture. One that is known to differ must fail.
 fn run(recipe: &Recipe, stage: &Stage) -> Result<(), Failed> {
     let build = Build::new(recipe, stage).map_err(|error| format!("{error:#}"))?;
     let launch = Launch {

@@ -1,5 +1,5 @@
-//! What LD_PRELOAD, valgrind and ltrace do in a process of `slulrtld-using-libc`, which they can not do elsewhere; and what a
-//! program can not do there.
+//! LD_PRELOAD, valgrind and ltrace in a process of `slulrtld-using-libc`, the only one in which they work; and the
+//! limits of programs there.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ PROGRAM
 }
 "#;
 
-/// A library that puts itself before libc, for the program and for libc alike.
+/// A library that interposes functions of libc, for the program and for libc.
 const PRELOADED: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -128,7 +128,7 @@ fn preload_without(stage: &Stage) -> Result<(), Failed> {
     expect(right && outcome.stderr.is_empty(), &outcome)
 }
 
-/// A program with a function that libc has, too, for native libraries to bind to; libc has bound its own by then.
+/// A program that exports a function of libc to native libraries. libc is bound to its own by then.
 const REPLACING: &str = r#"
 //# link: -l:libc.so.6
 //# program: -Wl,--export-dynamic
@@ -145,7 +145,7 @@ PROGRAM
 }
 "#;
 
-/// What can not be had is said, before anything of the program runs.
+/// Such a program is refused before any of its code runs.
 fn replaced(stage: &Stage) -> Result<(), Failed> {
     let (build, _sources) = build_of(stage, REPLACING).map_err(|error| format!("{error:#}"))?;
     let outcome = start(build.path(), &[], &[])?;
@@ -157,8 +157,7 @@ fn replaced(stage: &Stage) -> Result<(), Failed> {
     expect(right && outcome.stderr.lines().count() == 1, &outcome)
 }
 
-/// memcheck follows the loader into `slulrtld-using-libc`, knows malloc's blocks there, and finds what is wrong with them
-/// if something is.
+/// memcheck follows the loader into `slulrtld-using-libc`, knows malloc's blocks there, and reports errors with them.
 fn valgrind(stage: &Stage) -> Result<(), Failed> {
     let (build, _sources) = build(stage).map_err(|error| format!("{error:#}"))?;
     let program = build.path().to_string_lossy();
@@ -189,7 +188,7 @@ fn valgrind(stage: &Stage) -> Result<(), Failed> {
     expect(finds(&followed), &followed)
 }
 
-/// ltrace sees what the program calls of libc, by the names that libc exports: it does not know the program's own PLT.
+/// ltrace sees the program's calls of libc, by the names that libc exports: it does not know the program's own PLT.
 fn ltrace(stage: &Stage) -> Result<(), Failed> {
     let (build, _sources) = build(stage).map_err(|error| format!("{error:#}"))?;
     let loader = build.dir().join(USING_LIBC[0]);

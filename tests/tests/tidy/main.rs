@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Longest file of the loader in lines, without its unit tests.
 const LONGEST: usize = 450;
 
-/// Longer ones, and why they stay so.
+/// Longer files, and the reason for each.
 const LONGER: [(&str, &str); 0] = [];
 
 /// Longest fixture in lines.
@@ -112,12 +112,12 @@ fn is_program(path: &str) -> bool {
     [PROGRAM, RUN, USING_LIBC].iter().any(|folder| path.starts_with(folder))
 }
 
-/// Says all violations at once.
+/// Fails with all violations, if there are any.
 fn none(violations: &[String]) {
     assert!(violations.is_empty(), "\n{}", violations.join("\n"));
 }
 
-/// Checks that only files that `may` have a word in their code.
+/// Checks that only files with a path that `may` have one of the words in their code.
 fn only(words: &[&str], may: impl Fn(&str) -> bool) {
     let mut violations = Vec::new();
     for file in loader().iter().filter(|file| !may(&file.path)) {
@@ -129,7 +129,7 @@ fn only(words: &[&str], may: impl Fn(&str) -> bool) {
     none(&violations);
 }
 
-/// Whether `line` has `word`, not as a part of a longer one.
+/// Whether `line` has `word`, not as a part of a longer word.
 fn mentions(line: &str, word: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     let parts: Vec<&str> = line.split(word).collect();
@@ -182,7 +182,8 @@ fn dependencies_are_named_in_one_place() {
 }
 
 /// Beginnings of paths, markers and names of machines, which `abi` holds. Comments may say them, and so may unit tests
-/// and `tests/tests`, where they are what is expected: a wrong path would agree with itself there, if it came from `abi`.
+/// and `tests/tests`, where they are what is expected: a wrong path would agree with itself there, if it came from
+/// `abi`.
 const FACTS: [&str; 16] = [
     "/lib/slul",
     "lib/slulrtld-",

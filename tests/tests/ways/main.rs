@@ -1,13 +1,13 @@
-//! Every way in: the same program sees the same, and what must go wrong does so in one line.
+//! Every way in: a program sees the same by each, and refusals are one line.
 //!
 //! | file | what |
 //! |---|---|
 //! | `table` | the table of `docs/ways-in.md` |
-//! | `readme` | the README's link lines, as they stand there |
-//! | `same` | the same program by every way in |
-//! | `secure` | privileges: who keeps them, and who is not run with them |
+//! | `readme` | the README's link lines, unchanged |
+//! | `same` | a program by every way in |
+//! | `secure` | privileges: programs that keep them, and programs that are refused |
 //! | `tools` | the host tools: `runslul-binfmt`, `slulbin` |
-//! | `stubs` | rt0 where it is not easy for it, and what it refuses |
+//! | `stubs` | the stubs of rt0 in difficult surroundings, and their refusals |
 #![forbid(unsafe_code)]
 #![allow(
     clippy::arithmetic_side_effects,
@@ -51,7 +51,7 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// The tests, and what keeps some of them from being run.
+/// The tests, and the reasons for which some are left out.
 struct Trials {
     trials: Vec<Trial>,
     lacks: BTreeSet<String>,

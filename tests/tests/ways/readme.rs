@@ -1,4 +1,4 @@
-//! The link lines of the README, as they stand there.
+//! The link lines of the README, unchanged.
 
 use std::fs;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn blocks(readme: &str, after: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// Links by each line, with each stub, and runs what comes of it.
+/// Links by each line, with each stub, and runs the programs.
 pub(crate) fn check(programs: &Programs, stage: &Stage) -> Result<()> {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"))?;
     let dir = Workdir::new()?;

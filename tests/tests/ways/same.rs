@@ -24,11 +24,11 @@ pub(crate) struct Way {
     pub(crate) name: &'static str,
     /// How the program is linked.
     link: Link,
-    /// `slulbin`'s subcommand that makes the file which is executed.
+    /// `slulbin`'s subcommand that makes the executed file.
     made_by: Option<&'static str>,
-    /// What the link that is executed is called.
+    /// Path of the executed link.
     path: &'static str,
-    /// What is executed, with its arguments before the program's own; none if that is the program.
+    /// The executed loader and its arguments before the program's own; empty if the program itself is executed.
     loader: &'static [&'static str],
     /// Whether binfmt_misc has to be there.
     pub(crate) binfmt: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Way {
 
 const DIRECT: Way = Way { name: "", link: Link::Bare, made_by: None, path: "./link", loader: &[], binfmt: false };
 
-/// All of them. The first is what the others are compared with.
+/// All ways in. The others are compared with the first one.
 pub(crate) const WAYS: [Way; 10] = [
     Way { name: "PT_INTERP", link: Link::Interpreter, ..DIRECT },
     Way { name: "rt0.o", link: Link::Stub("rt0.o"), ..DIRECT },
@@ -50,16 +50,16 @@ pub(crate) const WAYS: [Way; 10] = [
     Way { name: "#!/usr/bin/runslul", made_by: Some("shebang"), ..DIRECT },
 ];
 
-/// argv[0] that the caller passes.
+/// argv[0] from the caller of execve(2).
 const GIVEN: &str = "given/name";
 
-/// What the loader is called in the root.
+/// Path of the loader in the root.
 const LOADER: &str = NATIVE.paths.loader;
 
 /// The program's file in the root.
 const FILE: &str = "/work/report";
 
-/// Runs the report by one way in; what it printed, as keys and values.
+/// Runs the report by one way in, and returns the keys and values that it prints.
 fn report(way: &Way, native: bool, programs: &Programs, stage: &Stage) -> Result<Vec<(String, String)>> {
     let root = Root::new(stage, Holds { binfmt: way.binfmt, ..Holds::ALL })?;
     install(&programs.launcher(), &root.work("launch"))?;
@@ -93,7 +93,7 @@ fn parse(outcome: &Outcome) -> Result<Vec<(String, String)>> {
     pairs.map(|pair| pair.map(|(key, value)| (key.to_owned(), value.to_owned()))).collect()
 }
 
-/// What a word of the table stands for.
+/// The value of a word of the table.
 fn meaning<'w>(word: &str, way: &'w Way) -> Result<&'w str> {
     Ok(match word {
         "given" => GIVEN,

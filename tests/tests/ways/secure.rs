@@ -1,4 +1,4 @@
-//! Privileges: who keeps them, and who is not run with them. An ordinary user runs a program of root's.
+//! Privileges: programs that keep them, and programs that are refused. An ordinary user runs a program of root's.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -41,18 +41,18 @@ pub(crate) struct Case {
     loader: u32,
     /// Whether the program has a capability.
     capability: bool,
-    /// Whether it calls a library, of which there is a wrong one where its DT_RUNPATH, `$ORIGIN`, leads to.
+    /// Whether it calls a library. Its DT_RUNPATH, `$ORIGIN`, leads to a wrong one.
     native: bool,
     expected: Expected,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Expected {
-    /// AT_SECURE is set, what the loader must not act on is gone, and standard input, which was closed, is open.
+    /// AT_SECURE is set, variables for the loader are removed, and standard input, which was closed, is open.
     Secure,
-    /// It runs as anybody's program: nothing of that.
+    /// It runs as an ordinary program, without any of that.
     Ordinary,
-    /// This is how the line ends.
+    /// It is refused, in a line with this end.
     Refused(&'static str),
 }
 
@@ -69,7 +69,7 @@ const SET_ID: Case = Case {
     expected: Secure,
 };
 const CAPABLE: Case = Case { program: 0o755, capability: true, ..SET_ID };
-/// A mistake of whoever installed the loader.
+/// A loader that is installed set-id, by mistake.
 const SET_ID_LOADER: Case = Case { program: 0o755, loader: 0o4755, expected: Refused(PRIVILEGES), ..SET_ID };
 
 const PRIVILEGES: &str = "not run with privileges that are not its own\n";
@@ -78,7 +78,7 @@ const PLAIN: Way = Way::Binfmt { credentials: false };
 const WITH_CREDENTIALS: Way = Way::Binfmt { credentials: true };
 const RUNSLUL: Way = Way::Loader(&["runslul", "/work/report"]);
 
-/// All of them. Stubs in set-id programs are in `stubs`.
+/// All cases, except stubs in set-id programs, which are in `stubs`.
 pub(crate) const CASES: [Case; 24] = [
     Case { name: "setuid/interpreter", link: Link::Interpreter, ..SET_ID },
     Case { name: "setuid/binfmt-credentials", way: WITH_CREDENTIALS, ..SET_ID },
@@ -142,7 +142,7 @@ impl Case {
         let loader = root.path().join("lib").join(LOADER);
         fs::set_permissions(&loader, fs::Permissions::from_mode(self.loader))?;
         if self.name.ends_with("untrusted") {
-            // What everybody can write to is not what runs: it would end by a trap.
+            // A loader that every user can write to must not run: this one would end by a trap.
             let mut bytes = fs::read(&loader)?;
             stubs::trap(&mut bytes)?;
             fs::write(&loader, bytes)?;

@@ -1,4 +1,4 @@
-//! The stubs where it is not easy for them, and what they refuse.
+//! The stubs of rt0 in difficult surroundings, and their refusals.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,20 +14,20 @@ use tests::stage::{self, Stage};
 use tests::linked::{Link, Programs};
 use tests::root::{Holds, Namespaces, Root};
 
-/// What is not as usual.
+/// Unusual surroundings of a start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     /// Its name.
     pub(crate) name: &'static str,
     stub: &'static str,
     holds: Holds,
-    /// What the launcher does before it executes the program.
+    /// The launcher's actions before it executes the program.
     words: &'static [&'static str],
     /// Mode of the program's file.
     mode: u32,
-    /// Whether the program is run by an ordinary user, whom the superuser becomes.
+    /// Whether the program runs as `nobody`, not as root.
     pub(crate) as_nobody: bool,
-    /// A line of the report, or how the refusal begins.
+    /// A line of the report, or the beginning of the refusal.
     says: Says,
 }
 
@@ -94,11 +94,11 @@ pub(crate) const SCENARIOS: [Scenario; 21] = [
     Scenario { name: "rt0/setuid-no-proc", holds: NO_PROC, says: Says::Refusal(UNREADABLE), ..SET_ID },
 ];
 
-/// The variables that the loader must not act on are gone, so AT_SECURE was seen.
+/// A set-id program: variables for the loader are removed, which shows that it saw AT_SECURE.
 const SET_ID: Scenario = Scenario { mode: 0o4755, as_nobody: true, says: Says::Line("AT_SECURE: 1"), ..USUAL };
 
 impl Scenario {
-    /// Runs the report so.
+    /// Runs the report in these surroundings.
     pub(crate) fn check(&self, programs: &Programs, stage: &Stage) -> Result<()> {
         let root = Root::new(stage, self.holds)?;
         install(&programs.launcher(), &root.work("launch"))?;
@@ -123,7 +123,7 @@ impl Scenario {
     }
 }
 
-/// The one file runs, native call included, where there is nothing but libc and the library.
+/// The single file runs, native call included, in a root with nothing but libc and the library.
 pub(crate) fn check_embedded(libc: Libc, programs: &Programs, stage: &Stage) -> Result<()> {
     let holds = Holds { installed: false, libraries: false, proc: true, binfmt: false };
     let root = Root::new(stage, holds)?;
@@ -151,7 +151,7 @@ pub(crate) fn check_embedded(libc: Libc, programs: &Programs, stage: &Stage) -> 
     Ok(())
 }
 
-/// Of the carried and the installed loader the newer runs, and a damaged one never.
+/// The newer of the carried and the installed loader runs; a damaged one never does.
 pub(crate) fn check_choice(programs: &Programs, stage: &Stage) -> Result<()> {
     let root = Root::new(stage, Holds::ALL)?;
     install(&programs.launcher(), &root.work("launch"))?;
@@ -163,7 +163,7 @@ pub(crate) fn check_choice(programs: &Programs, stage: &Stage) -> Result<()> {
         fs::write(&path, bytes)?;
         root.launch(&["cwd=/work", "--", "./report", "report"])
     };
-    // An installed loader whose code is a trap tells by its signal that it was taken.
+    // An installed loader whose code is a trap: the signal shows that it was taken.
     let mut trap = loader.clone();
     self::trap(&mut trap)?;
     let taken = |bytes: &[u8]| Ok::<_, anyhow::Error>(run(bytes)?.ending != Ending::Exit(SUCCESS));
@@ -181,14 +181,14 @@ pub(crate) fn check_choice(programs: &Programs, stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Makes a loader trap where it is entered.
+/// Puts a trap at a loader's entry.
 pub(crate) fn trap(loader: &mut [u8]) -> Result<()> {
     let entry = usize::try_from(u64::from_le_bytes(loader[24..32].try_into()?))?;
     loader[entry..entry + 2].copy_from_slice(&[0x0f, 0x0b]);
     Ok(())
 }
 
-/// Where the version is in the loader's note.
+/// Position of the version in the loader's note.
 fn version_place(loader: &[u8]) -> Result<usize> {
     let note = abi::note::LoaderNote::new();
     let bytes = note.to_ne_bytes();

@@ -1,14 +1,14 @@
-//! The table of `docs/ways-in.md`: what programs see differently by one way in or another.
+//! The table of `docs/ways-in.md`: differences between the ways in.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-/// What a cell says of one way in, by the table's column.
+/// The cells of one way in, by the table's columns.
 pub(crate) type Row = BTreeMap<String, String>;
 
-/// The rows of the table, by the way in.
+/// The rows of the table, by their ways in.
 pub(crate) fn read() -> Result<BTreeMap<String, Row>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ways-in.md");
     let text = fs::read_to_string(path).context(path)?;

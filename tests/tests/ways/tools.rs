@@ -25,7 +25,7 @@ pub(crate) const CHECKS: [(&str, Check, bool); 4] = [
     ("offset", offset, false),
 ];
 
-/// What is registered is there, is replaced, and goes.
+/// `runslul-binfmt` registers both entries, replaces them, and removes them.
 fn registration(programs: &Programs, stage: &Stage) -> Result<()> {
     let root = Root::new(stage, Holds { binfmt: true, ..Holds::ALL })?;
     install(&programs.launcher(), &root.work("launch"))?;
@@ -47,7 +47,7 @@ fn registration(programs: &Programs, stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// `slulbin` refuses what is no program for this machine, and leaves it as it is.
+/// `slulbin` refuses a file that is no program for this machine, and does not change it.
 fn refusals(_: &Programs, stage: &Stage) -> Result<()> {
     let root = Root::new(stage, Holds { installed: false, libraries: false, proc: false, binfmt: false })?;
     let (text, output) = (root.work("text"), root.work("output"));
@@ -87,7 +87,7 @@ fn damaged(programs: &Programs, stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The image begins where all machines can map it, and nowhere else is it looked for.
+/// The image begins at the offset that all machines can map, and is refused at others.
 fn offset(programs: &Programs, stage: &Stage) -> Result<()> {
     let root = Root::new(stage, Holds::ALL)?;
     install(&programs.launcher(), &root.work("launch"))?;
@@ -114,7 +114,7 @@ fn offset(programs: &Programs, stage: &Stage) -> Result<()> {
 
 const NO_ELF: &str = "slulrtld: /work/report: not an ELF file\n";
 
-/// Runs a file that must be refused so.
+/// Runs a file that must be refused in this line.
 fn refused_in_one_line(root: &Root, bytes: &[u8], line: &str) -> Result<()> {
     fs::write(root.work("report"), bytes)?;
     let outcome = root.launch(&["--", "/work/report", "report"])?;

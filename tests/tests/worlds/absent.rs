@@ -4,16 +4,16 @@ use crate::case::{Case, Part, Reference};
 
 const WHY: &str = "an ordinary executable has its libc before it can put anything in the way";
 
-/// Goes on, and has libc after all.
+/// Output of a program that continues, and gets libc later.
 const RECOVERS: &str = "before\nload -1\nload -1\nopen 0\nsaid 1\nload 0\nanswer 17\n";
 
-/// Goes on without.
+/// Output of a program that continues without libc.
 const STAYS: &str = "before\nload -1\nload -1\nopen 0\nsaid 1\n";
 
-/// Of a call that needs libc, there is nothing to come back to.
+/// Output of a program with a native call, which ends it.
 const ENDS: &str = "before\n";
 
-/// Obstacles: their name, what then is said where libc is asked for, and the status.
+/// Obstacles: name, macro, output of a program that asks for libc, and its status.
 const OBSTACLES: [(&str, &str, &str, i32); 6] = [
     ("chroot", "-DCHROOT", RECOVERS, 17),
     ("memory", "-DMEMORY", RECOVERS, 17),

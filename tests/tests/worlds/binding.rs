@@ -1,4 +1,4 @@
-//! Who is bound to what: versions, functions chosen at run time, what is absent, who comes first.
+//! Binding: versions, IFUNCs, missing definitions, interposition.
 
 use crate::case::{Case, Part};
 

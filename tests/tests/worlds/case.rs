@@ -1,4 +1,4 @@
-//! What a case is made of, and in which worlds it is run.
+//! A case: its files, and the worlds that it is run in.
 
 /// A libc that the worlds share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ impl Libc {
     }
 }
 
-/// A linker, as the driver's `-fuse-ld=` names it.
+/// A linker, by its name for the driver's `-fuse-ld=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Linker {
     Bfd,
@@ -71,7 +71,7 @@ impl Part {
         Self { native: false, ..Self::native(name) }
     }
 
-    /// Of another source.
+    /// Sets another source.
     pub(crate) fn of(self, source: &'static str) -> Self {
         Self { source: Some(source), ..self }
     }
@@ -86,7 +86,7 @@ impl Part {
         self
     }
 
-    /// Only there to be opened, or needed by another part.
+    /// Does not link the program with it: it is opened, or needed by another part.
     pub(crate) fn apart(self) -> Self {
         Self { linked: false, ..self }
     }
@@ -118,36 +118,36 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// Its source in `sources`, without extension.
     pub(crate) source: &'static str,
-    /// What all of it is compiled with.
+    /// Compiler flags of all its files.
     pub(crate) flags: Vec<String>,
-    /// What the program is compiled with besides.
+    /// Further compiler flags of the program.
     pub(crate) compile: Vec<String>,
-    /// What the program is linked with besides.
+    /// Further linker arguments of the program.
     pub(crate) link: Vec<String>,
     pub(crate) linker: Linker,
     /// Whether the program under slulrtld names no libc in DT_NEEDED.
     pub(crate) names_no_libc: bool,
-    /// Whether the program gets a native library if it names none, that says for which libc it is.
+    /// Whether a program without native libraries gets one, which determines its libc.
     pub(crate) marked: bool,
     pub(crate) parts: Vec<Part>,
-    /// Whether native libraries come first in DT_NEEDED where that is who is initialised first. Under slulrtld it is
-    /// always they; glibc's order is the reverse of DT_NEEDED's.
+    /// Whether native libraries come first in DT_NEEDED under a libc that initialises in that order. slulrtld always
+    /// initialises them first; glibc's order is the reverse of DT_NEEDED's.
     pub(crate) native_first: bool,
-    /// What the start of the program has besides a start: `OPENS`, `LEAVES`.
+    /// Features of the program's start file: `OPENS`, `LEAVES`.
     pub(crate) start: Vec<&'static str>,
     /// The whole environment; `{dir}` is the work directory.
     pub(crate) env: Vec<(String, String)>,
     pub(crate) args: Vec<String>,
     pub(crate) reference: Reference,
-    /// Why musl is not asked, if so.
+    /// The reason for which it is not run with musl, if it is not.
     pub(crate) gnu_alone: Option<&'static str>,
-    /// Whether it is not run eagerly: then libc is there before the case begins.
+    /// Whether it is only run lazily: in eager mode libc is there before the case begins.
     pub(crate) lazily_alone: bool,
-    /// Whether it takes too long to be run unless it is asked for.
+    /// Whether it takes long, and is only run on request.
     pub(crate) long: bool,
-    /// How often it is run in each world.
+    /// Runs in each world.
     pub(crate) times: usize,
-    /// Files of the case, and relocations that they must have for the case to be what it says.
+    /// Files of the case, and relocations that they must have for the case to test its subject.
     pub(crate) has: Vec<(&'static str, &'static str)>,
     /// Files that this machine must have, and the packages that bring them.
     pub(crate) wants: Vec<(&'static str, &'static str)>,

@@ -1,4 +1,4 @@
-//! Runs a case in each world, and compares what comes of it.
+//! Runs a case in each world, and compares the outcomes.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,13 +13,13 @@ use tests::stage::{LOADER, Stage};
 use crate::case::{Case, Libc, Reference};
 use crate::workshop::{Workshop, World, expand};
 
-/// How long a program may run; what hangs is to be told before everybody has lost patience.
+/// Longest time of a program. Short, because a case that hangs may do so in many runs.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Status of what cannot go on, which says so in one line.
+/// Status of the loader's refusals.
 const REFUSED: i32 = 127;
 
-/// When libc comes.
+/// The time at which libc is brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
     Lazily,
@@ -67,7 +67,7 @@ pub(crate) fn check(case: &Case, libc: Libc, workshop: &Workshop, stages: &[Stag
     Ok(())
 }
 
-/// Whether a run is what it should be.
+/// Whether a run has the expected outcome.
 fn agree(case: &Case, when: When, ours: &Outcome, reference: &Outcome) -> bool {
     match (case.reference, when) {
         (Reference::Says(text, status, _), _) => {

@@ -10,13 +10,14 @@ const MODELS: [(&str, &[&str], &[&str], &str); 4] = [
     ("copy-exec", &["-fno-pie"], &["-no-pie"], "R_X86_64_COPY"),
 ];
 
-/// How the library without libc gets at thread-local variables.
+/// Dialects of the thread-local variables of the library without libc.
 const DIALECTS: [(&str, &[&str], &str); 2] = [
     ("", &["-ftls-model=global-dynamic"], "R_X86_64_DTPMOD64"),
     ("-descriptors", &["-ftls-model=global-dynamic", "-mtls-dialect=gnu2"], "R_X86_64_TLSDESC"),
 ];
 
-/// The first variable that the program sees is its own: eagerness is asked for by one, which the other has not.
+/// A variable of the program's own, first in its environment: eager mode is requested by a variable, which the ordinary
+/// executable has not.
 const ENVIRONMENT: (&str, &str) = ("A", "first");
 
 pub(crate) fn cases() -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! The environment: what libc makes of it, and what it does not see of it.
+//! The environment: libc's use of it, and the variables that are hidden from libc.
 
 use crate::case::{Case, Part, Reference};
 
@@ -24,7 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
             17,
             "an ordinary executable shares its environment with libc; here each has its own",
         )),
-        // Children are ordinary executables, and would show theirs.
+        // Children are ordinary executables, and would print theirs.
         case("show-auxv-off").env("LD_SHOW_AUXV", "0").compile(&["-DCHILDLESS"]).reference(Reference::Says(
             SHOW_AUXV,
             17,

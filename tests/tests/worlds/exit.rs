@@ -1,4 +1,4 @@
-//! Leaving: which finalisers and handlers run, what stdio writes, in which order.
+//! Exit: the finalisers and handlers that run, the output of stdio, and their order.
 
 use crate::case::{Case, Part, Reference};
 use crate::unwinding::GXX;
@@ -38,11 +38,11 @@ const LEAVINGS: &[(&str, &str, &str)] = &[
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = LEAVINGS.iter().map(|&(name, way, place)| leaving(name, way, place)).collect();
-    // Without any native call libc does not come, and nothing native has anything to finalise.
+    // Without a native call libc is not brought in, and no native finaliser runs.
     let quiet = "library up\nprogram up\nprogram\nprogram down\nlibrary down\n";
     let silent = leaving("no-native-call", "RETURN", "MAIN").flags(&["-DSILENT"]);
     cases.push(silent.reference(Reference::Lazily(quiet, "libc is touched only if it is called")));
-    // As seen on the way, not by stdio.
+    // Printed by write(2), not by stdio.
     let raw = leaving("raw", "EXIT", "MAIN").flags(&["-DRAW"]);
     cases.push(raw.reference(Reference::Moves(&["native up"])));
     for (name, flags) in [("constructors", &[][..]), ("constructor-waits", &["-DWAITS"])] {
@@ -67,7 +67,8 @@ fn leaving(name: &str, way: &str, place: &str) -> Case {
         .flags(&[&format!("-DWAY={way}"), &format!("-DPLACE={place}")])
         .native_first()
         .part(Part::library("libfree"));
-    // Whether libraries or native ones are initialised first depends on the libc, and eagerly it is always these.
+    // In ordinary executables the libc decides whether these libraries are initialised before native ones; in eager
+    // mode native ones always come first.
     let case = if place == "NATIVE_CONSTRUCTOR" { Case { parts: Vec::new(), ..case } } else { case };
     let case = case.part(Part::native("libnative").link(&["-lpthread"]));
     let case = if way == "WORLD_EXIT" { case.leaves() } else { case };

@@ -1,7 +1,7 @@
-//! Cases in which the worlds are known to differ, and why. Such a test fails once they agree, so that it is taken out of
-//! this list; how many there are, and why, is said at the end of every run.
+//! Cases in which the worlds are known to differ, with the reasons. Such a test fails once the worlds agree, so that it
+//! is removed from this list. Every run prints the number of differences and the reasons.
 
-/// Test, and what it shows.
+/// Tests, and the differences that they show.
 const DIFFERENCES: [(&str, &str); 8] = [
     ("exit/exit-in-library-constructor/musl", BEGUN),
     ("exit/exit-in-program-constructor/musl", BEGUN),
@@ -17,12 +17,12 @@ const BEGUN: &str = "finalisers of an object whose constructor ends the process 
 const VIEW: &str = "libc's dladdr, dlsym(RTLD_NEXT) and dl_iterate_phdr do not know libraries without libc";
 const TWICE: &str = "a library without libc that a native library needs is there twice";
 
-/// Why a test's worlds are known to differ.
+/// The reason for which a test's worlds differ, if they are known to.
 pub(crate) fn difference(test: &str) -> Option<&'static str> {
     DIFFERENCES.iter().find(|(known, _)| *known == test).map(|(_, why)| *why)
 }
 
-/// Says how many there are, and why.
+/// Prints the number of differences and the reasons.
 pub(crate) fn print() {
     println!("known differences: {}", DIFFERENCES.len());
     for why in [BEGUN, VIEW, TWICE] {

@@ -1,16 +1,17 @@
-//! One process, two worlds: the same source under slulrtld, lazily and eagerly, and as an ordinary dynamic executable with
-//! crt0: the same status, the same lines, in the same order. One test of each case and libc: `exit/quick_exit/musl`.
+//! One process, two worlds: a source runs under slulrtld, lazily and eagerly, and as an ordinary dynamic executable
+//! with crt0. Status and lines must be the same, in the same order. One test for each case and libc:
+//! `exit/quick_exit/musl`.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`case`] | what a case is |
+//! | [`case`] | a case: its files, and the worlds that it is run in |
 //! | [`workshop`] | cases -> files; the program is compiled once and linked twice, everything else once |
 //! | [`compare`] | runs a case in each world, and compares |
 //! | [`exit`], [`binding`], [`data`], [`both_ways`], [`locals`], [`unwinding`], [`opening`], [`environment`] | the cases |
 //! | [`absent`] | libc cannot be brought in |
 //! | [`storm`] | signal handlers while libc comes |
 //!
-//! Under slulrtld the program has no start files: `start_slulrtld.c` is all that it has, and `main` is called by it.
+//! Under slulrtld the program has no start files except `start_slulrtld.c`, which calls `main`.
 #![forbid(unsafe_code)]
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 
@@ -101,7 +102,7 @@ fn cases() -> Vec<Case> {
     families.into_iter().flatten().collect()
 }
 
-/// What this machine does not have.
+/// Missing parts of this machine.
 struct Machine {
     musl: bool,
     linkers: Vec<Linker>,
@@ -114,7 +115,7 @@ impl Machine {
         Self { musl: !Path::new(MUSL_LOADER).exists() || !there("musl-gcc".to_owned()), linkers }
     }
 
-    /// Why a case can not be built and run here.
+    /// The reasons for which a case can not be built and run here; empty if it can.
     fn lacks(&self, case: &Case, libc: Libc) -> Vec<String> {
         let mut reasons = Vec::new();
         if libc == Libc::Musl && self.musl {

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Part};
 
-/// Which libc `slul_load_libc` brings.
+/// The reason not to run these cases with musl.
 const MACHINES_OWN: &str = "a program that names no library gets the machine's own libc";
 
 pub(crate) fn cases() -> Vec<Case> {

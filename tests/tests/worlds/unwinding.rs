@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Linker, Part};
 
-/// What frames must have to be unwound.
+/// Options for unwind tables.
 const TABLES: [&str; 2] = ["-fexceptions", "-fasynchronous-unwind-tables"];
 
 /// The compiler of C++, and the package that it is in.

@@ -1,4 +1,4 @@
-//! From cases to files. What many cases have in common is compiled once.
+//! Cases become files. Object files that several cases use are compiled once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use tests::workdir::Workdir;
 
 use crate::case::{Case, Libc, Part};
 
-/// What all of it is compiled with.
+/// Options of the compiler for all files.
 const FLAGS: [&str; 5] = ["-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"];
 
-/// What libraries without libc are compiled with.
+/// Options of the compiler for libraries without libc.
 const FREESTANDING: [&str; 3] = ["-ffreestanding", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns"];
 
 /// Options of the linker for all objects; a case's own flags come after them and override them.
