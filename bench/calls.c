@@ -1,4 +1,4 @@
-/* What a call of a native function costs once it is bound, in picoseconds. Compiled as an ordinary executable, and with
+/* Cost of a call of a bound native function in picoseconds. Compiled as an ordinary executable, and with
  * -DLIBC_FREE as a program without libc; with -fno-plt it calls through the GOT. With -DLIBRARY, the callee. */
 #ifdef LIBRARY
 int native_nothing(int value)

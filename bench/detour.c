@@ -1,5 +1,5 @@
-/* A static program that brings libc in as detour and foreign-dlopen do, for comparison; ours, in their style. It maps the
- * helper, an executable that somebody has to have compiled for this machine's libc, and its ld.so, as the kernel would,
+/* A static program that brings libc in like detour and foreign-dlopen, for comparison; our code, in their style. It
+ * maps the helper, an executable that must be compiled for this machine's libc, and its ld.so, as the kernel would,
  * enters ld.so on a stack made by hand, and leaves the helper's main by a longjmp. Then it calls puts through dlsym.
  *
  * Freestanding, as the programs it is compared with. HELPER is the helper's path. */

@@ -1,4 +1,4 @@
-/* What others start: an ordinary program that writes a line. */
+/* The reference for starts and first calls: an ordinary program that writes a line. */
 #include <stdio.h>
 
 int main(void)

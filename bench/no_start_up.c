@@ -1,5 +1,5 @@
-/* The same for the system's own ld.so: without start-up code, so that nothing is counted but ld.so, libc's initialisers,
- * `puts` and `exit`. It is the least that a first native call can cost. */
+/* A program for the system's own ld.so, without start-up code: its costs are those of ld.so, libc's initialisers,
+ * `puts` and `exit`, the lower bound of a first native call. */
 int puts(const char *);
 _Noreturn void exit(int);
 

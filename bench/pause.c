@@ -1,4 +1,4 @@
-/* Says that it is there, and waits: for looking at what its loader has left in memory. For any loader. */
+/* Writes a byte and waits, so that its memory can be inspected. For any loader. */
 static long system_call(long number, long a, const char *b, long c)
 {
     long result;

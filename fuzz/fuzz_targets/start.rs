@@ -7,7 +7,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use tests::memory::property::{decode, of_start, scene};
 use tests::memory::{Elf, sample};
 
-/// What patches are applied to.
+/// The files that patches are applied to.
 static SOUND: LazyLock<Vec<Elf>> = LazyLock::new(|| sample::all().into_iter().map(|(_, elf)| elf).collect());
 
 fuzz_target!(|input: &[u8]| -> Corpus {

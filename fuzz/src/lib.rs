@@ -1,8 +1,8 @@
-//! What the fuzz targets share: an arena for each execution, whose memory is given back after it.
+//! An arena for each execution of a fuzz target, whose memory is freed after it.
 //!
 //! # Safety
-//! This file exists because the loader's arenas never give anything back, as a start needs it, and a fuzzer starts a
-//! million times. It rests on one fact: what an execution is handed does not leave the closure.
+//! The loader's arenas never free memory, because a start does not need it; a fuzzer makes millions of starts. The file
+//! relies on one fact: no reference into an execution's arena leaves the closure.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -11,11 +11,11 @@ use std::ptr::NonNull;
 
 use rtld::base::arena::{Arena, Source};
 
-/// What an arena's memory is aligned to, in bytes.
+/// Alignment of an arena's memory in bytes.
 const ALIGN: usize = 4096;
 
 thread_local! {
-    /// What the arenas of this execution have taken.
+    /// The allocations of this execution's arena.
     static TAKEN: RefCell<Vec<(NonNull<u8>, Layout)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -31,12 +31,12 @@ fn take(bytes: usize) -> Option<NonNull<[u8]>> {
 pub fn with_arena(then: impl FnOnce(&'static Arena)) {
     const FIRST: usize = 64 * 1024;
     let Some(first) = take(FIRST) else { return };
-    // SAFETY: fresh, zeroed, and given back only after `then`.
+    // SAFETY: the memory is new, zeroed, and freed only after `then`.
     if let Some(arena) = unsafe { Arena::in_memory(first, Source::keeping(take)) } {
         then(arena);
     }
     for (start, layout) in TAKEN.take() {
-        // SAFETY: taken with this layout; nothing that `then` was handed is left.
+        // SAFETY: allocated with this layout; `then` has ended, and with it all references to the arena.
         unsafe { dealloc(start.as_ptr(), layout) };
     }
 }

@@ -1,8 +1,8 @@
 # The template as a file, `/usr/libexec/slul/libc-bogomapping-template-executable-x86_64`.
 #
-# What ld.so is shown is made in memory, for each program. This file is mapped beside it, once libc is there, so that its
-# path stands in the list of mappings and in core files, and the end of a backtrace has a name that debuggers find in a
-# file. Nothing in it is called.
+# ld.so gets a template that is made in memory, for each program. This file is mapped beside it once libc is there, so
+# that its path is in the list of mappings and in core files, and debuggers find the name of a backtrace's last frame in
+# a file. Nothing in it is called.
 
     .text
 
@@ -18,7 +18,7 @@ __notice__libc_bogomapped_by_slul:
     .cfi_endproc
     .size __notice__libc_bogomapped_by_slul, . - __notice__libc_bogomapped_by_slul
 
-# Whoever executes it is told what it is.
+# If the file is executed, it prints a line about itself.
     .globl _start
     .hidden _start
     .type _start, @function

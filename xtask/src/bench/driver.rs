@@ -53,14 +53,15 @@ impl Job {
     }
 }
 
-/// What was measured of a job.
+/// The figures of a job.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     /// Nanoseconds, one figure for each round.
     pub(crate) times: Vec<f64>,
     /// Minor page faults of a run.
     pub(crate) faults: Vec<f64>,
-    /// Nanoseconds of a run outside the kernel. Both are attributed tick by tick: in a run without any, all is the user's.
+    /// Nanoseconds of a run outside the kernel. Both are attributed tick by tick: in a run without any, all is the
+    /// user's.
     pub(crate) user: Vec<f64>,
     /// Nanoseconds of a run inside it.
     pub(crate) system: Vec<f64>,

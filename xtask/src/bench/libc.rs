@@ -1,4 +1,4 @@
-//! What bringing libc in costs, and what a native call costs from then on.
+//! Costs of bringing libc in, and of native calls after that.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -93,10 +93,10 @@ fn contenders(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
     ])
 }
 
-/// What musl's programs are linked with.
+/// Options of the linker for programs with musl.
 const MUSL_LINK: [&str; 3] = ["-Wl,--no-as-needed", "-lnative", "-lc"];
 
-/// A program that, with an argument, calls `puts` of musl; and what its LD_LIBRARY_PATH has to be for that.
+/// A program that with an argument calls `puts` of musl, and the LD_LIBRARY_PATH that it needs for that.
 pub(crate) fn musl_first(workshop: &Workshop<'_>) -> Result<(PathBuf, PathBuf)> {
     let directory = musl_library(workshop)?;
     let search = format!("-L{}", text(&directory)?);
@@ -121,14 +121,14 @@ fn musl_library(workshop: &Workshop<'_>) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// What a call costs once it is bound.
+/// Costs of a call that is already bound.
 fn calls(workshop: &Workshop<'_>, rounds: usize) -> Result<Table> {
     let directory = workshop.directory();
     let rpath = format!("-Wl,-rpath,{}", text(directory)?);
     let header = ["a native call through the", "ordinary, ns", "slulrtld, ns", "ratio (p10 to p90)", "goal"];
     let mut table = Table::new("Calls once bound", &header);
     for (name, option) in [("PLT", "-fplt"), ("GOT", "-fno-plt")] {
-        // So that both loops lie alike in the processor's caches.
+        // So that both loops have the same alignment in the processor's caches.
         let link =
             [option, "-falign-functions=64", "-falign-loops=64", "-Wl,--no-as-needed", "-lnative", "-lc", &rpath];
         let ordinary = workshop.compile("gcc", &format!("calls-{name}"), "calls.c", &link)?;

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine of the measurements.
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::run::output;
 
-/// The machine, and what on it is measured.
+/// The machine, its software, and the measured commit.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     /// The day, as YYYY-MM-DD.
@@ -27,7 +27,7 @@ impl Machine {
     /// Asks the machine.
     pub(crate) fn ask() -> Result<Self> {
         let first = |text: String| text.lines().next().unwrap_or_default().trim().to_owned();
-        // No field of it is needed, so what can not be had is said to be unknown.
+        // No field is necessary: one that is not available is "unknown".
         let said = |command: &mut Command| output(command).map_or_else(|_| "unknown".to_owned(), first);
         Ok(Self {
             date: said(Command::new("date").args(["-u", "+%F"])),

@@ -14,7 +14,7 @@ use crate::audit::memory;
 use crate::pin::on_one_cpu;
 use crate::run::{output, run};
 
-/// Those that are measured.
+/// The measured functions.
 const FUNCTIONS: [&str; 5] = ["memcpy", "memmove", "memset", "memcmp", "strlen"];
 
 /// Times of one function at one size: a figure for each round.
@@ -55,7 +55,7 @@ pub(crate) fn bench(workshop: &Workshop<'_>, rounds: usize, with_crates: bool) -
     })
 }
 
-/// The most that ours may take, as a ratio to glibc's.
+/// Largest time of the loader's functions, as a ratio to glibc's.
 fn goal(size: u64) -> f64 {
     match size {
         0..=256 | 4096.. => 1.25,
@@ -124,7 +124,7 @@ fn program(workshop: &Workshop<'_>, with_crates: bool) -> Result<PathBuf> {
         .args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort", "-Copt-level=s", "--edition=2024", "-o"])
         .args([&ours, &source]))?;
     let mut objects = vec![renamed(ours, "slul")?, renamed(musl(workshop)?, "musl")?];
-    // Of an archive's members, what nobody calls is left out, and with it what that would need.
+    // Unused sections of an archive's members are left out, and with them their references.
     let mut options = vec!["-fno-builtin", "-Wl,--gc-sections"];
     if with_crates {
         objects.push(renamed(builtins(workshop)?, "builtins")?);

@@ -1,11 +1,11 @@
-//! What the loader costs, measured beside its peers.
+//! Costs of the loader, measured beside its peers.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
 //! | `start`, `rt0`, `libc`, `mem`, `scale`, `size` | a bench each |
 //! | `workshop` | where the programs are made; their sources are in `bench/` |
 //! | `driver`, `processes` | whole processes, started by turns and counted |
-//! | `spread`, `report`, `machine` | medians; tables, JSON and documentation; what it was measured on |
+//! | `spread`, `report`, `machine` | medians; tables, JSON and documentation; the machine of the measurements |
 
 mod driver;
 pub(crate) mod libc;
@@ -41,24 +41,24 @@ use crate::stage::{Stage, stage_default};
 /// A bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
-    /// What starting costs.
+    /// Costs of a start.
     Start,
-    /// What starting costs without PT_INTERP.
+    /// Costs of a start without PT_INTERP.
     Rt0,
-    /// What bringing libc in costs, and calls after that.
+    /// Costs of bringing libc in, and of native calls after that.
     Libc,
     /// The memory functions.
     Mem,
-    /// Many libraries.
+    /// Costs of many libraries.
     Scale,
-    /// What the loader takes.
+    /// Size of the loader, in the file system and in memory.
     Size,
 }
 
-/// What is asked for beside names.
+/// The options of the command besides names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// So few runs that the figures mean nothing.
+    /// Few runs: the figures mean nothing.
     pub(crate) quick: bool,
     /// Put the tables into the documentation.
     pub(crate) update_docs: bool,

@@ -1,4 +1,4 @@
-//! Whole processes compared: time, page faults, and what can be counted exactly.
+//! Comparison of whole processes: time, page faults, and exact counts.
 
 use std::path::{Path, PathBuf};
 
@@ -22,17 +22,17 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    /// Is run without arguments, and ends with that status.
+    /// A program that is run without arguments, and must end with that status.
     pub(crate) fn new(label: impl Into<String>, program: PathBuf, status: i32) -> Self {
         Self { label: label.into(), program, status, argument: None, variables: Vec::new() }
     }
 
-    /// Gets an argument.
+    /// Adds an argument.
     pub(crate) fn argument(self, argument: &str) -> Self {
         Self { argument: Some(argument.to_owned()), ..self }
     }
 
-    /// Gets a variable.
+    /// Adds a variable.
     pub(crate) fn variable(mut self, name: &'static str, value: &Path) -> Result<Self> {
         self.variables.push((name, super::workshop::text(value)?.to_owned()));
         Ok(self)
@@ -59,7 +59,7 @@ impl Contender {
     }
 }
 
-/// What was measured of all.
+/// The figures of all contenders.
 pub(crate) struct Comparison {
     contenders: Vec<Contender>,
     samples: Vec<Sample>,
@@ -83,7 +83,7 @@ impl Comparison {
         Ok(&sample.with_context(|| format!("nothing is called {label}"))?.times)
     }
 
-    /// Everything, with the ratio to one of them.
+    /// A table of all figures, with the ratio to one contender.
     pub(crate) fn table(&self, caption: &str, to: &str) -> Result<Table> {
         let to = self.times(to)?;
         let header = ["program", "µs", "ratio (p10 to p90)", "page faults", "system calls", "instructions"];
@@ -102,22 +102,22 @@ impl Comparison {
     }
 }
 
-/// The table of goals: ratios that should not be more than something.
+/// The table of goals: ratios with a maximum each.
 pub(crate) struct Goals(Table);
 
 impl Goals {
-    /// Without rows.
+    /// A table without rows.
     pub(crate) fn new() -> Self {
         Self(Table::new("Goals", &["what", "ratio (p10 to p90)", "goal"]))
     }
 
-    /// One goal. The median decides.
+    /// Adds a goal. The median of the ratios decides.
     pub(crate) fn at_most(&mut self, what: &str, times: &[f64], to: &[f64], goal: f64) {
         let ratio = Spread::of_ratios(times, to);
         self.0.push(vec![Cell::text(what), Cell::Ratio(ratio), Cell::AtMost(ratio.median, goal)]);
     }
 
-    /// All of them.
+    /// The table of all goals.
     pub(crate) fn table(self) -> Table {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What a bench has found: printed as Markdown, written as JSON, and put into the documentation.
+//! Results of a bench: printed as Markdown, written as JSON, and put into the documentation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use super::spread::Spread;
 pub(crate) enum Cell {
     /// Words.
     Text(String),
-    /// What can be counted.
+    /// A count.
     Count(u64),
-    /// What can be measured, and to how many places it means something.
+    /// A measured figure, and its number of significant decimal places.
     Figure(f64, usize),
     /// A ratio.
     Ratio(Spread),
-    /// A figure that should not be more than a goal.
+    /// A figure, and the goal as its maximum.
     AtMost(f64, f64),
-    /// A figure that should not be less than a goal.
+    /// A figure, and the goal as its minimum.
     AtLeast(f64, f64),
-    /// Nothing.
+    /// An empty field.
     None,
 }
 
@@ -34,7 +34,7 @@ impl Cell {
         Self::Text(text.into())
     }
 
-    /// What can be counted, where it could be.
+    /// A count, or an empty field.
     pub(crate) fn count(count: Option<u64>) -> Self {
         count.map_or(Self::None, Self::Count)
     }
@@ -82,12 +82,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Without rows.
+    /// A table without rows.
     pub(crate) fn new(caption: impl Into<String>, header: &[&'static str]) -> Self {
         Self { caption: caption.into(), header: header.to_vec(), rows: Vec::new() }
     }
 
-    /// One more row; it should have a cell for each column.
+    /// Adds a row, which should have a cell for each column.
     pub(crate) fn push(&mut self, row: Vec<Cell>) {
         debug_assert_eq!(row.len(), self.header.len(), "{}", self.caption);
         self.rows.push(row);

@@ -1,4 +1,4 @@
-//! What starting costs a program without PT_INTERP, by each of rt0's stubs.
+//! Costs of a start without PT_INTERP, by each of rt0's stubs.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::rt0::{self, Kind};
 const STATIC: &str = "static";
 const INTERPRETER: &str = "PIE, slulrtld in PT_INTERP";
 
-/// A stub, what its programs are called, and the most that they may cost beside a static one.
+/// Stubs: kind, names of its programs, and their largest ratio to a static program.
 const STUBS: [(Kind, [&str; 2], f64); 3] = [
     (Kind::Execute, ["rt0.o, PIE", "rt0.o, ET_EXEC"], 1.75),
     (Kind::Map, ["rt0-map.o, PIE", "rt0-map.o, ET_EXEC"], 1.2),

@@ -1,4 +1,4 @@
-//! What the loader takes: in the file system, and of memory that nobody shares.
+//! Size of the loader: in the file system, and in unshared memory.
 
 use std::fs;
 use std::io::Read;
@@ -16,18 +16,18 @@ use crate::audit::image::Image;
 
 const KIB: f64 = 1024.0;
 
-/// Loaders, by the path that PT_INTERP names.
+/// Loaders, by their paths in PT_INTERP.
 const OTHERS: [(&str, &str); 2] = [("glibc", Libc::Gnu.interpreter()), ("musl", Libc::Musl.interpreter())];
 
 /// Numbers of libraries.
 const LIBRARIES: [u64; 3] = [0, 1, 10];
 
-/// Memory that a process alone has and has written to, in KiB.
+/// Unshared memory that a process has written to (Private_Dirty of proc(5)), in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Dirty {
     /// In the loader's own segments.
     loader: f64,
-    /// In mappings of no file, the stack left out: what the loader asked for.
+    /// In anonymous mappings without the stack: the loader's allocations.
     anonymous: f64,
 }
 
@@ -111,7 +111,7 @@ fn dirty_of(workshop: &Workshop<'_>, name: &str, loader: &str, count: u64) -> Re
     parse(&looked_at?, text(&fs::canonicalize(loader)?)?)
 }
 
-/// Adds up Private_Dirty of what concerns us.
+/// Adds up Private_Dirty of the loader's segments and of anonymous mappings.
 fn parse(smaps: &str, loader: &str) -> Result<Dirty> {
     let mut dirty = Dirty::default();
     let mut path = None;
@@ -119,7 +119,7 @@ fn parse(smaps: &str, loader: &str) -> Result<Dirty> {
         let mut fields = line.split_ascii_whitespace();
         let first = fields.next().unwrap_or_default();
         if !first.ends_with(':') {
-            // start-end, rights, offset, device, inode, and what it is.
+            // start-end, rights, offset, device, inode, and name.
             path = Some(fields.nth(4).unwrap_or_default());
         } else if first == "Private_Dirty:" {
             let kib: f64 = fields.next().context("Private_Dirty without a figure")?.parse()?;

@@ -1,8 +1,8 @@
-//! Medians, and how far apart the rest lies.
+//! Medians and deciles.
 
 use std::fmt;
 
-/// The middle of many figures, and where the lowest and the highest tenth begin.
+/// Median of many figures, and the bounds of the lowest and the highest tenth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of none, all is NaN.
+    /// The spread of figures; NaN without figures.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Self {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
@@ -22,7 +22,7 @@ impl Spread {
         Self { median: at(5), p10: at(1), p90: at(9) }
     }
 
-    /// Of the ratios of what was measured in the same round.
+    /// The spread of ratios of figures from the same round.
     pub(crate) fn of_ratios(figures: &[f64], to: &[f64]) -> Self {
         Self::of(figures.iter().zip(to).map(|(figure, to)| figure / to))
     }

@@ -1,4 +1,4 @@
-//! What starting costs: from vfork to the end of a process that does next to nothing.
+//! Costs of a start: from vfork to the end of a process that does next to nothing.
 
 use anyhow::Result;
 
@@ -75,7 +75,7 @@ fn contenders(workshop: &Workshop<'_>, with_crates: bool) -> Result<Vec<Contende
         ),
         Contender::new(MUSL_DYNAMIC, workshop.compile("musl-gcc", "musl-dynamic", "hello.c", &[])?, 0),
     ];
-    // What follows such a program finds the caches as it leaves them: not one that others are compared with.
+    // Such a program leaves the caches cold for the next one, so a program that is no reference for ratios follows it.
     if with_crates {
         contenders.extend(crates(workshop)?);
     }
@@ -90,7 +90,7 @@ fn contenders(workshop: &Workshop<'_>, with_crates: bool) -> Result<Vec<Contende
     Ok(contenders)
 }
 
-/// Programs that load the one library by a crate.
+/// Programs that load the library by a crate.
 fn crates(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
     let needer = peer::needer(workshop, &[workshop.path("libone.so")])?;
     let contender = |peer: peer::Peer| {

@@ -1,4 +1,4 @@
-//! Where the benches' programs are made.
+//! Builds the benches' programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ impl<'a> Workshop<'a> {
         Ok(Self { repo, stage, sources: repo.root().join("bench"), directory })
     }
 
-    /// The path of something that is made here.
+    /// Path of a built file.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
@@ -41,12 +41,12 @@ impl<'a> Workshop<'a> {
         self.sources.join(name)
     }
 
-    /// A helper of the measurement itself.
+    /// Compiles a helper of the measurement.
     pub(crate) fn host(&self, name: &str, source: &str) -> Result<PathBuf> {
         self.compile("gcc", name, source, &[])
     }
 
-    /// Compiles and links with a compiler's own ideas of a program, and options.
+    /// Compiles and links a program with a compiler's defaults, and options.
     pub(crate) fn compile(&self, compiler: &str, name: &str, source: &str, options: &[&str]) -> Result<PathBuf> {
         let made = self.path(name);
         run(Command::new(compiler)
@@ -57,7 +57,7 @@ impl<'a> Workshop<'a> {
         Ok(made)
     }
 
-    /// Builds a crate of `bench/`, which is a workspace of its own; returns the directory with what is made of it.
+    /// Builds a crate of `bench/`, which is a workspace of its own, and returns the directory with its files.
     pub(crate) fn build_crate(&self, name: &str) -> Result<PathBuf> {
         step(format!("build the crate bench/{name}"));
         let target = self.repo.target().join("bench").join(name);

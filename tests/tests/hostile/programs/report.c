@@ -1,5 +1,5 @@
-// A program that looks at its own process. `plain` is entered at once, so is `handed` where rt0 hands it over, `full` by the whole start, `native` has called
-// the system's zlib before it looks.
+// A program that reports on its own process: `plain` by the plain start, `handed` by that of rt0's programs, `full` by
+// the full start, `native` after a call of the system's zlib.
 //# variants: plain handed full native
 //# link[handed]: -Wl,--no-dynamic-linker
 //# lib[full]: libone.so

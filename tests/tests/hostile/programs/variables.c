@@ -1,4 +1,4 @@
-// Says how it was started, as far as variables of the environment decide on that, and how many there are.
+// Prints the effects of variables on its start, and the number of variables.
 //# variants: plain full native secure
 //# lib[full]: libone.so
 //# rpath: $ORIGIN

@@ -1,5 +1,5 @@
-// A program with something of everything that a start has to do: a library, thread-local storage, initialisers,
-// relocations, a canary. `evil` has the library that nobody may bring `secure` to use.
+// A program with all features of a full start: a library, thread-local storage, initialisers, relocations, a canary.
+// `evil` has the library that `secure` must never use.
 //# variants: sound secure evil
 //# lib: libone.so
 //# rpath[sound evil]: $ORIGIN

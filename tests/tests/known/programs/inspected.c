@@ -1,4 +1,4 @@
-// What is only to be looked at: a library whose initialiser and resolver would say so if they were run.
+// A library for inspection: its initialiser and its resolver would print a line if they ran.
 //# lib: libone.so
 //# rpath: $ORIGIN
 #include "libcfree.h"

@@ -1,5 +1,5 @@
-// What attackers start: a set-id program with a library, and a native one. `evil` has the libraries that nobody may
-// bring the others to use. Each variant finds its libraries in another way.
+// The victim of attacks: a set-id program with a library and a native one. `evil` has the libraries that the others
+// must never use. Each variant finds its libraries in another way.
 //# variants: library both native origin origin-native rpath rpath-native relative empty named relative-named named-native evil
 //# setid: 1
 //# needs: root

@@ -1,4 +1,4 @@
-/* Who wins when a library's own definition can be seen from outside, and somebody else has one as well. */
+/* The chosen definition if a library's own one is visible from outside, and another object has one as well. */
 #include "prelude.h"
 
 #if defined OWNER

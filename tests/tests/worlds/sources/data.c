@@ -1,7 +1,7 @@
 /* Native data as the program sees it and as native code does: one place, one value. */
 #include "prelude.h"
 #ifdef IN_libfree
-/* The same as a library without libc sees it. */
+/* Native data in a library without libc. */
 extern int native_number;
 extern long native_table[6];
 extern int *native_pointer;

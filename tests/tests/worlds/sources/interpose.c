@@ -1,4 +1,4 @@
-/* Whose function it is that two native libraries have: that of the first in the program's order, for everybody. */
+/* Two native libraries define a function: all objects are bound to that of the first in the program's order. */
 #include "prelude.h"
 #if defined IN_libfirst || defined IN_libsecond
 #ifdef IN_libfirst

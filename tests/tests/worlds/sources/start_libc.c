@@ -1,4 +1,4 @@
-/* The same names in an ordinary executable, which has its start from the compiler driver. */
+/* The names of start_slulrtld.c in an ordinary executable, whose start files are the compiler driver's. */
 #include <dlfcn.h>
 #include <stdlib.h>
 

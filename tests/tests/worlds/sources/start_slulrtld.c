@@ -1,4 +1,4 @@
-/* All that a program has instead of start files: slulrtld calls the entry, and its result is the exit status. */
+/* A program's code in place of start files: slulrtld calls the entry, and its result is the exit status. */
 #include <slul.h>
 
 int main(int argc, char **argv, char **envp);

@@ -1,4 +1,4 @@
-/* What nobody has is 0 if it is weak; what a native library has is found, weak or not. */
+/* A weak reference without a definition is 0; a native library's definition is found, for weak references, too. */
 #include "prelude.h"
 #ifdef IN_libnative
 int native_there = 3;

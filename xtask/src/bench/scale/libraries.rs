@@ -1,4 +1,4 @@
-//! Many libraries that import from each other, as ordinary tools make them.
+//! Many libraries that import from each other, made by ordinary tools.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -29,7 +29,7 @@ pub(crate) struct Libraries {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// Changes when what is built changes otherwise than by the shape.
+/// Version of the libraries' recipe: to be raised if the built files change otherwise than by the shape.
 const RECIPE: u32 = 2;
 
 impl Libraries {
@@ -61,7 +61,7 @@ fn function(library: u64, number: u64) -> String {
     format!("lib{library:04}_module_function_{number:04}")
 }
 
-/// Does it for each number below `count`, on all CPUs.
+/// Calls `action` for each number below `count`, on all CPUs.
 fn in_parallel(count: u64, action: impl Fn(u64) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -85,7 +85,7 @@ fn build(directory: &Path, shape: Shape, number: u64) -> Result<()> {
     let (source, object) = (path("s"), path("o"));
     fs::write(&source, assembly(shape, number)?).with_context(|| format!("write {}", source.display()))?;
     run(Command::new("as").arg("-o").args([&object, &source]))?;
-    // What gcc asks of ld, without gcc in between.
+    // gcc's options for ld, without the cost of gcc.
     run(Command::new("ld")
         .args([
             "-shared",

@@ -1,4 +1,4 @@
-//! Many libraries: how loading grows with their number.
+//! Many libraries: growth of the costs with their number.
 
 pub(crate) mod libraries;
 pub(crate) mod peer;
@@ -28,7 +28,8 @@ const MUSL: &str = Libc::Musl.interpreter();
 /// Makes glibc bind everything at once, as the others do.
 const BIND_NOW: (&str, &str) = ("LD_BIND_NOW", "1");
 
-/// Milliseconds from which on the kernel's division into user and system time means something: no kernel's tick is longer.
+/// Milliseconds from which on the kernel's division into user and system time means something: no kernel's tick is
+/// longer.
 const TICK: f64 = 10.0;
 
 /// One number of libraries, and how often each program is run with it.
@@ -37,14 +38,14 @@ pub(crate) struct Step {
     pub(crate) effort: Effort,
 }
 
-/// What was found for one number of libraries.
+/// The figures for one number of libraries.
 struct Found {
     libraries: u64,
     ours: Sample,
     ours_without_imports: Sample,
     glibc: Sample,
     musl: Sample,
-    /// In the order of their columns; not of those that can not load so many.
+    /// In the order of their columns; none for crates that can not load as many.
     crates: Vec<Option<Sample>>,
     instructions: [Option<u64>; 2],
     system_calls: [u64; 2],
@@ -154,7 +155,7 @@ pub(crate) fn program(
     workshop.compile("gcc", name, source, &options)
 }
 
-/// Checks that all bind every import to the same function.
+/// Checks that all programs bind every import to the same function.
 fn same_results(programs: &[&Path]) -> Result<()> {
     let said = |program: &Path| output(Command::new(program).arg("check").env(BIND_NOW.0, BIND_NOW.1));
     let (first, others) = programs.split_first().context("no program")?;
@@ -179,7 +180,7 @@ fn mean(times: &[f64]) -> f64 {
     times.iter().sum::<f64>() / number(times.len() as u64)
 }
 
-/// By which power of the number of libraries the time grows between two of them.
+/// The exponent of growth of the time between two numbers of libraries.
 fn exponent(less: (u64, f64), more: (u64, f64)) -> f64 {
     (more.1 / less.1).ln() / (number(more.0) / number(less.0)).ln()
 }
@@ -217,7 +218,7 @@ fn times(found: &[Found]) -> Table {
     table
 }
 
-/// Where the time goes: outside the kernel, and inside it.
+/// The times outside and inside the kernel.
 fn divided(found: &[Found]) -> Table {
     let header = [
         "libraries",
