@@ -47,7 +47,7 @@ const _: fn(&ThreadLocal) -> usize = |block| block.size;
 /// the program that has no other.
 const _: fn(&Process) -> Done = other::leave_to_other;
 
-/// State of libc, the answer of `slul_libc_state`: 0 absent, 1 being brought in, 2 present.
+/// State of libc, the answer of `slul_libc_state`: one of `abi::export::LIBC_*`.
 const _: fn() -> i32 = presence::state;
 
 /// Whether libc's functions are bound, so that its `exit` can be called.

@@ -1,6 +1,7 @@
 //! The object that defines the loader's exports: tables in memory that only the program's side sees.
 #![forbid(unsafe_code)]
 
+use abi::export;
 use rtld::base::addr::{RuntimeAddr, Vaddr};
 use rtld::base::arena::{Arena, List};
 use rtld::elf::consts;
@@ -17,8 +18,11 @@ use crate::run::cpu::exports::{slul_dlopen, slul_dlsym};
 use crate::run::open::{debugger, dlfcn};
 use crate::run::{exports, thread};
 
-/// The loader's exports, see `abi::export`.
-fn exported() -> [(&'static str, *const ()); 19] {
+/// Number of exports that programs may import: all but the frame that ends backtraces where libc was bogomapped.
+const NAMES: usize = export::ALL.len() - 1;
+
+/// The loader's exports (`abi::export`).
+fn exported() -> [(&'static str, *const ()); NAMES] {
     [
         ("slul_dlopen", slul_dlopen as *const ()),
         ("slul_dlsym", slul_dlsym as *const ()),

@@ -1,9 +1,11 @@
 //! The state of libc in this process: present.
 #![forbid(unsafe_code)]
 
-/// 2: present.
+use abi::export::LIBC_PRESENT;
+
+/// It is present.
 pub(crate) const fn state() -> i32 {
-    2
+    LIBC_PRESENT
 }
 
 /// Whether the process can leave through libc's `exit`.

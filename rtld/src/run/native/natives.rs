@@ -7,6 +7,7 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
+use abi::export::{LIBC_ABSENT, LIBC_PRESENT};
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, List};
 use rtld::elf::plan::Protection;
@@ -29,7 +30,7 @@ use crate::run::thread;
 
 /// dlopen(3) of a native library. `name` is a C string, and not null.
 pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
-    if flags & RTLD_NOLOAD != 0 && presence::state() == 0 {
+    if flags & RTLD_NOLOAD != 0 && presence::state() == LIBC_ABSENT {
         // Without libc, no native library is loaded.
         return Ok(0);
     }
@@ -75,7 +76,7 @@ pub(crate) fn symbol_of_all(
     name: &'static [u8],
     name_in_c: *const c_char,
 ) -> Result<usize, Refusal> {
-    if !runtime.process.sealed.natives.any() && presence::state() == 0 {
+    if !runtime.process.sealed.natives.any() && presence::state() == LIBC_ABSENT {
         return Err(Refusal::Symbol(name, false));
     }
     ensure_libc(runtime.process)?;
@@ -128,7 +129,7 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
     let natives = &opening.natives;
     // Weak references alone do not bring libc in.
     let strong = natives.imports.iter().any(|import| import.strong);
-    let asked = strong || (presence::state() == 2 && !natives.imports.is_empty());
+    let asked = strong || (presence::state() == LIBC_PRESENT && !natives.imports.is_empty());
     if !asked && natives.libraries.is_empty() {
         return Ok(());
     }

@@ -10,6 +10,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use abi::export::LIBC_ABSENT;
 use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::arena::{Arena, List, OutOfMemory};
 use rtld::base::report::Category;
@@ -36,7 +37,7 @@ const REGISTER: &core::ffi::CStr = c"__register_frame";
 pub(crate) fn register(process: &'static Process, arena: &'static Arena, opened: bool) {
     static START_TOLD: AtomicBool = AtomicBool::new(false);
     let nothing = LIBC_KNOWS_PROGRAM && !runtime::any(process);
-    if nothing || presence::state() == 0 {
+    if nothing || presence::state() == LIBC_ABSENT {
         return;
     }
     let Some(register) = libgcc(opened) else { return };

@@ -3,6 +3,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use abi::export::{LIBC_ABSENT, LIBC_LOADING, LIBC_PRESENT};
+
 /// libc is absent.
 pub(crate) const ABSENT: i32 = 0;
 /// libc is present. Any other value is the id of the thread that is bringing it in.
@@ -17,9 +19,9 @@ pub(crate) static BOUND: AtomicBool = AtomicBool::new(false);
 /// The answer of `slul_libc_state`.
 pub(crate) fn state() -> i32 {
     match STATE.load(Ordering::Acquire) {
-        ABSENT => 0,
-        PRESENT => 2,
-        _ => 1,
+        ABSENT => LIBC_ABSENT,
+        PRESENT => LIBC_PRESENT,
+        _ => LIBC_LOADING,
     }
 }
 
