@@ -82,8 +82,12 @@ impl fmt::Display for RuntimeAddr {
 pub struct PageSize(u32);
 
 impl PageSize {
-    /// 4 KiB, the page size of x86_64.
+    /// One byte: nothing is rounded.
+    pub const BYTE: Self = Self(0);
+    /// 4 KiB.
     pub const K4: Self = Self(12);
+    /// 64 KiB.
+    pub const K64: Self = Self(16);
 
     /// `bytes` as a page size, if it is a power of two (AT_PAGESZ).
     #[must_use]

@@ -62,7 +62,7 @@ impl Segment {
         mem_start: Vaddr(0),
         mem_end: Vaddr(0),
         protection: Protection::NONE,
-        page: PageSize::K4,
+        page: PageSize::BYTE,
     };
 
     /// All pages of the segment.
@@ -273,8 +273,8 @@ impl LoadPlan {
         let (first, others) = self.segments().split_first()?;
         let mut end = first.pages().end;
         let dense = others.iter().all(|next| core::mem::replace(&mut end, next.pages().end) == next.pages().start);
-        // The kernel's choice of an address is a multiple of a page, whose size is at least this.
-        let anywhere = !self.fixed && self.align <= 4096;
+        // The kernel's choice of an address is a multiple of a page.
+        let anywhere = !self.fixed && self.align <= first.page.bytes();
         let usable = anywhere && !first.file_pages().is_empty() && !first.protection.write;
         Some(first).filter(|_| dense && usable)
     }
@@ -286,6 +286,13 @@ impl LoadPlan {
         let distance = |segment: &Segment| segment.pages().start.0.wrapping_sub(segment.offset.0);
         self.base()
             .is_some_and(|base| base.protection == segment.protection && distance(base) == distance(segment))
+    }
+
+    /// Size of a page that it was planned for.
+    #[must_use]
+    pub const fn page(&self) -> PageSize {
+        let [first, ..] = &self.segments;
+        first.page
     }
 
     fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Failure<'static>> {
@@ -396,6 +403,37 @@ mod tests {
         assert_eq!(plan.span.end, Vaddr(0x6000));
         assert!(plan.segment_of(Vaddr(0x2f00), 0x3000).is_some());
         assert!(plan.segment_of(Vaddr(0x2eff), 1).is_none(), "the page's head is not the segment's");
+    }
+
+    #[test]
+    fn pages_of_any_size() {
+        // As linked for 64 KiB, on kernels with pages of 4, 16 and 64 KiB.
+        let mut phdrs = [load(0, 0, 0x1234, 0x1234, 5), load(0x1_1ff0, 0x1ff0, 0x20, 0x1_0000, 6)];
+        phdrs.iter_mut().for_each(|phdr| phdr.p_align = 0x1_0000);
+        for (exponent, rw, file_end, end) in [
+            (12, 0x1_1000, 0x1_3000, 0x2_2000),
+            (14, 0x1_0000, 0x1_4000, 0x2_4000),
+            (16, 0x1_0000, 0x2_0000, 0x3_0000),
+        ] {
+            let page = PageSize::new(1 << exponent).unwrap();
+            let plan = LoadPlan::new(phdrs.iter().copied(), FILE, page).unwrap();
+            assert_eq!((plan.page(), plan.align), (page, 0x1_0000));
+            let data = plan.segments()[1];
+            assert_eq!((data.pages().start, data.file_pages().end), (Vaddr(rw), Vaddr(file_end)), "{page:?}");
+            assert_eq!((data.pages().end, plan.span.end), (Vaddr(end), Vaddr(end)));
+            assert_eq!(data.offset.0 % page.bytes(), 0);
+            // What is aligned to more than a page can not be left to the kernel's choice, and holes are nobody's.
+            assert_eq!(plan.base().is_some(), page == PageSize::K64, "{page:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_linked_for_smaller_pages_is_refused() {
+        let phdrs = [load(0, 0, 0x1000, 0x1000, 5), load(0x1000, 0x1000, 0x1000, 0x1000, 6)];
+        let planned = LoadPlan::new(phdrs.iter().copied(), FILE, PageSize::K64);
+        let overlaps = Problem::Segment { vaddr: Vaddr(0x1000), fault: SegmentFault::Overlaps };
+        assert_eq!(planned.map_err(|failure| *failure), Err(overlaps));
+        assert!(LoadPlan::new(phdrs.iter().copied(), FILE, PageSize::K4).is_ok());
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod x86_64;
 
 use abi::arch::Arch;
 
+use crate::base::addr::PageSize;
+
 pub use aarch64::Aarch64;
 pub use riscv64::Riscv64;
 pub use x86_64::X86_64;
@@ -74,8 +76,8 @@ pub trait Machine: 'static {
     const NAME: &'static str = Self::ARCH.name;
     /// `EI_CLASS` of its objects.
     const CLASS: u8 = Self::ARCH.class as u8;
-    /// Largest page that a kernel for it may have, in bytes.
-    const LARGEST_PAGE: u64 = Self::ARCH.largest_page;
+    /// Largest page that a kernel for it may have. Its multiples are aligned on every kernel.
+    const LARGEST_PAGE: PageSize = page_of(Self::ARCH);
     /// Whether relocations are DT_REL, with the addend in place, instead of DT_RELA.
     const REL: bool;
     /// Whether GLOB_DAT and JUMP_SLOT are S + A. Where they are S, `r_addend` has no meaning.
@@ -99,6 +101,14 @@ pub trait Machine: 'static {
     /// Whether the symbol's function may have arguments in registers that the procedure call standard does not use. A
     /// first-call stub would lose them, so such a function is bound before it is called.
     fn is_variant(st_other: u8) -> bool;
+}
+
+/// Largest page of a machine of the table. All of them are powers of two.
+const fn page_of(arch: Arch) -> PageSize {
+    match PageSize::new(arch.largest_page) {
+        Some(page) => page,
+        None => PageSize::BYTE,
+    }
 }
 
 /// Defines the relocation types of a machine: rows of number, name and meaning, then rows of number and name alone.
@@ -193,7 +203,7 @@ mod tests {
         let gap = if M::TLS.negative { 0 } else { M::TCB_SIZE as u64 };
         assert_eq!(M::TLS.gap, gap, "{}", M::NAME);
         assert!(M::TCB.iter().all(|(index, _)| index * 8 + 8 <= M::TCB_SIZE), "{}", M::NAME);
-        assert!(M::LARGEST_PAGE.is_power_of_two() && M::LARGEST_PAGE >= 4096);
+        assert!(M::LARGEST_PAGE.bytes() == M::ARCH.largest_page && M::ARCH.largest_page >= 4096);
         assert!(!M::REL && M::CLASS == 2, "neither is built yet");
     }
 

@@ -7,6 +7,7 @@
 pub(crate) use linux_raw_sys::auxvec;
 
 use crate::base::addr::{PageSize, RuntimeAddr, to_usize};
+use crate::machine::{Machine, Native};
 use crate::start::command_line::Handler;
 
 /// The parts of the block, as indices of words. argv begins at word 1.
@@ -205,10 +206,10 @@ impl Auxiliary<'_> {
         self.get(auxvec::AT_RANDOM).filter(|&address| address != 0)
     }
 
-    /// Size of a page (AT_PAGESZ); 4 KiB where the kernel does not pass it.
+    /// Size of a page (AT_PAGESZ); where the kernel does not pass it, the machine's largest.
     #[must_use]
     pub fn page_size(&self) -> PageSize {
-        self.get(auxvec::AT_PAGESZ).and_then(PageSize::new).unwrap_or(PageSize::K4)
+        self.get(auxvec::AT_PAGESZ).and_then(PageSize::new).unwrap_or(Native::LARGEST_PAGE)
     }
 
     /// AT_HWCAP2, further features of the processor; 0 where the kernel does not pass it.

@@ -10,7 +10,7 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use rtld::base::addr::{LoadBias, PageSize, RuntimeAddr, Vaddr, from_usize, to_usize};
+use rtld::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory, Source};
 use rtld::base::report::decimal;
 use rtld::elf::dynamic::DynamicInfo;
@@ -84,7 +84,7 @@ pub(crate) fn make(
             p_paddr: 0,
             p_filesz: whole,
             p_memsz: whole,
-            p_align: PageSize::K4.bytes(),
+            p_align: Native::LARGEST_PAGE.bytes(),
         };
         // SAFETY: more than the size of the header was just mapped.
         let rest = unsafe { start.add(size::EHDR) };
@@ -155,7 +155,7 @@ fn finish(
     template: &Template<'static>,
     (sections, names): (&mut [[u64; 8]], &[u8]),
 ) -> Result<Made, Failure<'static>> {
-    let plan = LoadPlan::new(template.headers(), Origin::Kernel, PageSize::K4)?;
+    let plan = LoadPlan::new(template.headers(), Origin::Kernel, Native::LARGEST_PAGE)?;
     let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
     let count = u16::try_from(count).map_err(|_| OutOfMemory(memory.len()))?;
     let mut ident = *b"\x7fELF\0\0\0\0\0\0\0\0\0\0\0\0";

@@ -17,11 +17,12 @@ use crate::base::addr::{PageRange, from_usize, to_usize};
 use crate::base::arena::Source;
 use crate::elf::plan::{LoadPlan, Protection, Segment};
 use crate::error::Errno;
+use crate::machine::{Machine, Native};
 use crate::os::mapped::MappedImage;
 use crate::os::seam::{AddressSpace, Image};
 
-/// The smallest size of a page in bytes.
-const PAGE: usize = 4096;
+/// What memory is asked for in multiples of, in bytes: pages, whatever their size.
+const PAGE: usize = Native::LARGEST_PAGE.bytes() as usize;
 
 /// Unmaps memory that this file mapped.
 ///
@@ -93,8 +94,8 @@ fn prot_flags(protection: Protection) -> ProtFlags {
     flags
 }
 
-/// Size in bytes up to which a writable segment is small. Most libraries have no larger one.
-const FEW: usize = 2 * 4096;
+/// Number of pages up to which a writable segment is small. Most libraries have no larger one.
+const FEW: u64 = 2;
 
 /// EINVAL, for a range outside the reservation, which would be a bug of the loader.
 const OUTSIDE: Errno = Errno(22);
@@ -129,7 +130,7 @@ impl AddressSpace for Linux {
             return if start.as_ptr() == place.cast() { Ok(image) } else { Err(Errno::EEXIST) };
         }
         // For more than a page of alignment, reserve enough to contain an aligned start, then trim.
-        let slack = plan.align.saturating_sub(from_usize(PAGE));
+        let slack = plan.align.saturating_sub(plan.page().bytes());
         let whole = to_usize(size.checked_add(slack).ok_or(Errno(12))?);
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
@@ -164,7 +165,7 @@ impl AddressSpace for Linux {
                 let size = to_usize(segment.file_pages().len());
                 // Relocation will write to all of so few pages. Making them at once saves one or two page faults for
                 // each.
-                let few = segment.protection.write && size <= FEW;
+                let few = segment.protection.write && from_usize(size) <= image.plan().page().bytes() * FEW;
                 let populate = if few { MapFlags::POPULATE } else { MapFlags::empty() };
                 let offset = file.whole(segment.offset);
                 // SAFETY: inside the image's own reservation.
