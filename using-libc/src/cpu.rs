@@ -66,6 +66,9 @@ pub(crate) unsafe extern "C" fn with_room(
     )
 }
 
+/// The number of a system call that this program alone makes.
+pub(crate) use linux_raw_sys::general::__NR_prctl as PRCTL;
+
 /// Room for thread-local storage in bytes. libcs take it from the requested stack of a thread: with more, glibc no
 /// longer starts threads that ask for PTHREAD_STACK_MIN.
 const ROOM: usize = 5 << 10;

@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering;
 use libc_template::LOADER_IMPORTS;
 use rtld::base::addr::{RuntimeAddr, to_usize};
 
+use crate::cpu::PRCTL;
 use crate::run::cpu::calls::system_call;
 use crate::run::native::libc::LOADER_TARGETS;
 use crate::run::process::Process;
@@ -121,9 +122,8 @@ pub(crate) fn take_name(process: &'static Process) {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let Ok(name) = process.arena.concat(&[name, b"\0"]) else { return };
     const PR_SET_NAME: usize = 15;
-    let number = linux_raw_sys::general::__NR_prctl;
     // SAFETY: a C string, of which the kernel copies 15 bytes at most.
-    unsafe { system_call(number, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
+    unsafe { system_call(PRCTL, [PR_SET_NAME, name.as_ptr().expose_provenance(), 0, 0]) };
     if process.block.layout().argc == 0 {
         return;
     }

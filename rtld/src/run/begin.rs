@@ -149,8 +149,8 @@ fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, 
         }
         binding::set_up(process.arena, natives.imports.len())?;
         // Twice 64 bytes more: for the alignment of the area, and for that of its end.
-        let state = process.block.auxiliary().min_signal_stack().unwrap_or(0).max(4096);
-        let state = align_up(state, 64).unwrap_or(4096).saturating_add(128);
+        let state = process.block.auxiliary().min_signal_stack().unwrap_or(0).max(stubs::STATE_MINIMUM);
+        let state = align_up(state, 64).unwrap_or(stubs::STATE_MINIMUM).saturating_add(128);
         binding::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
         let (gap, copy) = Gap::leave(&process.block, process.page, limit)?;
         process.program_block = copy;

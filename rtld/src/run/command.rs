@@ -56,7 +56,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
     }
     let bias = image.bias();
     let phdr = image.plan().vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
-    let mut buffer = [0u8; 4096];
+    let mut buffer = [0u8; sys::PATH_MAX];
     let absolute = match sys::file_path(&file, &mut buffer) {
         // NUL-terminated, because AT_EXECFN may point at it.
         Some(absolute) => Some(arena.concat(&[absolute, b"\0"]).of(path)?),

@@ -12,17 +12,11 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use rtld::error::{Error, OWN, Problem};
 
-use crate::run::cpu::calls;
+use crate::run::cpu::calls::{self, Action};
+use crate::run::cpu::number;
 use crate::run::last_words;
 
-/// The kernel's `struct sigaction`: handler, flags, restorer, mask.
-type Action = [usize; 4];
-
 const SIGBUS: usize = 7;
-
-/// The x86_64 kernel delivers no signal to a handler without a restorer. No handler here returns, so the restorer is
-/// never called.
-const SA_RESTORER: usize = 0x0400_0000;
 
 /// Path by which the refusal names the program.
 static PROGRAM: AtomicPtr<&'static [u8]> = AtomicPtr::new(ptr::null_mut());
@@ -34,11 +28,10 @@ extern "C" fn refuse() -> ! {
 }
 
 fn set(new: &Action) -> Option<Action> {
-    let mut old = [0usize; 4];
+    let mut old = calls::NO_ACTION;
     let (new, place) = (ptr::from_ref(new).expose_provenance(), (&raw mut old).expose_provenance());
-    let number = linux_raw_sys::general::__NR_rt_sigaction;
     // SAFETY: both have the layout of the kernel's `struct sigaction`.
-    let result = unsafe { calls::system_call(number, [SIGBUS, new, place, 8]) };
+    let result = unsafe { calls::system_call(number::RT_SIGACTION, [SIGBUS, new, place, 8]) };
     (result == 0).then_some(old)
 }
 
@@ -49,7 +42,7 @@ pub(crate) struct Watch(Option<Action>);
 pub(crate) fn watch(program: &'static &'static [u8]) -> Watch {
     PROGRAM.store(ptr::from_ref(program).cast_mut(), Ordering::Release);
     let refuse = refuse as *const () as usize;
-    Watch(set(&[refuse, SA_RESTORER, refuse, 0]))
+    Watch(set(&calls::action(refuse)))
 }
 
 impl Watch {

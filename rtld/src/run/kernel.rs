@@ -9,7 +9,8 @@ use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use rtld::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
+use linux_raw_sys::general::{AT_EACCESS, AT_EMPTY_PATH};
+use rtld::base::addr::{LoadBias, PageSize, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
 use rtld::elf::plan::{LoadPlan, Origin};
 use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
@@ -19,7 +20,7 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::start::handoff::{Auxiliary, Layout};
 
-use crate::run::cpu::calls;
+use crate::run::cpu::{calls, number};
 
 /// The kernel's block. It belongs to the loader until libc is brought in; then it becomes libc's.
 pub(crate) struct Block {
@@ -144,7 +145,7 @@ impl Block {
         let auxiliary = self.auxiliary();
         let none = Problem::ProgramHeaders { count: 0, entry_size: 0 };
         let (address, count) = auxiliary.program_headers().ok_or(none)?;
-        if !can_read(address, to_usize(count).saturating_mul(size::PHDR)) {
+        if !can_read(address, to_usize(count).saturating_mul(size::PHDR), auxiliary.page_size()) {
             return Err(Problem::OutsideImage { table: Table::ProgramHeaders, vaddr: Vaddr(address.0) }.into());
         }
         // SAFETY: AT_PHDR and AT_PHNUM describe a table that can be read.
@@ -196,7 +197,7 @@ fn program_bias(
     entry: RuntimeAddr,
     plan: &LoadPlan,
 ) -> Result<LoadBias, Failure<'static>> {
-    let page = rtld::base::addr::PageSize::K4;
+    let page = plan.page();
     let start = RuntimeAddr(page.floor(address.0));
     if let Some(header) = pointer(start).filter(|_| page.offset_in(address.0) >= size::EHDR as u64) {
         // SAFETY: the headers begin in this page, which the kernel mapped, after this many bytes of it.
@@ -244,30 +245,26 @@ pub(crate) unsafe fn string(address: u64) -> &'static [u8] {
 /// (faccessat2(2)).
 pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
     const X_OK: usize = 1;
-    const AT_EACCESS: usize = 0x200;
-    const AT_EMPTY_PATH: usize = 0x1000;
-    let number = linux_raw_sys::general::__NR_faccessat2;
-    let arguments =
-        [to_usize(descriptor.into()), c"".as_ptr().expose_provenance(), X_OK, AT_EACCESS | AT_EMPTY_PATH];
+    const FLAGS: u32 = AT_EACCESS | AT_EMPTY_PATH;
+    let arguments = [to_usize(descriptor.into()), c"".as_ptr().expose_provenance(), X_OK, FLAGS as usize];
     // SAFETY: the path is an empty string in the loader.
-    let result = unsafe { calls::system_call(number, arguments) };
+    let result = unsafe { calls::system_call(number::FACCESSAT2, arguments) };
     if result == 0 { Ok(()) } else { Err(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))) }
 }
 
 /// Whether the kernel can read the pages of `len` bytes from an address on. If no segment contains a program's headers,
 /// AT_PHDR is the address of something else, or of nothing.
-fn can_read(address: RuntimeAddr, len: usize) -> bool {
+fn can_read(address: RuntimeAddr, len: usize, page: PageSize) -> bool {
     const NO_SUCH_OPERATION: usize = 3;
     const MASK_SIZE: usize = 8;
     const EINVAL: isize = -22;
-    let number = linux_raw_sys::general::__NR_rt_sigprocmask;
-    let page = rtld::base::addr::PageSize::K4;
     let Some(end) = address.0.checked_add(from_usize(len)) else { return false };
     let mut at = address.0;
     while at < end {
         // SAFETY: the kernel reads a mask at the address, or answers EFAULT. The operation does not exist, so then it
         // answers EINVAL and changes nothing.
-        let result = unsafe { calls::system_call(number, [NO_SUCH_OPERATION, to_usize(at), 0, MASK_SIZE]) };
+        let result =
+            unsafe { calls::system_call(number::RT_SIGPROCMASK, [NO_SUCH_OPERATION, to_usize(at), 0, MASK_SIZE]) };
         if result != EINVAL {
             return false;
         }
@@ -283,10 +280,9 @@ pub(crate) fn random(block: &Block) -> Option<[u64; 2]> {
         return Some(unsafe { random.as_ptr().read_unaligned() });
     }
     let mut random = [0u64; 2];
-    let number = linux_raw_sys::general::__NR_getrandom;
     let place = (&raw mut random).expose_provenance();
     // SAFETY: sixteen bytes of our own.
-    let got = unsafe { calls::system_call(number, [place, 16, 0, 0]) };
+    let got = unsafe { calls::system_call(number::GETRANDOM, [place, 16, 0, 0]) };
     (got == 16).then_some(random)
 }
 
@@ -306,9 +302,8 @@ pub(crate) fn stack_limit() -> StackLimit {
     const RLIMIT_STACK: usize = 3;
     let mut limit = [u64::MAX; 2];
     let place = (&raw mut limit).expose_provenance();
-    let number = linux_raw_sys::general::__NR_prlimit64;
     // SAFETY: `limit` has the layout of a struct rlimit64.
-    match (unsafe { calls::system_call(number, [0, RLIMIT_STACK, 0, place]) }, limit) {
+    match (unsafe { calls::system_call(number::PRLIMIT64, [0, RLIMIT_STACK, 0, place]) }, limit) {
         (0, [u64::MAX, _]) => StackLimit::Unlimited,
         (0, [current, _]) => StackLimit::Bytes(current),
         _ => StackLimit::Unknown,
@@ -325,8 +320,14 @@ pub(crate) fn own_header() -> NonNull<u8> {
 }
 
 /// The loader itself, as the kernel mapped it; `path` is the one that messages show.
+///
+/// # Errors
+/// Its program headers do not fit pages of that size.
 #[inline(never)]
-pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>> {
+pub(crate) fn own_image(
+    path: &'static [u8],
+    page: PageSize,
+) -> Result<Present<'static, MappedImage>, Failure<'static>> {
     let header = own_header();
     let address = RuntimeAddr::of(header.as_ptr());
     // SAFETY: the loader's ELF header, of the size that the format gives it.
@@ -334,7 +335,7 @@ pub(crate) fn own_image(path: &'static [u8]) -> Result<Present<'static, MappedIm
     let ehdr = Ehdr::decode(bytes);
     // SAFETY: the linker put the loader's program headers there.
     let phdrs = unsafe { headers_at(RuntimeAddr(address.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum.into()) };
-    let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, rtld::base::addr::PageSize::K4)?;
+    let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, page)?;
     // SAFETY: the kernel mapped the loader by these headers; it is only read through this image.
     let image = unsafe { MappedImage::adopt(header, plan, false) };
     let phdrs = Some((Vaddr(plan.span.start.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum));

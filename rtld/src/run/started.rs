@@ -71,7 +71,7 @@ fn program_path(given: &'static [u8], secure: bool) -> ProgramPath<'static> {
         return ProgramPath::Known(None);
     }
     let ask = |arena: &'static Arena| {
-        let mut buffer = [0u8; 4096];
+        let mut buffer = [0u8; sys::PATH_MAX];
         sys::program_path(&mut buffer).map(|path| arena.copy(path)).transpose()
     };
     ProgramPath::Asked(ask, given.contains(&b'/').then_some(given))

@@ -7,19 +7,19 @@
 
 use core::sync::atomic::{AtomicI32, Ordering};
 
-use crate::run::cpu::calls;
+use crate::run::cpu::{calls, number};
 
 /// The kernel's id of the calling thread.
 pub(crate) fn thread_id() -> i32 {
     // SAFETY: always succeeds and touches no memory.
-    let id = unsafe { calls::system_call(linux_raw_sys::general::__NR_gettid, [0; 4]) };
+    let id = unsafe { calls::system_call(number::GETTID, [0; 4]) };
     i32::try_from(id).unwrap_or(0)
 }
 
 /// The kernel's id of the process; 0 if it does not answer.
 pub(crate) fn process_id() -> u32 {
     // SAFETY: touches no memory.
-    let id = unsafe { calls::system_call(linux_raw_sys::general::__NR_getpid, [0; 4]) };
+    let id = unsafe { calls::system_call(number::GETPID, [0; 4]) };
     u32::try_from(id).unwrap_or(0)
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn process_id() -> u32 {
 pub(crate) fn is_open(descriptor: usize) -> bool {
     const F_GETFD: usize = 1;
     // SAFETY: touches no memory.
-    unsafe { calls::system_call(linux_raw_sys::general::__NR_fcntl, [descriptor, F_GETFD, 0, 0]) >= 0 }
+    unsafe { calls::system_call(number::FCNTL, [descriptor, F_GETFD, 0, 0]) >= 0 }
 }
 
 fn futex(word: &AtomicI32, operation: usize, value: i32) {
@@ -37,7 +37,7 @@ fn futex(word: &AtomicI32, operation: usize, value: i32) {
     let value = usize::try_from(value.cast_unsigned()).unwrap_or(0);
     let arguments = [word, operation | FUTEX_PRIVATE_FLAG, value, 0];
     // SAFETY: a word of the loader's; the caller repeats a wait that fails or wakes early.
-    unsafe { calls::system_call(linux_raw_sys::general::__NR_futex, arguments) };
+    unsafe { calls::system_call(number::FUTEX, arguments) };
 }
 
 /// Waits while the word holds `value`. May return early.
@@ -57,9 +57,8 @@ pub(crate) fn set_signal_mask(mask: u64) -> Option<u64> {
     let mut old = 0u64;
     let new = (&raw const mask).expose_provenance();
     let place = (&raw mut old).expose_provenance();
-    let number = linux_raw_sys::general::__NR_rt_sigprocmask;
     // SAFETY: masks of eight bytes, the size of the kernel's.
-    let result = unsafe { calls::system_call(number, [SIG_SETMASK, new, place, 8]) };
+    let result = unsafe { calls::system_call(number::RT_SIGPROCMASK, [SIG_SETMASK, new, place, 8]) };
     (result == 0).then_some(old)
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow is a panic, and that a failed test")]
 
 mod docs;
+mod machines;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -22,7 +22,9 @@ use crate::os::mapped::MappedImage;
 use crate::os::seam::{AddressSpace, Image};
 
 /// What memory is asked for in multiples of, in bytes: pages, whatever their size.
-const PAGE: usize = Native::LARGEST_PAGE.bytes() as usize;
+fn page() -> usize {
+    to_usize(Native::LARGEST_PAGE.bytes())
+}
 
 /// Unmaps memory that this file mapped.
 ///
@@ -38,7 +40,7 @@ pub(crate) unsafe fn unmap(start: NonNull<u8>, size: u64) {
 #[must_use]
 pub fn anonymous(bytes: usize) -> Option<NonNull<[u8]>> {
     // Linux 6.7 aligns a mapping for huge pages if its size is a multiple of one.
-    let size = bytes.checked_next_multiple_of(if bytes < HUGE { PAGE } else { 2 << 20 })?;
+    let size = bytes.checked_next_multiple_of(if bytes < HUGE { page() } else { 2 << 20 })?;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, MapFlags::PRIVATE) }.ok()?;
@@ -60,7 +62,7 @@ pub const MEMORY: Source = unsafe { Source::new(anonymous, give_back) };
 /// Fresh zeroed memory of at least `bytes` bytes, at or near `address` if the kernel finds room there.
 #[must_use]
 pub fn anonymous_near(address: crate::base::addr::RuntimeAddr, bytes: usize) -> Option<NonNull<[u8]>> {
-    let size = bytes.checked_next_multiple_of(PAGE)?;
+    let size = bytes.checked_next_multiple_of(page())?;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     let hint = ptr::with_exposed_provenance_mut(to_usize(address.0));
     // SAFETY: a hint replaces nothing.
@@ -73,7 +75,7 @@ pub fn anonymous_near(address: crate::base::addr::RuntimeAddr, bytes: usize) -> 
 pub fn named_page(name: &CStr) -> Option<NonNull<u8>> {
     let file = File::new(memfd_create(name, MemfdFlags::CLOEXEC).ok()?);
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
-    let start = unsafe { mmap(ptr::null_mut(), PAGE, ProtFlags::empty(), MapFlags::PRIVATE, &file, 0) }.ok()?;
+    let start = unsafe { mmap(ptr::null_mut(), page(), ProtFlags::empty(), MapFlags::PRIVATE, &file, 0) }.ok()?;
     NonNull::new(start.cast())
 }
 
@@ -165,7 +167,8 @@ impl AddressSpace for Linux {
                 let size = to_usize(segment.file_pages().len());
                 // Relocation will write to all of so few pages. Making them at once saves one or two page faults for
                 // each.
-                let few = segment.protection.write && from_usize(size) <= image.plan().page().bytes() * FEW;
+                let few = segment.protection.write
+                    && from_usize(size) <= image.plan().page().bytes().saturating_mul(FEW);
                 let populate = if few { MapFlags::POPULATE } else { MapFlags::empty() };
                 let offset = file.whole(segment.offset);
                 // SAFETY: inside the image's own reservation.

@@ -75,7 +75,7 @@ impl Drop for File {
 }
 
 /// Longest path in bytes, its NUL included (PATH_MAX).
-const PATH_MAX: usize = 4096;
+pub const PATH_MAX: usize = 4096;
 
 fn with_path<T>(path: &[u8], then: impl Fn(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
     // Most paths are short, and clearing a page for each is measurable.

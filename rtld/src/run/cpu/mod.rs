@@ -5,6 +5,9 @@
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/calls.rs")]
 pub(crate) mod calls;
 
+/// Numbers of system calls.
+pub(crate) mod number;
+
 /// Exports that need their caller's address.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/exports.rs")]
 pub(crate) mod exports;

@@ -5,6 +5,9 @@
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/ops.rs")]
 pub(crate) mod ops;
 
+/// Numbers of the loader's own system calls.
+pub(crate) mod number;
+
 /// `memcpy` and its relatives, which programs and the compiler call.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/mem/mod.rs")]
 mod mem;

@@ -11,7 +11,9 @@ use rtld::base::addr::{from_usize, to_usize};
 use rtld::error::{Errno, Failure, Problem};
 use rtld::start::handoff::Layout;
 
+use crate::cpu::number::OPENAT;
 use crate::run::cpu::calls::system_call;
+use crate::run::cpu::number;
 use crate::run::kernel::{Block, string};
 
 impl Block {
@@ -59,23 +61,29 @@ impl Block {
 /// Whether the kernel can write at `address`, which is the process's own and unused. The kernel stores a time there.
 pub(crate) fn can_write(address: u64) -> bool {
     const CLOCK_MONOTONIC: usize = 1;
-    let number = linux_raw_sys::general::__NR_clock_gettime;
     // SAFETY: for an address that it can not write to, the kernel answers EFAULT; the memory there is unused.
-    unsafe { system_call(number, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
+    unsafe { system_call(number::CLOCK_GETTIME, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
 }
 
 /// If `secure`, opens /dev/null for each of standard input, output and error that is closed, so that no file of the
 /// program gets that number.
+///
+/// # Errors
+/// It can not be opened.
 pub(crate) fn open_standard(secure: bool) -> Result<(), Failure<'static>> {
-    use linux_raw_sys::general::{__NR_fcntl, __NR_open, F_GETFD, O_RDWR};
+    use linux_raw_sys::general::{AT_FDCWD, F_GETFD, O_RDWR};
     let standard = if secure { 0..3 } else { 0..0 };
-    for number in standard {
+    for descriptor in standard {
         // SAFETY: F_GETFD only reads a flag.
-        let is_open = unsafe { system_call(__NR_fcntl, [number, F_GETFD as usize, 0, 0]) } >= 0;
+        let is_open = unsafe { system_call(number::FCNTL, [descriptor, F_GETFD as usize, 0, 0]) } >= 0;
+        if is_open {
+            continue;
+        }
         let path = c"/dev/null".as_ptr().expose_provenance();
         // SAFETY: a path. The file gets the lowest free number, which is this one.
-        if !is_open && unsafe { system_call(__NR_open, [path, O_RDWR as usize, 0, 0]) } < 0 {
-            return Err(Problem::Open(Errno::ENOENT).into());
+        let result = unsafe { system_call(OPENAT, [AT_FDCWD as usize, path, O_RDWR as usize, 0]) };
+        if result < 0 {
+            return Err(Problem::Open(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))).into());
         }
     }
     Ok(())

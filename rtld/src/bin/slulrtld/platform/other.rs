@@ -9,6 +9,7 @@ use rtld::base::arena::{List, OutOfMemory};
 use rtld::error::{Errno, Error, OfObject, Problem};
 use rtld::start::installed::installed;
 
+use crate::cpu::number::EXECVE;
 use crate::platform::choice::choose_libc;
 use crate::run::cpu::calls::system_call;
 use crate::run::native::gather::native_search;
@@ -25,7 +26,7 @@ pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
     process.watch.end();
     let words = [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), to_usize(envp), 0];
     // SAFETY: a path, and two lists of strings, each with a final 0.
-    let result = unsafe { system_call(linux_raw_sys::general::__NR_execve, words) };
+    let result = unsafe { system_call(EXECVE, words) };
     let errno = Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0));
     Err(Problem::UsingLibc(errno)).of(path.strip_suffix(b"\0").unwrap_or(path))
 }

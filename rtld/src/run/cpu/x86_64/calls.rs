@@ -8,6 +8,8 @@
 
 use core::arch::{asm, naked_asm};
 
+use crate::run::cpu::number;
+
 /// Enters the program in the kernel's way.
 ///
 /// # Safety
@@ -35,6 +37,20 @@ pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !
     )
 }
 
+/// The kernel's `struct sigaction`: handler, flags, restorer, mask.
+pub(crate) type Action = [usize; 4];
+
+/// Room for one.
+pub(crate) const NO_ACTION: Action = [0; 4];
+
+/// An action that calls `handler`, which does not return.
+pub(crate) const fn action(handler: usize) -> Action {
+    /// The kernel delivers no signal to a handler without a restorer. No handler here returns, so the restorer is never
+    /// called.
+    const SA_RESTORER: usize = 0x0400_0000;
+    [handler, SA_RESTORER, handler, 0]
+}
+
 /// Makes a system call; returns the kernel's result.
 ///
 /// # Safety
@@ -52,7 +68,7 @@ pub(crate) unsafe fn system_call(number: u32, arguments: [usize; 4]) -> isize {
 
 /// Ends the process.
 pub(crate) fn exit_group(status: i32) -> ! {
-    let number = linux_raw_sys::general::__NR_exit_group;
+    let number = number::EXIT_GROUP;
     // SAFETY: ends the process, whatever state it is in.
     unsafe { asm!("syscall", "ud2", in("rax") number, in("rdi") status, options(noreturn, nostack)) }
 }

@@ -16,6 +16,9 @@ use crate::run::cpu::calls::tls_descriptor;
 /// The arrangement of the stubs that the assembly below makes.
 const STUBS: StubLayout = StubLayout { groups: 32, per_group: 32, stride: 4, group_stride: 144 };
 
+/// Bytes that hold all vector state that a kernel without AT_MINSIGSTKSZ (before Linux 5.14) can have enabled.
+pub(crate) const STATE_MINIMUM: u64 = 4096;
+
 /// Vector state that can carry arguments: x87, SSE, AVX, and AVX-512's three (Intel SDM, XCR0).
 const STATE_MASK: u32 = 0xe7;
 
@@ -27,8 +30,8 @@ const STATE_MASK: u32 = 0xe7;
 // registers, and jumps to the target with the stack as it was at the call.
 //
 // XSAVE is used where the kernel has enabled it, which CPUID leaf 1 shows (OSXSAVE). The size of its area needs
-// no CPUID: AT_MINSIGSTKSZ counts all enabled state, and before Linux 5.14, which introduced it, 4096 bytes hold
-// all state that a kernel could enable.
+// no CPUID: AT_MINSIGSTKSZ counts all enabled state, and without it `STATE_MINIMUM` bytes hold all
+// state that a kernel could enable.
 global_asm!(
     ".pushsection .text.zz_slul_stubs, \"ax\", @progbits",
     ".balign 16",
