@@ -130,7 +130,7 @@ pub(crate) fn take_name(process: &'static Process) {
     let full: *const c_char = ptr::with_exposed_provenance(to_usize(process.block.argument_address(0)));
     // SAFETY: argv's string.
     let text = unsafe { CStr::from_ptr(full) }.to_bytes();
-    let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash.saturating_add(1));
+    let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash.wrapping_add(1));
     let values =
         [(c"program_invocation_name", full), (c"program_invocation_short_name", full.wrapping_add(start))];
     for (variable, value) in values {

@@ -2,8 +2,6 @@
 //! can not wrap.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
 /// An address as the object's file states it (`p_vaddr`, `st_value`, `d_ptr`, `r_offset`), in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vaddr(pub u64);
@@ -56,24 +54,6 @@ impl LoadBias {
     #[must_use]
     pub const fn vaddr(self, runtime: RuntimeAddr) -> Vaddr {
         Vaddr(runtime.0.wrapping_sub(self.0))
-    }
-}
-
-impl fmt::Display for Vaddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "vaddr {:#x}", self.0)
-    }
-}
-
-impl fmt::Display for FileOffset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "offset {:#x}", self.0)
-    }
-}
-
-impl fmt::Display for RuntimeAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
     }
 }
 

@@ -283,8 +283,18 @@ struct Storage<'a> {
 }
 
 impl Storage<'_> {
-    #[cold]
+    /// The place of one more value, which is to be written at once.
     #[inline(never)]
+    fn place(&mut self, value: Layout) -> Result<NonNull<u8>, OutOfMemory> {
+        if self.len == self.capacity {
+            self.grow(value)?;
+        }
+        // SAFETY: `len < capacity`, the number of values that `start` has room for.
+        let place = unsafe { self.start.add(self.len.wrapping_mul(value.size())) };
+        self.len = self.len.wrapping_add(1);
+        Ok(place)
+    }
+
     fn grow(&mut self, value: Layout) -> Result<(), OutOfMemory> {
         // First about 128 bytes, or two values if they are large: most lists are short.
         let first = 128usize.checked_div(value.size()).unwrap_or(0).clamp(2, 8);
@@ -341,14 +351,9 @@ impl<'a, T> List<'a, T> {
     /// # Errors
     /// The source has no memory left.
     pub fn push(&mut self, value: T) -> Result<(), OutOfMemory> {
-        if self.storage.len == self.storage.capacity {
-            self.storage.grow(Layout::new::<T>())?;
-        }
-        // SAFETY: `len < capacity`, the number of values that `start` has room for.
-        let place = unsafe { self.start().add(self.storage.len) };
-        // SAFETY: within that room, aligned, not yet a value.
+        let place = self.storage.place(Layout::new::<T>())?.cast();
+        // SAFETY: room for a value of that layout, which is counted, and was not written before.
         unsafe { place.write(value) };
-        self.storage.len = self.storage.len.saturating_add(1);
         Ok(())
     }
 
@@ -393,7 +398,7 @@ impl<'a, T> List<'a, T> {
             if let Some(place) = self.get_mut(kept) {
                 *place = value;
             }
-            kept = kept.saturating_add(1);
+            kept = kept.wrapping_add(1);
         }
         self.storage.len = kept;
     }
@@ -405,7 +410,7 @@ impl<T: Copy> List<'_, Option<T>> {
     /// # Errors
     /// The source has no memory left.
     pub fn put_first(&mut self, index: usize, value: T) -> Result<(), OutOfMemory> {
-        self.resize(index.saturating_add(1), None)?;
+        self.resize(index.wrapping_add(1), None)?;
         if let Some(place @ None) = self.get_mut(index) {
             *place = Some(value);
         }

@@ -1,15 +1,15 @@
 //! Error numbers of the kernel, and the reasons why a file could not be opened.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
 /// An error number of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.0 {
+impl Errno {
+    /// Its name, of those that concern a loader.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
             1 => "EPERM",
             2 => "ENOENT",
             4 => "EINTR",
@@ -30,9 +30,8 @@ impl fmt::Display for Errno {
             36 => "ENAMETOOLONG",
             38 => "ENOSYS",
             40 => "ELOOP",
-            _ => return write!(f, "errno {}", u64::from(self.0.unsigned_abs())),
-        };
-        f.write_str(name)
+            _ => return None,
+        })
     }
 }
 

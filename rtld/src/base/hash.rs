@@ -182,7 +182,7 @@ impl<'a> Numbers<'a> {
             Err(place) => {
                 if let Some(slot) = self.slots.get_mut(place) {
                     *slot = join(hash, number);
-                    self.used = self.used.saturating_add(1);
+                    self.used = self.used.wrapping_add(1);
                 }
                 Ok(None)
             }
@@ -225,7 +225,7 @@ impl<'a> Numbers<'a> {
 }
 
 const fn join(hash: u32, number: u32) -> u64 {
-    (hash as u64) << 32 | (number as u64).saturating_add(1)
+    (hash as u64) << 32 | (number as u64).wrapping_add(1)
 }
 
 /// A slot's hash, and its number plus one; 0 if the slot is empty.

@@ -4,3 +4,4 @@ pub mod arena;
 pub mod errno;
 pub mod hash;
 pub mod report;
+pub mod text;

@@ -1,7 +1,8 @@
 //! Lines of text in a fixed buffer: error messages, and the trace of LD_SLUL_DEBUG.
 #![forbid(unsafe_code)]
 
-use core::fmt::{self, Write as _};
+use crate::base::text::{Sink, Text};
+use crate::words;
 
 /// Longest line in bytes, newline included. Longer text is cut.
 pub const LINE: usize = 1024;
@@ -16,17 +17,20 @@ pub struct Line {
 impl Line {
     /// A line of `slulrtld: ` and the text.
     #[must_use]
-    pub fn new(text: fmt::Arguments<'_>) -> Self {
-        Self::bare(format_args!("slulrtld: {text}"))
+    pub fn new(text: &dyn Text) -> Self {
+        Self::of(words!("slulrtld: "), text)
     }
 
     /// A line of the text alone.
     #[must_use]
-    pub fn bare(text: fmt::Arguments<'_>) -> Self {
+    pub fn bare(text: &dyn Text) -> Self {
+        Self::of(words!(""), text)
+    }
+
+    fn of(prefix: &dyn Text, text: &dyn Text) -> Self {
         let mut line = Self { bytes: [0; LINE], len: 0 };
-        // `write_str` never fails, it cuts. An error can only come from a `Display` that fails on purpose; the line
-        // then holds the text up to there.
-        let _ = line.write_fmt(text);
+        prefix.write(&mut line);
+        text.write(&mut line);
         line
     }
 
@@ -43,37 +47,19 @@ impl Line {
         if let Some(end) = self.bytes.get_mut(len) {
             *end = b'\n';
         }
-        self.bytes.get(..len.saturating_add(1)).unwrap_or_default()
+        self.bytes.get(..len.wrapping_add(1)).unwrap_or_default()
     }
 }
 
-impl fmt::Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for &byte in text.as_bytes() {
-            if let Some(place) = self.bytes.get_mut(self.len) {
-                *place = byte;
-                self.len = self.len.saturating_add(1);
-            }
+impl Sink for Line {
+    fn put(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let taken = bytes.len().min(room.len());
+        if let (Some(room), Some(bytes)) = (room.get_mut(..taken), bytes.get(..taken)) {
+            room.copy_from_slice(bytes);
         }
-        Ok(())
+        self.len = self.len.saturating_add(taken);
     }
-}
-
-/// The decimal digits of a number, at the end of `buffer`. For paths, without `core::fmt`.
-#[must_use]
-pub fn decimal(number: u32, buffer: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number;
-    let mut first = buffer.len();
-    for (index, place) in buffer.iter_mut().enumerate().rev() {
-        let [digit, ..] = rest.checked_rem(10).unwrap_or(0).to_le_bytes();
-        *place = digit.saturating_add(b'0');
-        first = index;
-        rest = rest.checked_div(10).unwrap_or(0);
-        if rest == 0 {
-            break;
-        }
-    }
-    buffer.get(first..).unwrap_or_default()
 }
 
 /// Subjects of LD_SLUL_DEBUG, one bit for each.
@@ -173,9 +159,9 @@ impl Trace {
     }
 
     /// Writes one line, if its subject is traced.
-    pub fn line(&self, category: Category, text: fmt::Arguments<'_>) {
+    pub fn line(&self, category: Category, text: &dyn Text) {
         if self.wants(category) {
-            (self.write)(Line::new(format_args!("{}: {text}", category.word())).as_bytes());
+            (self.write)(Line::of(words!("slulrtld: {}: ", category.word()), text).as_bytes());
         }
     }
 }
@@ -183,22 +169,15 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::{Category, LINE, Line, Trace};
-    use std::string::ToString;
+    use crate::words;
 
     #[test]
     fn long_lines_are_cut_and_still_end() {
         let long = "x".repeat(2 * LINE);
-        let mut line = Line::new(format_args!("{long}"));
+        let mut line = Line::new(words!("{}", long.as_str()));
         assert_eq!(line.as_bytes().len(), LINE);
         assert_eq!(line.as_bytes().last(), Some(&b'\n'));
-        assert_eq!(Line::new(format_args!("a: {}", 7)).as_bytes(), b"slulrtld: a: 7\n");
-    }
-
-    #[test]
-    fn digits_of_any_number() {
-        for number in [0, 7, 10, 1_000_000, u32::MAX] {
-            assert_eq!(super::decimal(number, &mut [b'x'; 10]), number.to_string().as_bytes());
-        }
+        assert_eq!(Line::new(words!("a: {}", 7u32)).as_bytes(), b"slulrtld: a: 7\n");
     }
 
     #[test]

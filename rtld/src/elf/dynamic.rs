@@ -25,7 +25,7 @@ pub struct Entries<T> {
 // Written by hand: a derived implementation would require the same trait of `T`.
 impl<T> fmt::Debug for Entries<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} entries at {}", self.count, self.start)
+        write!(f, "{} entries at vaddr {:#x}", self.count, self.start.0)
     }
 }
 
@@ -145,7 +145,7 @@ impl Strings {
     /// # Errors
     /// [`Problem::BadString`] with the offset, if it is outside the table or no NUL follows.
     pub fn is(&self, image: &impl Image, offset: u64, string: &[u8]) -> Result<bool, Failure<'static>> {
-        let size = from_usize(string.len()).saturating_add(1);
+        let size = from_usize(string.len()).wrapping_add(1);
         let fits = self.size.checked_sub(offset).is_some_and(|left| left >= size);
         let bytes = self.start.checked_add(offset).filter(|_| fits).and_then(|vaddr| image.bytes(vaddr, size));
         match bytes.and_then(<[u8]>::split_last) {
@@ -353,7 +353,7 @@ impl DynamicInfo {
             if !seen.table_entry(entry.d_tag, entry.d_val) {
                 info.plain_entry(&entry, all.vaddr(count));
             }
-            count = count.saturating_add(1);
+            count = count.wrapping_add(1);
         }
         info.entries = Entries { start: all.start, count, kind: PhantomData };
         if info.runpath.is_some() {

@@ -302,7 +302,7 @@ impl LoadPlan {
         }
         let free = self.segments.get_mut(self.count).ok_or(Problem::TooManySegments { limit: MAX_SEGMENTS })?;
         *free = segment;
-        self.count = self.count.saturating_add(1);
+        self.count = self.count.wrapping_add(1);
         self.align = self.align.max(phdr.p_align);
         Ok(())
     }

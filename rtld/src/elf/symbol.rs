@@ -146,7 +146,7 @@ pub(crate) fn lookup_hashed<I: Image>(
     hash: u32,
     work: &mut u64,
 ) -> Result<Option<Sym>, Failure<'static>> {
-    *work = work.saturating_add(1);
+    *work = work.wrapping_add(1);
     let mut lookup = Lookup { image, dynamic, name, wanted: None, otherwise: None, work };
     let found = match (dynamic.gnu_hash, dynamic.hash) {
         (Some(table), _) => lookup_gnu(&mut lookup, &table, hash)?,
@@ -197,7 +197,7 @@ fn lookup_gnu<I: Image>(
     let Some(mut index) = table.bucket(image, hash)? else { return Ok(None) };
     // Ends at the last entry of the chain or, in a broken table, at the end of the file-backed memory.
     loop {
-        *lookup.work = lookup.work.saturating_add(1);
+        *lookup.work = lookup.work.wrapping_add(1);
         let entry = table.chain(image, index)?;
         let same = entry | 1 == hash | 1;
         let found = if same { lookup.consider(index)? } else { None };
@@ -224,7 +224,7 @@ fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result
     }
     // A chain visits each symbol at most once; one that goes on is a loop.
     for _ in 0..chain_count {
-        *lookup.work = lookup.work.saturating_add(1);
+        *lookup.work = lookup.work.wrapping_add(1);
         let found = if index == 0 { None } else { lookup.consider(index)? };
         if index == 0 || found.is_some() {
             return Ok(found);

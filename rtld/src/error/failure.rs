@@ -9,34 +9,10 @@ use core::ops::Deref;
 
 use crate::base::arena::OutOfMemory;
 use crate::base::errno::OpenError;
+use crate::base::text::{Of, Sink, Text, displayed};
 use crate::error::problem::Problem;
 use crate::error::record::Kept;
 use crate::error::record::Record;
-
-/// Who is named in an [`Error`] that is about no file: the loader, as with memory for its own tables.
-pub const OWN: &[u8] = b"slulrtld";
-
-/// Bytes of a name, escaped so that they can not drive a terminal.
-#[derive(Clone, Copy, Debug)]
-pub struct Escaped<'a>(pub &'a [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if character.is_control() {
-                    write!(f, "{}", character.escape_default())?;
-                } else {
-                    fmt::Write::write_char(f, character)?;
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{:02x}", u64::from(*byte))?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What is wrong, kept aside: one word.
 #[derive(PartialEq, Eq)]
@@ -114,17 +90,19 @@ impl fmt::Debug for Error<'_> {
     }
 }
 
-impl fmt::Display for Failure<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
+impl Text for Failure<'_> {
+    fn write(&self, to: &mut dyn Sink) {
+        (**self).write(to);
     }
 }
 
-impl fmt::Display for Error<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", Escaped(self.object), self.problem)
+impl Text for Error<'_> {
+    fn write(&self, to: &mut dyn Sink) {
+        Of(self.object, &self.problem).write(to);
     }
 }
+
+displayed!(Failure<'_>, Error<'_>);
 
 /// Says which object a problem is of.
 pub trait OfObject<'a, T> {
@@ -146,7 +124,7 @@ impl<'a, T, P: Into<Failure<'a>>> OfObject<'a, T> for Result<T, P> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Escaped, Problem};
+    use super::{Error, Problem};
     use crate::base::addr::Vaddr;
     use crate::error::{Errno, Table};
     use std::string::ToString;
@@ -159,10 +137,5 @@ mod tests {
         let unknown = Problem::Relocation { r_type: 250, at: Vaddr(16) };
         assert_eq!(unknown.to_string(), "relocation type 250 at vaddr 0x10 is not supported");
         assert_eq!(Errno(99).to_string(), "errno 99");
-    }
-
-    #[test]
-    fn names_can_not_drive_a_terminal() {
-        assert_eq!(Escaped(b"a\x1b[2J\n\xff\xc3\xa9").to_string(), "a\\u{1b}[2J\\n\\xff\u{e9}");
     }
 }

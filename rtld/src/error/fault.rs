@@ -1,8 +1,6 @@
 //! What of an object can be wrong: the tables that it has, and the ways in which a segment is not usable.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
 /// Something of an object that is found through PT_DYNAMIC or a program header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
@@ -44,9 +42,11 @@ pub enum Table {
     Note,
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Table {
+    /// What the specifications call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::ProgramHeaders => "the program header table",
             Self::Dynamic => "PT_DYNAMIC",
             Self::Strings => "DT_STRTAB",
@@ -65,7 +65,7 @@ impl fmt::Display for Table {
             Self::TlsImage => "PT_TLS",
             Self::Relro => "PT_GNU_RELRO",
             Self::Note => "PT_NOTE",
-        })
+        }
     }
 }
 
@@ -86,15 +86,17 @@ pub enum SegmentFault {
     ZeroesReadOnly,
 }
 
-impl fmt::Display for SegmentFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl SegmentFault {
+    /// What is wrong with the segment, to go on after its place.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
             Self::Wraps => "wraps around",
             Self::FileLargerThanMemory => "has p_filesz larger than p_memsz",
             Self::Misaligned => "is misaligned",
             Self::Overlaps => "is out of order or overlaps the one before it",
             Self::WritableAndExecutable => "is writable and executable",
             Self::ZeroesReadOnly => "ends in zeroed bytes but is not writable",
-        })
+        }
     }
 }

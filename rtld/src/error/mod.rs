@@ -6,7 +6,8 @@ pub mod problem;
 pub mod record;
 
 pub use crate::base::errno::{Errno, OpenError};
-pub use failure::{Error, Escaped, Failure, OWN, OfObject};
+pub use crate::base::text::Escaped;
+pub use failure::{Error, Failure, OfObject};
 pub use fault::{SegmentFault, Table};
 pub use problem::Problem;
-pub use record::Record;
+pub use record::{OWN, Record};

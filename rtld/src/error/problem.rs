@@ -1,12 +1,13 @@
 //! What can be wrong, with the numbers, and the text of it.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
 use crate::base::addr::{FileOffset, Vaddr};
 use crate::base::arena::OutOfMemory;
-use crate::error::{Errno, Escaped, OpenError, SegmentFault, Table};
+use crate::base::errno::{Errno, OpenError};
+use crate::base::text::{Sink, Text, displayed};
+use crate::error::fault::{SegmentFault, Table};
 use crate::machine::{Machine, Native};
+use crate::put_words;
 
 /// What is wrong, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +199,8 @@ pub enum Problem<'a> {
     ExecutedSecurely,
     /// A DT_NEEDED with `$ORIGIN` in it, and nothing tells where its object is.
     UnknownOrigin,
+    /// More errors at a time than there are places for.
+    TooManyErrors,
     /// A name in a DT_NEEDED or in a search path that can not be used when AT_SECURE is set.
     InsecureName(&'a [u8]),
 }
@@ -217,135 +220,125 @@ impl From<OutOfMemory> for Problem<'_> {
     }
 }
 
-/// A number to be printed: `core` has a function for each type of numbers, and one is enough.
-fn wide(number: impl Into<u64>) -> u64 {
-    number.into()
-}
-
-impl Problem<'_> {
-    /// What is wrong with the process, or at run time.
-    fn write_process(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Text for Problem<'_> {
+    #[expect(clippy::too_many_lines, reason = "a line for each problem")]
+    fn write(&self, to: &mut dyn Sink) {
         match *self {
-            Self::TlsReserve { size, align, left } => write!(
-                f,
-                "thread-local storage of {size} bytes, alignment {align}: running threads have {left} bytes left for it"
-            ),
-            Self::TooManyTlsModules { limit } => {
-                write!(f, "more than {limit} libraries with thread-local storage were opened")
+            Self::Open(errno) => put_words!(to, "can not be opened: {e}", errno),
+            Self::NotRegular => put_words!(to, "can not be opened: not a regular file"),
+            Self::Read(errno) => put_words!(to, "can not be read: {e}", errno),
+            Self::Write(errno) => put_words!(to, "can not be written: {e}", errno),
+            Self::Map(errno) => put_words!(to, "can not be mapped: {e}", errno),
+            Self::Protect(errno) => put_words!(to, "mprotect failed: {e}", errno),
+            Self::OutOfMemory(OutOfMemory(bytes)) => {
+                put_words!(to, "no memory for {} bytes of loader tables", bytes)
             }
-            Self::NotLibrary => f.write_str("no libc-free library of that name was found"),
-            Self::NotOpen => f.write_str("not open"),
-            Self::StackTooSmall { limit, needed } => write!(
-                f,
-                "stack too small for native libraries: RLIMIT_STACK is {limit} bytes, {needed} are needed"
-            ),
-            Self::UsingLibc(errno) => write!(
-                f,
-                "can not be executed: {errno}; the environment turns bogomapping off, and to run programs that need \
-                 libc it has to be installed then"
-            ),
-            Self::StackGrowth(bytes) => write!(f, "the stack can not grow by {bytes} bytes"),
-            Self::Auxiliary(key) => write!(f, "no libc starts without entry {key} of the auxiliary vector"),
-            Self::SignalMask => f.write_str("signals could not be blocked, or let through again"),
-            Self::LoaderItself => f.write_str("is the loader itself"),
-            Self::CutWhileMapped => f.write_str("a file was cut off while it was being loaded"),
-            Self::NoRandom => f.write_str("no AT_RANDOM, and getrandom failed"),
-            Self::ThreadPointer => f.write_str("the thread pointer could not be set"),
-            Self::Execute(errno) => write!(f, "can not be executed: {errno}"),
-            Self::OtherLoader(path) => {
-                write!(f, "is for another loader, {}: execute it directly", Escaped(path))
-            }
-            Self::ExecutedSecurely => f.write_str("not run with privileges that are not its own"),
-            _ => Err(fmt::Error),
-        }
-    }
-
-    /// What is wrong with headers.
-    fn write_header(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::NotElf => f.write_str("not an ELF file"),
-            Self::Class(class) => write!(f, "EI_CLASS is {}, not ELFCLASS64 (2)", wide(class)),
-            Self::Encoding(data) => write!(f, "EI_DATA is {}, not ELFDATA2LSB (1)", wide(data)),
-            Self::Version(version) => write!(f, "ELF version is {}, not 1", wide(version)),
-            Self::Machine(machine) => {
-                let (machine, own) = (wide(machine), wide(Native::E_MACHINE));
-                write!(f, "e_machine is {machine}, this loader is for {} ({own})", Native::NAME)
-            }
-            Self::Type(kind) => write!(f, "e_type is {}, not ET_DYN (3)", wide(kind)),
-            Self::ProgramHeaders { count, entry_size } => {
-                let (count, entry_size) = (wide(count), wide(entry_size));
-                write!(f, "program headers not usable: e_phnum {count}, e_phentsize {entry_size}")
-            }
-            Self::TooManySegments { limit } => write!(f, "more than {limit} PT_LOAD segments"),
-            Self::NoSegments => f.write_str("no PT_LOAD segment"),
-            Self::Segment { vaddr, fault } => write!(f, "PT_LOAD at {vaddr} {fault}"),
-            Self::NoDynamic => f.write_str("no PT_DYNAMIC"),
-            Self::NewerAbi { abi_major, min_loader } => write!(
-                f,
-                "made for ABI {} and loader {}.{}; this loader is {}.{} with ABI {}",
-                wide(abi_major),
-                wide(min_loader >> 16),
-                wide(min_loader & 0xffff),
-                wide(abi::note::LOADER_VERSION >> 16),
-                wide(abi::note::LOADER_VERSION & 0xffff),
-                wide(abi::note::ABI_MAJOR),
-            ),
-            Self::AbiFlags(flags) => write!(f, "ABI note has unknown mandatory flags {:#x}", wide(flags)),
-            _ => self.write_process(f),
-        }
-    }
-}
-
-impl fmt::Display for Problem<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Open(errno) => write!(f, "can not be opened: {errno}"),
-            Self::NotRegular => f.write_str("can not be opened: not a regular file"),
-            Self::Read(errno) => write!(f, "can not be read: {errno}"),
-            Self::Write(errno) => write!(f, "can not be written: {errno}"),
-            Self::Map(errno) => write!(f, "can not be mapped: {errno}"),
-            Self::Protect(errno) => write!(f, "mprotect failed: {errno}"),
-            Self::OutOfMemory(OutOfMemory(bytes)) => write!(f, "no memory for {bytes} bytes of loader tables"),
             Self::Truncated { end, size } => {
-                write!(f, "file of {size} bytes ends before {end}, which its headers promise")
+                put_words!(to, "file of {} bytes ends before offset {x}, which its headers promise", size, end.0)
             }
-            Self::HalfTable(table) => write!(f, "{table} has an address or a size, but not both"),
-            Self::TableSize { table, size } => write!(f, "{table} has a wrong size: {size} bytes"),
-            Self::OutsideImage { table, vaddr } => write!(f, "{table} outside the image at {vaddr}"),
-            Self::BadString { offset } => write!(f, "no string at offset {offset:#x} of DT_STRTAB"),
-            Self::Unsupported(what) => write!(f, "{what} is not supported"),
+            Self::HalfTable(table) => put_words!(to, "{} has an address or a size, but not both", table.name()),
+            Self::TableSize { table, size } => put_words!(to, "{} has a wrong size: {} bytes", table.name(), size),
+            Self::OutsideImage { table, vaddr } => {
+                put_words!(to, "{} outside the image at vaddr {x}", table.name(), vaddr.0)
+            }
+            Self::BadString { offset } => put_words!(to, "no string at offset {x} of DT_STRTAB", offset),
+            Self::Unsupported(what) => put_words!(to, "{} is not supported", what),
             Self::Relocation { r_type, at } => {
                 let name = Native::r_type_name(r_type);
                 let open = if name.is_empty() { "" } else { " " };
-                write!(f, "relocation type {}{open}{name} at {at} is not supported", wide(r_type))
+                put_words!(to, "relocation type {}{}{} at vaddr {x} is not supported", r_type, open, name, at.0)
             }
-            Self::RelocationOutside { r_type, at } => {
-                write!(f, "relocation type {} at {at}, which is not writable memory of the object", wide(r_type))
+            Self::RelocationOutside { r_type, at } => put_words!(
+                to,
+                "relocation type {} at vaddr {x}, which is not writable memory of the object",
+                r_type,
+                at.0
+            ),
+            Self::NotCode { what, vaddr } => {
+                put_words!(to, "{} leads to vaddr {x}, where there is no code", what, vaddr.0)
             }
-            Self::NotCode { what, vaddr } => write!(f, "{what} leads to {vaddr}, where there is no code"),
-            Self::UndefinedSymbol(symbol) => write!(f, "undefined symbol: {}", Escaped(symbol)),
-            Self::VersionNotFound { file, version } => {
-                write!(f, "version {} not found in {}", Escaped(version), Escaped(file))
-            }
-            Self::SymbolKind { symbol, why } => write!(f, "symbol {}: {why}", Escaped(symbol)),
-            Self::TlsSize(bytes) => write!(f, "thread-local storage of {bytes} bytes does not fit"),
-            Self::UnknownOrigin => f.write_str("it is not known what $ORIGIN stands for"),
-            Self::NoLibc => f.write_str("a native library is needed, but there is no libc to load it with"),
+            Self::UndefinedSymbol(symbol) => put_words!(to, "undefined symbol: {}", symbol),
+            Self::VersionNotFound { file, version } => put_words!(to, "version {} not found in {}", version, file),
+            Self::SymbolKind { symbol, why } => put_words!(to, "symbol {}: {}", symbol, why),
+            Self::TlsSize(bytes) => put_words!(to, "thread-local storage of {} bytes does not fit", bytes),
+            Self::UnknownOrigin => put_words!(to, "it is not known what $ORIGIN stands for"),
+            Self::NoLibc => put_words!(to, "a native library is needed, but there is no libc to load it with"),
             Self::NativeSymbol { symbol, version: b"" } => {
-                write!(f, "undefined symbol: {} (in no native library)", Escaped(symbol))
+                put_words!(to, "undefined symbol: {} (in no native library)", symbol)
             }
             Self::NativeSymbol { symbol, version } => {
-                let (symbol, version) = (Escaped(symbol), Escaped(version));
-                write!(f, "undefined symbol: {symbol}@{version} (in no native library)")
+                put_words!(to, "undefined symbol: {}@{} (in no native library)", symbol, version)
             }
-            Self::LoadBias => f.write_str("program headers do not tell where the program is"),
-            Self::InsecureName(name) => {
-                write!(f, "{}: not a name to follow in a set-id program", Escaped(name))
+            Self::LoadBias => put_words!(to, "program headers do not tell where the program is"),
+            Self::InsecureName(name) => put_words!(to, "{}: not a name to follow in a set-id program", name),
+            Self::TooManyErrors => put_words!(to, "more errors at a time than can be said"),
+            Self::NotElf => put_words!(to, "not an ELF file"),
+            Self::Class(class) => put_words!(to, "EI_CLASS is {}, not ELFCLASS64 (2)", u32::from(class)),
+            Self::Encoding(data) => put_words!(to, "EI_DATA is {}, not ELFDATA2LSB (1)", u32::from(data)),
+            Self::Version(version) => put_words!(to, "ELF version is {}, not 1", version),
+            Self::Machine(machine) => {
+                let (machine, own) = (u32::from(machine), u32::from(Native::E_MACHINE));
+                put_words!(to, "e_machine is {}, this loader is for {} ({})", machine, Native::NAME, own)
             }
-            _ => self.write_header(f),
+            Self::Type(kind) => put_words!(to, "e_type is {}, not ET_DYN (3)", u32::from(kind)),
+            Self::ProgramHeaders { count, entry_size } => {
+                let (count, entry_size) = (u32::from(count), u32::from(entry_size));
+                put_words!(to, "program headers not usable: e_phnum {}, e_phentsize {}", count, entry_size)
+            }
+            Self::TooManySegments { limit } => put_words!(to, "more than {} PT_LOAD segments", limit),
+            Self::NoSegments => put_words!(to, "no PT_LOAD segment"),
+            Self::Segment { vaddr, fault } => put_words!(to, "PT_LOAD at vaddr {x} {}", vaddr.0, fault.text()),
+            Self::NoDynamic => put_words!(to, "no PT_DYNAMIC"),
+            Self::NewerAbi { abi_major, min_loader } => put_words!(
+                to,
+                "made for ABI {} and loader {}.{}; this loader is {}.{} with ABI {}",
+                u32::from(abi_major),
+                min_loader >> 16,
+                min_loader & 0xffff,
+                abi::note::LOADER_VERSION >> 16,
+                abi::note::LOADER_VERSION & 0xffff,
+                u32::from(abi::note::ABI_MAJOR),
+            ),
+            Self::AbiFlags(flags) => put_words!(to, "ABI note has unknown mandatory flags {x}", flags),
+            Self::TlsReserve { size, align, left } => put_words!(
+                to,
+                "thread-local storage of {} bytes, alignment {}: running threads have {} bytes left for it",
+                size,
+                align,
+                left
+            ),
+            Self::TooManyTlsModules { limit } => {
+                put_words!(to, "more than {} libraries with thread-local storage were opened", limit)
+            }
+            Self::NotLibrary => put_words!(to, "no libc-free library of that name was found"),
+            Self::NotOpen => put_words!(to, "not open"),
+            Self::StackTooSmall { limit, needed } => put_words!(
+                to,
+                "stack too small for native libraries: RLIMIT_STACK is {} bytes, {} are needed",
+                limit,
+                needed
+            ),
+            Self::UsingLibc(errno) => put_words!(
+                to,
+                "can not be executed: {e}; the environment turns bogomapping off, and to run programs that need libc it \
+                 has to be installed then",
+                errno
+            ),
+            Self::StackGrowth(bytes) => put_words!(to, "the stack can not grow by {} bytes", bytes),
+            Self::Auxiliary(key) => put_words!(to, "no libc starts without entry {} of the auxiliary vector", key),
+            Self::SignalMask => put_words!(to, "signals could not be blocked, or let through again"),
+            Self::LoaderItself => put_words!(to, "is the loader itself"),
+            Self::CutWhileMapped => put_words!(to, "a file was cut off while it was being loaded"),
+            Self::NoRandom => put_words!(to, "no AT_RANDOM, and getrandom failed"),
+            Self::ThreadPointer => put_words!(to, "the thread pointer could not be set"),
+            Self::Execute(errno) => put_words!(to, "can not be executed: {e}", errno),
+            Self::OtherLoader(path) => put_words!(to, "is for another loader, {}: execute it directly", path),
+            Self::ExecutedSecurely => put_words!(to, "not run with privileges that are not its own"),
         }
     }
 }
+
+displayed!(Problem<'_>);
 
 impl Problem<'_> {
     /// The error number that comes closest, for callers that get nothing else.

@@ -1,7 +1,7 @@
 //! Where an error is kept: aside, so that whoever hands it on hands on one word.
 //!
 //! Results that have the whole of a [`Problem`] in them are copied through memory at every `?`; that was a good part of
-//! the loader's code.
+//! the loader's code. There are a few places for all threads together: where memory is what lacks, that can be said.
 //!
 //! # Safety
 //! This file exists because a place for a record, taken and given back, is a raw pointer. All of its `unsafe` rests on
@@ -9,14 +9,15 @@
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
-use core::mem::{MaybeUninit, size_of};
+use core::mem::MaybeUninit;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::arena::OutOfMemory;
-use crate::error::{OWN, Problem};
-use crate::os::sys;
+use crate::error::problem::Problem;
+
+/// Who is named in an error that is about no file: the loader, as with memory for its own tables.
+pub const OWN: &[u8] = b"slulrtld";
 
 /// What is wrong with which object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,29 +28,35 @@ pub struct Record<'a> {
     pub problem: Problem<'a>,
 }
 
-/// The place of whoever comes first. There is rarely more than one error at a time, and where memory is what lacks, that
-/// can be said.
-struct First {
+/// A place for a record.
+struct Place {
     is_taken: AtomicBool,
-    place: UnsafeCell<MaybeUninit<Record<'static>>>,
+    record: UnsafeCell<MaybeUninit<Record<'static>>>,
 }
 
-// SAFETY: the place is used by who has set the flag.
-unsafe impl Sync for First {}
+// SAFETY: the record is used by who has set the flag.
+unsafe impl Sync for Place {}
 
-static FIRST: First = First { is_taken: AtomicBool::new(false), place: UnsafeCell::new(MaybeUninit::uninit()) };
+impl Place {
+    const fn free() -> Self {
+        Self { is_taken: AtomicBool::new(false), record: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
 
-/// What is said where there is no place to say it in.
-static NO_PLACE: Record<'static> =
-    Record { object: OWN, problem: Problem::OutOfMemory(OutOfMemory(size_of::<Record<'_>>())) };
-
-impl First {
     fn address<'a>(&self) -> NonNull<Record<'a>> {
-        NonNull::from(&self.place).cast()
+        NonNull::from(&self.record).cast()
     }
 }
 
-/// A record in a place of its own: the first, or else a page.
+/// A thread has one error at a time, and a second where it goes on after one, as in a search. The tests of the debug build
+/// are many threads.
+const COUNT: usize = if cfg!(debug_assertions) { 512 } else { 16 };
+
+static PLACES: [Place; COUNT] = [const { Place::free() }; COUNT];
+
+/// What is said where no place is free.
+static NO_PLACE: Record<'static> = Record { object: OWN, problem: Problem::TooManyErrors };
+
+/// A record in a place of its own.
 pub(crate) struct Kept<'a>(NonNull<Record<'a>>);
 
 // SAFETY: it owns the place, and a record can be sent and shared.
@@ -59,13 +66,9 @@ unsafe impl Sync for Kept<'_> {}
 
 impl<'a> Kept<'a> {
     pub(crate) fn new(record: Record<'a>) -> Self {
-        let place = if FIRST.is_taken.swap(true, Ordering::Acquire) {
-            sys::anonymous(size_of::<Record<'_>>()).map(NonNull::cast)
-        } else {
-            Some(FIRST.address())
-        };
-        let Some(place) = place else { return Self(NonNull::from(&NO_PLACE)) };
-        // SAFETY: just taken, large enough, aligned to what a static and a page are.
+        let free = PLACES.iter().find(|place| !place.is_taken.swap(true, Ordering::Acquire));
+        let Some(place) = free.map(Place::address) else { return Self(NonNull::from(&NO_PLACE)) };
+        // SAFETY: just taken, and of this type.
         unsafe { place.write(record) };
         Self(place)
     }
@@ -99,11 +102,8 @@ impl Drop for Kept<'_> {
     #[cold]
     #[inline(never)]
     fn drop(&mut self) {
-        if self.0 == FIRST.address() {
-            FIRST.is_taken.store(false, Ordering::Release);
-        } else if self.0 != NonNull::from(&NO_PLACE) {
-            // SAFETY: the page that this value has taken, which nobody else uses.
-            unsafe { sys::give_back(NonNull::slice_from_raw_parts(self.0.cast(), size_of::<Record<'_>>())) };
+        if let Some(place) = PLACES.iter().find(|place| place.address() == self.0) {
+            place.is_taken.store(false, Ordering::Release);
         }
     }
 }
@@ -119,6 +119,16 @@ mod tests {
         });
         for (size, kept) in (0..).zip(&kept) {
             assert_eq!(kept.problem, Problem::TlsSize(size));
+        }
+    }
+
+    #[test]
+    fn a_place_is_free_again_once_its_record_is_dropped() {
+        for size in 0..100_000 {
+            assert_eq!(
+                Kept::new(Record { object: OWN, problem: Problem::TlsSize(size) }).problem,
+                Problem::TlsSize(size)
+            );
         }
     }
 

@@ -139,7 +139,7 @@ impl<'s> Definitions<'s> {
             objects.push((object, module, listed)).of(module.path)?;
         }
         // The table is at most two thirds full.
-        let size = count.saturating_add(count / 2).saturating_add(1);
+        let size = count.saturating_add(count / 2).wrapping_add(1);
         let slots = arena.zeroed(size).of(namespace.module(0).path)?;
         let key = namespace.key();
         let watched = key.hash(STACK_CHK_FAIL);

@@ -39,7 +39,7 @@ pub fn order<'a>(
         (Some(visit), Some(place)) if *visit == Visit::New && object != root && !done(object) => {
             *visit = Visit::Begun;
             *place = (object, 0);
-            depth.saturating_add(1)
+            depth.wrapping_add(1)
         }
         _ => depth,
     };
@@ -49,7 +49,7 @@ pub fn order<'a>(
             let (object, next) = *top;
             match needs(object, next) {
                 Some(need) => {
-                    top.1 = next.saturating_add(1);
+                    top.1 = next.wrapping_add(1);
                     depth = enter(visits, path, depth, need);
                 }
                 None => {

@@ -21,6 +21,7 @@ use crate::link::tls::{TlsLayout, trace_tls};
 use crate::machine::Machine;
 use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::os::seam::{AddressSpace, Image};
+use crate::words;
 
 /// An object that is in memory already: the program, or the loader.
 #[derive(Debug)]
@@ -136,7 +137,7 @@ pub fn load<'a, S: AddressSpace>(
         let module = namespace.module_mut(index);
         if let Some(tls) = &module.image.plan().tls {
             let distance = layout.place(tls).of(module.path)?;
-            module.tls = Some(TlsPlace { distance, id: from_usize(index).saturating_add(1), late: None });
+            module.tls = Some(TlsPlace { distance, id: from_usize(index).wrapping_add(1), late: None });
             trace_tls(trace, module.path, tls, distance);
         }
     }
@@ -181,8 +182,7 @@ impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
         }
         drop(loaded);
         if let Some((name, why)) = natives.eager {
-            let name = crate::error::Escaped(name);
-            trace.line(Category::Libc, format_args!("loaded eagerly: {name} {}", why.text()));
+            trace.line(Category::Libc, words!("loaded eagerly: {} {}", name, why.text()));
         }
         Ok(Relocated { arena, namespace, natives, tls, seen, indirect })
     }

@@ -311,6 +311,7 @@ impl<'a, I: Image> Namespace<'a, I> {
     ///
     /// # Errors
     /// A table that the lookup reads is broken; the error names the module.
+    #[inline(never)]
     pub fn lookup(
         &self,
         scope: &mut dyn Iterator<Item = usize>,

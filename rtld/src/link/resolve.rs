@@ -13,13 +13,14 @@ use crate::base::report::{Category, Trace};
 use crate::elf::consts;
 use crate::elf::dynamic::DynamicInfo;
 use crate::elf::note::abi_note;
-use crate::error::{Error, Escaped, Failure, OfObject, OpenError, Problem};
+use crate::error::{Error, Failure, OfObject, OpenError, Problem};
 use crate::link::file::{Mapped, map_object};
 use crate::link::namespace::{Module, Namespace, Need};
 use crate::link::search::{DIRECTORIES, ProgramPath, directory, entries, expand, is_path, mentions_origin};
 use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Group, Opened};
 use crate::os::seam::{AddressSpace, FileInfo, Image};
+use crate::words;
 
 /// What resolving needs to know; borrowed from [`crate::link::load::load`].
 pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
@@ -123,7 +124,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         let mut next = 0usize;
         while let Some(&index) = self.fresh.get(next) {
             self.needs_of(index)?;
-            next = next.saturating_add(1);
+            next = next.wrapping_add(1);
         }
         Ok(())
     }
@@ -155,12 +156,12 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         if let Some(index) = self.known.named(self.namespace, name) {
             return Ok(Need::Module(index));
         }
-        self.trace.line(Category::Libs, format_args!("{}: searched for", Escaped(name)));
+        self.trace.line(Category::Libs, words!("{}: searched for", name));
         let found = if is_path(name) { self.by_path(needer, name)? } else { self.by_name(needer, name)? };
         match found {
             Some(index) => Ok(Need::Module(index)),
             None => {
-                self.trace.line(Category::Libs, format_args!("{}: left to libc", Escaped(name)));
+                self.trace.line(Category::Libs, words!("{}: left to libc", name));
                 Ok(Need::Outside)
             }
         }
@@ -226,7 +227,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         for entry in entries(list, from_environment) {
             let Some(directory) = expand(self.arena, entry, origin, self.secure).of(name)? else { continue };
             let path = self.arena.concat(&[directory, b"/", name]).of(name)?;
-            self.trace.line(Category::Libs, format_args!("{}: trying {}", Escaped(name), Escaped(path)));
+            self.trace.line(Category::Libs, words!("{}: trying {}", name, path));
             match self.open(needer, name, path)? {
                 Ok(Judged::Library(index)) => return Ok(Some(Some(index))),
                 Ok(Judged::Outside) => return Ok(Some(None)),
@@ -269,7 +270,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         if note.is_none()
             && let Some(libc) = needs_libc(&image, &dynamic).of(path)?
         {
-            self.trace.line(Category::Files, format_args!("{}: names a libc, so it is native", Escaped(path)));
+            self.trace.line(Category::Files, words!("{}: names a libc, so it is native", path));
             // libc does not look into our own directories.
             if !entries(DIRECTORIES, false).any(|ours| ours == directory(path)) {
                 self.natives.told = self.natives.told.or(Some((path, libc)));
@@ -282,7 +283,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             None => name,
         };
         let bias = image.bias();
-        self.trace.line(Category::Files, format_args!("{}: mapped, load bias {:#x}", Escaped(path), bias.0));
+        self.trace.line(Category::Files, words!("{}: mapped, load bias {x}", path, bias.0));
         let module = self.arena.put(Module {
             path,
             soname,

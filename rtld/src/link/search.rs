@@ -15,10 +15,33 @@ pub const DIRECTORIES: &[u8] = NATIVE.paths.search.as_bytes();
 /// The entries of a search path. LD_LIBRARY_PATH may separate them by a semicolon as well as by a colon.
 ///
 /// A list that is empty as a whole has no entries; an empty entry of a longer list is the current directory (ld.so(8)).
-pub fn entries(list: &[u8], from_environment: bool) -> impl Iterator<Item = &[u8]> {
-    let list = (!list.is_empty()).then_some(list);
-    let separates = move |&byte: &u8| byte == b':' || (from_environment && byte == b';');
-    list.into_iter().flat_map(move |list| list.split(separates))
+#[must_use]
+pub fn entries(list: &[u8], from_environment: bool) -> Entries<'_> {
+    Entries { rest: (!list.is_empty()).then_some(list), from_environment }
+}
+
+/// What [`entries`] answers.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    /// None at the end, which an empty last entry is not.
+    rest: Option<&'a [u8]>,
+    from_environment: bool,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = &'a [u8];
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let list = self.rest.take()?;
+        let separates = |&byte: &u8| byte == b':' || (self.from_environment && byte == b';');
+        match list.iter().position(separates).and_then(|at| list.split_at_checked(at)) {
+            Some((entry, rest)) => {
+                self.rest = rest.get(1..);
+                Some(entry)
+            }
+            None => Some(list),
+        }
+    }
 }
 
 /// The directory part of a path, `.` if it has none.
@@ -95,7 +118,7 @@ fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t
 /// Whether [`expand`] needs the origin for this text.
 #[must_use]
 pub fn mentions_origin(entry: &[u8]) -> bool {
-    let after = |at: usize| entry.get(at.saturating_add(1)..).unwrap_or_default();
+    let after = |at: usize| entry.get(at.wrapping_add(1)..).unwrap_or_default();
     let mut dollars = entry.iter().enumerate().filter(|&(_, &byte)| byte == b'$');
     dollars.any(|(at, _)| token(after(at), Some(b"ORIGIN")).is_some_and(|(_, value)| value == Some(b"ORIGIN")))
 }

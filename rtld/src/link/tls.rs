@@ -9,9 +9,9 @@
 use crate::base::addr::{align_up, to_usize};
 use crate::base::report::{Category, Trace};
 use crate::elf::plan::TlsSegment;
-use crate::error::Escaped;
 use crate::error::{Failure, Problem};
 use crate::machine::Tls;
+use crate::words;
 
 /// Largest block in bytes. Programs have kilobytes; the limit only keeps sums far from wrapping.
 const LIMIT: u64 = 1 << 30;
@@ -116,10 +116,10 @@ pub fn address(thread_pointer: usize, distance: i64) -> usize {
 /// Traces the place of a module's thread-local block.
 pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &TlsSegment, distance: i64) {
     let (offset, side) = (distance.unsigned_abs(), if distance < 0 { "below" } else { "above" });
-    let (path, size, align) = (Escaped(path), tls.mem_size, tls.align);
+    let (size, align) = (tls.mem_size, tls.align);
     trace.line(
         Category::Threads,
-        format_args!("{path}: block of {size} bytes, alignment {align}, {offset} {side} the thread pointer"),
+        words!("{}: block of {} bytes, alignment {}, {} {} the thread pointer", path, size, align, offset, side),
     );
 }
 

@@ -6,12 +6,13 @@ use abi::libcs::Libc;
 use crate::base::addr::PageSize;
 use crate::base::arena::Arena;
 use crate::base::report::{Category, Trace};
-use crate::error::{Errno, Error, Escaped, OWN, OfObject, OpenError, Problem};
+use crate::error::{Errno, Error, OWN, OfObject, OpenError, Problem};
 use crate::link::file::map_object;
 use crate::link::resolve::needs_libc;
 use crate::link::search::{entries, expand, is_path};
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, FileInfo};
+use crate::words;
 
 /// The places in which native libraries are searched for, to tell their libc.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +98,7 @@ pub fn choose<'a, S: AddressSpace>(
 }
 
 fn say(trace: Trace, path: &[u8], libc: Libc) {
-    trace.line(Category::Libc, format_args!("{} is built for {}", Escaped(path), libc.name()));
+    trace.line(Category::Libc, words!("{} is built for {}", path, libc.name()));
 }
 
 /// The libc that the first of `libraries` that is found is built for.

@@ -133,6 +133,7 @@ pub struct NativeNeeds<'a> {
 impl<'a> NativeNeeds<'a> {
     /// No needs yet. Tables by hash are keyed with `key`.
     #[must_use]
+    #[inline(never)]
     pub fn new(arena: &'a Arena, key: Key) -> Self {
         Self {
             arena,

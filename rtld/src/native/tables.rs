@@ -84,7 +84,7 @@ impl<'a> Strings<'a> {
         let end = self.len.saturating_add(string.len());
         self.room.get_mut(self.len..end).ok_or(OutOfMemory(end))?.copy_from_slice(string);
         // The memory was zero, so the NUL is there.
-        self.len = end.saturating_add(1);
+        self.len = end.wrapping_add(1);
         Ok(offset)
     }
 
@@ -143,7 +143,7 @@ impl<'a> Versions<'a> {
         let count = self.known.len();
         let mut table = Words::new(arena, count, size::VERNEED.saturating_add(size::VERNAUX))?;
         for (index, VersionRef { file, version }) in self.known.iter().enumerate() {
-            let next = if index.saturating_add(1) == count { 0 } else { ENTRY << 1 };
+            let next = if index.wrapping_add(1) == count { 0 } else { ENTRY << 1 };
             // Revision 1, one version.
             table.put([pair(1 << 16 | 1, strings.add(file)?), pair(ENTRY, next)])?;
             let about = u32::from(Self::number(index)) << 16 | u32::from(consts::VER_FLG_WEAK);

@@ -137,7 +137,7 @@ impl<'p, 'a> Parts<'p, 'a> {
     /// Largest size of the strings in bytes: those of versions will be stored once.
     fn strings(&self) -> usize {
         let mut size = 1usize;
-        let mut count = |name: &[u8]| size = size.saturating_add(name.len()).saturating_add(1);
+        let mut count = |name: &[u8]| size = size.saturating_add(name.len()).wrapping_add(1);
         let search = self.search.map(|(_, list)| list);
         self.needed().chain(search).chain(self.loader_imports.iter().copied()).for_each(&mut count);
         let mut versioned = |name, version: Option<VersionRef<'_>>| {
@@ -277,7 +277,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         }
         for binding in parts.bindings {
             // The imports are the first symbols but for the empty one.
-            self.relocation(binding.at, binding.import.saturating_add(1), binding.r_type, binding.addend)?;
+            self.relocation(binding.at, binding.import.wrapping_add(1), binding.r_type, binding.addend)?;
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
             let hash = gnu_hash(name);
             let bucket = to_usize(hash.into()).checked_rem(buckets).unwrap_or(0);
             if let (Some(head), Some(rest)) = (heads.get_mut(bucket), rests.get_mut(which)) {
-                *rest = [hash.into(), core::mem::replace(head, from_usize(which.saturating_add(1)))];
+                *rest = [hash.into(), core::mem::replace(head, from_usize(which.wrapping_add(1)))];
             }
         }
 

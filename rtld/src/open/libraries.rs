@@ -30,6 +30,7 @@ use crate::link::tls::trace_tls;
 use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Flags, Group, Opened, Stage};
 use crate::os::seam::{AddressSpace, ImageMut};
+use crate::words;
 
 /// Largest number of libraries with thread-local storage that can be opened at run time: each thread has one bit for
 /// each.
@@ -108,7 +109,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             loader,
             tls,
             tls_modules: 0,
-            first_tls_id: count.saturating_add(1),
+            first_tls_id: count.wrapping_add(1),
             start_has_natives: start.natives.any(),
             initialised: List::new(arena),
             queue: List::new(arena),
@@ -223,12 +224,12 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             local.iter().try_for_each(|&index| self.namespace.make_global(index)).of(path)?;
         }
         if let Some(opened) = self.opened_mut(root) {
-            opened.count = opened.count.saturating_add(1);
+            opened.count = opened.count.wrapping_add(1);
             opened.pinned |= flags.has(Flags::NODELETE);
         }
         group.live.set(fresh.len());
         self.changes.0 = self.changes.0.saturating_add(from_usize(fresh.len()));
-        trace.line(Category::Files, format_args!("{}: opened, {} new", crate::error::Escaped(path), fresh.len()));
+        trace.line(Category::Files, words!("{}: opened, {} new", path, fresh.len()));
         Ok(Some(Opening { root, fresh: order, indirect, natives }))
     }
 
@@ -251,7 +252,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             trace_tls(self.circumstances.trace, module.path, segment, distance);
             let late = u32::try_from(self.tls_modules).ok();
             module.tls = Some(TlsPlace { distance, id, late });
-            self.tls_modules = self.tls_modules.saturating_add(1);
+            self.tls_modules = self.tls_modules.wrapping_add(1);
         }
         if let Some(opened) = module.opened.as_mut() {
             opened.root = Some(root);
@@ -371,9 +372,9 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     /// Unmaps a module that was closed and finalised. Returns the arena of its group if it was the last of the group.
     pub fn remove<S: AddressSpace<Image = I>>(&mut self, sys: &S, index: usize) -> Option<&'a Arena> {
         let module = self.namespace.remove(index)?;
-        self.changes.1 = self.changes.1.saturating_add(1);
+        self.changes.1 = self.changes.1.wrapping_add(1);
         let trace = self.circumstances.trace;
-        trace.line(Category::Files, format_args!("{}: closed", crate::error::Escaped(module.path)));
+        trace.line(Category::Files, words!("{}: closed", module.path));
         sys.unmap(&mut module.image);
         let (group, needer) = (module.opened.as_ref()?.group, module.needer);
         for other in 0..self.namespace.bound() {
@@ -424,7 +425,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         }
         let mut next = 0usize;
         while let Some(&index) = queue.get(next) {
-            next = next.saturating_add(1);
+            next = next.wrapping_add(1);
             let Some(module) = namespace.get(index) else { continue };
             for need in module.needed {
                 if let Need::Module(needed) = need {

@@ -22,6 +22,7 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::sys::Linux;
 use rtld::start::command_line::Until;
 use rtld::start::invocation::Settings;
+use rtld::words;
 
 use crate::platform;
 use crate::platform::gap::Gap;
@@ -30,6 +31,7 @@ use crate::platform::{exporter, finalisers, image, main_thread, other};
 use crate::run::clock::clock;
 use crate::run::code::{self, Arguments};
 use crate::run::command::{self, Direct};
+use crate::run::cpu::exports::slul_exit;
 use crate::run::cpu::{calls, stubs};
 use crate::run::kernel::{Block, StackLimit, random};
 use crate::run::last_words::refuse;
@@ -204,10 +206,10 @@ fn run(process: &'static Process) -> ! {
     process.initialised.store(all, Ordering::Relaxed);
     if process.trace.wants(Category::Timings) {
         let spent = clock(process.trace).saturating_sub(process.began);
-        process.trace.line(Category::Timings, format_args!("entry after {spent} ns in the loader"));
+        process.trace.line(Category::Timings, words!("entry after {} ns in the loader", spent));
     }
     if process.calls_entry() {
-        finish::exit(call_entry(process));
+        call_entry(process)
     }
     // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
     unsafe { calls::transfer(process.entry.0, process.program_block, finish::finalise) }
@@ -248,11 +250,12 @@ fn initialisers(process: &Process) -> Result<List<'static, (usize, RuntimeAddr)>
     Ok(calls)
 }
 
-fn call_entry(process: &Process) -> i32 {
+fn call_entry(process: &Process) -> ! {
     let Arguments { argc, argv, envp } = process.arguments();
-    // SAFETY: AT_ENTRY is code, and the ABI note says that it is a function of this type.
-    let entry = unsafe { code::function::<extern "C" fn(i32, u64, u64, u64) -> i32>(process.entry) };
-    entry(argc, argv, envp, process.program_word(process.block.layout().auxv))
+    let (auxv, block) = (process.program_word(process.block.layout().auxv), process.program_block);
+    // SAFETY: AT_ENTRY is code, and the ABI note says that it is a function of these arguments; with the program's block, and
+    // nothing on this stack is needed again.
+    unsafe { calls::call_entry(argc, argv, envp, auxv, process.entry.0, block, slul_exit) }
 }
 
 /// Calls [`run`], once the stack is the program's.

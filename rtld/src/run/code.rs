@@ -19,6 +19,8 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
+use crate::run::cpu::calls;
+
 /// The function at an address.
 ///
 /// # Safety
@@ -33,7 +35,7 @@ pub(crate) unsafe fn function<F: Copy>(address: RuntimeAddr) -> F {
 /// The arguments of initialisers, which are those that glibc passes: argc, argv, envp.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments {
-    pub(crate) argc: i32,
+    pub(crate) argc: u64,
     pub(crate) argv: u64,
     pub(crate) envp: u64,
 }
@@ -102,8 +104,7 @@ pub(crate) fn calls_of<'n, F: Iterator<Item = RuntimeAddr>>(
 pub(crate) fn initialise(functions: impl Iterator<Item = RuntimeAddr>, with: Arguments) {
     for address in functions {
         // SAFETY: the object states that it is an initialiser.
-        let function = unsafe { function::<extern "C" fn(i32, u64, u64)>(address) };
-        function(with.argc, with.argv, with.envp);
+        unsafe { calls::call_object(with.argc, with.argv, with.envp, address.0) };
     }
 }
 
@@ -111,8 +112,7 @@ pub(crate) fn initialise(functions: impl Iterator<Item = RuntimeAddr>, with: Arg
 pub(crate) fn finalise(functions: impl Iterator<Item = RuntimeAddr>) {
     for address in functions {
         // SAFETY: the object states that it is a finaliser.
-        let function = unsafe { function::<extern "C" fn()>(address) };
-        function();
+        unsafe { calls::call_object(0, 0, 0, address.0) };
     }
 }
 
@@ -157,8 +157,7 @@ pub(crate) fn protect_indirect(
 /// Calls a resolver: returns the address of the function that it chooses.
 pub(crate) fn ask(resolver: RuntimeAddr) -> RuntimeAddr {
     // SAFETY: the object states that it is a resolver: a function without arguments that returns an address.
-    let resolver = unsafe { function::<extern "C" fn() -> u64>(resolver) };
-    RuntimeAddr(resolver())
+    RuntimeAddr(unsafe { calls::call_object(0, 0, 0, resolver.0) })
 }
 
 /// Calls the resolvers and stores their results.

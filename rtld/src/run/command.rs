@@ -4,7 +4,7 @@
 use linux_raw_sys::auxvec;
 use rtld::base::addr::{RuntimeAddr, from_usize};
 use rtld::base::arena::Arena;
-use rtld::error::{Error, Escaped, Failure, OfObject, Problem};
+use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::link::file::{Mapped, map_program};
 use rtld::link::load::{Present, present};
 use rtld::link::namespace::Module;
@@ -14,9 +14,11 @@ use rtld::os::seam::{FileInfo, Files, Image};
 use rtld::os::sys::{self, File, Linux};
 use rtld::start::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
 use rtld::start::installed::SONAME;
+use rtld::words;
 
 use crate::run::cpu::calls;
 use crate::run::kernel::{Block, own_header};
+use crate::run::last_words::{REFUSED, say};
 use crate::run::{inspect, kernel};
 
 /// A program to run, mapped, with the circumstances of its start.
@@ -37,8 +39,8 @@ pub(crate) struct Direct {
 pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Result<Direct, Error<'static>> {
     let run = match parse(block.arguments(), block.auxiliary().handler()) {
         Ok(Request::Run(run)) => run,
-        Ok(Request::Help) => inspect::print(format_args!("{HELP}")),
-        Ok(Request::Version) => inspect::print(format_args!("slulrtld {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Request::Help) => inspect::print(HELP),
+        Ok(Request::Version) => inspect::print(concat!("slulrtld ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(mistake) => refuse(mistake),
     };
     let Run { program: index, handed, dropped, library_path, argv0, until } = run;
@@ -129,19 +131,10 @@ fn open(
 
 fn refuse(mistake: Mistake<'_>) -> ! {
     match mistake {
-        Mistake::NoProgram => crate::run::last_words::say(format_args!("no program is named; see --help")),
-        Mistake::Unknown(option) => {
-            crate::run::last_words::say(format_args!("{}: no such option; see --help", Escaped(option)))
-        }
-        Mistake::NoDescriptor(value) => {
-            crate::run::last_words::say(format_args!(
-                "--exec-fd: {} is no descriptor; see --help",
-                Escaped(value)
-            ));
-        }
-        Mistake::NoValue(option) => {
-            crate::run::last_words::say(format_args!("{}: takes a value; see --help", Escaped(option)))
-        }
+        Mistake::NoProgram => say(words!("no program is named; see --help")),
+        Mistake::Unknown(option) => say(words!("{}: no such option; see --help", option)),
+        Mistake::NoDescriptor(value) => say(words!("--exec-fd: {} is no descriptor; see --help", value)),
+        Mistake::NoValue(option) => say(words!("{}: takes a value; see --help", option)),
     }
-    calls::exit_group(crate::run::last_words::REFUSED)
+    calls::exit_group(REFUSED)
 }

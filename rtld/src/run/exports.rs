@@ -5,9 +5,10 @@
 //! This file exists because exported names must not be mangled.
 #![allow(unsafe_code)]
 
+use rtld::words;
+
 use crate::platform::{ensure_libc, presence};
 use crate::run::cpu::calls::exit_group;
-use crate::run::finish;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::process::Process;
 
@@ -27,12 +28,6 @@ pub(crate) extern "C" fn slul_libc_state() -> i32 {
     presence::state()
 }
 
-/// Ends the process; see [`finish::exit`].
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn slul_exit(status: i32) -> ! {
-    finish::exit(status)
-}
-
 /// The value of an entry in the kernel's auxiliary vector; 0 without one.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_getauxval(key: u64) -> u64 {
@@ -42,6 +37,6 @@ pub(crate) extern "C" fn slul_getauxval(key: u64) -> u64 {
 /// Called by code compiled with the stack protector when its canary has changed. Ends the process.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn __stack_chk_fail() -> ! {
-    say(format_args!("stack smashing detected"));
+    say(words!("stack smashing detected"));
     exit_group(REFUSED)
 }

@@ -5,7 +5,6 @@ use core::sync::atomic::Ordering;
 
 use crate::platform::presence::is_bound;
 use crate::run::code;
-use crate::run::cpu::calls;
 use crate::run::native::libc;
 use crate::run::open::runtime::runtime;
 use crate::run::process::{Process, new_arena};
@@ -41,19 +40,16 @@ fn finalise_opened() {
     }
 }
 
-/// Runs the finalisers and ends the process. Once libc is present, through libc's `exit`, which flushes its buffers and
-/// runs its own finalisers; those of the loader are registered with it and run first.
-pub(crate) fn exit(status: i32) -> ! {
-    leave_by_libc(status);
-    finalise();
-    // A finaliser's native call may have brought libc in.
-    leave_by_libc(status);
-    calls::exit_group(status)
-}
-
-/// Calls libc's `exit`. Returns if libc is absent.
-fn leave_by_libc(status: i32) {
-    if is_bound() {
-        libc::exit(status);
+/// The last step of `slul_exit`: the address of libc's `exit`, once libc is there, so that it flushes its buffers and runs its
+/// own finalisers; ours are registered with it and run before those. Without libc ours are run here, and the answer is 0.
+pub(crate) extern "C" fn way_out() -> usize {
+    let by_libc = || if is_bound() { libc::exit() } else { 0 };
+    match by_libc() {
+        0 => {
+            finalise();
+            // A finaliser's native call may have been the first.
+            by_libc()
+        }
+        exit => exit,
     }
 }

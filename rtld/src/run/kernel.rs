@@ -94,14 +94,14 @@ impl Block {
 
     /// The strings of argv.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &'static [u8]> {
-        let argv = self.words().get(1..self.layout.argc.saturating_add(1)).unwrap_or_default();
+        let argv = self.words().get(1..self.layout.argc.wrapping_add(1)).unwrap_or_default();
         // SAFETY: strings of the block.
         argv.iter().map(|&address| unsafe { string(address) })
     }
 
     /// Address of the string `argv[index]`.
     pub(crate) fn argument_address(&self, index: usize) -> u64 {
-        self.words().get(index.saturating_add(1)).copied().unwrap_or(0)
+        self.words().get(index.wrapping_add(1)).copied().unwrap_or(0)
     }
 
     /// Removes arguments; see [`Layout::drop_arguments`].

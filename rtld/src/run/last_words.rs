@@ -1,12 +1,13 @@
 //! Messages before the end of the process.
 
-use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use rtld::base::report::Line;
+use rtld::base::text::Text;
 use rtld::error::Error;
 use rtld::os::sys;
+use rtld::words;
 
 use crate::run::cpu::calls;
 
@@ -15,12 +16,12 @@ pub(crate) const REFUSED: i32 = abi::stub::REFUSED as i32;
 
 /// Prints the error in one line and ends the process with status 127.
 pub(crate) fn refuse(error: &Error<'_>) -> ! {
-    say(format_args!("{error}"));
+    say(error);
     calls::exit_group(REFUSED)
 }
 
 /// Prints one line on standard error.
-pub(crate) fn say(text: fmt::Arguments<'_>) {
+pub(crate) fn say(text: &dyn Text) {
     sys::write_line(sys::stderr(), Line::new(text).as_bytes());
 }
 
@@ -29,11 +30,10 @@ pub(crate) fn say(text: fmt::Arguments<'_>) {
 fn panicked(info: &PanicInfo<'_>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     if !PANICKING.swap(true, Ordering::Relaxed) {
+        // The message would need `core::fmt`.
         match info.location() {
-            Some(place) => {
-                say(format_args!("bug: {}:{}: {}", place.file(), u64::from(place.line()), info.message()))
-            }
-            None => say(format_args!("bug: {}", info.message())),
+            Some(place) => say(words!("bug: {}:{}", place.file(), place.line())),
+            None => say(words!("bug")),
         }
     }
     calls::trap()

@@ -102,8 +102,11 @@ impl Process {
     /// argc, argv and envp of the program's block.
     pub(crate) fn arguments(&self) -> Arguments {
         let layout = self.block.layout();
-        let argc = i32::try_from(layout.argc).unwrap_or(i32::MAX);
-        Arguments { argc, argv: self.program_word(1), envp: self.program_word(layout.envp) }
+        Arguments {
+            argc: from_usize(layout.argc),
+            argv: self.program_word(1),
+            envp: self.program_word(layout.envp),
+        }
     }
 
     /// Address of word `index` of the program's block.

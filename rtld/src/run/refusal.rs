@@ -1,9 +1,9 @@
 //! The reasons why `slul_dlopen` or one of its relatives fails.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
-use rtld::error::{Error, Escaped};
+use rtld::base::text::{Escaped, Sink, Text};
+use rtld::error::Error;
+use rtld::put_words;
 
 use crate::run::native::libc;
 use crate::run::thread;
@@ -33,20 +33,17 @@ impl From<Error<'static>> for Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Error(error) => error.fmt(f),
-            Self::Busy => f.write_str("not from a callback of dl_iterate_phdr"),
-            Self::Mode(flags) => {
-                let flags = u64::from(flags.cast_unsigned());
-                write!(f, "invalid mode for slul_dlopen(): {flags:#x}")
-            }
-            Self::Handle(handle) => write!(f, "{handle:#x} is no handle of an object that is open"),
-            Self::Symbol(name, _) => write!(f, "undefined symbol: {}", Escaped(name)),
-            Self::Libc => Escaped(libc::error().unwrap_or(b"libc does not say why")).fmt(f),
-            Self::Said => Ok(()),
-            Self::NoCaller => f.write_str("RTLD_NEXT used in code that is in no object"),
+impl Text for Refusal {
+    fn write(&self, to: &mut dyn Sink) {
+        match *self {
+            Self::Error(ref error) => error.write(to),
+            Self::Busy => put_words!(to, "not from a callback of dl_iterate_phdr"),
+            Self::Mode(flags) => put_words!(to, "invalid mode for slul_dlopen(): {x}", flags.cast_unsigned()),
+            Self::Handle(handle) => put_words!(to, "{x} is no handle of an object that is open", handle),
+            Self::Symbol(name, _) => put_words!(to, "undefined symbol: {}", name),
+            Self::Libc => Escaped(libc::error().unwrap_or(b"libc does not say why")).write(to),
+            Self::Said => {}
+            Self::NoCaller => put_words!(to, "RTLD_NEXT used in code that is in no object"),
         }
     }
 }
@@ -55,13 +52,13 @@ impl Refusal {
     /// Keeps the message for `slul_dlerror`.
     pub(crate) fn tell(&self) {
         if !matches!(self, Self::Said) {
-            thread::fail(format_args!("{self}"));
+            thread::fail(self);
         }
     }
 }
 
 /// Keeps an error's message at once, before the object that it names can be unmapped.
 pub(crate) fn said(error: Error<'static>) -> Refusal {
-    thread::fail(format_args!("{error}"));
+    thread::fail(&error);
     Refusal::Said
 }

@@ -9,13 +9,13 @@
 //! set, the whole layout is in place (by `main_thread::set_up`, and in libc's own threads by the template's PT_TLS).
 #![allow(unsafe_code)]
 
-use core::fmt;
 use core::ptr;
 use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
 use rtld::base::report::Line;
+use rtld::base::text::Text;
 use rtld::elf::plan::TlsSegment;
 use rtld::error::Failure;
 use rtld::link::namespace::{Module, TlsPlace};
@@ -25,6 +25,7 @@ use rtld::machine::{Machine, Native};
 use rtld::open::libraries::TLS_MODULES;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
+use rtld::words;
 
 use crate::run::cpu::calls;
 use crate::run::last_words::{REFUSED, say};
@@ -87,7 +88,7 @@ pub(crate) fn set_up(
     bound: usize,
     blocks: impl Iterator<Item = TlsPlace>,
 ) -> Result<(), OutOfMemory> {
-    let first = bound.saturating_add(1);
+    let first = bound.wrapping_add(1);
     let count = first.saturating_add(TLS_MODULES);
     let table = arena.slice(count, NOWHERE)?;
     DISTANCES.store(table.as_mut_ptr().cast(), Ordering::Relaxed);
@@ -136,7 +137,7 @@ pub(crate) extern "C" fn __tls_get_addr(index: &TlsIndex) -> usize {
     match block(to_usize(index.module)) {
         Some(block) => block.wrapping_add(to_usize(index.offset.wrapping_add(Native::TLS.dtp_bias))),
         None => {
-            say(format_args!("__tls_get_addr: no module {} with thread-local storage", index.module));
+            say(words!("__tls_get_addr: no module {} with thread-local storage", index.module));
             calls::exit_group(REFUSED)
         }
     }
@@ -202,7 +203,7 @@ fn state() -> Option<*mut State> {
 }
 
 /// Keeps a message for `slul_dlerror`. Longer ones are cut to 511 bytes.
-pub(crate) fn fail(text: fmt::Arguments<'_>) {
+pub(crate) fn fail(text: &dyn Text) {
     let Some(state) = state() else { return };
     let line = Line::bare(text);
     let text = line.text();

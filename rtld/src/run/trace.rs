@@ -3,7 +3,8 @@
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use rtld::base::arena::Arena;
-use rtld::base::report::{Trace, decimal, subjects};
+use rtld::base::report::{Trace, subjects};
+use rtld::base::text::{DIGITS, decimal};
 use rtld::os::sys;
 use rtld::start::invocation::Settings;
 
@@ -31,7 +32,7 @@ pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
     }
     if let Some(path) = settings.debug_output {
         // Without memory the trace goes to stderr.
-        let mut digits = [0u8; 10];
+        let mut digits = [0u8; DIGITS];
         let digits = decimal(sync::process_id(), &mut digits);
         let published = arena.concat(&[path, b".", digits]).and_then(|path| arena.put(path));
         if let Ok(path) = published {

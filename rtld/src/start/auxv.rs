@@ -1,8 +1,8 @@
 //! The auxiliary vector as text, in the format of glibc's LD_SHOW_AUXV.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
+use crate::base::text::Sink;
+use crate::put_words;
 use crate::start::handoff::auxvec;
 
 /// Format of a value.
@@ -45,42 +45,44 @@ const KNOWN: [(u32, &str, Form); 24] = [
 ];
 
 /// Writes one entry as a line; `text` returns the string at an address. AT_NULL and AT_IGNORE are left out.
-///
-/// # Errors
-/// The error of `output`.
-pub fn write_entry<'s>(
-    output: &mut impl fmt::Write,
-    key: u64,
-    value: u64,
-    text: impl FnOnce(u64) -> crate::error::Escaped<'s>,
-) -> fmt::Result {
+pub fn write_entry<'s>(output: &mut dyn Sink, key: u64, value: u64, text: impl FnOnce(u64) -> &'s [u8]) {
     if key <= u64::from(auxvec::AT_IGNORE) {
-        return Ok(());
+        return;
     }
     let Some((_, name, form)) = KNOWN.iter().find(|(known, ..)| u64::from(*known) == key) else {
-        return writeln!(output, "AT_??? ({key:#x}): {value:#x}");
+        return put_words!(output, "AT_??? ({x}): {x}\n", key, value);
     };
     // The values begin in one column, after the name and its colon.
-    let width = 21usize.saturating_sub(name.len());
-    write!(output, "{name}:{:width$}", "")?;
+    let gap = SPACES.get(name.len()..).unwrap_or_default();
+    put_words!(output, "{}:{}", *name, gap);
     match form {
-        Form::Decimal => writeln!(output, "{value}"),
-        Form::Bits => writeln!(output, "{value:x}"),
-        Form::Address => writeln!(output, "{value:#x}"),
-        Form::Text => writeln!(output, "{}", text(value)),
+        Form::Decimal => put_words!(output, "{}\n", value),
+        Form::Bits => put_words!(output, "{h}\n", value),
+        Form::Address => put_words!(output, "{x}\n", value),
+        Form::Text => put_words!(output, "{}\n", text(value)),
     }
 }
+
+/// As wide as the longest name.
+const SPACES: &str = "                     ";
 
 #[cfg(test)]
 mod tests {
     use super::write_entry;
-    use crate::error::Escaped;
+    use crate::base::text::Sink;
     use std::string::String;
+    use std::vec::Vec;
 
     fn line(key: u64, value: u64) -> String {
-        let mut line = String::new();
-        write_entry(&mut line, key, value, |_| Escaped(b"x\x1by")).unwrap();
-        line
+        struct Written(Vec<u8>);
+        impl Sink for Written {
+            fn put(&mut self, bytes: &[u8]) {
+                self.0.extend_from_slice(bytes);
+            }
+        }
+        let mut line = Written(Vec::new());
+        write_entry(&mut line, key, value, |_| b"x\x1by");
+        String::from_utf8(line.0).unwrap()
     }
 
     #[test]

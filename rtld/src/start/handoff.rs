@@ -30,9 +30,9 @@ impl Layout {
         let envp = argc.saturating_add(2);
         let mut auxv = envp;
         while word(auxv) != 0 {
-            auxv = auxv.saturating_add(1);
+            auxv = auxv.wrapping_add(1);
         }
-        auxv = auxv.saturating_add(1);
+        auxv = auxv.wrapping_add(1);
         let mut end = auxv;
         while word(end) != 0 {
             end = end.saturating_add(2);
@@ -62,13 +62,13 @@ impl Layout {
                 if let Some(place) = words.get_mut(kept) {
                     *place = variable;
                 }
-                kept = kept.saturating_add(1);
+                kept = kept.wrapping_add(1);
             }
         }
         if let Some(null) = words.get_mut(kept) {
             *null = 0;
         }
-        let auxv = kept.saturating_add(1);
+        let auxv = kept.wrapping_add(1);
         if self.end <= words.len() {
             words.copy_within(self.auxv..self.end, auxv);
         }
@@ -80,13 +80,13 @@ impl Layout {
     /// argv.
     pub fn drop_arguments(&mut self, words: &mut [u64], count: usize, first: u64) {
         let count = count.min(self.argc);
-        let kept = count.saturating_add(1);
+        let kept = count.wrapping_add(1);
         if kept <= self.end && self.end <= words.len() {
             words.copy_within(kept..self.end, 1);
         }
         let argc = self.argc.saturating_sub(count);
         for (place, value) in
-            words.iter_mut().zip([crate::base::addr::from_usize(argc), first]).take(argc.saturating_add(1))
+            words.iter_mut().zip([crate::base::addr::from_usize(argc), first]).take(argc.wrapping_add(1))
         {
             *place = value;
         }

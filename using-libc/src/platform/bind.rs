@@ -10,13 +10,15 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::List;
 use rtld::base::report::Category;
+use rtld::base::text::{Escaped, Of, Text};
 use rtld::elf::plan::Protection;
 use rtld::elf::{Decode, Sym, consts, size};
-use rtld::error::{Error, Escaped, OfObject};
+use rtld::error::{Error, OfObject};
 use rtld::machine::Native;
 use rtld::native::needs::Import;
 use rtld::native::template::{Binding, Export, Parts, build};
 use rtld::os::seam::Image;
+use rtld::words;
 
 use crate::platform::finalisers::register_finalisers;
 use crate::platform::shim;
@@ -54,10 +56,10 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     if let Some(copy) = process.sealed.natives.copies.first() {
         refuse(
             program,
-            format_args!(
+            words!(
                 "{} is to be copied from a native library (COPY), which would go on with its own: \
-            -mno-direct-extern-access avoids that",
-                Escaped(copy.name)
+                 -mno-direct-extern-access avoids that",
+                copy.name
             ),
         );
     }
@@ -66,7 +68,7 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     open_optional(process);
     register_finalisers();
     unwind::register(process, process.arena, true);
-    process.trace.line(Category::Libc, format_args!("present from the start"));
+    process.trace.line(Category::Libc, words!("present from the start"));
     system::forget_errors();
     Ok(())
 }
@@ -81,10 +83,10 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         if libc::symbol(RTLD_DEFAULT, name.as_ptr().cast(), None) != 0 {
             refuse(
                 program,
-                format_args!(
-                    "{} is defined here and in libc or what is preloaded, which is bound already; \
-                bogomapping replaces it, slulrtld-using-libc can not",
-                    Escaped(export.name)
+                words!(
+                    "{} is defined here and in libc or what is preloaded, which is bound already; bogomapping replaces \
+                     it, slulrtld-using-libc can not",
+                    export.name
                 ),
             );
         }
@@ -101,7 +103,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
     let made = made.of(program)?;
     let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
     // The values are for the memory in which the object was written; libc has not looked anything up in it yet.
-    let count = u32::try_from(offered.len().saturating_add(1)).unwrap_or(u32::MAX);
+    let count = u32::try_from(offered.len().wrapping_add(1)).unwrap_or(u32::MAX);
     for vaddr in (0..count).filter_map(|index| made.dynamic.symbols.vaddr(index)) {
         // SAFETY: the object's own symbol table, as libc has mapped it: writable.
         let symbol = unsafe { &mut *shim::word(bias, vaddr.0).cast::<[u8; size::SYM]>() };
@@ -182,12 +184,12 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
 }
 
 /// Reports the reason and ends the process.
-fn refuse(object: &[u8], what: core::fmt::Arguments<'_>) -> ! {
-    say(format_args!("{}: {what}", Escaped(object)));
+fn refuse(object: &[u8], what: &dyn Text) -> ! {
+    say(&Of(object, what));
     exit_group(REFUSED)
 }
 
 /// Reports libc's own message and ends the process.
 fn refuse_as_libc(object: &[u8]) -> ! {
-    refuse(object, format_args!("{}", Escaped(libc::error().unwrap_or(b"libc does not say why"))))
+    refuse(object, &Escaped(libc::error().unwrap_or(b"libc does not say why")))
 }

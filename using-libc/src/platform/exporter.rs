@@ -14,7 +14,7 @@ use rtld::start::installed::SONAME;
 
 use crate::cpu::memory;
 use crate::platform::shim;
-use crate::run::cpu::exports::{slul_dlopen, slul_dlsym};
+use crate::run::cpu::exports::{slul_dlopen, slul_dlsym, slul_exit};
 use crate::run::open::{debugger, dlfcn};
 use crate::run::{exports, thread};
 
@@ -28,7 +28,7 @@ fn exported() -> [(&'static str, *const ()); NAMES] {
         ("slul_dlsym", slul_dlsym as *const ()),
         ("slul_dlclose", dlfcn::slul_dlclose as *const ()),
         ("slul_dlerror", thread::slul_dlerror as *const ()),
-        ("slul_exit", exports::slul_exit as *const ()),
+        ("slul_exit", slul_exit as *const ()),
         ("slul_getauxval", exports::slul_getauxval as *const ()),
         ("slul_libc_state", exports::slul_libc_state as *const ()),
         ("slul_load_libc", exports::slul_load_libc as *const ()),

@@ -12,7 +12,7 @@ use core::ptr::{self, NonNull};
 
 use rtld::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory, Source};
-use rtld::base::report::decimal;
+use rtld::base::text::{DIGITS, decimal};
 use rtld::elf::dynamic::DynamicInfo;
 use rtld::elf::plan::{LoadPlan, Origin, Place};
 use rtld::elf::symbol;
@@ -210,7 +210,7 @@ impl Made {
         // SAFETY: the whole object, which nothing writes to now.
         let bytes = unsafe { self.memory.as_ref() };
         let file = sys::memory_file(name, bytes).map_err(Problem::Map)?;
-        let (mut process, mut number) = ([0u8; 10], [0u8; 10]);
+        let (mut process, mut number) = ([0u8; DIGITS], [0u8; DIGITS]);
         let (process, number) = (decimal(sync::process_id(), &mut process), decimal(file.number(), &mut number));
         let parts = [b"/proc/", process, descriptors, number];
         let mut path = [0u8; 64];

@@ -24,6 +24,15 @@ pub(crate) fn check(image: &Image) -> Row {
     }
 }
 
+/// Whether texts are printed by the loader's own printer (`base/text.rs`) alone: `core::fmt` takes a tenth of its code.
+pub(crate) fn formatting(image: &Image) -> Row {
+    // Of the module itself, and of implementations of its traits, as both ways of mangling have it.
+    let is_formatting = |name: &str| name.contains("4core3fmt") || name.contains("core..fmt..");
+    let names = image.functions.iter().map(|function| function.name.as_str()).filter(|name| is_formatting(name));
+    let found: Vec<&str> = names.collect();
+    Row::new("no core::fmt", found.len()).require(found.is_empty(), || found.join(", "))
+}
+
 /// Bytes of machine code of the memory functions in a loader's file.
 pub(crate) fn text_of(unstripped: &Path) -> Result<u64> {
     text(&Image::read(unstripped)?)
@@ -63,6 +72,16 @@ mod tests {
     fn one_function_with_two_names_counts_once() {
         assert_eq!(text(&image(LIMIT / 5)).unwrap(), LIMIT / 5 * 5);
         assert!(check(&image(LIMIT / 5)).failure.is_none());
+    }
+
+    #[test]
+    fn formatting_fails() {
+        assert!(formatting(&image(1)).failure.is_none());
+        for name in ["_ZN4core3fmt5write17h0E", "_ZN38_$LT$u8$u20$as$u20$core..fmt..Debug$GT$3fmt17h0E"] {
+            let mut image = image(1);
+            image.functions.push(Function { name: name.to_owned(), address: 0, code: vec![] });
+            assert!(formatting(&image).failure.is_some());
+        }
     }
 
     #[test]

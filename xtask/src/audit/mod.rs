@@ -38,12 +38,17 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     let paths = &repo.arch().paths;
     let installed = Image::read(&release.loader)?;
     let mut rows = elf::check(&installed, paths.soname);
-    rows.extend([elf::layout(&installed), elf::segments(&installed), elf::size(&installed)]);
+    rows.extend([
+        elf::layout(&installed),
+        elf::segments(&installed),
+        elf::size(&installed),
+        elf::unwind_tables(&installed),
+    ]);
     rows.extend(exports::check(&installed));
     // Only the release build meets these: the debug build calls functions that the release build inlines.
     let unstripped = Image::read(&release.unstripped)?;
     rows.extend(code::check(&unstripped));
-    rows.push(memory::check(&unstripped));
+    rows.extend([memory::check(&unstripped), memory::formatting(&unstripped)]);
     rows.extend(counters);
     rows.extend(loading);
     rows.extend(stub::check(&release.root.join(in_tree(paths.rt0)))?);

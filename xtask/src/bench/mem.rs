@@ -117,8 +117,15 @@ fn parse(said: &str) -> Result<BTreeMap<(String, u64), Times>> {
 fn program(workshop: &Workshop<'_>, with_crates: bool) -> Result<PathBuf> {
     let ours = workshop.path("slul.o");
     let source = workshop.path("slul.rs");
-    std::fs::write(&source, "#![no_std]\nmod mem;\n").context("write slul.rs")?;
-    let folder = workshop.repo.root().join("rtld/src/bin/slulrtld/cpu/x86_64/mem");
+    let root = workshop.repo.root();
+    // With what the functions name of the loader's, in its place.
+    let frames = root.join("rtld/src/run/cpu/x86_64/frames.rs");
+    let frames = text(&frames)?;
+    let program = format!(
+        "#![no_std]\n#![allow(unused)]\nmod mem;\nmod run {{ pub(crate) mod cpu {{ #[path = {frames:?}] pub(crate) mod frames; }} }}\n"
+    );
+    std::fs::write(&source, program).context("write slul.rs")?;
+    let folder = root.join("rtld/src/bin/slulrtld/cpu/x86_64/mem");
     symlink(folder, workshop.path("mem")).context("symlink mem")?;
     run(Command::new("rustc")
         .args(["--crate-type=lib", "--emit=obj", "-Cpanic=abort", "-Copt-level=s", "--edition=2024", "-o"])

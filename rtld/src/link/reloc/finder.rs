@@ -137,7 +137,7 @@ impl<'s> Finder<'s> {
         }
         if self.limit == FREE && self.work > FREE {
             // Close to the limit: compute it.
-            self.limit = listed(namespace, scope)?.max(FREE.saturating_add(1));
+            self.limit = listed(namespace, scope)?.max(FREE.wrapping_add(1));
         }
         Ok(self.shared.is_some() || self.work > self.limit)
     }

@@ -17,7 +17,7 @@ use crate::base::arena::List;
 use crate::base::report::Category;
 use crate::elf::symbol::{Name, is_exported};
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
-use crate::error::{Error, Escaped, Failure, OfObject, Problem};
+use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::calls::require_code;
 use crate::link::definitions::STACK_CHK_FAIL;
 use crate::link::namespace::{Definition, TlsPlace};
@@ -25,6 +25,7 @@ pub use crate::link::stubs::{Described, LoaderCode, StubLayout, Stubs};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Slot;
 use crate::os::seam::ImageMut;
+use crate::words;
 
 /// The meaning of a reference.
 enum Target {
@@ -53,9 +54,9 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             let (path, dynamic) = (module.path, &module.dynamic);
             self.trace.line(
                 Category::Reloc,
-                format_args!(
+                words!(
                     "{}: {} words of DT_RELR, {} entries of DT_RELA, {} of DT_JMPREL",
-                    Escaped(path),
+                    path,
                     dynamic.relr.len(),
                     dynamic.rela.len(),
                     dynamic.jmprel.len()
@@ -258,8 +259,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             }
         }
         if self.natives.any() {
-            self.trace
-                .line(Category::Bindings, format_args!("{}: {} is left to libc", Escaped(path), Escaped(bytes)));
+            self.trace.line(Category::Bindings, words!("{}: {} is left to libc", path, bytes));
             // ld.so asserts that the file of each version is among the files that it was told to load.
             let version = version.filter(|_| native_file);
             let import = self.natives.import(bytes, version, sym, index).of(path)?;
@@ -293,12 +293,11 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     fn refer(&mut self, index: usize, path: &'a [u8], number: u32, definer: usize) -> Result<(), Error<'a>> {
         if self.trace.wants(Category::Bindings) {
             let (symbol, definer) = (self.copy_name(index, number).of(path)?, self.namespace.module(definer).path);
-            let (path, symbol, definer) = (Escaped(path), Escaped(symbol), Escaped(definer));
-            self.trace.line(Category::Bindings, format_args!("{path}: {symbol} is {definer}'s"));
+            self.trace.line(Category::Bindings, words!("{}: {} is {}'s", path, symbol, definer));
         }
         // Objects of the start are never unloaded.
         if !self.namespace.is_first(definer) && !self.used.get(definer).copied().unwrap_or(false) {
-            self.used.resize(definer.saturating_add(1), false).of(path)?;
+            self.used.resize(definer.wrapping_add(1), false).of(path)?;
             if let Some(used) = self.used.get_mut(definer) {
                 *used = true;
             }

@@ -20,7 +20,7 @@ use rustix::io::{pread, try_close};
 pub(crate) use self::mapping::unmap;
 pub use self::mapping::{MEMORY, anonymous, anonymous_near, give_back, guard, named_page, protect};
 use crate::base::addr::{FileOffset, from_usize};
-use crate::base::report::decimal;
+use crate::base::text::{DIGITS, decimal};
 use crate::error::{Errno, OpenError};
 use crate::os::seam::{FileInfo, Files};
 
@@ -96,7 +96,11 @@ fn with_path_in<const ROOM: usize>(path: &[u8], then: &mut dyn FnMut(&CStr)) -> 
     let room = buffer.get_mut(..path.len()).filter(|_| path.len() < ROOM);
     room.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(path);
     let terminated = buffer.get(..=path.len()).unwrap_or_default();
-    then(CStr::from_bytes_with_nul(terminated).map_err(|_| Errno::ENOENT)?);
+    // No NUL but the last.
+    let path = CStr::from_bytes_until_nul(terminated)
+        .ok()
+        .filter(|path| path.count_bytes().wrapping_add(1) == terminated.len());
+    then(path.ok_or(Errno::ENOENT)?);
     Ok(())
 }
 
@@ -203,7 +207,7 @@ pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
 /// The absolute path of an open file, from /proc; `None` if /proc does not tell.
 pub fn file_path<'b>(file: &File, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-    let mut digits = [0u8; 10];
+    let mut digits = [0u8; DIGITS];
     let digits = decimal(file.number(), &mut digits);
     path.get_mut(14..)?.get_mut(..digits.len())?.copy_from_slice(digits);
     link_target(CStr::from_bytes_until_nul(&path).ok()?, buffer)

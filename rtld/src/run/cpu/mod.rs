@@ -12,6 +12,10 @@ pub(crate) mod number;
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/exports.rs")]
 pub(crate) mod exports;
 
+/// Unwind entries of assembly.
+#[cfg_attr(target_arch = "x86_64", path = "x86_64/frames.rs")]
+pub(crate) mod frames;
+
 /// Code to which native function slots and TLS descriptors point.
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/stubs.rs")]
 pub(crate) mod stubs;

@@ -9,7 +9,7 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc_template::{LOADER_IMPORTS, LoaderImport};
-use rtld::base::addr::{RuntimeAddr, from_usize};
+use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 
 use crate::run::code;
 
@@ -29,13 +29,9 @@ fn address(import: LoaderImport) -> Option<RuntimeAddr> {
     (address != 0).then(|| RuntimeAddr(from_usize(address)))
 }
 
-/// exit(3). Returns if libc has none.
-pub(crate) fn exit(status: i32) {
-    if let Some(address) = address(LoaderImport::Exit) {
-        // SAFETY: libc's `exit`.
-        let exit = unsafe { code::function::<extern "C" fn(i32) -> !>(address) };
-        exit(status)
-    }
+/// The address of exit(3); 0 if there is none.
+pub(crate) fn exit() -> usize {
+    address(LoaderImport::Exit).map_or(0, |address| to_usize(address.0))
 }
 
 /// Registers `run` with exit(3), which calls it before the functions that were registered earlier (`__cxa_atexit` of

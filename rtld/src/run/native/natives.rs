@@ -10,8 +10,9 @@ use core::ptr;
 use abi::export::{LIBC_ABSENT, LIBC_PRESENT};
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, List};
+use rtld::base::text::Escaped;
 use rtld::elf::plan::Protection;
-use rtld::error::{Error, Escaped, OWN, OfObject, Problem};
+use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::link::sealed::protect_relro;
 use rtld::open::libraries::Opening;
 use rtld::os::seam::Image;
@@ -87,7 +88,7 @@ pub(crate) fn symbol_of_all(
 fn found(address: usize) -> Result<usize, Refusal> {
     match address {
         0 => libc::error().map_or(Ok(0), |text| {
-            thread::fail(format_args!("{}", Escaped(text)));
+            thread::fail(&Escaped(text));
             Err(Refusal::Said)
         }),
         address => Ok(address),

@@ -7,8 +7,9 @@ use rtld::base::arena::{Arena, List};
 use rtld::base::report::Category;
 use rtld::elf::consts;
 use rtld::elf::plan::Protection;
-use rtld::error::{Error, Escaped, OWN, OfObject, Problem};
+use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::native::needs::Import;
+use rtld::words;
 
 use crate::run::native::libc::{RTLD_DEFAULT, RTLD_GLOBAL, RTLD_NOW};
 use crate::run::native::{binding, libc};
@@ -24,8 +25,8 @@ pub(crate) fn open_optional(process: &'static Process) {
         let Ok(name_in_c) = in_c(arena, name) else { return };
         match libc::open(name_in_c.as_ptr(), RTLD_NOW | RTLD_GLOBAL) {
             0 => {
-                let why = Escaped(libc::error().unwrap_or_default());
-                process.trace.line(Category::Libc, format_args!("{} is left out: {why}", Escaped(name)));
+                let why = libc::error().unwrap_or_default();
+                process.trace.line(Category::Libc, words!("{} is left out: {}", *name, why));
             }
             handle if handles.push(handle).is_err() => return,
             _ => {}

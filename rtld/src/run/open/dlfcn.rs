@@ -28,13 +28,13 @@ fn operate<T>(
     let Some(runtime) = runtime() else { return failed };
     // Checked before waiting for `whole`: the thread that holds it may be waiting for the list.
     if runtime.list.is_mine() {
-        thread::fail(format_args!("{}", Refusal::Busy));
+        thread::fail(&Refusal::Busy);
         return failed;
     }
     let arena = match new_arena() {
         Ok(arena) => arena,
         Err(failure) => {
-            thread::fail(format_args!("{failure}"));
+            thread::fail(&failure);
             return failed;
         }
     };

@@ -133,8 +133,9 @@ impl Runtime {
     /// Calls `then` with exclusive access to the list, and signals blocked: a signal handler never finds it half
     /// changed.
     pub(crate) fn with<T>(&self, then: impl FnOnce(&mut State) -> T) -> Result<T, Refusal> {
-        let Some(mut change) = self.change() else { return Err(Refusal::Busy) };
-        Ok(then(&mut change.state))
+        // Looked at where it is: it is several words, and this is in many places.
+        let mut change = self.change();
+        change.as_mut().map(|change| then(&mut change.state)).ok_or(Refusal::Busy)
     }
 
     #[inline(never)]

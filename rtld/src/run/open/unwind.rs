@@ -15,11 +15,11 @@ use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::arena::{Arena, List, OutOfMemory};
 use rtld::base::report::Category;
 use rtld::elf::eh_frame::{self, EhFrame};
-use rtld::error::Escaped;
 use rtld::link::namespace::Module;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys;
+use rtld::words;
 
 use crate::platform::image::LIBC_KNOWS_PROGRAM;
 use crate::platform::presence;
@@ -81,13 +81,12 @@ fn add(
 ) -> Result<(), OutOfMemory> {
     let Some(frame) = eh_frame::find(module) else { return Ok(()) };
     let start = module.image.bias().runtime(frame.start);
-    let path = Escaped(module.path);
     let start = if frame.terminated { Some(start) } else { copy(module, &frame, start) };
     let Some(start) = start else {
-        process.trace.line(Category::Libc, format_args!("{path}: unwind tables of an unknown kind"));
+        process.trace.line(Category::Libc, words!("{}: unwind tables of an unknown kind", module.path));
         return Ok(());
     };
-    process.trace.line(Category::Libc, format_args!("{path}: unwind tables registered"));
+    process.trace.line(Category::Libc, words!("{}: unwind tables registered", module.path));
     tables.push(start)
 }
 

@@ -41,6 +41,7 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys::{self, Linux};
 use rtld::start::handoff::{Layout, libc_values};
+use rtld::words;
 
 use crate::cpu::ops::{call_on_stack, enter, may_set_thread_pointer};
 use crate::cpu::template_entry::template_entry;
@@ -157,7 +158,7 @@ impl Prepared {
         let (page, trace) = (process.page, process.trace);
         let mapped = map_object(&Linux, &file, &info, page).of(libc.interpreter().as_bytes())?;
         let bias = mapped.image.bias();
-        trace.line(Category::Libc, format_args!("bringing in {}, load bias {:#x}", libc.interpreter(), bias.0));
+        trace.line(Category::Libc, words!("bringing in {}, load bias {x}", libc.interpreter(), bias.0));
         let (template, snapshot) = template::write(process, libc, &mapped, search).of(program.path)?;
         let entry = bias.runtime(mapped.entry).0;
         Ok(Self { process, template, base: bias.0, entry, snapshot, began, image: mapped.image })
@@ -260,7 +261,7 @@ fn make_libcs(
             if let Some(place) = masked.get_mut(count) {
                 *place = (index, *word);
                 *word = instead;
-                count = count.saturating_add(1);
+                count = count.wrapping_add(1);
             }
         }
     }
@@ -303,11 +304,8 @@ impl Escaped {
             let (hooked, ended) = (HOOKED.load(Ordering::Relaxed), clock(trace));
             let bound = hooked.saturating_sub(began);
             let started = ended.saturating_sub(hooked);
-            trace.line(
-                Category::Timings,
-                format_args!("libc bound after {bound} ns, started after {started} more"),
-            );
+            trace.line(Category::Timings, words!("libc bound after {} ns, started after {} more", bound, started));
         }
-        trace.line(Category::Libc, format_args!("present"));
+        trace.line(Category::Libc, words!("present"));
     }
 }

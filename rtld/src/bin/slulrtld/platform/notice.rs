@@ -13,6 +13,7 @@ use abi::arch::NATIVE;
 use abi::notice::NOTICE;
 use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::report::Category;
+use rtld::base::text::Of;
 use rtld::error::{Error, OfObject};
 use rtld::native::notice::{self, map_notice};
 use rtld::os::mapped::MappedImage;
@@ -58,7 +59,7 @@ impl Notice {
                 Self { listed: [page, Some(file)], frame: notice.frame }
             }
             Err(error) => {
-                process.trace.line(Category::Libc, format_args!("without the template's file: {error}"));
+                process.trace.line(Category::Libc, &Of(b"without the template's file", &error));
                 let built_in = RuntimeAddr::of(__notice__libc_bogomapped_by_slul as *const ());
                 // The address after its first instruction, of one byte.
                 Self { listed: [page, None], frame: RuntimeAddr(built_in.0.wrapping_add(1)) }

@@ -8,6 +8,7 @@
 
 use core::arch::{asm, naked_asm};
 
+use super::frames::{frame_begins, frame_ends, frame_from, frame_outermost, frame_size};
 use crate::run::cpu::number;
 
 /// Enters the program in the kernel's way.
@@ -26,14 +27,61 @@ pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: extern 
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !) -> ! {
     naked_asm!(
-        ".cfi_startproc",
-        // This is the first frame on this stack: backtraces end here.
-        ".cfi_undefined rip",
+        frame_begins!(),
         "mov rsp, rdi",
         "xor ebp, ebp",
         "call rsi",
         "ud2",
-        ".cfi_endproc",
+        // Nothing is behind it on this stack.
+        frame_ends!(frame_outermost!()),
+    )
+}
+
+/// Calls the program's C entry, and `exit` with what it returns. Nothing of the loader's is in the program's backtraces: right
+/// below the block at `sp` is a return address of [`switch_stack`], or of who was entered with the block, where they end.
+///
+/// # Safety
+/// `entry` is a function of the first four arguments; `sp` is the address of the program's block, below which the stack of
+/// this thread goes on, and nothing that lives there but the word below the block is needed again.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_entry(
+    argc: u64,
+    argv: u64,
+    envp: u64,
+    auxv: u64,
+    entry: u64,
+    sp: u64,
+    exit: unsafe extern "C" fn(i32) -> !,
+) -> ! {
+    naked_asm!(
+        frame_begins!(),
+        "mov rax, [rsp + 8]", // the seventh argument
+        "lea rsp, [r9 - 16]",
+        "2:",
+        "mov [rsp], rax",
+        "xor ebp, ebp",
+        "call r8",
+        "mov edi, eax",
+        "call [rsp]",
+        "ud2",
+        frame_ends!(frame_from!("88b", "2b"), frame_size!("16")),
+    )
+}
+
+/// Calls a function of an object's with up to three arguments, and answers what it answers. Backtraces end here: frames of
+/// compiled code, which are behind it, have no unwind entries.
+///
+/// # Safety
+/// Code of such a function is at the address.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_object(first: u64, second: u64, third: u64, function: u64) -> u64 {
+    naked_asm!(
+        frame_begins!(),
+        "push rax", // so that the stack is aligned
+        "call rcx",
+        "pop rcx",
+        "ret",
+        frame_ends!(frame_outermost!()),
     )
 }
 

@@ -13,6 +13,8 @@ use rtld::link::reloc::{LoaderCode, StubLayout, Stubs};
 use crate::platform::image::WORDS_WAIT;
 use crate::run::cpu::calls::tls_descriptor;
 
+use super::frames::{frame_begins, frame_ends, frame_from, frame_size};
+
 /// The arrangement of the stubs that the assembly below makes.
 const STUBS: StubLayout = StubLayout { groups: 32, per_group: 32, stride: 4, group_stride: 144 };
 
@@ -59,28 +61,24 @@ global_asm!(
     ".hidden slul_stub_common",
     ".type slul_stub_common, @function",
     "slul_stub_common:",
-    ".cfi_startproc",
+    frame_begins!(),
     "push rax",
-    ".cfi_adjust_cfa_offset 8",
+    "60:",
     "mov rax, [rip + {targets}]",
     "mov rax, [rax + 8*r11]",
     "test rax, rax",
     "jz 2f",
     "mov r11, rax",
-    ".cfi_remember_state",
     "pop rax",
-    ".cfi_adjust_cfa_offset -8",
+    "61:",
     "jmp r11",
     "2:",
-    ".cfi_restore_state",
     "pop rax",
-    ".cfi_adjust_cfa_offset -8",
     "slul_ask:",
     "push rbp",
-    ".cfi_adjust_cfa_offset 8",
-    ".cfi_rel_offset rbp, 0",
+    "63:",
     "mov rbp, rsp",
-    ".cfi_def_cfa_register rbp",
+    "64:",
     "push rax",
     "push rbx",
     "push rcx",
@@ -138,10 +136,29 @@ global_asm!(
     "pop rbx",
     "pop rax",
     "pop rbp",
-    ".cfi_def_cfa rsp, 8",
-    ".cfi_restore rbp",
+    "65:",
     "jmp r11",
-    ".cfi_endproc",
+    frame_ends!(
+        frame_from!("88b", "60b"),
+        frame_size!("16"),
+        frame_from!("60b", "61b"),
+        frame_size!("8"),
+        frame_from!("61b", "2b"),
+        frame_size!("16"),
+        frame_from!("2b", "slul_ask"),
+        frame_size!("8"),
+        frame_from!("slul_ask", "63b"),
+        frame_size!("16"),
+        // DW_CFA_offset: rbp is at the CFA - 16.
+        ".byte 0x86, 2",
+        frame_from!("63b", "64b"),
+        // DW_CFA_def_cfa_register: the CFA goes by rbp.
+        ".byte 0x0d, 6",
+        frame_from!("64b", "65b"),
+        frame_size!("8"),
+        // DW_CFA_restore of rbp.
+        ".byte 0xc6",
+    ),
     ".size slul_stub_common, . - slul_stub_common",
     // Function of a TLS descriptor with a `Described`: the descriptor's address is in rax, the offset is returned there,
     // and no other register changes. A block that lacks its initial values gets them first, and this is retried.

@@ -11,6 +11,12 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 
 use crate::run::cpu::calls::{system_call, thread_pointer};
+use crate::run::cpu::frames::{frame_begins, frame_ends, frame_outermost};
+
+// Compiled code's unwind tables, for debuggers that are given the file before it was stripped. The debug build keeps
+// them where they are.
+#[cfg(not(debug_assertions))]
+core::arch::global_asm!(".cfi_sections .debug_frame");
 
 /// Reads a value at an address that the compiler knows nothing about, at any alignment, as the machine permits. For
 /// code that runs before relocation.
@@ -91,7 +97,7 @@ pub(crate) const PAGE: usize = 4096;
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn __notice__libc_bogomapped_by_slul() -> ! {
     // It has no caller: backtraces end here.
-    naked_asm!(".cfi_startproc", ".cfi_undefined rip", "nop", "ud2", ".cfi_endproc")
+    naked_asm!(frame_begins!(), "nop", "ud2", frame_ends!(frame_outermost!()))
 }
 
 /// Makes backtraces end at `frame`, the address after the first instruction of a function like that.

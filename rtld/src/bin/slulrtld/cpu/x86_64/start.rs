@@ -7,13 +7,14 @@
 
 use core::arch::naked_asm;
 
+use crate::run::cpu::frames::{frame_begins, frame_ends, frame_outermost};
+
 /// The loader's entry. The block is at the stack pointer, which is a multiple of 16.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        ".cfi_startproc",
-        ".cfi_undefined rip",
+        frame_begins!(),
         "xor ebp, ebp",
         "mov rdi, rsp",
         "lea rsi, [rip + _start]",
@@ -40,7 +41,7 @@ unsafe extern "C" fn _start() -> ! {
         "lea rsi, [rip + _start]",
         "call {main}",
         "ud2",
-        ".cfi_endproc",
+        frame_ends!(frame_outermost!()),
         plain = sym crate::early::plain::slul_plain_start,
         handed = sym crate::early::handed::slul_plain_handed,
         call = sym slul_plain_call,
@@ -55,8 +56,7 @@ unsafe extern "C" fn _start() -> ! {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_plain_call() -> ! {
     naked_asm!(
-        ".cfi_startproc",
-        ".cfi_undefined rip",
+        frame_begins!(),
         "mov rcx, rdx",
         "mov rdi, [rsp]",
         "lea rsi, [rsp + 8]",
@@ -66,6 +66,6 @@ unsafe extern "C" fn slul_plain_call() -> ! {
         "mov eax, 231", // exit_group
         "syscall",
         "ud2",
-        ".cfi_endproc",
+        frame_ends!(frame_outermost!()),
     )
 }

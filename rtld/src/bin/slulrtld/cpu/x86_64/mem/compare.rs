@@ -2,6 +2,8 @@
 
 use core::arch::global_asm;
 
+use crate::run::cpu::frames::{frame_begins, frame_ends};
+
 // int memcmp(const void *left, const void *right, size_t size), in rdi, rsi and rdx.
 //
 // From 16 bytes on, rsi is the distance from left to right, and rdx the place of the last 16 bytes of left. xmm0 has a byte
@@ -15,7 +17,7 @@ global_asm!(
     ".type bcmp, @function",
     "memcmp:",
     "bcmp:",
-    ".cfi_startproc",
+    frame_begins!(),
     "cmp rdx, 16",
     "jb 7f",
     "sub rsi, rdi",
@@ -174,7 +176,7 @@ global_asm!(
     "sbb al, 0",
     "movsx eax, al",
     "ret",
-    ".cfi_endproc",
+    frame_ends!(),
     ".size memcmp, . - memcmp",
     ".size bcmp, . - bcmp",
     ".popsection",

@@ -2,6 +2,8 @@
 
 use core::arch::global_asm;
 
+use crate::run::cpu::frames::{frame_begins, frame_ends};
+
 use super::STRING_INSTRUCTIONS;
 
 // void *memmove(void *to, const void *from, size_t size), in rdi, rsi and rdx.
@@ -17,7 +19,7 @@ global_asm!(
     ".type memcpy, @function",
     "memmove:",
     "memcpy:",
-    ".cfi_startproc",
+    frame_begins!(),
     "mov rax, rdi",
     "cmp rdx, 64",
     "ja 3f",
@@ -207,7 +209,7 @@ global_asm!(
     "sub rdi, r8",
     "mov [rdi + rdx - 4], esi",
     "ret",
-    ".cfi_endproc",
+    frame_ends!(),
     ".size memmove, . - memmove",
     ".size memcpy, . - memcpy",
     ".popsection",

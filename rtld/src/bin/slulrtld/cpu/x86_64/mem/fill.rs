@@ -2,6 +2,8 @@
 
 use core::arch::global_asm;
 
+use crate::run::cpu::frames::{frame_begins, frame_ends};
+
 use super::STRING_INSTRUCTIONS;
 
 // void *memset(void *to, int byte, size_t size), in rdi, esi and rdx.
@@ -11,7 +13,7 @@ global_asm!(
     ".globl memset",
     ".type memset, @function",
     "memset:",
-    ".cfi_startproc",
+    frame_begins!(),
     "mov rax, rdi",
     "movzx esi, sil",
     "imul esi, esi, 0x01010101",
@@ -98,7 +100,7 @@ global_asm!(
     "sub rdi, rcx",
     "mov [rdi], esi",
     "ret",
-    ".cfi_endproc",
+    frame_ends!(),
     ".size memset, . - memset",
     ".popsection",
     string_instructions = const STRING_INSTRUCTIONS,

@@ -2,6 +2,8 @@
 
 use core::arch::global_asm;
 
+use crate::run::cpu::frames::{frame_begins, frame_ends};
+
 // size_t strlen(const char *string), in rdi.
 //
 // What is read beyond the string is never beyond its page: 64 bytes from the start if that does not cross into the next
@@ -12,7 +14,7 @@ global_asm!(
     ".globl strlen",
     ".type strlen, @function",
     "strlen:",
-    ".cfi_startproc",
+    frame_begins!(),
     "mov eax, edi",
     "pxor xmm0, xmm0",
     "and eax, 4095",
@@ -110,7 +112,7 @@ global_asm!(
     "9:",
     "bsf eax, edx",
     "ret",
-    ".cfi_endproc",
+    frame_ends!(),
     ".size strlen, . - strlen",
     ".popsection",
 );
