@@ -22,6 +22,7 @@
 pub mod arch;
 pub mod export;
 pub mod libcs;
+mod libcs_here;
 pub mod line;
 pub mod marker;
 pub mod note;
