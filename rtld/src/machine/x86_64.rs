@@ -3,7 +3,7 @@
 
 use abi::arch::{self, Arch};
 
-use super::{Machine, RelocKind, TcbWord, Tls, relocations};
+use super::interface::{Machine, RelocKind, TcbWord, Tls, relocations};
 
 /// x86_64: TLS variant II.
 #[derive(Clone, Copy, Debug)]
