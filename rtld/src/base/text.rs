@@ -1,4 +1,4 @@
-//! Lines for people: templates, and one small printer for all of them.
+//! Text for people: templates, and one small printer for all of them.
 //!
 //! `core::fmt` would be a tenth of the loader's code: a function for each type that can be printed, and code at each place
 //! that builds the arguments. Here a text is a template and its arguments, [`words!`](crate::words) makes one, and
@@ -9,13 +9,13 @@ use core::fmt;
 
 use crate::base::errno::Errno;
 
-/// What bytes of a text are written to. They are UTF-8, but may be given piece by piece.
+/// A receiver of text. The bytes are UTF-8, and may come in pieces.
 pub trait Sink {
     /// Takes bytes.
     fn put(&mut self, bytes: &[u8]);
 }
 
-/// What can be written as text.
+/// A value that can be written as text.
 pub trait Text {
     /// Writes it.
     fn write(&self, to: &mut dyn Sink);
@@ -127,7 +127,7 @@ pub fn put(to: &mut dyn Sink, template: &'static str, arguments: &[Argument<'_>]
     }
 }
 
-/// What is said of something, after its name and a colon.
+/// A text about an object, after the object's name and a colon.
 #[derive(Clone, Copy)]
 pub struct Of<'a>(pub &'a [u8], pub &'a dyn Text);
 
@@ -161,7 +161,7 @@ fn put_number(number: u64, form: u8, to: &mut dyn Sink) {
     to.put(buffer.get(DIGITS.saturating_sub(shown)..).unwrap_or_default());
 }
 
-/// Most digits of a number.
+/// Largest number of digits of a number.
 pub const DIGITS: usize = 20;
 
 /// The digits of a number, at the end of `buffer`; the base is at most 16.
@@ -244,14 +244,14 @@ impl Sink for Display<'_, '_> {
 /// Prints a text by `Display`.
 ///
 /// # Errors
-/// As the formatter's.
+/// The error of the formatter.
 pub(crate) fn display(text: &dyn Text, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut sink = Display(f, Ok(()));
     text.write(&mut sink);
     sink.1
 }
 
-/// `Display`, for tests and host tools, of what is a [`Text`].
+/// Implements `Display` for types that are a [`Text`], for tests and host tools.
 macro_rules! displayed {
     ($($type:ty),*) => {
         $(impl core::fmt::Display for $type {

@@ -1,7 +1,8 @@
-//! What can be wrong, and how it is said in one line.
+//! Errors, and their text of one line.
 //!
-//! A [`Problem`] says what and where, with the numbers: a plain value, no allocation, no borrow of an image. Names are
-//! copies in the arena (`'a`). Results hand it on as a [`Failure`], and once it is known whose it is, as an [`Error`].
+//! A [`Problem`] is the cause, with its numbers: a plain value, without allocation or a borrow of an image. Names in it
+//! are copies in the arena (`'a`). Results carry it as a [`Failure`] and, once the object that it is about is known, as
+//! an [`Error`].
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -14,16 +15,16 @@ use crate::error::problem::Problem;
 use crate::error::record::Kept;
 use crate::error::record::Record;
 
-/// What is wrong, kept aside: one word.
+/// A problem, kept aside: one word.
 #[derive(PartialEq, Eq)]
 pub struct Failure<'a>(Kept<'a>);
 
-/// What is wrong with which object, kept aside: one word. Displays as `<object>: <problem>`.
+/// A problem, and the object that it is about, kept aside: one word. Displays as `<object>: <problem>`.
 #[derive(PartialEq, Eq)]
 pub struct Error<'a>(Kept<'a>);
 
 impl<'a> Failure<'a> {
-    /// Says whose it is.
+    /// Adds the object.
     #[must_use]
     pub fn of(self, object: &'a [u8]) -> Error<'a> {
         let Self(mut kept) = self;
@@ -33,7 +34,7 @@ impl<'a> Failure<'a> {
 }
 
 impl<'a> Error<'a> {
-    /// That problem of that object.
+    /// The error of that problem in that object.
     #[must_use]
     #[cold]
     #[inline(never)]
@@ -104,9 +105,12 @@ impl Text for Error<'_> {
 
 displayed!(Failure<'_>, Error<'_>);
 
-/// Says which object a problem is of.
+/// Adds the object to a problem.
 pub trait OfObject<'a, T> {
-    /// Attaches the object's name.
+    /// Adds the object to the problem, if there is one.
+    ///
+    /// # Errors
+    /// The problem, with the object.
     fn of(self, object: &'a [u8]) -> Result<T, Error<'a>>;
 }
 

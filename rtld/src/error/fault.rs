@@ -1,7 +1,7 @@
-//! What of an object can be wrong: the tables that it has, and the ways in which a segment is not usable.
+//! The parts of an object that can be wrong: its tables, and the faults of a segment.
 #![forbid(unsafe_code)]
 
-/// Something of an object that is found through PT_DYNAMIC or a program header.
+/// A part of an object that is found through PT_DYNAMIC or a program header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// The program headers.
@@ -43,7 +43,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// What the specifications call it.
+    /// Its name in the specifications.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Table {
     }
 }
 
-/// What is wrong with a PT_LOAD segment.
+/// The fault of a PT_LOAD segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentFault {
     /// `p_vaddr + p_memsz` or `p_offset + p_filesz` does not fit in 64 bits.
@@ -78,7 +78,7 @@ pub enum SegmentFault {
     FileLargerThanMemory,
     /// `p_align` is not a power of two, or `p_vaddr` and `p_offset` differ modulo the page size.
     Misaligned,
-    /// It begins before the end of the one before it.
+    /// It begins before the end of the previous segment.
     Overlaps,
     /// It is writable and executable.
     WritableAndExecutable,
@@ -87,7 +87,7 @@ pub enum SegmentFault {
 }
 
 impl SegmentFault {
-    /// What is wrong with the segment, to go on after its place.
+    /// The text for the fault, which follows the segment's place in a message.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {

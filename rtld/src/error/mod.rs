@@ -1,4 +1,4 @@
-//! What can be wrong, and how it is said in one line.
+//! The errors of the loader: values with numbers and names, and their text of one line.
 
 pub mod failure;
 pub mod fault;

@@ -1,4 +1,4 @@
-//! What can be wrong, with the numbers, and the text of it.
+//! The causes of errors, with their numbers, and their text.
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{FileOffset, Vaddr};
@@ -9,12 +9,12 @@ use crate::error::fault::{SegmentFault, Table};
 use crate::machine::{Machine, Native};
 use crate::put_words;
 
-/// What is wrong, and where.
+/// The cause of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem<'a> {
     /// The file could not be opened.
     Open(Errno),
-    /// What has the file's name is not a regular file.
+    /// The path leads to something other than a regular file.
     NotRegular,
     /// The file could not be read.
     Read(Errno),
@@ -26,9 +26,9 @@ pub enum Problem<'a> {
     Protect(Errno),
     /// The loader's own tables do not fit in memory.
     OutOfMemory(OutOfMemory),
-    /// The file ends before what its headers promise.
+    /// The file ends before the last byte that its headers name.
     Truncated {
-        /// Where the promised part ends.
+        /// End of the part that the headers name.
         end: FileOffset,
         /// Size of the file in bytes.
         size: u64,
@@ -41,7 +41,7 @@ pub enum Problem<'a> {
     Encoding(u8),
     /// `e_version` or `EI_VERSION` is not EV_CURRENT.
     Version(u32),
-    /// `e_machine` is another machine's.
+    /// `e_machine` is that of another machine.
     Machine(u16),
     /// `e_type` is not ET_DYN.
     Type(u16),
@@ -54,27 +54,27 @@ pub enum Problem<'a> {
     },
     /// More PT_LOAD segments than the loader has room for.
     TooManySegments {
-        /// How many there is room for.
+        /// Largest number of segments.
         limit: usize,
     },
     /// No PT_LOAD with memory in it.
     NoSegments,
     /// A PT_LOAD segment is not usable.
     Segment {
-        /// Where it asks to be.
+        /// Its `p_vaddr`.
         vaddr: Vaddr,
-        /// What is wrong with it.
+        /// Its fault.
         fault: SegmentFault,
     },
-    /// No PT_DYNAMIC, so nothing to link with.
+    /// No PT_DYNAMIC, so the object can not be linked.
     NoDynamic,
-    /// An address in PT_DYNAMIC without the size that belongs to it, or the other way round.
+    /// PT_DYNAMIC has the address of the table without its size, or the size without the address.
     HalfTable(Table),
     /// The entry size or total size of a table is wrong.
     TableSize {
         /// Which table.
         table: Table,
-        /// The size in bytes that is wrong.
+        /// The wrong size, in bytes.
         size: u64,
     },
     /// A table, or an entry of it, is not in readable memory of the object.
@@ -84,12 +84,12 @@ pub enum Problem<'a> {
         /// Where it is said to be.
         vaddr: Vaddr,
     },
-    /// A string offset is outside DT_STRTAB or the string has no end.
+    /// The offset of a string is outside DT_STRTAB, or the string has no NUL.
     BadString {
         /// Offset in the string table.
         offset: u64,
     },
-    /// Something is asked for that the loader does not do; by its name in the specifications.
+    /// The object asks for a feature that the loader does not have; with its name in the specifications.
     Unsupported(&'static str),
     /// A relocation type that the loader does not do.
     Relocation {
@@ -105,16 +105,16 @@ pub enum Problem<'a> {
         /// `r_offset`.
         at: Vaddr,
     },
-    /// A function that is to be called is not in executable memory.
+    /// A function to call is not in executable memory of the object.
     NotCode {
-        /// What names it.
+        /// The entry that names the function.
         what: &'static str,
         /// Where it is said to be.
         vaddr: Vaddr,
     },
     /// No object in scope defines the symbol.
     UndefinedSymbol(&'a [u8]),
-    /// A library does not have a version that is needed of it.
+    /// A library does not define a version that an object needs of it.
     VersionNotFound {
         /// The library.
         file: &'a [u8],
@@ -125,7 +125,7 @@ pub enum Problem<'a> {
     SymbolKind {
         /// Its name.
         symbol: &'a [u8],
-        /// What stands in the way.
+        /// The obstacle, as a predicate of the symbol.
         why: &'static str,
     },
     /// The ABI note asks for a newer loader.
@@ -135,55 +135,55 @@ pub enum Problem<'a> {
         /// `min_loader` of the note.
         min_loader: u32,
     },
-    /// The ABI note has flags that must be understood and are not.
+    /// The ABI note has mandatory flags that this loader does not know.
     AbiFlags(u32),
-    /// Thread-local storage of the program and its libraries does not fit.
+    /// The thread-local storage of the program and its libraries is too large; size in bytes.
     TlsSize(u64),
-    /// Thread-local storage of a library opened at run time does not fit what threads have left for that.
+    /// The thread-local storage of a library opened at run time does not fit the reserve of running threads.
     TlsReserve {
         /// Its size in bytes.
         size: u64,
         /// Its alignment in bytes.
         align: u64,
-        /// What is left, in bytes.
+        /// Bytes that are left in the reserve.
         left: u64,
     },
-    /// More libraries with thread-local storage were opened at run time than can be.
+    /// Too many libraries with thread-local storage were opened at run time.
     TooManyTlsModules {
-        /// How many can.
+        /// Largest number of such libraries.
         limit: usize,
     },
-    /// What was asked to be opened is native, or nowhere.
+    /// The name to open is that of a native library, or of none.
     NotLibrary,
-    /// What was asked to be closed is not open.
+    /// The library to close is not open.
     NotOpen,
     /// RLIMIT_STACK leaves no room for the gap that native libraries need.
     StackTooSmall {
         /// RLIMIT_STACK in bytes.
         limit: u64,
-        /// What would be enough, in bytes.
+        /// Bytes that would be enough.
         needed: u64,
     },
-    /// There is no libc's ld.so on the machine.
+    /// The machine has no ld.so of a libc.
     NoLibc,
-    /// A native symbol that no native library defines; with the version that was asked for.
+    /// No native library defines a symbol.
     NativeSymbol {
         /// Its name.
         symbol: &'a [u8],
-        /// Its version, empty if none was asked for.
+        /// The version of the reference; empty without one.
         version: &'a [u8],
     },
-    /// The environment forbids bogomapping, and the other way can not be executed.
+    /// The environment forbids bogomapping, and `slulrtld-using-libc` can not be executed.
     UsingLibc(Errno),
-    /// The kernel does not let the stack grow as far as RLIMIT_STACK would.
+    /// The kernel does not extend the stack by that many bytes, although RLIMIT_STACK would permit it.
     StackGrowth(u64),
-    /// Where the program is can not be told from what the kernel mapped of its headers.
+    /// The mapped headers of the program do not tell its load bias.
     LoadBias,
-    /// The block lacks an entry of the auxiliary vector, by its number, without which no libc starts.
+    /// The auxiliary vector lacks an entry that every libc needs to start; with the key.
     Auxiliary(u64),
     /// The calling thread's signal mask could not be set.
     SignalMask,
-    /// The loader is to run itself as a program.
+    /// The program to run is the loader itself.
     LoaderItself,
     /// A file that was sound when it was opened lost its end while it was read.
     CutWhileMapped,
@@ -197,11 +197,11 @@ pub enum Problem<'a> {
     OtherLoader(&'a [u8]),
     /// The loader was executed as a program, with privileges that its user does not have.
     ExecutedSecurely,
-    /// A DT_NEEDED with `$ORIGIN` in it, and nothing tells where its object is.
+    /// A DT_NEEDED name contains `$ORIGIN`, and the path of its object is unknown.
     UnknownOrigin,
-    /// More errors at a time than there are places for.
+    /// Too many errors at the same time to keep them all.
     TooManyErrors,
-    /// A name in a DT_NEEDED or in a search path that can not be used when AT_SECURE is set.
+    /// A DT_NEEDED name, or a directory of a search path, that must not be used when AT_SECURE is set.
     InsecureName(&'a [u8]),
 }
 
@@ -341,7 +341,7 @@ impl Text for Problem<'_> {
 displayed!(Problem<'_>);
 
 impl Problem<'_> {
-    /// The error number that comes closest, for callers that get nothing else.
+    /// The nearest error number, for callers that get no more than that.
     #[must_use]
     pub const fn errno(&self) -> Errno {
         match *self {

@@ -1,11 +1,11 @@
-//! Where an error is kept: aside, so that whoever hands it on hands on one word.
+//! The storage of errors, apart from the results that carry them: a result then contains one word.
 //!
-//! Results that have the whole of a [`Problem`] in them are copied through memory at every `?`; that was a good part of
-//! the loader's code. There are a few places for all threads together: where memory is what lacks, that can be said.
+//! A result that contains a whole [`Problem`] is copied through memory at every `?`; that was a considerable part of
+//! the loader's code. There are a few places, shared by all threads: so a lack of memory can be reported as well.
 //!
 //! # Safety
 //! This file exists because a place for a record, taken and given back, is a raw pointer. All of its `unsafe` rests on
-//! one fact: who has taken a place is the only one who has it, until it is given back.
+//! one fact: a place that is taken belongs to one value alone, until it is given back.
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
@@ -16,15 +16,15 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::problem::Problem;
 
-/// Who is named in an error that is about no file: the loader, as with memory for its own tables.
+/// The object named in an error that is about no file: the loader, as for memory for its own tables.
 pub const OWN: &[u8] = b"slulrtld";
 
-/// What is wrong with which object.
+/// A problem, and the object that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Path of the object, or its name in DT_NEEDED. Empty as long as nobody has said it.
+    /// Path of the object, or its name in DT_NEEDED. Empty until it is added.
     pub object: &'a [u8],
-    /// What is wrong with it.
+    /// The problem.
     pub problem: Problem<'a>,
 }
 
@@ -34,7 +34,7 @@ struct Place {
     record: UnsafeCell<MaybeUninit<Record<'static>>>,
 }
 
-// SAFETY: the record is used by who has set the flag.
+// SAFETY: only the value that has set the flag uses the record.
 unsafe impl Sync for Place {}
 
 impl Place {
@@ -47,13 +47,13 @@ impl Place {
     }
 }
 
-/// A thread has one error at a time, and a second where it goes on after one, as in a search. The tests of the debug build
-/// are many threads.
+/// Number of places. A thread has one error at a time, and a second if it continues after the first, as in a search.
+/// The tests of the debug build are many threads.
 const COUNT: usize = if cfg!(debug_assertions) { 512 } else { 16 };
 
 static PLACES: [Place; COUNT] = [const { Place::free() }; COUNT];
 
-/// What is said where no place is free.
+/// The record to use when no place is free.
 static NO_PLACE: Record<'static> = Record { object: OWN, problem: Problem::TooManyErrors };
 
 /// A record in a place of its own.
@@ -61,7 +61,7 @@ pub(crate) struct Kept<'a>(NonNull<Record<'a>>);
 
 // SAFETY: it owns the place, and a record can be sent and shared.
 unsafe impl Send for Kept<'_> {}
-// SAFETY: as above.
+// SAFETY: it owns the place, and a record can be sent and shared.
 unsafe impl Sync for Kept<'_> {}
 
 impl<'a> Kept<'a> {
@@ -73,7 +73,7 @@ impl<'a> Kept<'a> {
         Self(place)
     }
 
-    /// Says whose problem it is.
+    /// Adds the object.
     pub(crate) fn name(&mut self, object: &'a [u8]) {
         if self.0 != NonNull::from(&NO_PLACE) {
             // SAFETY: a place that this value has taken.
