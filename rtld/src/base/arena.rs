@@ -230,9 +230,13 @@ impl Arena {
     /// The source has no memory left.
     pub fn concat(&self, parts: &[&[u8]]) -> Result<&[u8], OutOfMemory> {
         let size = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.len()));
-        let joined = self.slice(size.ok_or(OutOfMemory(usize::MAX))?, 0u8)?;
-        for (place, byte) in joined.iter_mut().zip(parts.iter().flat_map(|part| part.iter())) {
-            *place = *byte;
+        let joined = self.bytes(size.ok_or(OutOfMemory(usize::MAX))?, 1)?;
+        let mut rest = &mut *joined;
+        for part in parts {
+            // There is room for all of them.
+            let Some((place, after)) = rest.split_at_mut_checked(part.len()) else { break };
+            place.copy_from_slice(part);
+            rest = after;
         }
         Ok(joined)
     }

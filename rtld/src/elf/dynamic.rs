@@ -4,7 +4,6 @@
 //! time through the [`Image`]: no reference into an object outlives a write to it.
 #![forbid(unsafe_code)]
 
-use core::ffi::CStr;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -57,7 +56,7 @@ impl<T: Decode> Entries<T> {
     /// # Errors
     /// Naming `table`: [`Problem::TableSize`] if it ends within an entry, [`Problem::OutsideImage`] if it is not
     /// file-backed.
-    pub fn check(image: &impl Image, place: Place, table: Table) -> Result<Self, Failure<'static>> {
+    pub fn check(image: &(impl Image + ?Sized), place: Place, table: Table) -> Result<Self, Failure<'static>> {
         let size = from_usize(T::SIZE);
         if !place.size.is_multiple_of(size) {
             return Err(Problem::TableSize { table, size: place.size }.into());
@@ -107,7 +106,7 @@ impl<T: Decode> Entries<T> {
     }
 
     /// All entries, in order.
-    fn iter(&self, image: &impl Image) -> impl Iterator<Item = T> {
+    fn iter(&self, image: &(impl Image + ?Sized)) -> impl Iterator<Item = T> {
         let size = self.count.saturating_mul(from_usize(T::SIZE));
         image.bytes(self.start, size).unwrap_or_default().chunks_exact(T::SIZE).map(T::decode)
     }
@@ -125,9 +124,10 @@ impl Strings {
     ///
     /// # Errors
     /// [`Problem::BadString`] if the offset is outside the table or no NUL follows.
-    pub fn get<'i>(&self, image: &'i impl Image, offset: u64) -> Result<&'i [u8], Failure<'static>> {
-        let string = CStr::from_bytes_until_nul(self.from(image, offset)?);
-        string.map(CStr::to_bytes).map_err(|_| Problem::BadString { offset }.into())
+    pub fn get<'i>(&self, image: &'i (impl Image + ?Sized), offset: u64) -> Result<&'i [u8], Failure<'static>> {
+        let left = self.size.checked_sub(offset).filter(|&left| left != 0);
+        let string = left.and_then(|left| image.string(self.start.checked_add(offset)?, left));
+        string.ok_or_else(|| Problem::BadString { offset }.into())
     }
 
     /// The bytes from `offset` to the end of the table.
@@ -262,7 +262,7 @@ impl Parts {
         }
     }
 
-    fn table<T: Decode>(self, image: &impl Image, table: Table) -> Result<Entries<T>, Failure<'static>> {
+    fn table<T: Decode>(self, image: &dyn Image, table: Table) -> Result<Entries<T>, Failure<'static>> {
         if let Some(size) = self.entry.filter(|&entry| entry != from_usize(T::SIZE)) {
             return Err(Problem::TableSize { table, size }.into());
         }
@@ -339,10 +339,21 @@ impl DynamicInfo {
     ///
     /// # Errors
     /// [`Problem::HalfTable`], [`Problem::TableSize`] or [`Problem::OutsideImage`], with the table that is wrong.
-    pub fn decode(image: &impl Image, place: Place) -> Result<Self, Failure<'static>> {
+    pub fn decode(image: &dyn Image, place: Place) -> Result<Self, Failure<'static>> {
+        let mut info = Self::default();
+        info.decode_again(image, place)?;
+        Ok(info)
+    }
+
+    /// Decodes the PT_DYNAMIC at `place`, in the place of what was decoded before.
+    ///
+    /// # Errors
+    /// As of [`DynamicInfo::decode`].
+    pub(crate) fn decode_again(&mut self, image: &dyn Image, place: Place) -> Result<(), Failure<'static>> {
         let whole = Place { size: place.size & !0xf, ..place };
         let all = Entries::<Dyn>::check(image, whole, Table::Dynamic)?;
-        let mut info = Self::default();
+        let info = self;
+        *info = Self::default();
         let mut seen = Seen::default();
         let mut count = 0;
         for entry in all.iter(image) {
@@ -359,8 +370,7 @@ impl DynamicInfo {
         if info.runpath.is_some() {
             info.rpath = None;
         }
-        info.tables(image, &seen)?;
-        Ok(info)
+        info.tables(image, &seen)
     }
 
     fn plain_entry(&mut self, entry: &Dyn, vaddr: Option<Vaddr>) {
@@ -381,14 +391,14 @@ impl DynamicInfo {
         }
     }
 
-    fn tables(&mut self, image: &impl Image, seen: &Seen) -> Result<(), Failure<'static>> {
+    fn tables(&mut self, image: &dyn Image, seen: &Seen) -> Result<(), Failure<'static>> {
         let strings = seen.strings.table::<Byte>(image, Table::Strings)?;
         self.strings = Strings { start: strings.start, size: strings.count };
         if let Some(size) = seen.symbols.entry.filter(|&entry| entry != from_usize(Sym::SIZE)) {
             return Err(Problem::TableSize { table: Table::Symbols, size }.into());
         }
         let symbols = Vaddr(seen.symbols.addr.unwrap_or(0));
-        if seen.symbols.addr.is_some() && image.get::<Sym>(symbols).is_none() {
+        if seen.symbols.addr.is_some() && !image.holds(symbols, from_usize(Sym::SIZE)) {
             return Err(Problem::OutsideImage { table: Table::Symbols, vaddr: symbols }.into());
         }
         self.symbols = Symbols(symbols);
@@ -407,7 +417,7 @@ impl DynamicInfo {
     }
 
     /// The values of all entries with the tag `tag`, in order.
-    pub fn values(&self, image: &impl Image, tag: u64) -> impl Iterator<Item = u64> {
+    pub fn values(&self, image: &(impl Image + ?Sized), tag: u64) -> impl Iterator<Item = u64> {
         self.entries.iter(image).filter(move |entry| entry.d_tag == tag).map(|entry| entry.d_val)
     }
 }

@@ -30,9 +30,9 @@ impl GnuHash {
     /// # Errors
     /// [`Problem::OutsideImage`] if a part begins outside of file-backed memory; [`Problem::TableSize`] with the number
     /// of filter words, if that is not a power of two.
-    pub fn decode(image: &impl Image, table: Vaddr) -> Result<Self, Failure<'static>> {
-        let [bucket_count, first, bloom_words, bloom_shift] =
-            image.get::<[u32; 4]>(table).ok_or(outside(table))?;
+    pub fn decode(image: &dyn Image, table: Vaddr) -> Result<Self, Failure<'static>> {
+        let header = image.bytes(table, from_usize(<[u32; 4]>::SIZE)).ok_or(outside(table))?;
+        let [bucket_count, first, bloom_words, bloom_shift] = Decode::decode(header);
         if !bloom_words.is_power_of_two() {
             return Err(Problem::TableSize { table: Table::GnuHash, size: u64::from(bloom_words) }.into());
         }

@@ -41,7 +41,7 @@ fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
 /// # Errors
 /// [`Problem::NewerAbi`] if the note asks for a newer ABI or loader, [`Problem::AbiFlags`] for flags that this loader
 /// does not understand but must, [`Problem::OutsideImage`] if a note segment is longer than its bytes from the file.
-pub fn abi_note(image: &impl Image) -> Result<Option<AbiNote>, Failure<'static>> {
+pub fn abi_note(image: &dyn Image) -> Result<Option<AbiNote>, Failure<'static>> {
     // Notes that are not mapped at all are for other tools.
     let places = || image.plan().notes.iter().filter(|place| place.size != 0 && image.readable(place.vaddr) != 0);
     if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {

@@ -213,19 +213,34 @@ impl LoadPlan {
         origin: Origin,
         page: PageSize,
     ) -> Result<Self, Failure<'static>> {
-        let fixed = matches!(origin, Origin::File { fixed: true, .. });
-        let mut plan = Self { align: page.bytes(), fixed, ..Self::EMPTY };
+        let mut plan = Self::EMPTY;
+        plan.make(phdrs, origin, page)?;
+        Ok(plan)
+    }
+
+    /// Makes an [`EMPTY`](Self::EMPTY) plan that of an object, where it is: it is too large to be copied about.
+    ///
+    /// # Errors
+    /// As of [`LoadPlan::new`].
+    pub(crate) fn make(
+        &mut self,
+        phdrs: impl Iterator<Item = Phdr> + Clone,
+        origin: Origin,
+        page: PageSize,
+    ) -> Result<(), Failure<'static>> {
+        self.align = page.bytes();
+        self.fixed = matches!(origin, Origin::File { fixed: true, .. });
         for phdr in phdrs.clone().filter(|phdr| phdr.p_type == consts::PT_LOAD && phdr.p_memsz != 0) {
-            plan.push(&phdr, origin, page)?;
+            self.push(&phdr, origin, page)?;
         }
-        let (Some(first), Some(last)) = (plan.segments().first(), plan.segments().last()) else {
+        let (Some(first), Some(last)) = (self.segments().first(), self.segments().last()) else {
             return Err(Problem::NoSegments.into());
         };
-        plan.span = PageRange { start: first.pages().start, end: last.pages().end };
+        self.span = PageRange { start: first.pages().start, end: last.pages().end };
         for phdr in phdrs {
-            plan.note(&phdr, page)?;
+            self.note(&phdr, page)?;
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// The PT_LOAD segments, in ascending order.
@@ -263,6 +278,20 @@ impl LoadPlan {
     #[must_use]
     pub fn segment_of(&self, vaddr: Vaddr, len: u64) -> Option<&Segment> {
         self.segments().iter().find(|segment| segment.contains(vaddr, len))
+    }
+
+    /// Number of bytes from `vaddr` to the end of the readable segment that contains it; 0 if none does.
+    #[must_use]
+    pub fn readable(&self, vaddr: Vaddr) -> u64 {
+        let segment = self.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
+        segment.map_or(0, |segment| segment.mem_end.0.saturating_sub(vaddr.0))
+    }
+
+    /// Number of bytes from `vaddr` to the end of what the file gives to the readable segment that contains it; 0 if none does.
+    #[must_use]
+    pub fn file_backed(&self, vaddr: Vaddr) -> u64 {
+        let segment = self.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
+        segment.map_or(0, |segment| segment.data_end.0.saturating_sub(vaddr.0))
     }
 
     /// The first segment, if one mapping of it may cover the whole span until the other segments are mapped over it:

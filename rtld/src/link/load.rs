@@ -13,6 +13,7 @@ use crate::elf::note::abi_note;
 use crate::elf::plan::Protection;
 use crate::error::{Error, OfObject};
 use crate::link::namespace::{Module, Namespace, TlsPlace};
+use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, Means, Objects, Relocator, Seen};
 use crate::link::resolve::{Known, Resolver};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
@@ -129,6 +130,7 @@ pub fn load<'a, S: AddressSpace>(
         group: None,
         only_known: false,
         known,
+        outlook: Outlook::OursOnly,
     };
     resolver.needs_of_fresh()?;
     let fresh = resolver.fresh;

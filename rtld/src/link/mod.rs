@@ -3,10 +3,12 @@
 
 pub mod calls;
 pub mod definitions;
+mod excerpts;
 pub mod file;
 pub mod init;
 pub mod load;
 pub mod namespace;
+pub mod peek;
 pub mod reloc;
 pub mod resolve;
 pub mod sealed;

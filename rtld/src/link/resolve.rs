@@ -12,10 +12,10 @@ use crate::base::hash::{Key, Numbers};
 use crate::base::report::{Category, Trace};
 use crate::elf::consts;
 use crate::elf::dynamic::DynamicInfo;
-use crate::elf::note::abi_note;
 use crate::error::{Error, Failure, OfObject, OpenError, Problem};
-use crate::link::file::{Mapped, map_object};
+use crate::link::file::Mapped;
 use crate::link::namespace::{Module, Namespace, Need};
+use crate::link::peek::{Kind, Outlook, judge};
 use crate::link::search::{DIRECTORIES, ProgramPath, directory, entries, expand, is_path, mentions_origin};
 use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Group, Opened};
@@ -40,6 +40,8 @@ pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
     pub(crate) group: Option<&'a Group<'a>>,
     /// Whether to leave files alone that are not mapped yet.
     pub(crate) only_known: bool,
+    /// Whether native libraries are to be met.
+    pub(crate) outlook: Outlook,
     /// What is there already.
     pub(crate) known: Known<'r>,
 }
@@ -107,16 +109,6 @@ enum Judged {
     Foreign(Failure<'static>),
 }
 
-/// Whether an object is built for a libc: it names one in its DT_NEEDED. Which, if so.
-pub fn needs_libc(image: &impl Image, dynamic: &DynamicInfo) -> Result<Option<Libc>, Failure<'static>> {
-    for offset in dynamic.values(image, consts::DT_NEEDED) {
-        if let Some(libc) = Libc::named_by(dynamic.strings.get(image, offset)?) {
-            return Ok(Some(libc));
-        }
-    }
-    Ok(None)
-}
-
 impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     /// Resolves all that the fresh modules need, breadth first: the list grows at its end while it is walked from its
     /// start.
@@ -136,6 +128,9 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         for offset in module.dynamic.values(&module.image, consts::DT_NEEDED) {
             let name = module.dynamic.strings.get(&module.image, offset).of(path)?;
             names.push(self.arena.copy(name).of(path)?).of(path)?;
+        }
+        if names.iter().any(|name| Libc::named_by(name).is_some()) {
+            self.outlook = Outlook::Natives;
         }
         let needed = self.arena.slice(names.len(), Need::Outside).of(path)?;
         for (place, &name) in needed.iter_mut().zip(names.iter()) {
@@ -256,8 +251,17 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         if self.only_known {
             return Ok(Ok(Judged::Outside));
         }
-        let mapped = match map_object(self.sys, &file, &info, self.page) {
-            Ok(mapped) => mapped,
+        let (mapped, note) = match judge(self.sys, &file, &info, self.page, self.outlook) {
+            Ok(Kind::Library(mapped, note)) => (mapped, note),
+            Ok(Kind::Native(libc)) => {
+                self.outlook = Outlook::Natives;
+                self.trace.line(Category::Files, words!("{}: names a libc, so it is native", path));
+                // libc does not look into our own directories.
+                if !entries(DIRECTORIES, false).any(|ours| ours == directory(path)) {
+                    self.natives.told = self.natives.told.or(Some((path, libc)));
+                }
+                return Ok(Ok(Judged::Outside));
+            }
             Err(failure) => match *failure {
                 Problem::Class(_) | Problem::Encoding(_) | Problem::Machine(_) => {
                     return Ok(Ok(Judged::Foreign(failure)));
@@ -266,17 +270,6 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             },
         };
         let Mapped { dynamic, image, headers, .. } = mapped;
-        let note = abi_note(&image).of(path)?;
-        if note.is_none()
-            && let Some(libc) = needs_libc(&image, &dynamic).of(path)?
-        {
-            self.trace.line(Category::Files, words!("{}: names a libc, so it is native", path));
-            // libc does not look into our own directories.
-            if !entries(DIRECTORIES, false).any(|ours| ours == directory(path)) {
-                self.natives.told = self.natives.told.or(Some((path, libc)));
-            }
-            return Ok(Ok(Judged::Outside));
-        }
         dynamic.require_supported().of(path)?;
         let soname = match dynamic.soname {
             Some(offset) => self.arena.copy(dynamic.strings.get(&image, offset).of(path)?).of(path)?,

@@ -7,8 +7,7 @@ use crate::base::addr::PageSize;
 use crate::base::arena::Arena;
 use crate::base::report::{Category, Trace};
 use crate::error::{Errno, Error, OWN, OfObject, OpenError, Problem};
-use crate::link::file::map_object;
-use crate::link::resolve::needs_libc;
+use crate::link::peek::libc_of;
 use crate::link::search::{entries, expand, is_path};
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, FileInfo};
@@ -116,17 +115,14 @@ fn named<'a, S: AddressSpace>(
             Err(error) if error.is_absence() || error == OpenError::NotRegular => return Ok(None),
             Err(error) => return Err(error).of(path),
         };
-        let mapped = match map_object(sys, &file, &info, page) {
-            Ok(mapped) => mapped,
+        match libc_of(sys, &file, &info, page) {
+            Ok(libc) => Ok(libc.inspect(|&libc| say(trace, path, libc))),
             // Failures of the kernel are reported here; a broken file is for libc's ld.so to report.
             Err(failure) => match *failure {
-                Problem::Map(_) | Problem::Read(_) => return Err(failure).of(path),
-                _ => return Ok(None),
+                Problem::Map(_) | Problem::Read(_) => Err(failure).of(path),
+                _ => Ok(None),
             },
-        };
-        let Ok(Some(libc)) = needs_libc(&mapped.image, &mapped.dynamic) else { return Ok(None) };
-        say(trace, path, libc);
-        Ok(Some(libc))
+        }
     };
     let lists = [(places.library_path, true), (places.runpath, false)];
     for name in libraries.iter().filter(|name| Libc::named_by(name).is_none()) {

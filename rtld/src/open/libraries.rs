@@ -21,6 +21,7 @@ use crate::elf::eh_frame::find;
 use crate::elf::plan::Protection;
 use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Namespace, Need, TlsPlace};
+use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, Means, Objects, Relocator};
 use crate::link::resolve::{Known, Resolver};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
@@ -188,6 +189,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             group: Some(group),
             only_known,
             known,
+            outlook: if self.start_has_natives { Outlook::Natives } else { Outlook::OursOnly },
         };
         let root = match resolver.need(caller, name)? {
             Need::Module(index) => index,

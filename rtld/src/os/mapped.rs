@@ -85,16 +85,6 @@ impl Image for MappedImage {
         // SAFETY: a readable segment holds `len` bytes from there, by `adopt`.
         Some(unsafe { slice::from_raw_parts(pointer.as_ptr(), to_usize(len)) })
     }
-
-    fn readable(&self, vaddr: Vaddr) -> u64 {
-        let segment = self.plan.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
-        segment.map_or(0, |segment| segment.mem_end.0.saturating_sub(vaddr.0))
-    }
-
-    fn file_backed(&self, vaddr: Vaddr) -> u64 {
-        let segment = self.plan.segment_of(vaddr, 1).filter(|segment| segment.protection.read);
-        segment.map_or(0, |segment| segment.data_end.0.saturating_sub(vaddr.0))
-    }
 }
 
 impl ImageMut for MappedImage {

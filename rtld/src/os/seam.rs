@@ -4,6 +4,9 @@
 //! under a fuzzer. Implementors decide nothing: they perform a plan and report the result.
 #![forbid(unsafe_code)]
 
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
 use crate::base::addr::{FileOffset, LoadBias, PageRange, Vaddr, from_usize};
 use crate::elf::Decode;
 use crate::elf::plan::{LoadPlan, Protection, Segment};
@@ -40,11 +43,16 @@ pub trait Files {
     /// open(2) or fstat(2) fails, or the path leads to something other than a regular file.
     fn open(&self, path: &[u8]) -> Result<(Self::File, FileInfo), OpenError>;
 
-    /// Reads at `offset` until `buffer` is full or the file ends; returns the number of bytes read.
+    /// Reads at `offset` until `buffer` is full or the file ends; returns the bytes that were read.
     ///
     /// # Errors
     /// The error number of pread(2), except EINTR.
-    fn read_at(&self, file: &Self::File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno>;
+    fn read_at<'b>(
+        &self,
+        file: &Self::File,
+        offset: FileOffset,
+        buffer: &'b mut [MaybeUninit<u8>],
+    ) -> Result<&'b mut [u8], Errno>;
 }
 
 /// Mapping files into memory. Every call but `reserve` stays within the memory that `reserve` returned.
@@ -78,7 +86,9 @@ pub trait AddressSpace: Files {
 pub trait Image {
     /// The machine that the object is for. For an object mapped in this process, it is the one that the process runs
     /// on.
-    type Machine: Machine;
+    type Machine: Machine
+    where
+        Self: Sized;
 
     /// The plan by which the object is mapped.
     fn plan(&self) -> &LoadPlan;
@@ -90,23 +100,40 @@ pub trait Image {
     fn bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]>;
 
     /// Number of bytes from `vaddr` to the end of the readable segment that contains it; 0 if none does.
-    fn readable(&self, vaddr: Vaddr) -> u64;
+    fn readable(&self, vaddr: Vaddr) -> u64 {
+        self.plan().readable(vaddr)
+    }
 
     /// Number of bytes from `vaddr` to the end of the bytes from the file, in the readable segment that contains it; 0
     /// if none does. Tables lie in such bytes: no tool makes a table of the zeros that follow them.
-    fn file_backed(&self, vaddr: Vaddr) -> u64;
+    fn file_backed(&self, vaddr: Vaddr) -> u64 {
+        self.plan().file_backed(vaddr)
+    }
+
+    /// Whether a readable segment holds all of the `len` bytes at `vaddr`.
+    fn holds(&self, vaddr: Vaddr, len: u64) -> bool {
+        self.bytes(vaddr, len).is_some()
+    }
+
+    /// The bytes of the string at `vaddr`, without its NUL, if that is among the `limit` bytes there and a readable
+    /// segment holds all of these.
+    fn string(&self, vaddr: Vaddr, limit: u64) -> Option<&[u8]> {
+        let string = CStr::from_bytes_until_nul(self.bytes(vaddr, limit)?);
+        string.ok().map(CStr::to_bytes)
+    }
 
     /// The structure at `vaddr`; `None` if it is not all in a readable segment.
     #[inline]
-    fn get<T: Decode>(&self, vaddr: Vaddr) -> Option<T> {
+    fn get<T: Decode>(&self, vaddr: Vaddr) -> Option<T>
+    where
+        Self: Sized,
+    {
         self.bytes(vaddr, from_usize(T::SIZE)).map(T::decode)
     }
 
     /// The string at `vaddr`, without its NUL, if the NUL is among the first `limit` bytes.
     fn c_string(&self, vaddr: Vaddr, limit: u64) -> Option<&[u8]> {
-        let bytes = self.bytes(vaddr, limit.min(self.readable(vaddr)))?;
-        let end = bytes.iter().position(|&byte| byte == 0)?;
-        bytes.get(..end)
+        self.string(vaddr, limit.min(self.readable(vaddr)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A machine on which one chosen call of the seam fails.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 use rtld::base::addr::{FileOffset, PageRange};
 use rtld::elf::plan::{LoadPlan, Protection, Segment};
@@ -66,7 +67,12 @@ impl Files for Faulty {
         self.os.open(path)
     }
 
-    fn read_at(&self, file: &Self::File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fn read_at<'b>(
+        &self,
+        file: &Self::File,
+        offset: FileOffset,
+        buffer: &'b mut [MaybeUninit<u8>],
+    ) -> Result<&'b mut [u8], Errno> {
         self.check()?;
         self.os.read_at(file, offset, buffer)
     }

@@ -5,6 +5,7 @@
 //! | [`arena`] | memory for the loader's tables |
 //! | [`os`] | the loader's seam over byte vectors: files by path, and an address space |
 //! | [`faulty`] | that seam, with one failing call |
+//! | [`judged`] | files are judged as if they were mapped |
 //! | [`image`] | the memory of one object there, with the protection of each page |
 //! | [`elf`] | description of a small ET_DYN file |
 //! | [`file`] | the built file, its layout, and ways to break it |
@@ -19,6 +20,7 @@ pub mod elf;
 pub mod faulty;
 pub mod file;
 pub mod image;
+pub mod judged;
 pub mod mutation;
 pub mod os;
 pub mod property;

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 
 use rtld::base::addr::{FileOffset, LoadBias, PageRange, to_usize};
@@ -140,6 +141,12 @@ impl<M: Machine> MemOs<M> {
         self.opened.borrow().clone()
     }
 
+    /// Number of objects that were mapped so far.
+    #[must_use]
+    pub const fn reserved(&self) -> usize {
+        self.objects.get()
+    }
+
     /// Number of objects that are mapped now.
     #[must_use]
     pub fn mapped(&self) -> usize {
@@ -214,14 +221,17 @@ impl<M: Machine> Files for MemOs<M> {
         }
     }
 
-    fn read_at(&self, file: &Self::File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fn read_at<'b>(
+        &self,
+        file: &Self::File,
+        offset: FileOffset,
+        buffer: &'b mut [MaybeUninit<u8>],
+    ) -> Result<&'b mut [u8], Errno> {
         self.check(Call::Read)?;
         let rest = file.get(to_usize(offset.0)..).unwrap_or_default();
         let size = rest.len().min(buffer.len());
-        if let (Some(place), Some(bytes)) = (buffer.get_mut(..size), rest.get(..size)) {
-            place.copy_from_slice(bytes);
-        }
-        Ok(size)
+        let (place, bytes) = (buffer.get_mut(..size).unwrap_or_default(), rest.get(..size).unwrap_or_default());
+        Ok(place.write_copy_of_slice(bytes))
     }
 }
 

@@ -14,11 +14,12 @@ use rtld::elf::{Decode, Rela, Sym, consts, r_sym, r_type, size};
 use rtld::error::{Error, Failure};
 use rtld::link::file::Mapped;
 use rtld::link::namespace::Module;
-use rtld::link::resolve::needs_libc;
+use rtld::link::peek::needs_libc;
 use rtld::link::sealed::Sealed;
 use rtld::os::seam::Image;
 
 use super::image::{MemImage, PAGE};
+use super::judged::judged;
 use super::os::MemOs;
 use super::scene::{LOADER, PROGRAM, Scene, map};
 use super::{Elf, Hash, sample};
@@ -149,6 +150,7 @@ pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
     let mut os = MemOs::new(arena);
     os.largest = LARGEST;
     os.file(PATH, bytes);
+    let _ = judged(&os, PATH.as_bytes());
     match map(&os, PATH) {
         Ok(mapped) => {
             is_within(mapped.image.plan(), bytes.len());

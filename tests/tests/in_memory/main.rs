@@ -10,6 +10,7 @@ mod mutants;
 mod open;
 mod opened;
 mod openings;
+mod peek;
 mod refusals;
 mod search;
 mod symbols;

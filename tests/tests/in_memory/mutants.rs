@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rtld::elf::symbol::{Name, lookup};
 use rtld::error::Error;
-use rtld::link::resolve::needs_libc;
+use rtld::link::peek::needs_libc;
 use rtld::os::seam::Image;
 use tests::memory::file::{DATA, TEXT};
 use tests::memory::mutation::{Xorshift, mutate};

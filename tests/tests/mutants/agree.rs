@@ -1,6 +1,7 @@
 //! The mapper over byte vectors and the kernel's do the same with every file.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -89,7 +90,12 @@ impl Files for Real {
         Linux.open(path)
     }
 
-    fn read_at(&self, file: &Self::File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fn read_at<'b>(
+        &self,
+        file: &Self::File,
+        offset: FileOffset,
+        buffer: &'b mut [MaybeUninit<u8>],
+    ) -> Result<&'b mut [u8], Errno> {
         Linux.read_at(file, offset, buffer)
     }
 }

@@ -41,6 +41,14 @@ const ONE_LIBRARY: Limit = Limit {
     instructions: 54_000,
     system_calls: 19,
 };
+/// With as many as [`start::NATIVE_LIBRARIES`]; each is looked for in vain in LD_LIBRARY_PATH, then opened, asked for its
+/// size, read twice and closed.
+const NATIVES: Limit = Limit {
+    instructions_title: "30 native libraries: instructions",
+    calls_title: "30 native libraries: system calls",
+    instructions: 410_000,
+    system_calls: 191,
+};
 const MANY_LIBRARIES: Limit = Limit {
     instructions_title: "50 libraries: instructions",
     calls_title: "50 libraries: system calls",
@@ -89,6 +97,7 @@ pub(crate) fn check(repo: &Repo, release: &Stage) -> Result<Vec<Row>> {
     let workshop = Workshop::new(repo, release, "audit")?;
     let unused = start::unused(&workshop)?;
     let library = start::one_library(&workshop)?;
+    let natives = start::natives(&workshop)?;
     let many = Libraries::build(repo, MANY)?;
     let loader = crate::bench::workshop::text(&release.loader)?;
     let many = scale::program(&workshop, "many", loader, "scale.c", &many.files)?;
@@ -103,6 +112,7 @@ pub(crate) fn check(repo: &Repo, release: &Stage) -> Result<Vec<Row>> {
         }
         rows.extend(counted(&ONE_LIBRARY, traced(&library, STATUS)));
         rows.push(faulted(LIBRARY_FAULTS, faults(&library, STATUS)));
+        rows.extend(counted(&NATIVES, traced(&natives, 0)));
         rows.extend(counted(&MANY_LIBRARIES, by_valgrind(&many)));
         Ok(rows)
     })?;

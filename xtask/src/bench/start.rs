@@ -1,6 +1,6 @@
 //! Costs of a start: from vfork to the end of a process that does next to nothing.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::driver::Effort;
 use super::processes::{Comparison, Contender, Goals};
@@ -16,6 +16,7 @@ const PLAIN_PIE: &str = "PIE under slulrtld";
 const PLAIN_EXEC: &str = "ET_EXEC under slulrtld";
 const UNUSED: &str = "slulrtld, libc named and not used";
 const LIBRARY: &str = "slulrtld, one library";
+const NATIVES: &str = "slulrtld, 30 native libraries by DT_RUNPATH, none called";
 const MUSL_DYNAMIC: &str = "musl, dynamic hello";
 const GLIBC_DYNAMIC: &str = "glibc, dynamic hello";
 
@@ -35,6 +36,7 @@ pub(crate) fn bench(workshop: &Workshop<'_>, effort: Effort, with_crates: bool) 
     goals.at_most("plain start to musl's dynamic hello", plain, times(MUSL_DYNAMIC)?, 0.5);
     goals.at_most("plain start to glibc's dynamic hello", plain, times(GLIBC_DYNAMIC)?, 0.25);
     goals.at_most("libc named and not used, to the plain start", times(UNUSED)?, plain, 1.25);
+    goals.at_most("30 native libraries, none called, to the plain start", times(NATIVES)?, plain, 2.0);
     Ok(Report {
         name: "start",
         method: effort.method("each program"),
@@ -68,6 +70,7 @@ fn contenders(workshop: &Workshop<'_>, with_crates: bool) -> Result<Vec<Contende
         bare(PLAIN_PIE, "plain-pie", Link::Pie(loader))?,
         Contender::new(UNUSED, unused(workshop)?, 0),
         Contender::new(LIBRARY, one_library(workshop)?, STATUS),
+        Contender::new(NATIVES, natives(workshop)?, 0),
         Contender::new(
             "musl, static hello",
             workshop.compile("musl-gcc", "musl-static", "hello.c", &["-static"])?,
@@ -103,6 +106,26 @@ fn crates(workshop: &Workshop<'_>) -> Result<Vec<Contender>> {
 /// A program that names libc and, without an argument, does not use it.
 pub(crate) fn unused(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
     workshop.libc_free("first-call", "first_call.c", &["-lc"])
+}
+
+/// How many native libraries a program has that calls none of them.
+pub(crate) const NATIVE_LIBRARIES: u64 = 30;
+
+/// A program whose DT_RUNPATH leads to native libraries, and which, without an argument, calls nothing.
+pub(crate) fn natives(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
+    let library = ["-DLIBRARY", "-shared", "-fPIC", "-Wl,--no-as-needed", "-lc"];
+    let made = workshop.compile("gcc", "libnative-1.so", "one_library.c", &library)?;
+    let mut options = vec![format!("-Wl,-rpath,{}", text(workshop.directory())?), "-Wl,--no-as-needed".to_owned()];
+    for number in 1..=NATIVE_LIBRARIES {
+        let path = workshop.path(&format!("libnative-{number}.so"));
+        if path != made {
+            std::fs::copy(&made, &path).with_context(|| path.display().to_string())?;
+        }
+        options.push(format!("-lnative-{number}"));
+    }
+    options.push("-lc".to_owned());
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    workshop.libc_free("natives", "first_call.c", &options)
 }
 
 /// A program with one library.

@@ -8,7 +8,7 @@
 mod mapping;
 
 use core::ffi::CStr;
-use core::mem::ManuallyDrop;
+use core::mem::{ManuallyDrop, MaybeUninit};
 
 use abi::line;
 pub use rustix::fd::BorrowedFd;
@@ -119,17 +119,24 @@ impl Files for Linux {
         regular(file)
     }
 
-    fn read_at(&self, file: &File, offset: FileOffset, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fn read_at<'b>(
+        &self,
+        file: &File,
+        offset: FileOffset,
+        buffer: &'b mut [MaybeUninit<u8>],
+    ) -> Result<&'b mut [u8], Errno> {
         let mut done = 0usize;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match pread(file, rest, file.whole(offset).saturating_add(from_usize(done))) {
-                Ok(0) => break,
-                Ok(read) => done = done.saturating_add(read),
+                Ok(([], _)) => break,
+                Ok((read, _)) => done = done.saturating_add(read.len()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
-        Ok(done)
+        let read = buffer.get_mut(..done).unwrap_or_default();
+        // SAFETY: the kernel has written so many bytes, one call after the other.
+        Ok(unsafe { read.assume_init_mut() })
     }
 }
 
@@ -167,8 +174,8 @@ pub fn explains_ids(file: &File, user: (u64, u64), group: (u64, u64)) -> bool {
 
 /// If the file begins with `#!`, makes offset 0 mean the ELF image behind the line ([`line`](mod@line)).
 pub fn skip_line(file: &mut File, info: &mut FileInfo) {
-    let mut start = [0u8; 2];
-    if Linux.read_at(file, FileOffset(0), &mut start) == Ok(2) && start == line::BEGINS {
+    let mut start = [MaybeUninit::uninit(); 2];
+    if Linux.read_at(file, FileOffset(0), &mut start).is_ok_and(|start| *start == line::BEGINS) {
         file.start = FileOffset(line::IMAGE);
         info.size = info.size.saturating_sub(line::IMAGE);
     }
