@@ -63,7 +63,7 @@ pub fn write_entry<'s>(output: &mut dyn Sink, key: u64, value: u64, text: impl F
     }
 }
 
-/// As wide as the longest name.
+/// Padding between a name and its value: as wide as the longest name.
 const SPACES: &str = "                     ";
 
 #[cfg(test)]
