@@ -345,10 +345,10 @@ impl DynamicInfo {
         Ok(info)
     }
 
-    /// Decodes the PT_DYNAMIC at `place`, in the place of what was decoded before.
+    /// Decodes the PT_DYNAMIC at `place` into this value, which may hold another one.
     ///
     /// # Errors
-    /// As of [`DynamicInfo::decode`].
+    /// Those of [`DynamicInfo::decode`].
     pub(crate) fn decode_again(&mut self, image: &dyn Image, place: Place) -> Result<(), Failure<'static>> {
         let whole = Place { size: place.size & !0xf, ..place };
         let all = Entries::<Dyn>::check(image, whole, Table::Dynamic)?;

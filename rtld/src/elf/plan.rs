@@ -218,10 +218,10 @@ impl LoadPlan {
         Ok(plan)
     }
 
-    /// Makes an [`EMPTY`](Self::EMPTY) plan that of an object, where it is: it is too large to be copied about.
+    /// Turns an [`EMPTY`](Self::EMPTY) plan into that of an object, in place, because a plan is too large to copy.
     ///
     /// # Errors
-    /// As of [`LoadPlan::new`].
+    /// Those of [`LoadPlan::new`].
     pub(crate) fn make(
         &mut self,
         phdrs: impl Iterator<Item = Phdr> + Clone,
@@ -287,7 +287,7 @@ impl LoadPlan {
         segment.map_or(0, |segment| segment.mem_end.0.saturating_sub(vaddr.0))
     }
 
-    /// Number of bytes from `vaddr` to the end of what the file gives to the readable segment that contains it; 0 if none does.
+    /// Number of file-backed bytes from `vaddr` on, in the readable segment that contains it; 0 if none does.
     #[must_use]
     pub fn file_backed(&self, vaddr: Vaddr) -> u64 {
         let segment = self.segment_of(vaddr, 1).filter(|segment| segment.protection.read);

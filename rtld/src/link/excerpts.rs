@@ -1,4 +1,4 @@
-//! What was read of a file that is not mapped, in one small buffer that is never cleared.
+//! The bytes that were read of a file which is not mapped, in one small buffer that is never cleared.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;
@@ -8,19 +8,19 @@ use crate::base::addr::{FileOffset, from_usize, to_usize};
 use crate::error::Errno;
 use crate::os::seam::Files;
 
-/// How many places of a file are read.
+/// Largest number of reads of a file.
 const MOST: usize = 4;
 
-/// Size in bytes of the first read: headers, notes, DT_GNU_HASH, and the dynamic strings of half of all libraries.
+/// Size in bytes of the first read: headers, notes, DT_GNU_HASH, and for half of all libraries the dynamic strings.
 const HEAD: usize = 2048;
 
-/// Least size in bytes of the others. The names of all that a library needs lie within that in nearly all of them.
+/// Smallest size in bytes of the other reads. It contains the names of all needs for nearly all libraries.
 pub(crate) const LEAST: usize = 512;
 
-/// Size in bytes of all reads together: HEAD, and the longest dynamic section and the names of most libraries.
+/// Size in bytes of all reads together: HEAD, the longest dynamic section, and the names of most libraries.
 const ROOM: usize = 3584;
 
-/// Room for what is read, not initialised.
+/// Room for the bytes, not initialised.
 pub(crate) const fn room() -> [MaybeUninit<u8>; ROOM] {
     [const { MaybeUninit::uninit() }; ROOM]
 }
@@ -33,13 +33,13 @@ struct Excerpt<'b> {
 }
 
 impl<'b> Excerpt<'b> {
-    /// What it has from `offset` on.
+    /// The bytes from `offset` to the end of the excerpt.
     fn from(&self, offset: u64) -> Option<&'b [u8]> {
         self.bytes.get(to_usize(offset.checked_sub(self.offset)?)..)
     }
 }
 
-/// What was read of a file, in one buffer.
+/// The bytes that were read of a file, in one buffer.
 pub(crate) struct Excerpts<'b> {
     all: [Excerpt<'b>; MOST],
     count: usize,
@@ -47,20 +47,20 @@ pub(crate) struct Excerpts<'b> {
 }
 
 impl<'b> Excerpts<'b> {
-    /// Nothing yet.
+    /// No bytes yet; `room` is for those to come.
     pub(crate) fn new(room: &'b mut [MaybeUninit<u8>]) -> Self {
         Self { all: [Excerpt::default(); MOST], count: 0, free: room }
     }
 
-    /// Reads the start of a file: not beyond the end of a small one, where there would be a second call to hear of that.
+    /// Reads the start of a file. Not beyond the end of a small one: a second read would be needed to learn of the end.
     ///
     /// # Errors
-    /// As read(2).
+    /// The error number of read(2).
     pub(crate) fn head<F: Files>(&mut self, sys: &F, file: &F::File, size: u64) -> Result<&'b [u8], Errno> {
         self.read(sys, file, 0, to_usize(size.min(from_usize(HEAD))))
     }
 
-    /// Reads so many bytes, or as many as there are and fit.
+    /// Reads `size` bytes, or as many as exist and fit.
     fn read<F: Files>(&mut self, sys: &F, file: &F::File, offset: u64, size: usize) -> Result<&'b [u8], Errno> {
         let free = take(&mut self.free);
         let (place, rest) = free.split_at_mut(size.min(free.len()));
@@ -73,7 +73,7 @@ impl<'b> Excerpts<'b> {
         Ok(bytes)
     }
 
-    /// Reads what is missing. `false` if it is too much, or too often.
+    /// Reads missing bytes. `false` if they do not fit, or the number of reads is exhausted.
     pub(crate) fn complete<F: Files>(
         &mut self,
         sys: &F,
@@ -95,7 +95,7 @@ impl<'b> Excerpts<'b> {
         self.all.iter().find_map(|excerpt| excerpt.from(offset)?.get(..len))
     }
 
-    /// The string at `offset` and its NUL, if they were read and take at most `limit` bytes.
+    /// The string at `offset` with its NUL, if it was read and takes at most `limit` bytes.
     pub(crate) fn string(&self, offset: u64, limit: usize) -> Option<&'b CStr> {
         self.all.iter().find_map(|excerpt| {
             let bytes = excerpt.from(offset)?;
@@ -104,7 +104,7 @@ impl<'b> Excerpts<'b> {
     }
 }
 
-/// Bytes of the file that a rule has asked for in vain.
+/// Bytes of the file for which a rule has asked and that were not read.
 #[derive(Clone, Copy)]
 pub(crate) struct Missing {
     pub(crate) offset: u64,

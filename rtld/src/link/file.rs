@@ -1,4 +1,5 @@
-//! A file becomes memory: headers, plan, mapping, dynamic section.
+//! The way of a file into memory: its headers are read, a plan is made of them, the plan is performed, and PT_DYNAMIC
+//! is decoded.
 #![forbid(unsafe_code)]
 
 use core::mem::MaybeUninit;
@@ -12,22 +13,24 @@ use crate::error::{Failure, Problem};
 use crate::link::excerpts::{Excerpts, room};
 use crate::os::seam::{AddressSpace, FileInfo, Image};
 
-/// An object's file, mapped and judged sane, not yet part of anything.
+/// An object's file, mapped and checked, which is not part of a namespace yet.
 pub struct Mapped<I> {
-    /// Its tables.
+    /// Its decoded PT_DYNAMIC.
     pub dynamic: DynamicInfo,
     /// Its memory.
     pub image: I,
     /// `e_entry`.
     pub entry: Vaddr,
-    /// Where its program headers are in the file.
+    /// Its checked ELF header.
     pub headers: Headers,
 }
 
-/// Reads the headers of a library's open file, plans it and maps it.
+/// Reads the headers of a library's open file, plans the mappings, and maps it.
 ///
 /// # Errors
-/// What is wrong with its headers or its dynamic section; or reading or mapping it fails.
+/// [`Problem::Read`] or [`Problem::Map`] with the kernel's error number; otherwise the fault of its headers
+/// ([`Headers::parse`], [`LoadPlan::new`]; [`Problem::Type`] for ET_EXEC) or of its PT_DYNAMIC
+/// ([`DynamicInfo::decode`], [`Problem::NoDynamic`]).
 pub fn map_object<S: AddressSpace>(
     sys: &S,
     file: &S::File,
@@ -37,10 +40,11 @@ pub fn map_object<S: AddressSpace>(
     map_file(sys, file, info, page, false)
 }
 
-/// Maps a program, which may be ET_EXEC: that has to be where its addresses say.
+/// Maps a program's open file like [`map_object`]. A program may be ET_EXEC, which is mapped at its own addresses, and
+/// may lack PT_DYNAMIC.
 ///
 /// # Errors
-/// As of [`map_object`].
+/// Those of [`map_object`], without [`Problem::Type`] and [`Problem::NoDynamic`].
 pub fn map_program<S: AddressSpace>(
     sys: &S,
     file: &S::File,
@@ -63,18 +67,18 @@ fn map_file<S: AddressSpace>(
     planned.map(sys, file, None)
 }
 
-/// What a file is to become.
+/// The plan of a file's mappings, with the headers that it was made of.
 pub(crate) struct Planned {
     headers: Headers,
     /// `e_entry`.
     entry: Vaddr,
     pub(crate) plan: LoadPlan,
-    /// Whether it is a program, which needs no dynamic section.
+    /// Whether the file is a program, which may lack PT_DYNAMIC.
     program: bool,
 }
 
 impl Planned {
-    /// Nothing yet.
+    /// An empty plan.
     pub(crate) const NOTHING: Self = Self {
         headers: Headers { e_type: 0, phoff: FileOffset(0), phnum: 0 },
         entry: Vaddr(0),
@@ -82,10 +86,10 @@ impl Planned {
         program: false,
     };
 
-    /// Reads the headers of an open file, and plans it. What is read stays in `excerpts`.
+    /// Reads the headers of an open file and plans its mappings. The bytes that were read stay in `excerpts`.
     ///
     /// # Errors
-    /// What is wrong with its headers; or reading it fails.
+    /// [`Problem::Read`], or the fault of its headers.
     pub(crate) fn read<S: AddressSpace>(
         &mut self,
         sys: &S,
@@ -111,7 +115,7 @@ impl Planned {
         }
     }
 
-    /// Plans a file whose program headers are not near its start: patchelf(1) puts them at the end.
+    /// Plans a file whose program headers are not near its start: patchelf(1) moves them to the end.
     #[cold]
     #[inline(never)]
     fn read_elsewhere<S: AddressSpace>(
@@ -123,7 +127,7 @@ impl Planned {
     ) -> Result<(), Failure<'static>> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_PHDRS as usize * size::PHDR];
         let room = room.get_mut(..self.headers.table_size()).unwrap_or_default();
-        // A file that shrank since fstat gives fewer headers; what is missing is missed below.
+        // A file that shrank since fstat has fewer headers; missing segments are noticed below.
         let table = sys.read_at(file, self.headers.phoff, room).map_err(Problem::Read)?;
         self.make(table, origin, page)
     }
@@ -133,10 +137,10 @@ impl Planned {
         self.plan.make(table.chunks_exact(size::PHDR).map(Phdr::decode), origin, page)
     }
 
-    /// Maps what was planned. What its dynamic section says may be known already.
+    /// Maps the file by the plan. `dynamic` is its decoded PT_DYNAMIC, if that is known.
     ///
     /// # Errors
-    /// Mapping it fails, or something is wrong with its dynamic section.
+    /// [`Problem::Map`], or the fault of its PT_DYNAMIC.
     pub(crate) fn map<S: AddressSpace>(
         &self,
         sys: &S,

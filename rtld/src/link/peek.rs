@@ -1,10 +1,11 @@
-//! What kind of object a file is, told from a few hundred bytes of it, so that a native library is never mapped here.
+//! The world of a library's file, told from a few hundred bytes of it, so that a native library is never mapped by the
+//! loader.
 //!
-//! The rules that judge a mapped object judge [`Peek`], an [`Image`] over the bytes that were read. A rule that wants a
-//! byte which was not read gets none, and the answer does not count: the byte is read, and the rule asked again. After a
-//! few reads the file is mapped, and judged as a mapped object. So both ways give one answer.
+//! The rules for a mapped object are applied to [`Peek`], an [`Image`] of the bytes that were read. If a rule asks for
+//! a byte that was not read, it gets none, and its answer does not count: the byte is read, and the rule applied again.
+//! After a few reads the file is mapped, and the rules are applied to the mapping. So both ways give the same answer.
 //!
-//! Two reads are enough where the strings that DT_NEEDED means are near the start of the file, three elsewhere.
+//! Two reads are enough if the strings of DT_NEEDED are near the start of the file, three otherwise.
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
@@ -24,15 +25,15 @@ use crate::link::file::{Mapped, Planned};
 use crate::machine::{Machine, Native};
 use crate::os::seam::{AddressSpace, FileInfo, Image};
 
-/// Largest object in bytes, alignment included, that is judged without being mapped: whether there is room for a larger
-/// one is for the kernel to say.
+/// Largest object in bytes, alignment included, that is judged without being mapped. The kernel decides whether there
+/// is room for a larger one.
 const LARGEST: u64 = 64 << 20;
 
-/// An object that is not mapped: its plan, and what was read of its file.
+/// An object that is not mapped: its plan, and the bytes that were read of its file.
 struct Peek<'p, 'b, M> {
     plan: &'p LoadPlan,
     excerpts: &'p Excerpts<'b>,
-    /// The first bytes that were asked for in vain. Answers that were given since do not count.
+    /// The first bytes that were asked for and not read. Answers given since then do not count.
     missing: Cell<Option<Missing>>,
     machine: PhantomData<M>,
 }
@@ -47,7 +48,7 @@ impl<'p, 'b, M> Peek<'p, 'b, M> {
         None
     }
 
-    /// The readable segment that holds these bytes, and where in the file the first is.
+    /// The readable segment that contains these bytes, and the offset of the first one in the file.
     fn place(&self, vaddr: Vaddr, len: u64) -> Option<(&Segment, u64)> {
         let segment = self.plan.segment_of(vaddr, len).filter(|segment| segment.protection.read)?;
         let into = vaddr.0.wrapping_sub(segment.pages().start.0);
@@ -71,7 +72,7 @@ impl<M: Machine> Image for Peek<'_, '_, M> {
         if len == 0 {
             return Some(&[]);
         }
-        // Zeros that no file has are not looked for either.
+        // The zeros after the bytes from the file are not read.
         let is_in_file = segment.data_end.0.saturating_sub(vaddr.0) >= len;
         let read = self.excerpts.get(offset, to_usize(len)).filter(|_| is_in_file);
         read.or_else(|| self.miss(offset, len))
@@ -82,7 +83,7 @@ impl<M: Machine> Image for Peek<'_, '_, M> {
         let from_file = limit.min(segment.data_end.0.saturating_sub(vaddr.0));
         match self.excerpts.string(offset, to_usize(from_file)) {
             Some(string) => Some(string.to_bytes()),
-            // There is none, and all that could be one is known.
+            // All bytes are known, and there is no NUL among them.
             None if from_file == limit && self.excerpts.get(offset, to_usize(limit)).is_some() => None,
             None => self.miss(offset, limit.min(from_usize(LEAST))),
         }
@@ -93,29 +94,30 @@ impl<M: Machine> Image for Peek<'_, '_, M> {
     }
 }
 
-/// What decides which world an object is of.
+/// The facts that decide to which world an object belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nature {
     /// Its ABI note.
     pub note: Option<AbiNote>,
-    /// The first libc that it names in its DT_NEEDED. Not asked for where there is a note.
+    /// The first libc in its DT_NEEDED. Not determined for an object with an ABI note.
     pub libc: Option<Libc>,
 }
 
-/// What is asked of an object.
+/// A rule, applied to an object.
 type Question = fn(&dyn Image, &DynamicInfo) -> Result<Nature, Failure<'static>>;
 
-/// One file, one world: with the ABI note it is a library whatever it names, without one it is native if it names a libc.
+/// One file, one world: an object with the ABI note is a library, whatever it needs; one without is native if it names
+/// a libc.
 fn nature(image: &dyn Image, dynamic: &DynamicInfo) -> Result<Nature, Failure<'static>> {
     let note = abi_note(image)?;
     let libc = if note.is_none() { needs_libc(image, dynamic)? } else { None };
     Ok(Nature { note, libc })
 }
 
-/// Whether an object is built for a libc: it names one in its DT_NEEDED. Which, if so.
+/// The libc for which an object is built: the first one that it names in its DT_NEEDED; `None` if it names none.
 ///
 /// # Errors
-/// A DT_NEEDED before that is no string of DT_STRTAB.
+/// [`Problem::BadString`] for a DT_NEEDED name, before that, that is not in the string table.
 pub fn needs_libc(image: &dyn Image, dynamic: &DynamicInfo) -> Result<Option<Libc>, Failure<'static>> {
     for offset in dynamic.values(image, consts::DT_NEEDED) {
         if let Some(libc) = Libc::named_by(dynamic.strings.get(image, offset)?) {
@@ -125,8 +127,8 @@ pub fn needs_libc(image: &dyn Image, dynamic: &DynamicInfo) -> Result<Option<Lib
     Ok(None)
 }
 
-/// Asks `question` of a file that is planned, and leaves its dynamic section, decoded. `None` if it has to be mapped for
-/// an answer.
+/// Applies `question` to a planned file, and leaves its decoded PT_DYNAMIC in `dynamic`. `None` if the file must be
+/// mapped for an answer.
 fn peek<S: AddressSpace>(
     sys: &S,
     file: &S::File,
@@ -142,7 +144,7 @@ fn peek<S: AddressSpace>(
     }
     loop {
         let image = Peek::<<S::Image as Image>::Machine>::new(plan, excerpts);
-        // Asked for first, and without a word of failure: it is seldom in what was read.
+        // Asked for first, because it is rarely among the bytes that were read; so no error is made for nothing.
         if image.bytes(section.vaddr, section.size & !0xf).is_some() {
             let decoded = dynamic.decode_again(&image, section);
             let answer = decoded.and_then(|()| question(&image, dynamic));
@@ -157,28 +159,29 @@ fn peek<S: AddressSpace>(
     }
 }
 
-/// What a library's file turned out to be.
+/// The world of a library's file.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and the loader has no heap")]
 pub enum Kind<I> {
-    /// Of libc's world, and built for that libc.
+    /// Native, built for that libc.
     Native(Libc),
-    /// libc-free, and mapped.
+    /// libc-free and mapped; with its ABI note.
     Library(Mapped<I>, Option<AbiNote>),
 }
 
-/// What is known of a process before a file is judged.
+/// The expectation about a file before it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outlook {
-    /// Nothing has named a libc so far: a library is libc-free, most likely, and mapped at once, without a read more.
+    /// No object has named a libc so far: a library is most likely libc-free, and is mapped without further reads.
     OursOnly,
-    /// Native libraries are to be met.
+    /// Native libraries are likely.
     Natives,
 }
 
 /// Judges a library's open file, and maps it if it is libc-free.
 ///
 /// # Errors
-/// What is wrong with its headers, its dynamic section or its notes; or reading or mapping it fails.
+/// [`Problem::Read`] or [`Problem::Map`] with the kernel's error number; otherwise the fault of its headers, its
+/// PT_DYNAMIC or its notes.
 pub fn judge<S: AddressSpace>(
     sys: &S,
     file: &S::File,
@@ -189,10 +192,10 @@ pub fn judge<S: AddressSpace>(
     ask(sys, file, info, page, outlook, nature)
 }
 
-/// The libc that a native library's open file is built for.
+/// The libc for which a native library's open file is built.
 ///
 /// # Errors
-/// Reading it fails, or mapping it where that is needed, or something is wrong with its headers or its dynamic section.
+/// [`Problem::Read`], or [`Problem::Map`] if it must be mapped; otherwise the fault of its headers or its PT_DYNAMIC.
 pub fn libc_of<S: AddressSpace>(
     sys: &S,
     file: &S::File,
@@ -234,7 +237,7 @@ fn ask<S: AddressSpace>(
     Ok(libc.map_or(Kind::Library(mapped, note), Kind::Native))
 }
 
-/// Whether the head of a file has the ABI note: then there is no need to look for anything else before it is mapped.
+/// Whether the first bytes of a file contain the ABI note. Then nothing else needs to be known before it is mapped.
 fn says_library(plan: &LoadPlan, excerpts: &Excerpts<'_>) -> bool {
     let image = Peek::<Native>::new(plan, excerpts);
     let note = abi_note(&image);

@@ -1,7 +1,7 @@
-//! A DT_NEEDED name -> a module of this world, or something that is left to libc.
+//! The meaning of a DT_NEEDED name: a module of this world, or a name that is left to libc.
 //!
-//! One file, one world: a name is searched among libc-free places only. What is found there is a library if
-//! it carries the ABI note or names no libc in its own DT_NEEDED; every other name is native.
+//! One file, one world: a name is searched for among libc-free places only. A file found there is a library if it
+//! carries the ABI note, or names no libc in its own DT_NEEDED; every other name is native.
 #![forbid(unsafe_code)]
 
 use abi::libcs::Libc;
@@ -22,7 +22,8 @@ use crate::open::opened::{Group, Opened};
 use crate::os::seam::{AddressSpace, FileInfo, Image};
 use crate::words;
 
-/// What resolving needs to know; borrowed from [`crate::link::load::load`].
+/// The surroundings in which names are resolved; borrowed from [`crate::link::load::load`], or from an open at run
+/// time.
 pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
     pub(crate) sys: &'r S,
     pub(crate) arena: &'a Arena,
@@ -34,19 +35,19 @@ pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
     pub(crate) trace: Trace,
     pub(crate) namespace: &'r mut Namespace<'a, S::Image>,
     pub(crate) natives: &'r mut NativeNeeds<'a>,
-    /// Numbers of the modules that were mapped here, in that order.
+    /// Numbers of the modules that were mapped here, in the order of mapping.
     pub(crate) fresh: List<'a, usize>,
-    /// What they come with, if that is not the start.
+    /// Their group, if they are opened at run time.
     pub(crate) group: Option<&'a Group<'a>>,
-    /// Whether to leave files alone that are not mapped yet.
+    /// Whether files that are not mapped yet are left alone (RTLD_NOLOAD).
     pub(crate) only_known: bool,
-    /// Whether native libraries are to be met.
+    /// Whether native libraries are likely.
     pub(crate) outlook: Outlook,
-    /// What is there already.
+    /// Libraries that are mapped already.
     pub(crate) known: Known<'r>,
 }
 
-/// Libraries that a name or a file may turn out to be, by soname and by file.
+/// Mapped libraries by soname and by file.
 pub(crate) struct Known<'s> {
     arena: &'s Arena,
     sonames: Numbers<'s>,
@@ -54,18 +55,18 @@ pub(crate) struct Known<'s> {
 }
 
 impl<'s> Known<'s> {
-    /// Those of a namespace, in `arena`.
+    /// The libraries of a namespace; the tables are in `arena`.
     pub(crate) fn of<I: Image>(namespace: &Namespace<'_, I>, arena: &'s Arena) -> Result<Self, OutOfMemory> {
         let mut known = Self { arena, sonames: Numbers::default(), files: Numbers::default() };
         namespace.all().try_for_each(|(index, _)| known.add(namespace, index))?;
         Ok(known)
     }
 
-    /// One that is new.
+    /// Adds a new library.
     fn add<I: Image>(&mut self, namespace: &Namespace<'_, I>, index: usize) -> Result<(), OutOfMemory> {
         let Some(module) = namespace.get(index).filter(|module| module.is_available()) else { return Ok(()) };
         let number = u32::try_from(index).map_err(|_| OutOfMemory(usize::MAX))?;
-        // Nobody needs the program, whatever it calls itself.
+        // A DT_NEEDED name never means the program, whatever its soname.
         if index != 0 && self.named(namespace, module.soname).is_none() {
             self.sonames.insert(self.arena, namespace.key().hash(module.soname).fold(), number)?;
         }
@@ -99,18 +100,18 @@ fn file_hash(key: Key, info: &FileInfo) -> u32 {
     key.pair(*dev, *ino).fold()
 }
 
-/// What a file turned out to be.
+/// The result of judging a file.
 enum Judged {
-    /// A libc-free library, now this module.
+    /// A libc-free library, by the number of its module.
     Library(usize),
-    /// A library of libc's world, or one that is to be left alone.
+    /// A native library, or a file that is left alone.
     Outside,
-    /// A file for some other machine.
+    /// A file for another machine.
     Foreign(Failure<'static>),
 }
 
 impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
-    /// Resolves all that the fresh modules need, breadth first: the list grows at its end while it is walked from its
+    /// Resolves all needs of the fresh modules, breadth first: the list grows at its end while it is walked from its
     /// start.
     pub(crate) fn needs_of_fresh(&mut self) -> Result<(), Error<'a>> {
         let mut next = 0usize;
@@ -143,7 +144,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         Ok(())
     }
 
-    /// What `name` means to module `needer`.
+    /// The meaning of `name` in module `needer`.
     pub(crate) fn need(&mut self, needer: usize, name: &'a [u8]) -> Result<Need, Error<'a>> {
         if name == self.loader_soname || Libc::named_by(name).is_some() {
             return Ok(Need::Outside);
@@ -162,7 +163,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         }
     }
 
-    /// A name with a slash is a path, used as it is; it has to exist.
+    /// Resolves a name with a slash. It is a path, used as it is, and must exist.
     fn by_path(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
         let origin = self.origin(needer, name)?;
         let Some(path) = expand(self.arena, name, origin, self.secure).of(name)? else {
@@ -177,8 +178,8 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         }
     }
 
-    /// The contract's order. A file for another machine is passed over, as ld.so does; if nothing else is
-    /// found it is an error where the object itself led there, and ignored where LD_LIBRARY_PATH did.
+    /// Searches for a name in the contract's order. A file for another machine is passed over, like in ld.so. If
+    /// nothing else is found, it is an error if the object's own path led there, and ignored if LD_LIBRARY_PATH did.
     fn by_name(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
         let mut foreign = None;
         let mut ancestor = Some(needer);
@@ -209,7 +210,8 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         foreign.map_or(Ok(None), Err)
     }
 
-    /// `Some` once the search is over: a module, or `None` in it for a native library.
+    /// Searches the directories of a list. `Some` if the search is over: with a module, or with `None` for a native
+    /// library.
     fn in_list(
         &mut self,
         needer: usize,
@@ -256,7 +258,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             Ok(Kind::Native(libc)) => {
                 self.outlook = Outlook::Natives;
                 self.trace.line(Category::Files, words!("{}: names a libc, so it is native", path));
-                // libc does not look into our own directories.
+                // ld.so does not search the directories of libc-free libraries.
                 if !entries(DIRECTORIES, false).any(|ours| ours == directory(path)) {
                     self.natives.told = self.natives.told.or(Some((path, libc)));
                 }
@@ -307,7 +309,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         self.arena.copy(list).of(module.path).map(Some)
     }
 
-    /// What `$ORIGIN` in `text` is for module `index`.
+    /// The value of `$ORIGIN` in `text`, for module `index`.
     fn origin(&mut self, index: usize, text: &[u8]) -> Result<Option<&'a [u8]>, Error<'a>> {
         if !mentions_origin(text) {
             return Ok(None);
@@ -316,7 +318,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
             return Ok(self.namespace.get(index).map(|module| directory(module.path)));
         }
         let path = self.program_path.get(self.arena).of(self.namespace.module(0).path)?;
-        // It is not asked for again.
+        // Keeps the answer, so that it is asked for once.
         self.program_path = ProgramPath::Known(path);
         Ok(path.map(directory))
     }

@@ -135,7 +135,7 @@ impl Files for Linux {
             }
         }
         let read = buffer.get_mut(..done).unwrap_or_default();
-        // SAFETY: the kernel has written so many bytes, one call after the other.
+        // SAFETY: the kernel has written `done` bytes, call by call.
         Ok(unsafe { read.assume_init_mut() })
     }
 }
