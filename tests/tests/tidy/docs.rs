@@ -8,7 +8,7 @@ use crate::{Text, none, root, texts};
 const BEGINNINGS: [&str; 2] = ["The same", "As "];
 
 /// Folders whose docs do not keep the rules yet.
-const UNFINISHED: [&str; 1] = ["rtld/"];
+const UNFINISHED: [&str; 1] = ["rtld/src/bin/slulrtld/early/"];
 
 /// Where a path in a document may begin: the repository, or the loader's sources; `bin/` is short for its program.
 const STARTS: [&str; 3] = ["", "rtld/src/", "tests/"];
