@@ -40,7 +40,7 @@ impl MappedImage {
         self.plan = LoadPlan::EMPTY;
         if core::mem::replace(&mut self.owned, false) {
             // SAFETY: the span is the image's own, by `adopt`; `self` is borrowed mutably, so borrows of it have ended.
-            unsafe { crate::os::sys::unmap(self.start, size) };
+            unsafe { crate::os::sys::memory::unmap(self.start, size) };
         }
     }
 
