@@ -1,8 +1,8 @@
-//! Self-relocation: makes the loader's own data writable, and the addresses in it right. Nothing else is in this file.
+//! Self-relocation: makes the loader's own data writable, and relocates the addresses in it. Nothing else is in this file.
 //!
-//! Here you have: the addresses of the loader's ELF header and of its data. Not yet: any of the addresses
-//! that this function writes, so nothing that needs one: no static, no call out of this crate, no panic, no
-//! memcpy (rustc reaches all of those through the GOT). `cargo xtask audit` reads the machine code for it.
+//! Available here: the addresses of the loader's ELF header and of its data. Not available: the addresses that this
+//! function writes, so nothing that needs one: no static, no call out of this crate, no panic, no memcpy (rustc reaches
+//! all of those through the GOT). `cargo xtask audit` checks the machine code for it.
 //!
 //! # Safety
 //! This file exists because the loader's own tables are read and written by address. They are what the linker

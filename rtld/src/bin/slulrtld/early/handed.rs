@@ -1,12 +1,12 @@
 //! The plain start of a program that rt0 hands over: it is mapped and entered before the loader relocates itself.
 //!
-//! Here you have what `plain.rs` has, and system calls. In any doubt nothing has changed, and the full start does it
-//! all again, with all its checks. Besides what is plain there, the program must have nothing in memory that is not in
-//! its file, and no hole between its segments.
+//! Available here: the same as in `plain.rs`, and system calls. In any doubt nothing is changed, and the full start
+//! begins anew, with all its checks. The program must be plain, have all its memory in its file, and have no hole
+//! between its segments.
 //!
 //! # Safety
-//! This file exists because the program's headers are read, and mapped, before the loader can say what they are. They
-//! are read into this function's own frame, and mapped to where the kernel finds room.
+//! This file exists because the program's headers are read, and the program is mapped, before the loader is relocated.
+//! Headers are read into this function's own frame, and the program is mapped where the kernel finds room.
 #![allow(unsafe_code)]
 
 use core::mem::MaybeUninit;
@@ -25,12 +25,12 @@ use crate::early::block::{Block, Values};
 use crate::early::plain::{Entry, NOT_PLAIN, PlainStart, slul_plain_program};
 use crate::early::raw::{At, Run, Text};
 
-/// Results from here on are errors.
+/// Smallest result of a system call that is an error number.
 const ERRORS: usize = usize::MAX - 4095;
 
 const EHDR: usize = size_of::<Ehdr>();
 const PHDR: usize = size_of::<Phdr>();
-/// Most program headers of such a program.
+/// Largest number of program headers of such a program.
 const MOST: usize = 13;
 /// `\x7fELF`, and the class, the encoding and the version that a file for this machine has.
 const IDENT: u64 = (consts::EV_CURRENT as u64) << 48
@@ -40,7 +40,7 @@ const IDENT: u64 = (consts::EV_CURRENT as u64) << 48
 /// The end of addresses and sizes that are added up without overflow.
 const SANE: usize = 1 << 40;
 
-/// The descriptor that rt0's marker tells (`abi::stub`).
+/// The descriptor in rt0's marker (`abi::stub`).
 #[inline(always)]
 fn descriptor(marker: Text) -> Option<usize> {
     let Some((abi::stub::MARK, mut rest)) = marker.split() else { return None };
@@ -60,7 +60,7 @@ fn descriptor(marker: Text) -> Option<usize> {
     if rest.split().is_none() { Some(value) } else { None }
 }
 
-/// Memory that was mapped here.
+/// Memory that this file mapped.
 #[derive(Clone, Copy)]
 struct Area {
     start: usize,
@@ -68,17 +68,17 @@ struct Area {
 }
 
 impl Area {
-    /// Gives it back. Nothing in it is in use.
+    /// Unmaps it. Nothing in it is in use.
     #[inline(always)]
     fn unmap(self) {
         if self.start != 0 {
-            // SAFETY: what was mapped here, and nobody uses.
+            // SAFETY: memory that this file mapped, and that is unused.
             let _ = unsafe { call(__NR_munmap, [self.start, self.size, 0, 0, 0, 0]) };
         }
     }
 }
 
-/// The part of the file that a PT_LOAD is about, in whole pages.
+/// The pages of the file that a PT_LOAD names.
 struct Part {
     /// Its first page in memory.
     start: usize,
@@ -90,7 +90,7 @@ struct Part {
     protection: usize,
 }
 
-/// What is to be mapped for a PT_LOAD, if it is as usual.
+/// The pages to map for a PT_LOAD, if it is of the usual form.
 #[inline(always)]
 fn part(phdr: At<Phdr>) -> Option<Part> {
     let (flags, offset, vaddr, size) = (phdr.flags(), phdr.offset(), phdr.vaddr(), phdr.filesz());
@@ -112,11 +112,11 @@ fn part(phdr: At<Phdr>) -> Option<Part> {
     })
 }
 
-/// Maps the program whose program headers were read; if `fixed`, to where its addresses say.
+/// Maps the program whose headers were read; if `fixed`, at its own addresses.
 #[inline(always)]
 fn map(file: usize, headers: Run<Phdr>, headers_end: usize, fixed: bool) -> Option<Area> {
-    // Once to see how large it is, and once to map it. `origin` is the first address of the program, or 0 where the
-    // kernel finds room.
+    // The first round finds the size, the second maps. `origin` is the first address of the program, or 0 if the kernel
+    // chooses.
     let mut area = Area { start: 0, size: 0 };
     let mut origin = 0usize;
     let mut pass = 0u32;
@@ -156,7 +156,7 @@ fn map(file: usize, headers: Run<Phdr>, headers_end: usize, fixed: bool) -> Opti
                 if first && got < ERRORS {
                     area.start = got;
                 }
-                // Before Linux 4.17 the place is only a wish.
+                // Before Linux 4.17 the address is only a hint.
                 if got >= ERRORS || fixed && area.start != origin {
                     area.unmap();
                     return None;
@@ -173,7 +173,7 @@ fn map(file: usize, headers: Run<Phdr>, headers_end: usize, fixed: bool) -> Opti
     Some(area)
 }
 
-/// The path of the file that is open as `file`, in a page of its own, if /proc tells.
+/// The path of the open file `file`, in a page of its own; `None` if /proc does not tell.
 #[inline(always)]
 fn path_of(file: usize) -> Option<Text> {
     const LINK: usize = 32;
@@ -221,7 +221,7 @@ fn path_of(file: usize) -> Option<Text> {
     None
 }
 
-/// What the program's auxiliary vector differs in from the loader's.
+/// The entries in which the program's auxiliary vector differs from the loader's.
 struct Differences {
     phdrs: usize,
     count: usize,
@@ -244,11 +244,11 @@ impl Differences {
     }
 }
 
-/// Maps and enters, plainly, the program that rt0 hands over. `own_entry` is where this loader is entered as a program,
-/// and `own_header` its ELF header.
+/// Maps the program that rt0 hands over, for a plain start. `own_entry` is the entry of this loader as a program, and
+/// `own_header` the address of its ELF header.
 ///
 /// # Safety
-/// `sp` is the stack pointer as the kernel left it.
+/// `sp` is the stack pointer that the kernel set.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, own_header: usize) -> PlainStart {
@@ -301,7 +301,7 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
         Some(path) => path,
         None => given,
     };
-    // SAFETY: the kernel copies what it takes of a string; nobody uses the descriptor any more.
+    // SAFETY: the kernel copies the string; the descriptor is not used any more.
     unsafe {
         call(__NR_prctl, [PR_SET_NAME as usize, path.file_name().address(), 0, 0, 0, 0]);
         call(__NR_close, [file, 0, 0, 0, 0, 0]);

@@ -1,4 +1,4 @@
-//! Before the loader has relocated itself.
+//! The code that runs before the loader has relocated itself.
 
 mod block;
 pub(crate) mod bootstrap;

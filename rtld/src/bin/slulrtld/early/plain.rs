@@ -1,17 +1,17 @@
 //! The plain start: a program that needs nothing of the loader is entered at once.
 //!
-//! Here you have: the kernel's block, and this function's own stack frame. Not yet: relocations (no address
-//! in a static, no call into another crate, no panic, no memcpy), thread-local storage, or leave to write to
-//! the loader's data or to make a system call. `cargo xtask audit` reads the machine code for all of it.
+//! Available here: the kernel's block, and this function's own stack frame. Not available: relocations (so no address
+//! in a static, no call into another crate, no panic, no memcpy), thread-local storage, writes to the loader's data,
+//! system calls. `cargo xtask audit` checks the machine code for all of it.
 //!
-//! Plain means: no DT_NEEDED, no relocations, no initialisers or finalisers, no PT_TLS, no `LD_SLUL_*`,
-//! LD_SHOW_AUXV or LD_TRACE_LOADED_OBJECTS, and AT_SECURE present and 0. Nothing is sealed: without relocations RELRO holds nothing that a
-//! start has written. In any doubt the answer is no, and the full start looks again with all its checks.
+//! Plain means: no DT_NEEDED, no relocations, no initialisers or finalisers, no PT_TLS, no `LD_SLUL_*`, LD_SHOW_AUXV or
+//! LD_TRACE_LOADED_OBJECTS, and AT_SECURE present and 0. RELRO is not sealed, because without relocations a start writes
+//! nothing to it. In any doubt the start is not plain, and the full start examines the program with all its checks.
 //!
 //! # Safety
-//! This file exists because the program's headers are read before anything vouches for them. They are read
-//! only where the kernel mapped them: AT_PHDR and its page, and what lies inside the file's part of a PT_LOAD. A file
-//! that was cut off after the kernel's own checks ends the process by SIGBUS, as under any interpreter.
+//! This file exists because the program's headers are read before they are checked. Only memory that the kernel has
+//! mapped is read: the page of AT_PHDR, and the file's part of each PT_LOAD. A file that was cut off after the kernel's
+//! own checks ends the process by SIGBUS, as under any interpreter.
 #![allow(unsafe_code)]
 
 use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_PHDR, AT_PHENT, AT_PHNUM, AT_SECURE};
@@ -21,12 +21,12 @@ use crate::early::block::{Block, Values};
 use crate::early::program::Program;
 use crate::early::raw::{Bytes, NoteHead, OurAbiNote, OurNote};
 
-/// Answer of [`slul_plain_start`].
+/// Result of [`slul_plain_start`].
 #[repr(C)]
 pub(crate) struct PlainStart {
-    /// Where to go; 0 if the start is not plain.
+    /// Address to enter; 0 if the start is not plain.
     pub(crate) entry: usize,
-    /// Address of auxv if the entry is a C function (`CALL_ENTRY`), 0 if it is entered as by the kernel.
+    /// Address of auxv if the entry is a C function (`CALL_ENTRY`), 0 if it is entered in the kernel's way.
     pub(crate) auxv: usize,
 }
 
@@ -63,7 +63,7 @@ const fn bits<const N: usize>(tags: [u64; N]) -> u64 {
 /// `SLUL` as a word of this machine.
 const SLUL: u32 = u32::from_ne_bytes(*b"SLUL");
 
-/// Whether a dynamic section asks for work, and so the start is not plain.
+/// Whether a dynamic section asks for work of the loader, so that the start is not plain.
 #[inline(always)]
 fn has_work(section: Bytes) -> bool {
     let mut entries = section.run::<Dyn>();
@@ -81,10 +81,10 @@ fn has_work(section: Bytes) -> bool {
     false
 }
 
-/// How the program is entered.
+/// The entry of the program.
 #[repr(C)]
 pub(crate) struct Entry {
-    /// Where; 0 if the full start has to look at it.
+    /// Its address; 0 if the full start must examine the program.
     pub(crate) address: usize,
     /// Whether it is a C function (`CALL_ENTRY`).
     pub(crate) called: bool,
@@ -135,10 +135,10 @@ const DESCRIPTOR: usize = size_of::<OurNote>().wrapping_sub(4);
 
 const DOUBTFUL: Entry = Entry { address: 0, called: false };
 
-/// Decides whether the start is plain. `own_entry` is where this loader would be entered as a program.
+/// Decides whether the start is plain. `own_entry` is the entry of this loader as a program.
 ///
 /// # Safety
-/// `sp` is the stack pointer as the kernel left it.
+/// `sp` is the stack pointer that the kernel set.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) -> PlainStart {
@@ -156,11 +156,11 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
     }
     // SAFETY: the kernel's values.
     let entry = unsafe { slul_plain_program(phdrs, count, entry) };
-    // Nobody is told of auxv where there is nowhere to go.
+    // Without an entry, the address of auxv is not returned either.
     PlainStart { entry: entry.address, auxv: if entry.called { auxv.address() } else { 0 } }
 }
 
-/// Looks at the headers of a program that is mapped.
+/// Examines the headers of a mapped program.
 ///
 /// # Safety
 /// There are `count` program headers at `phdrs`, by which the program is mapped; `entry` is where its `e_entry` is.
@@ -211,7 +211,7 @@ pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, e
             }
         }
     }
-    // Behind a stub, the program's own entry has to be code, too.
+    // Behind a stub, the program's own entry must be code, too.
     if answer.address != entry {
         let vaddr = answer.address.wrapping_sub(program.bias());
         entered &= program.mapped(vaddr, 1, consts::PF_X).is_some();

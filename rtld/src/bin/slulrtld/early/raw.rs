@@ -1,14 +1,14 @@
 //! What is in memory before the loader is relocated, by type: headers and tables of the program, the loader's own, strings.
 //! The kernel's block is in `block.rs`, a mapped program in `program.rs`.
 //!
-//! A value of these types says that what it names can be read; only making one is `unsafe`. Readers answer by value, at the
-//! offsets that the C structures have, and each of them is one instruction: no reference, no slice, no call into another
-//! crate, which could reach for an address that is not right yet.
+//! A value of these types is a promise that its memory can be read; only making one is `unsafe`. Readers return values,
+//! from the offsets of the C structures, and each of them is one instruction: no reference, no slice, no call into
+//! another crate, which could use an address that is not relocated yet.
 //!
 //! # Safety
-//! This file exists because headers and strings are at addresses which the kernel passes, or which are computed of
-//! those. Each constructor says what its caller promises; everything else rests on that, and on bounds that are checked
-//! here.
+//! This file exists because headers and strings are at addresses that the kernel passes, or that are computed from
+//! those. Each constructor states the promise of its caller; everything else rests on that, and on bounds that are
+//! checked here.
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;
@@ -34,7 +34,7 @@ impl<T> At<T> {
     /// The `T` at an address.
     ///
     /// # Safety
-    /// It can be read there for as long as the answer is used.
+    /// It can be read there as long as the result is used.
     #[inline(always)]
     pub(crate) const unsafe fn new(address: usize) -> Self {
         Self(address, PhantomData)
@@ -46,7 +46,7 @@ impl<T> At<T> {
         self.0
     }
 
-    /// What is `offset` bytes into it.
+    /// The field at `offset`.
     #[inline(always)]
     fn field<F: Word>(self, offset: usize) -> F {
         // SAFETY: within the `T`: callers pass the offset of one of its fields, of that type.
@@ -151,7 +151,7 @@ impl At<Ehdr> {
     }
 }
 
-/// Some `T`, one after the other.
+/// Values of `T`, one after the other.
 pub(crate) struct Run<T> {
     next: usize,
     end: usize,
@@ -162,14 +162,14 @@ impl<T> Run<T> {
     /// `count` of them from an address on.
     ///
     /// # Safety
-    /// All of them can be read for as long as the answer is used.
+    /// All of them can be read as long as the result is used.
     #[inline(always)]
     pub(crate) const unsafe fn new(start: usize, count: usize) -> Self {
         let end = start.wrapping_add(count.wrapping_mul(size_of::<T>()));
         Self { next: start, end, kind: PhantomData }
     }
 
-    /// The next one. Not an iterator: adaptors would be calls into `core`.
+    /// The next value. `Run` is not an iterator, because adaptors would be calls into `core`.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<At<T>> {
         let address = self.next;
@@ -180,7 +180,7 @@ impl<T> Run<T> {
         Some(At(address, PhantomData))
     }
 
-    /// What has not been gone through.
+    /// The values that `next` has not returned yet.
     #[inline(always)]
     pub(crate) const fn rest(&self) -> Self {
         Self { next: self.next, end: self.end, kind: PhantomData }
@@ -198,7 +198,7 @@ impl Bytes {
     /// So many bytes from an address on.
     ///
     /// # Safety
-    /// All of them can be read for as long as the answer is used.
+    /// All of them can be read as long as the result is used.
     #[inline(always)]
     pub(crate) const unsafe fn new(start: usize, size: usize) -> Self {
         Self { start, size }
@@ -210,7 +210,7 @@ impl Bytes {
         if size_of::<T>() <= self.size { Some(At(self.start, PhantomData)) } else { None }
     }
 
-    /// As many `T` as there are.
+    /// The bytes as values of `T`, without a rest that is too short for one.
     #[inline(always)]
     pub(crate) fn run<T>(self) -> Run<T> {
         let size = match self.size.checked_rem(size_of::<T>()) {
@@ -226,7 +226,7 @@ impl Bytes {
         self.size
     }
 
-    /// What follows the first `count`; nothing, if there are not more.
+    /// The bytes after the first `count`; none if there are not more.
     #[inline(always)]
     pub(crate) fn skip(self, count: usize) -> Self {
         let count = if count < self.size { count } else { self.size };
