@@ -49,8 +49,8 @@ use crate::platform::choice::choose_libc;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::hook::{ENTERING, Entering, HOOKED};
 use crate::platform::notice::{self, Notice, announce_libc};
-use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE};
-use crate::platform::{publish, template};
+use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE, WAITING};
+use crate::platform::{presence, publish, template};
 use crate::run::clock::clock;
 use crate::run::kernel;
 use crate::run::native::gather::native_search;
@@ -86,12 +86,12 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
         let signals = sync::set_signal_mask(u64::MAX).ok_or(Problem::SignalMask).of(program)?;
         match STATE.compare_exchange(ABSENT, thread, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return bring_in(process, wanted, signals),
-            Err(owner) => {
+            Err(state) => {
                 sync::set_signal_mask(signals).ok_or(Problem::SignalMask).of(program)?;
-                if owner == PRESENT || owner == thread || BOUND.load(Ordering::Acquire) {
+                if state & BOUND != 0 || state & !WAITING == thread {
                     return Ok(());
                 }
-                sync::wait_while(&STATE, owner);
+                presence::wait(state);
             }
         }
     }
@@ -106,12 +106,12 @@ fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result
     });
     let committed = committed.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN));
     let result = committed.map(|committed| committed.enter().publish());
-    STATE.store(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
+    let before = STATE.swap(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // On success the hook has restored the mask.
         let _ = sync::set_signal_mask(signals);
     }
-    sync::wake(&STATE, i32::MAX);
+    presence::changed(before);
     result
 }
 

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use rtld::error::{Error, Problem};
 
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
-use crate::platform::presence::{BOUND, STATE};
+use crate::platform::presence::{self, BOUND, STATE};
 use crate::run::clock::clock;
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
@@ -69,8 +69,7 @@ pub(crate) extern "C" fn hook() {
     if !PREINIT.load(Ordering::Relaxed) || READY.load(Ordering::Relaxed) {
         register_finalisers();
     }
-    BOUND.store(true, Ordering::Release);
-    sync::wake(&STATE, i32::MAX);
+    presence::changed(STATE.fetch_or(BOUND, Ordering::Release));
     HOOKED.store(clock(process.trace), Ordering::Relaxed);
     if sync::set_signal_mask(entering.signals).is_none() {
         let program = process.sealed.namespace.module(0).path;
