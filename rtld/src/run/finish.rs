@@ -27,7 +27,7 @@ pub(crate) extern "C" fn finalise() {
 
 /// Runs the finalisers of libraries that are still open; the last initialised one comes first.
 fn finalise_opened() {
-    let Some(runtime) = runtime() else { return };
+    let Some(runtime) = runtime().filter(|runtime| runtime.begun.load(Ordering::Relaxed)) else { return };
     let Ok(arena) = new_arena() else { return };
     let next = || {
         runtime.with(|state| {

@@ -56,6 +56,15 @@ const MANY_LIBRARIES: Limit = Limit {
     system_calls: 467,
 };
 
+/// A program that can open libraries, opens none, and has no finalisers: its exit is one system call.
+const OPENS_NOTHING: Limit = Limit {
+    instructions_title: "slul_dlopen named and not used: instructions",
+    calls_title: "slul_dlopen named and not used: system calls",
+    instructions: 34_000,
+    system_calls: 9,
+};
+const EXIT_CALLS: &str = "slul_dlopen named and not used: its last system calls";
+
 /// Page faults, execve's among them: what was measured, and one more, as it may take one page of stack more.
 const UNUSED_FAULTS: (&str, i64) = ("libc named and not used: page faults", 19);
 const LIBRARY_FAULTS: (&str, i64) = ("one library: page faults", 23);
@@ -98,6 +107,7 @@ pub(crate) fn check(repo: &Repo, release: &Stage) -> Result<Vec<Row>> {
     let unused = start::unused(&workshop)?;
     let library = start::one_library(&workshop)?;
     let natives = start::natives(&workshop)?;
+    let opening = start::opens_nothing(&workshop)?;
     let many = Libraries::build(repo, MANY)?;
     let loader = crate::bench::workshop::text(&release.loader)?;
     let many = scale::program(&workshop, "many", loader, "scale.c", &many.files)?;
@@ -110,6 +120,7 @@ pub(crate) fn check(repo: &Repo, release: &Stage) -> Result<Vec<Row>> {
             let path = ("LD_LIBRARY_PATH", crate::bench::workshop::text(directory)?);
             rows.extend(counted(&FIRST_CALL_MUSL, first_call(release, program, &[path])));
         }
+        rows.extend(opens_nothing(trace::trace(&opening, &ENVIRONMENT)));
         rows.extend(counted(&ONE_LIBRARY, traced(&library, STATUS)));
         rows.push(faulted(LIBRARY_FAULTS, faults(&library, STATUS)));
         rows.extend(counted(&NATIVES, traced(&natives, 0)));
@@ -123,6 +134,25 @@ fn traced(program: &Path, status: i32) -> Result<Counts> {
     let trace = trace::trace(program, &ENVIRONMENT)?;
     anyhow::ensure!(trace.status == status, "exit status {}, not {status}", trace.status);
     Ok(Counts::from(&trace))
+}
+
+/// The rows for a program that opens nothing. The start ends with the former action for SIGBUS; only exit_group follows.
+fn opens_nothing(trace: Result<Trace>) -> Vec<Row> {
+    const RT_SIGACTION: u64 = 13;
+    const EXIT_GROUP: u64 = 231;
+    let trace = match trace {
+        Ok(trace) if trace.status == 0 => trace,
+        Ok(trace) => return counted(&OPENS_NOTHING, Err(anyhow::anyhow!("exit status {}", trace.status))),
+        Err(error) => return counted(&OPENS_NOTHING, Err(error)),
+    };
+    let start = trace.system_calls.iter().rposition(|&call| call == RT_SIGACTION).unwrap_or(0);
+    let last = trace.system_calls.get(start..).unwrap_or_default();
+    let mut rows = counted(&OPENS_NOTHING, Ok(Counts::from(&trace)));
+    rows.push(
+        Row::new(EXIT_CALLS, format!("{last:?}"))
+            .require(last == [RT_SIGACTION, EXIT_GROUP], || "only exit_group may follow the start".to_owned()),
+    );
+    rows
 }
 
 /// The loader's additional costs if an argument makes the program call its native function.
@@ -189,6 +219,17 @@ mod tests {
     fn what_stays_within_the_limits_passes() {
         assert!(failing(Some(ONE_LIBRARY.instructions), ONE_LIBRARY.system_calls).is_empty());
         assert!(failing(None, ONE_LIBRARY.system_calls).is_empty());
+    }
+
+    #[test]
+    fn an_exit_that_does_more_than_exit_fails() {
+        let failing = |system_calls: &[u64], status| {
+            let trace = Trace { instructions: 1, system_calls: system_calls.to_vec(), status };
+            opens_nothing(Ok(trace)).iter().filter(|row| row.failure.is_some()).count()
+        };
+        assert_eq!(failing(&[13, 9, 13, 231], 0), 0);
+        assert_eq!(failing(&[13, 9, 13, 14, 231], 0), 1);
+        assert_eq!(failing(&[13, 9, 13, 231], 1), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Costs of a start: from vfork to the end of a process that does next to nothing.
 
+use abi::arch::NATIVE;
+use abi::paths::in_tree;
 use anyhow::{Context, Result};
 
 use super::driver::Effort;
@@ -126,6 +128,12 @@ pub(crate) fn natives(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
     options.push("-lc".to_owned());
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     workshop.libc_free("natives", "first_call.c", &options)
+}
+
+/// A program that can open libraries and, without an argument, opens none.
+pub(crate) fn opens_nothing(workshop: &Workshop<'_>) -> Result<std::path::PathBuf> {
+    let stub = workshop.stage.root.join(in_tree(NATIVE.paths.link_stub));
+    workshop.libc_free("opens-nothing", "opens_nothing.c", &[text(&stub)?])
 }
 
 /// A program with one library.

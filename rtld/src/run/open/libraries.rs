@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use core::cell::RefCell;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rtld::base::addr::to_usize;
 use rtld::base::arena::{Arena, List};
@@ -46,7 +46,8 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> 
     debugger::for_each(|entry| handles.push(entry))?;
     let native = List::new(arena);
     let state = RefCell::new(State { libraries, handles, native });
-    let runtime = Runtime { process, whole: Lock::new(), list: Lock::new(), state };
+    let (whole, list) = (Lock::new(), Lock::new());
+    let runtime = Runtime { process, whole, list, begun: AtomicBool::new(false), state };
     RUNTIME.store(arena.put(runtime)?, Ordering::Release);
     Ok(())
 }
@@ -147,6 +148,7 @@ impl Runtime {
             code::protect_indirect(namespace, opening.fresh, &opening.indirect, Protection::READ)?;
             code::calls_of(arena, namespace, opening.fresh, code::initialisers).of(OWN)
         })??;
+        self.begun.store(true, Ordering::Relaxed);
         for calls in calls.iter() {
             self.with(|state| state.libraries.initialising(calls.module))?;
             code::initialise(calls.functions.iter().copied(), self.process.arguments());

@@ -14,7 +14,7 @@
 
 use core::cell::{RefCell, RefMut};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use rtld::base::addr::{RuntimeAddr, from_usize};
 use rtld::base::arena::{Arena, List};
@@ -34,6 +34,8 @@ pub(crate) struct Runtime {
     pub(crate) process: &'static Process,
     pub(crate) whole: Lock,
     pub(crate) list: Lock,
+    /// Whether initialisers of an opened library have ever begun, so that there may be finalisers to run at exit.
+    pub(crate) begun: AtomicBool,
     pub(crate) state: RefCell<State>,
 }
 
