@@ -9,6 +9,7 @@
 //! | [`line`](mod@line) | files that begin with `#!` |
 //! | [`arch`] | the machines |
 //! | [`libcs`] | the system's libcs, by their names |
+//! | [`libcs_here`] | their interpreters and sonames on the machine that this is compiled for |
 //! | [`notice`] | how a process says that libc was brought into it |
 //! | [`paths`] | where files are installed, and where libraries are searched for |
 //!
@@ -22,7 +23,7 @@
 pub mod arch;
 pub mod export;
 pub mod libcs;
-mod libcs_here;
+pub mod libcs_here;
 pub mod line;
 pub mod marker;
 pub mod note;

@@ -22,14 +22,19 @@ impl Libc {
         if GNU_SONAMES.contains(&needed) {
             return Some(Self::Gnu);
         }
-        // Alpine calls it libc.musl-<arch>.so.1, Debian and musl itself libc.so.
-        let musl = needed == b"libc.so" || needed.starts_with(b"libc.musl-") || needed.starts_with(b"ld-musl-");
+        let musl = needed == MUSL_SONAME || MUSL_PREFIXES.iter().any(|prefix| needed.starts_with(prefix));
         musl.then_some(Self::Musl)
     }
 }
 
+/// The soname of musl on Debian and by itself.
+pub const MUSL_SONAME: &[u8] = b"libc.so";
+
+/// The beginnings of musl's other names. Alpine calls it `libc.musl-<arch>.so.1`.
+pub const MUSL_PREFIXES: [&[u8]; 2] = [b"libc.musl-", b"ld-musl-"];
+
 /// Sonames of the GNU C library's own shared objects. musl's ld.so takes those that matter for itself.
-const GNU_SONAMES: [&[u8]; 11] = [
+pub const GNU_SONAMES: [&[u8]; 11] = [
     b"libc.so.6",
     b"libm.so.6",
     b"libdl.so.2",

@@ -19,12 +19,13 @@
 #![no_main]
 
 mod cpu;
+mod early;
 mod platform;
 #[path = "../../rtld/src/run/mod.rs"]
 mod run;
 mod system;
 
-use crate::run::begin;
+use crate::run::begin::{self, When};
 use crate::run::kernel::{self, Block};
 use crate::run::last_words::refuse;
 
@@ -47,7 +48,7 @@ unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
     };
     system::find_libc();
     let limit = kernel::stack_limit();
-    let process = begin::load(block, limit, cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
+    let process = begin::load(block, When::First(limit), cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
     system::take_name(process);
     begin::begin(process)
 }

@@ -168,10 +168,23 @@ impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
     /// unknown; a word, initialiser or resolver is not where the object may have it; out of memory. The error names the
     /// object.
     pub fn relocate(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
+        self.relocate_unless(false, code)
+    }
+
+    /// Learns what [`Loaded::relocate`] would, of a program whose words have been written by a deferred start: nothing is
+    /// written. Native functions have the first-call stubs that they would have got.
+    ///
+    /// # Errors
+    /// As [`Loaded::relocate`], of a program that has damaged its own tables since.
+    pub fn adopt(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
+        self.relocate_unless(true, code)
+    }
+
+    fn relocate_unless(self, written: bool, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace, fresh } = self;
         let objects = Objects { fresh: &fresh, local: &[] };
         let scratch = arena.scratch();
-        let means = Means { arena, scratch: &scratch, code, trace };
+        let means = Means { arena, scratch: &scratch, code, trace, written };
         let mut relocator = Relocator::new(&mut namespace, &mut natives, objects, means);
         relocator.run()?;
         let Relocator { seen, indirect, .. } = relocator;
@@ -222,10 +235,18 @@ impl<'a, I: crate::os::seam::ImageMut> Relocated<'a, I> {
     /// # Errors
     /// [`Problem::Protect`](crate::error::Problem::Protect) with the error number of mprotect(2); out of memory.
     pub fn seal<S: AddressSpace<Image = I>>(self, sys: &S) -> Result<Sealed<'a, I>, Error<'a>> {
-        let Self { arena, namespace, natives, tls, seen, indirect } = self;
-        for (_, module) in namespace.all() {
+        for (_, module) in self.namespace.all() {
             protect_relro(sys, module, Protection::READ)?;
         }
+        self.sealed()
+    }
+
+    /// Computes what remains to be known for a start, where RELRO is read-only already.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn sealed(self) -> Result<Sealed<'a, I>, Error<'a>> {
+        let Self { arena, namespace, natives, tls, seen, indirect } = self;
         let program = namespace.module(0).path;
         // Modules are numbered breadth first.
         let scope = arena.slice(namespace.loaded().count(), 0usize).of(program)?;

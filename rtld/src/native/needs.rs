@@ -218,6 +218,22 @@ impl<'a> NativeNeeds<'a> {
             }
             return Ok(number);
         }
+        self.new_import(name, version, sym, referrer)
+    }
+
+    /// The number of a symbol that counts as new.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new_import(
+        &mut self,
+        name: &[u8],
+        version: Option<VersionRef<'_>>,
+        sym: &Sym,
+        referrer: usize,
+    ) -> Result<u32, OutOfMemory> {
+        let hash = self.hash(name, version);
+        let strong = st_bind(sym) != consts::STB_WEAK;
         let number = u32::try_from(self.imports.len()).map_err(|_| OutOfMemory(usize::MAX))?;
         let version = self.keep(version)?;
         let name = self.arena.copy(name)?;

@@ -208,7 +208,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         let objects = Objects { fresh: &fresh, local };
         // Without first-call stubs: they are only replaced for modules of the start.
         let code = LoaderCode { stubs: code.stubs.none(), ..code };
-        let means = Means { arena, scratch: &scratch, code, trace };
+        let means = Means { arena, scratch: &scratch, code, trace, written: false };
         let mut relocator = Relocator::new(&mut self.namespace, &mut natives, objects, means);
         relocator.run()?;
         let indirect = relocator.indirect;

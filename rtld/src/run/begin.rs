@@ -32,13 +32,23 @@ use crate::run::clock::clock;
 use crate::run::code::{self, Arguments};
 use crate::run::command::{self, Direct};
 use crate::run::cpu::exports::slul_exit;
-use crate::run::cpu::{calls, stubs};
+use crate::run::cpu::{calls, stub_layout, words};
 use crate::run::kernel::{Block, StackLimit, random};
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
 use crate::run::open::{debugger, libraries, runtime};
-use crate::run::process::{Process, new_arena};
+use crate::run::process::{DONE, Process, STARTED, new_arena};
 use crate::run::{cut, finish, inspect, started, thread, trace};
+
+/// When a full start is made.
+#[derive(Clone, Copy)]
+pub(crate) enum When {
+    /// Before anything of the program runs, with so much stack.
+    First(StackLimit),
+    /// At the first native call: a deferred start has written the program's words, sealed its RELRO, and given it its copy of the
+    /// block, at this address.
+    Late(u64),
+}
 
 /// The key of tables by hash: random bytes or, without them, addresses of this process, which the author of an object
 /// can not know.
@@ -58,7 +68,7 @@ fn loader_itself(
 /// Loads, relocates and seals the program and its needs. No code of any of them has run when this returns.
 pub(crate) fn load(
     mut block: Block,
-    limit: StackLimit,
+    when: When,
     own_entry: RuntimeAddr,
 ) -> Result<&'static Process, Error<'static>> {
     let secure = block.auxiliary().is_secure();
@@ -66,7 +76,9 @@ pub(crate) fn load(
         block.remove_variables(rtld::start::handoff::is_unsafe_variable);
     }
     let arena = new_arena().of(block.exec_path())?;
-    let watch = cut::watch(arena.put(block.exec_path()).of(block.exec_path())?);
+    let is_late = matches!(when, When::Late(_));
+    let name = arena.put(block.exec_path()).of(block.exec_path())?;
+    let watch = if is_late { cut::Watch::NONE } else { cut::watch(name) };
     let itself = block.auxiliary().entry() == Some(own_entry);
     let direct = if itself { Some(command::obey(&mut block, arena, secure)?) } else { None };
     let path = block.exec_path();
@@ -76,7 +88,7 @@ pub(crate) fn load(
     let page = block.auxiliary().page_size();
     let Direct { program, path: program_path, library_path, loader, until } = match direct {
         Some(direct) => direct,
-        None => started::direct(&block, arena, secure, &settings)?,
+        None => started::direct(&block, arena, secure, &settings, is_late)?,
     };
     let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
     let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
@@ -98,8 +110,8 @@ pub(crate) fn load(
     if until == Until::Loaded || settings.list {
         inspect::list(&loaded);
     }
-    let code = stubs::code();
-    let sealed = relocate_and_seal(loaded, code)?;
+    let code = words::code();
+    let sealed = if is_late { loaded.adopt(code)?.sealed()? } else { relocate_and_seal(loaded, code)? };
     image::seal_own().of(own_path)?;
     if until == Until::Relocated {
         inspect::verified(&sealed);
@@ -127,7 +139,7 @@ pub(crate) fn load(
     if process.settings.never_bogomap && process.may_want_libc() {
         other::leave_to_other(&process)?;
     }
-    prepare(process, limit).of(path)
+    prepare(process, when).of(path)
 }
 
 /// Writes every relocated word, then makes RELRO read-only.
@@ -143,7 +155,7 @@ fn relocate_and_seal(
 }
 
 /// Prepares the gap, thread-local storage and the tables of native symbols; then publishes the process.
-fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, Failure<'static>> {
+fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure<'static>> {
     let natives = &process.sealed.natives;
     if process.may_want_libc() {
         if let Some(key) = process.block.auxiliary().missing_for_libc() {
@@ -151,10 +163,13 @@ fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, 
         }
         binding::set_up(process.arena, natives.imports.len())?;
         // Twice 64 bytes more: for the alignment of the area, and for that of its end.
-        let state = process.block.auxiliary().min_signal_stack().unwrap_or(0).max(stubs::STATE_MINIMUM);
-        let state = align_up(state, 64).unwrap_or(stubs::STATE_MINIMUM).saturating_add(128);
+        let state = process.block.auxiliary().min_signal_stack().unwrap_or(0).max(stub_layout::STATE_MINIMUM);
+        let state = align_up(state, 64).unwrap_or(stub_layout::STATE_MINIMUM).saturating_add(128);
         binding::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
-        let (gap, copy) = Gap::leave(&process.block, process.page, limit)?;
+        let (gap, copy) = match when {
+            When::First(limit) => Gap::leave(&process.block, process.page, limit)?,
+            When::Late(copy) => (Gap::left(&process.block, process.page, copy)?, copy),
+        };
         process.program_block = copy;
         process.gap = Some(gap);
     }
@@ -169,7 +184,17 @@ fn prepare(mut process: Process, limit: StackLimit) -> Result<&'static Process, 
     if process.has_thread_pointer() {
         main_thread::set_up(&mut process)?;
     }
-    Ok(process.publish()?)
+    let process = process.publish()?;
+    if let When::First(_) = when {
+        STARTED.store(DONE, Ordering::Release);
+    }
+    Ok(process)
+}
+
+/// Makes up for the beginning of a program that has begun without it. It has no initialisers.
+pub(crate) fn begin_late(process: &Process) {
+    process.initialised.store(process.sealed.init_order.len(), Ordering::Relaxed);
+    finalisers::libraries_are_ready();
 }
 
 /// Runs the program, on its own stack.

@@ -38,6 +38,11 @@ fn set(new: &Action) -> Option<Action> {
 /// The action for SIGBUS before [`watch`]; `None` if it was not changed.
 pub(crate) struct Watch(Option<Action>);
 
+impl Watch {
+    /// SIGBUS is the program's.
+    pub(crate) const NONE: Self = Self(None);
+}
+
 /// Makes SIGBUS a refusal from now on. If the kernel does not permit that, the action stays as it is.
 pub(crate) fn watch(program: &'static &'static [u8]) -> Watch {
     PROGRAM.store(ptr::from_ref(program).cast_mut(), Ordering::Release);

@@ -19,6 +19,7 @@ use crate::run::kernel::{Block, StackLimit};
 use crate::run::process::Process;
 
 type Done = Result<(), Error<'static>>;
+type Left = fn(&Block, PageSize, u64) -> Result<Gap, Failure<'static>>;
 type Leave = fn(&Block, PageSize, StackLimit) -> Result<(Gap, u64), Failure<'static>>;
 type Exporter = fn(&'static Arena, &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>>;
 
@@ -36,6 +37,12 @@ const _: Exporter = exporter::exporter;
 
 /// Leaves the gap, where libc needs it. Also returns the address of the program's block.
 const _: Leave = Gap::leave;
+
+/// What [`Gap::leave`] would have answered of a copy of the block that is at that address already.
+const _: Left = Gap::left;
+
+/// Makes the full start of a process whose start was deferred, where starts are.
+const _: extern "C" fn() = crate::early::late::slul_late_start;
 
 /// Makes the main thread's thread-local storage, and sets [`Process::thread_local`].
 const _: fn(&mut Process) -> Result<(), Failure<'static>> = main_thread::set_up;

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::base::addr::{PageSize, RuntimeAddr, from_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
@@ -62,6 +62,13 @@ pub(crate) fn new_arena() -> Result<&'static Arena, Failure<'static>> {
     let arena = unsafe { Arena::in_memory(memory, sys::MEMORY) };
     Ok(arena.ok_or(OutOfMemory(FIRST))?)
 }
+
+/// Whether there has been a full start: 0, [`DONE`], or, at the first native call of a process whose start was deferred, that
+/// some thread is making it.
+pub(crate) static STARTED: AtomicI32 = AtomicI32::new(0);
+
+/// There has.
+pub(crate) const DONE: i32 = -1;
 
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 

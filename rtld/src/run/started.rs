@@ -40,10 +40,14 @@ pub(crate) fn direct(
     arena: &'static Arena,
     secure: bool,
     settings: &Settings,
+    is_late: bool,
 ) -> Result<Direct, Error<'static>> {
     let path = block.exec_path();
     let program = block.program().of(path)?;
-    require_file(program.image.plan(), path, secure).of(path)?;
+    // A program that runs has had its file; what is there now is another question.
+    if !is_late {
+        require_file(program.image.plan(), path, secure).of(path)?;
+    }
     Ok(Direct {
         program: present(arena, program)?,
         path: program_path(path, secure),

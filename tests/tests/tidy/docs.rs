@@ -7,9 +7,6 @@ use crate::{Text, none, root, texts};
 /// Beginnings that send the reader elsewhere: to the doc before it, or to the name below it.
 const BEGINNINGS: [&str; 2] = ["The same", "As "];
 
-/// Folders whose docs do not keep the rules yet.
-const UNFINISHED: [&str; 1] = ["rtld/src/bin/slulrtld/early/"];
-
 /// Where a path in a document may begin: the repository, or the loader's sources; `bin/` is short for its program.
 const STARTS: [&str; 3] = ["", "rtld/src/", "tests/"];
 
@@ -55,18 +52,10 @@ fn paths_are_told_from_other_words() {
     assert!(!is_path("/usr/lib/slul/") && !is_path("slul_dl*") && !is_path("begin.rs"));
 }
 
-/// Checks a rule over all Rust files of the repository. An unfinished folder must still break one of the two rules.
+/// Checks a rule over all Rust files of the repository.
 fn rule(find: fn(&Text) -> Vec<String>) {
-    let files: Vec<Text> = texts("").into_iter().filter(|file| file.path.ends_with(".rs")).collect();
-    let unfinished = |file: &&Text| UNFINISHED.iter().any(|folder| file.path.starts_with(folder));
-    let mut violations: Vec<_> = files.iter().filter(|file| !unfinished(file)).flat_map(find).collect();
-    for folder in UNFINISHED {
-        let mut its = files.iter().filter(|file| file.path.starts_with(folder));
-        if its.all(|file| bad_beginnings(file).is_empty() && missing_errors(file).is_empty()) {
-            violations.push(format!("{folder}: keeps the rules, and is still in UNFINISHED"));
-        }
-    }
-    none(&violations);
+    let files = texts("").into_iter().filter(|file| file.path.ends_with(".rs"));
+    none(&files.flat_map(|file| find(&file)).collect::<Vec<_>>());
 }
 
 /// First lines of docs that have one of [`BEGINNINGS`].

@@ -251,12 +251,15 @@ fn assembly_is_in_few_places() {
 
 #[test]
 fn the_early_start_reads_by_type() {
-    /// Most unsafe blocks there, of which each answers for itself.
-    const MOST: usize = 40;
+    /// Most unsafe blocks there, of which each answers for itself: of the plain start, and of what only the deferred one has.
+    const MOST: [usize; 2] = [40, 34];
+    const OF_DEFERRED: [&str; 6] = ["deferred.rs", "late.rs", "numbers.rs", "own.rs", "saved.rs", "tables.rs"];
     let early: Vec<_> = texts("rtld/src/bin/slulrtld/early").into_iter().collect();
     let blocks = |file: &Text| file.code().filter(|(_, line)| line.contains("unsafe {")).count();
-    let count: usize = early.iter().map(blocks).sum();
-    assert!(count <= MOST, "{count} unsafe blocks, more than {MOST}");
+    let (deferred, plain): (Vec<&Text>, _) =
+        early.iter().partition(|file| OF_DEFERRED.iter().any(|name| file.path.ends_with(name)));
+    let counts = [plain, deferred].map(|files: Vec<&Text>| files.into_iter().map(blocks).sum::<usize>());
+    assert!(counts[0] <= MOST[0] && counts[1] <= MOST[1], "{counts:?} unsafe blocks, more than {MOST:?}");
     let mut violations = Vec::new();
     for file in &early {
         let own = |line: &str| {

@@ -11,6 +11,11 @@ use crate::run::kernel::{Block, StackLimit};
 pub(crate) struct Gap;
 
 impl Gap {
+    /// No start is deferred here.
+    pub(crate) fn left(_: &Block, _: PageSize, _: u64) -> Result<Self, Failure<'static>> {
+        Ok(Self)
+    }
+
     /// Returns the address of the block.
     pub(crate) fn leave(block: &Block, _: PageSize, _: StackLimit) -> Result<(Self, u64), Failure<'static>> {
         Ok((Self, block.address()))

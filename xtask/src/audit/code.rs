@@ -26,37 +26,151 @@ struct Rules {
     system_calls: bool,
     /// Whether it may leave by a jump to an address in a register.
     register_jumps: bool,
+    /// What it may do with the loader's variables.
+    variables: Variables,
 }
 
-const EARLY: [Rules; 5] = [
+/// What a function may do with the loader's own variables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variables {
+    /// Nothing but read them.
+    Read,
+    /// Tell others where they are, too.
+    Name,
+    /// Write to them, having made them writable.
+    Write,
+}
+
+const EARLY: [Rules; 15] = [
     Rules {
         title: "code of _start",
         function: "_start",
-        may_call: &["slul_plain_start", "slul_plain_handed", "slul_plain_call", "slul_relocate_self", "slul_main"],
+        may_call: &[
+            "slul_plain_start",
+            "slul_plain_call",
+            "slul_deferred_start",
+            "slul_enter_deferred",
+            "slul_unsealed",
+            "slul_plain_handed",
+            "slul_relocate_self",
+            "slul_main",
+        ],
         system_calls: false,
         // It jumps to the program's entry.
         register_jumps: true,
+        variables: Variables::Read,
     },
     Rules {
         title: "code of slul_plain_start",
         function: "slul_plain_start",
-        may_call: &["slul_plain_program"],
+        may_call: &["slul_plain_program", "slul_early_walk"],
         system_calls: false,
         register_jumps: false,
+        variables: Variables::Read,
     },
     Rules {
         title: "code of slul_plain_program",
         function: "slul_plain_program",
-        may_call: &[],
+        may_call: &["slul_early_note"],
         system_calls: false,
         register_jumps: false,
+        variables: Variables::Read,
     },
     Rules {
         title: "code of slul_plain_handed",
         function: "slul_plain_handed",
-        may_call: &["slul_plain_program"],
+        may_call: &["slul_plain_program", "slul_early_walk"],
         system_calls: true,
         register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_deferred_start",
+        function: "slul_deferred_start",
+        may_call: &[
+            "slul_early_walk",
+            "slul_early_note",
+            "slul_early_after",
+            "slul_early_absolute",
+            "slul_early_segment",
+            "slul_own_symbol",
+            "slul_saved_block",
+        ],
+        system_calls: true,
+        register_jumps: false,
+        variables: Variables::Name,
+    },
+    Rules {
+        title: "code of slul_early_walk",
+        function: "slul_early_walk",
+        may_call: &[],
+        system_calls: false,
+        register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_early_note",
+        function: "slul_early_note",
+        may_call: &[],
+        system_calls: false,
+        register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_early_after",
+        function: "slul_early_after",
+        may_call: &[],
+        system_calls: false,
+        register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_early_absolute",
+        function: "slul_early_absolute",
+        may_call: &["slul_early_after"],
+        system_calls: false,
+        register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_early_segment",
+        function: "slul_early_segment",
+        may_call: &[],
+        system_calls: false,
+        register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_own_symbol",
+        function: "slul_own_symbol",
+        may_call: &["slul_early_after"],
+        system_calls: false,
+        register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_saved_block",
+        function: "slul_saved_block",
+        may_call: &[],
+        system_calls: true,
+        register_jumps: false,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_enter_deferred",
+        function: "slul_enter_deferred",
+        may_call: &["slul_call_deferred"],
+        system_calls: false,
+        register_jumps: true,
+        variables: Variables::Read,
+    },
+    Rules {
+        title: "code of slul_late_start",
+        function: "slul_late_start",
+        may_call: &["slul_relocate_self", "slul_late_main"],
+        system_calls: true,
+        register_jumps: false,
+        variables: Variables::Write,
     },
     Rules {
         title: "code of slul_relocate_self",
@@ -64,6 +178,7 @@ const EARLY: [Rules; 5] = [
         may_call: &[],
         system_calls: true,
         register_jumps: false,
+        variables: Variables::Read,
     },
 ];
 
@@ -225,7 +340,11 @@ impl Reader<'_> {
         if touches(&self.around.relocated) {
             problems.push("touches what relocation changes");
         }
-        if stores(instruction) {
+        if self.rules.variables != Variables::Read && touches(&self.around.variables) {
+            if stores(instruction) && self.rules.variables != Variables::Write {
+                problems.push("writes to the loader's own data");
+            }
+        } else if stores(instruction) {
             problems.push("writes to the loader's own data");
         } else if instruction.mnemonic() == Mnemonic::Lea && touches(&self.around.variables) {
             problems.push("takes the address of a variable");

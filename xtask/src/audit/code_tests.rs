@@ -11,8 +11,14 @@ const RODATA: u64 = 0x2000;
 const CALLEE: u64 = 0x1800;
 const RET: u8 = 0xc3;
 
-const STRICT: Rules =
-    Rules { title: "code of it", function: "it", may_call: &[], system_calls: false, register_jumps: false };
+const STRICT: Rules = Rules {
+    title: "code of it",
+    function: "it",
+    may_call: &[],
+    system_calls: false,
+    register_jumps: false,
+    variables: Variables::Read,
+};
 
 fn image(code: &[u8]) -> Image {
     let section = |name: &str, start| Section { name: name.to_owned(), range: start..start + 0x100 };
@@ -131,6 +137,21 @@ fn stores_into_the_image_are_refused() {
     assert_eq!(refusal(&relative(&[0xff, 0x35], BSS)), "");
     let pop = refusal(&relative(&[0x8f, 0x05], BSS));
     assert!(pop.contains("writes to the loader's own data"));
+}
+
+#[test]
+fn variables_are_written_by_those_that_may() {
+    let under = |variables, opcode, address| {
+        let code = [relative(opcode, address), vec![RET]].concat();
+        refusal_under(&Rules { variables, ..STRICT }, &code)
+    };
+    for variables in [Variables::Name, Variables::Write] {
+        assert_eq!(under(variables, LEA, BSS), "");
+        assert!(under(variables, STORE, RODATA).contains("writes to the loader's own data"));
+        assert!(under(variables, STORE, SLOT).contains("touches what relocation changes"));
+    }
+    assert!(under(Variables::Name, STORE, BSS).contains("writes to the loader's own data"));
+    assert_eq!(under(Variables::Write, STORE, BSS), "");
 }
 
 #[test]

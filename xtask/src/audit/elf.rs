@@ -7,7 +7,7 @@ use super::table::Row;
 
 /// The most a stripped loader may take: what it takes now and a little slack, so that growth is noticed. The goal
 /// is 64 KiB; what stands in its way is listed in `docs/weaknesses.md`.
-const SIZE_LIMIT: u64 = 180 * 1024;
+const SIZE_LIMIT: u64 = 192 * 1024;
 
 /// All checks of the file's structure.
 pub(crate) fn check(image: &Image, name: &str) -> Vec<Row> {
@@ -42,7 +42,7 @@ pub(crate) fn size(image: &Image) -> Row {
 }
 
 /// The most that unwind entries may take: those of assembly are written out one by one, and compiled code has none.
-const UNWIND_LIMIT: u64 = 512;
+const UNWIND_LIMIT: u64 = 544;
 
 /// The size of the unwind tables that are installed.
 pub(crate) fn unwind_tables(image: &Image) -> Row {

@@ -6,6 +6,7 @@
 //! ```text
 //! _start               cpu/<cpu>/start.rs        the kernel's entry
 //!   plain start        early/plain.rs            enters the program at once
+//!   deferred start     early/deferred.rs         prepares the program; the first native call: early/late.rs
 //!   plain start, rt0   early/handed.rs           maps the program, and enters it at once
 //!   bootstrap          early/bootstrap.rs        relocates the loader itself
 //!   slul_main          here                      calls the next two
@@ -26,12 +27,12 @@ use core::ptr;
 
 use rtld::base::addr::{RuntimeAddr, from_usize};
 use rtld::base::arena::OutOfMemory;
-use rtld::error::{Error, OfObject};
+use rtld::error::{Errno, Error, OfObject, Problem};
 use rtld::os::sys;
 
 use crate::cpu::ops::call_on_stack;
 use crate::platform::block::open_standard;
-use crate::run::begin::{self, begin};
+use crate::run::begin::{self, When, begin};
 use crate::run::kernel::{self, Block, StackLimit};
 use crate::run::last_words::refuse;
 use crate::run::process::Process;
@@ -58,6 +59,18 @@ unsafe extern "C" fn slul_main(sp: usize, own_entry: usize) -> ! {
     begin(process)
 }
 
+/// Ends the process: a program that is otherwise ready could not be sealed.
+///
+/// # Safety
+/// `sp` is the stack pointer as the kernel left it; the loader is relocated.
+#[allow(unsafe_code)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_unsealed(sp: usize) -> ! {
+    // SAFETY: by the caller.
+    let block = unsafe { Block::at(sp) };
+    refuse(&Error::new(block.exec_path(), Problem::Protect(Errno::ENOMEM)))
+}
+
 /// Calls [`begin::load`], on a stack of the loader's own if RLIMIT_STACK may leave less than that needs.
 #[allow(unsafe_code)]
 fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<'static>> {
@@ -76,11 +89,11 @@ fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<
         // SAFETY: `job` below, which is not used otherwise while this runs.
         let job = unsafe { &mut *job };
         let limit = job.limit;
-        job.result = job.block.take().map(|block| begin::load(block, limit, job.own_entry));
+        job.result = job.block.take().map(|block| begin::load(block, When::First(limit), job.own_entry));
     }
     let limit = kernel::stack_limit();
     if matches!(limit, StackLimit::Unlimited | StackLimit::Bytes(ENOUGH..)) {
-        return begin::load(block, limit, own_entry);
+        return begin::load(block, When::First(limit), own_entry);
     }
     let path = block.exec_path();
     let stack = sys::anonymous(OWN).ok_or(OutOfMemory(OWN)).of(path)?;

@@ -12,7 +12,7 @@ mod versions;
 use self::finder::Among;
 pub use self::finder::Objects;
 pub use self::relocator::{Indirect, Means, Relocator, Seen};
-use crate::base::addr::{RuntimeAddr, Vaddr, from_usize};
+use crate::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::base::arena::List;
 use crate::base::report::Category;
 use crate::elf::symbol::{Name, is_exported};
@@ -65,7 +65,9 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             self.versions.read(&module.image, dynamic).of(path)?;
             self.used.truncate(0);
             self.finder.turn_to(self.namespace, &self.versions, index).of(path)?;
-            self.relative(index).of(path)?;
+            if !self.written {
+                self.relative(index).of(path)?;
+            }
             let dynamic = self.namespace.module(index).dynamic;
             for table in [dynamic.rela, dynamic.jmprel] {
                 let (mut at_once, mut next) = ([Rela::default(); 32], 0);
@@ -84,6 +86,9 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     }
 
     fn write(&mut self, index: usize, rela: &Rela, value: u64) -> Result<(), Failure<'a>> {
+        if self.written {
+            return Ok(());
+        }
         let at = Vaddr(rela.r_offset);
         let written = self.namespace.module_mut(index).image.write_word(at, value);
         written.ok_or_else(|| Problem::RelocationOutside { r_type: r_type(rela), at }.into())
@@ -262,7 +267,16 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             self.trace.line(Category::Bindings, words!("{}: {} is left to libc", path, bytes));
             // ld.so asserts that the file of each version is among the files that it was told to load.
             let version = version.filter(|_| native_file);
-            let import = self.natives.import(bytes, version, sym, index).of(path)?;
+            let place = to_usize(number.into());
+            let known = self.by_symbol.get(place).copied().flatten();
+            let import = match known.filter(|_| self.written) {
+                Some(import) => import,
+                None if self.written => self.natives.new_import(bytes, version, sym, index).of(path)?,
+                None => self.natives.import(bytes, version, sym, index).of(path)?,
+            };
+            if self.written {
+                self.by_symbol.put_first(place, import).of(path)?;
+            }
             return Ok(Target::Native(import, *sym));
         }
         if st_bind(sym) == consts::STB_WEAK {

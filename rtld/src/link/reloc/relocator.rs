@@ -23,6 +23,8 @@ pub struct Means<'r, 'a> {
     pub code: LoaderCode,
     /// The output of trace lines.
     pub trace: Trace,
+    /// Whether all words of the program have their values already, by a deferred start, which numbers imports by symbols.
+    pub written: bool,
 }
 
 /// A COPY relocation, done once every word has its value: module and address of target and source, size in bytes.
@@ -49,6 +51,10 @@ pub struct Relocator<'r, 'a, I> {
     /// Modules to which the present one is known to refer, if it was opened at run time.
     pub(super) used: List<'r, bool>,
     pub(super) copies: List<'a, CopyLater>,
+    /// [`Means::written`].
+    pub(super) written: bool,
+    /// Numbers of imports by symbol, where that is how they are numbered.
+    pub(super) by_symbol: List<'r, Option<u32>>,
     /// Whether the last value of a thread-local symbol was the address of a
     /// [`Described`](crate::link::stubs::Described).
     pub(super) is_described: bool,
@@ -93,7 +99,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
         objects: Objects<'r>,
         means: Means<'r, 'a>,
     ) -> Self {
-        let Means { arena, scratch, code, trace } = means;
+        let Means { arena, scratch, code, trace, written } = means;
         let (copies, indirect) = (List::new(arena), List::new(arena));
         Self {
             namespace,
@@ -107,6 +113,8 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             versions: NeededVersions::new(arena),
             used: List::new(scratch),
             copies,
+            written,
+            by_symbol: List::new(scratch),
             is_described: false,
             seen: Seen::default(),
             indirect,

@@ -20,5 +20,13 @@ pub(crate) mod frames;
 #[cfg_attr(target_arch = "x86_64", path = "x86_64/stubs.rs")]
 pub(crate) mod stubs;
 
+/// Sizes of first-call stubs.
+#[cfg_attr(target_arch = "x86_64", path = "x86_64/stub_layout.rs")]
+pub(crate) mod stub_layout;
+
+/// What relocated words refer to.
+#[cfg_attr(target_arch = "x86_64", path = "x86_64/words.rs")]
+pub(crate) mod words;
+
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("this architecture has no folder here yet");

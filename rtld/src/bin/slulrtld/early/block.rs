@@ -10,10 +10,11 @@ use core::mem::MaybeUninit;
 use linux_raw_sys::auxvec::{AT_ENTRY, AT_PHDR, AT_SECURE};
 
 use crate::cpu::ops::{load, store};
-use crate::early::raw::Text;
+use crate::early::text::Text;
 
 /// Values of the auxiliary vector, by key, up to the largest that the plain start asks for. Written and read by `store`
 /// and `load` alone, so that no branch on the key becomes a jump table.
+#[repr(transparent)]
 pub(crate) struct Values([MaybeUninit<usize>; AT_SECURE as usize + 1]);
 
 impl Values {
@@ -29,7 +30,7 @@ impl Values {
         ((&raw const self.0) as usize).wrapping_add(key.wrapping_mul(size_of::<usize>()))
     }
 
-    /// As if none of what [`Values::get`] answers was passed.
+    /// Values of a block that has none of the entries that [`Values::get`] answers.
     #[inline(always)]
     fn clear(&mut self) {
         let mut key = AT_PHDR as usize;
@@ -62,6 +63,7 @@ impl Values {
 
 /// A word of the kernel's block.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 struct Place(usize);
 
 impl Place {
@@ -92,6 +94,7 @@ impl Place {
 
 /// The kernel's block: argc, argv, envp, auxv.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub(crate) struct Block(Place);
 
 impl Block {
@@ -133,31 +136,69 @@ impl Block {
     /// be one that the loader acts on.
     #[inline(always)]
     pub(crate) fn walk(self, values: &mut Values) -> Option<Auxv> {
-        // Behind argv and its NULL.
+        let start = slul_early_walk(self, values);
+        if start.0 == 0 { None } else { Some(Auxv { block: self, start }) }
+    }
+}
+
+/// [`Block::walk`]; answers 0 instead of `None`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn slul_early_walk(block: Block, values: &mut Values) -> Place {
+    // Behind argv and its NULL.
+    let mut place = block.0.after(block.argc()).after(2);
+    loop {
+        let variable = place.word();
+        place = place.after(1);
+        if variable == 0 {
+            break;
+        }
+        // SAFETY: a string of the environment.
+        if unsafe { Text::new(variable) }.is_ours() {
+            return Place(0);
+        }
+    }
+    let start = place;
+    values.clear();
+    loop {
+        let key = place.word();
+        if key == 0 {
+            return start;
+        }
+        values.set(key, place.after(1));
+        place = place.after(2);
+    }
+}
+
+impl Block {
+    /// Where it is.
+    #[inline(always)]
+    pub(crate) const fn address(self) -> usize {
+        self.0.0
+    }
+
+    /// Whether no entry of LD_LIBRARY_PATH depends on the current directory.
+    #[inline(always)]
+    pub(crate) fn searches_absolutely(self) -> bool {
         let mut place = self.0.after(self.argc()).after(2);
         loop {
             let variable = place.word();
             place = place.after(1);
             if variable == 0 {
-                break;
+                return true;
             }
-            // SAFETY: a string of the environment.
-            if unsafe { Text::new(variable) }.is_ours() {
-                return None;
+            // SAFETY: a string of the environment, and one of ours.
+            let (variable, name) = unsafe { (Text::new(variable), Text::new((&raw const LIBRARY_PATH) as usize)) };
+            if let Some(list) = variable.after(name)
+                && !list.searches_absolutely(true)
+            {
+                return false;
             }
-        }
-        let auxv = Auxv { block: self, start: place };
-        values.clear();
-        loop {
-            let key = place.word();
-            if key == 0 {
-                return Some(auxv);
-            }
-            values.set(key, place.after(1));
-            place = place.after(2);
         }
     }
 }
+
+static LIBRARY_PATH: [u8; 17] = *b"LD_LIBRARY_PATH=\0";
 
 /// The auxiliary vector of a block.
 #[derive(Clone, Copy)]
@@ -171,6 +212,61 @@ impl Auxv {
     #[inline(always)]
     pub(crate) const fn address(self) -> usize {
         self.start.0
+    }
+
+    /// The value of an entry; 0 if it is not there.
+    #[inline(always)]
+    pub(crate) fn find(self, wanted: u32) -> usize {
+        let mut place = self.start;
+        loop {
+            let key = place.word();
+            if key == 0 {
+                return 0;
+            }
+            if key == wanted as usize {
+                return place.after(1).word();
+            }
+            place = place.after(2);
+        }
+    }
+
+    /// The string that an entry is about.
+    #[inline(always)]
+    pub(crate) fn text(self, wanted: u32) -> Option<Text> {
+        let address = self.find(wanted);
+        // SAFETY: the kernel's strings are there.
+        if address == 0 { None } else { Some(unsafe { Text::new(address) }) }
+    }
+
+    /// The end of AT_NULL, and so of the block.
+    #[inline(always)]
+    fn end_place(self) -> Place {
+        let mut place = self.start;
+        while place.word() != 0 {
+            place = place.after(2);
+        }
+        place.after(2)
+    }
+
+    /// Address of the end of the block.
+    #[inline(always)]
+    pub(crate) fn end(self) -> usize {
+        self.end_place().0
+    }
+
+    /// Copies the block to an address, with as much room below it as it needs.
+    ///
+    /// # Safety
+    /// The room is there, and not in use.
+    #[inline(always)]
+    pub(crate) unsafe fn copy_block(self, to: usize) {
+        let end = self.end_place().0;
+        let (mut from, mut place) = (self.block.0, Place(to));
+        while from.0 != end {
+            place.set(from.word());
+            from = from.after(1);
+            place = place.after(1);
+        }
     }
 
     /// Takes the first argument out of the block, and has `change` say what each value of the auxiliary vector becomes.

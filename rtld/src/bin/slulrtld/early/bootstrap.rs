@@ -13,7 +13,7 @@ use linux_raw_sys::general::{__NR_exit_group, __NR_mprotect, __NR_write, PROT_RE
 use rtld::elf::{Dyn, Rela, consts};
 
 use crate::cpu::ops::{RELATIVE, call, load, store, touch};
-use crate::early::raw::{Bytes, Run};
+use crate::early::raw::{Bytes, RelrWords};
 
 const STDERR: usize = 2;
 
@@ -60,8 +60,12 @@ pub(crate) unsafe extern "C" fn slul_relocate_self(bias: usize, dynamic: usize, 
     }
     // SAFETY: the tables are the linker's.
     let (relr, rela) = unsafe { (Bytes::new(relr, relr_size), Bytes::new(rela, rela_size)) };
-    // SAFETY: the linker asks for these words to be relocated.
-    for_each_relr(relr.run(), bias, |place| unsafe { store(place, load::<usize>(place).wrapping_add(bias)) });
+    let mut words = RelrWords::of(relr);
+    while let Some(vaddr) = words.next() {
+        let place = bias.wrapping_add(vaddr);
+        // SAFETY: the linker asks for this word to be relocated.
+        unsafe { store(place, load::<usize>(place).wrapping_add(bias)) };
+    }
     let mut rela = rela.run::<Rela>();
     while let Some(entry) = rela.next() {
         // The audit allows no other type in the loader.
@@ -69,34 +73,5 @@ pub(crate) unsafe extern "C" fn slul_relocate_self(bias: usize, dynamic: usize, 
             // SAFETY: the linker asks for this word to be written.
             unsafe { store(bias.wrapping_add(entry.offset()), bias.wrapping_add(entry.addend())) };
         }
-    }
-}
-
-/// Says the addresses of the words that a DT_RELR table of an object relocates (gABI): an even entry is the address of a
-/// word, an odd one a bitmap of the words after it, one for each bit of a word but the lowest.
-#[inline(always)]
-pub(crate) fn for_each_relr(table: Run<usize>, bias: usize, mut relocate: impl FnMut(usize)) {
-    const WORD: usize = size_of::<usize>();
-    const BITMAP: usize = (usize::BITS as usize - 1) * WORD;
-    let mut table = table;
-    let mut next = 0usize;
-    while let Some(entry) = table.next() {
-        let mut bits = entry.word();
-        if bits & 1 == 0 {
-            next = bias.wrapping_add(bits);
-            relocate(next);
-            next = next.wrapping_add(WORD);
-            continue;
-        }
-        let mut place = next;
-        bits = bits.wrapping_shr(1);
-        while bits != 0 {
-            if bits & 1 != 0 {
-                relocate(place);
-            }
-            place = place.wrapping_add(WORD);
-            bits = bits.wrapping_shr(1);
-        }
-        next = next.wrapping_add(BITMAP);
     }
 }

@@ -23,7 +23,8 @@ use rtld::machine::{Machine, Native};
 use crate::cpu::ops::{PAGE, call, store};
 use crate::early::block::{Block, Values};
 use crate::early::plain::{Entry, NOT_PLAIN, PlainStart, slul_plain_program};
-use crate::early::raw::{At, Run, Text};
+use crate::early::raw::{At, Run};
+use crate::early::text::Text;
 
 /// Smallest result of a system call that is an error number.
 const ERRORS: usize = usize::MAX - 4095;
@@ -47,7 +48,7 @@ fn descriptor(marker: Text) -> Option<usize> {
     let mut value = 0usize;
     let mut left = abi::stub::DIGITS;
     while left != 0 {
-        let (byte, next) = rest.split()?;
+        let (byte, next) = known!(rest.split());
         let digit = match byte {
             b'0'..=b'9' => byte.wrapping_sub(b'0'),
             b'a'..=b'f' => byte.wrapping_sub(b'a' - 10),
@@ -131,7 +132,7 @@ fn map(file: usize, headers: Run<Phdr>, headers_end: usize, fixed: bool) -> Opti
             if kind != consts::PT_LOAD {
                 continue;
             }
-            let Part { start, end, from, protection } = part(phdr)?;
+            let Part { start, end, from, protection } = known!(part(phdr));
             let first = at == 0;
             if first && fixed {
                 origin = start;
@@ -291,7 +292,7 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
     let phdrs = area.start.wrapping_add(EHDR);
     let at = if fixed { entry } else { area.start.wrapping_add(entry) };
     // SAFETY: mapped by these headers.
-    let Entry { address, called } = unsafe { slul_plain_program(phdrs, count, at) };
+    let Entry { address, called, .. } = unsafe { slul_plain_program(phdrs, count, at) };
     if address == 0 {
         area.unmap();
         return NOT_PLAIN;

@@ -50,7 +50,7 @@ const WORK: u64 = bits([
 ]);
 
 /// A bit for each of the tags, which are below 64.
-const fn bits<const N: usize>(tags: [u64; N]) -> u64 {
+pub(crate) const fn bits<const N: usize>(tags: [u64; N]) -> u64 {
     let mut bits = 0;
     let mut rest = tags.as_slice();
     while let [tag, others @ ..] = rest {
@@ -88,12 +88,23 @@ pub(crate) struct Entry {
     pub(crate) address: usize,
     /// Whether it is a C function (`CALL_ENTRY`).
     pub(crate) called: bool,
+    /// Whether there was an ABI note.
+    pub(crate) noted: bool,
+    /// Whether there was a stub's note.
+    pub(crate) stubbed: bool,
 }
 
-/// Looks for our notes in a segment, and answers how the program is entered that, without them, is entered as `entry`
-/// says.
+/// Looks for our notes in a segment, which say how the program is entered. Answers whether the full start need not look at
+/// them.
 #[inline(always)]
-fn note(segment: Bytes, mut entry: Entry) -> Entry {
+pub(crate) fn note(segment: Bytes, entry: &mut Entry) -> bool {
+    slul_early_note(segment, entry)
+}
+
+/// [`note`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn slul_early_note(segment: Bytes, entry: &mut Entry) -> bool {
     let mut rest = segment;
     while let Some(head) = rest.first::<NoteHead>() {
         let (name_size, desc_size) = (head.name_size() as usize, head.desc_size() as usize);
@@ -103,37 +114,51 @@ fn note(segment: Bytes, mut entry: Entry) -> Entry {
         let is_abi = kind == abi::note::NT_SLUL_ABI;
         if name_size == abi::note::NOTE_OWNER.len() && (is_abi || kind == abi::note::NT_SLUL_RT0) {
             let least = if is_abi { abi::note::ABI_NOTE_DESC_SIZE } else { 4 };
-            let Some(ours) = rest.first::<OurNote>() else { return DOUBTFUL };
+            let Some(ours) = rest.first::<OurNote>() else { return false };
             if desc_size < least || end > rest.size() {
-                return DOUBTFUL;
+                return false;
             }
             // Of rt0's note, the distance from here to the entry.
             let (owner, nul, first) = (ours.owner(), ours.nul(), ours.first());
             if owner == SLUL && nul == 0 && is_abi {
-                let Some(abi) = rest.first::<OurAbiNote>() else { return DOUBTFUL };
+                let Some(abi) = rest.first::<OurAbiNote>() else { return false };
                 let (flags, min_loader) = (abi.flags(), abi.min_loader());
                 let known = flags & abi::note::MANDATORY_FLAGS & !abi::note::FLAG_CALL_ENTRY == 0;
-                if (first & 0xffff) > abi::note::ABI_MAJOR as u32
+                // Of two notes the full start takes the first.
+                if entry.noted
+                    || (first & 0xffff) > abi::note::ABI_MAJOR as u32
                     || min_loader > abi::note::LOADER_VERSION
                     || !known
                 {
-                    return DOUBTFUL;
+                    return false;
                 }
                 entry.called = flags & abi::note::FLAG_CALL_ENTRY != 0;
+                entry.noted = true;
             } else if owner == SLUL && nul == 0 {
+                if entry.stubbed {
+                    return false;
+                }
+                entry.stubbed = true;
                 let descriptor = ours.address().wrapping_add(DESCRIPTOR);
                 entry.address = descriptor.wrapping_add(first as i32 as usize);
             }
         }
         rest = rest.skip(end);
     }
-    entry
+    true
 }
 
 /// Where the descriptor is in a note of ours.
 const DESCRIPTOR: usize = size_of::<OurNote>().wrapping_sub(4);
 
-const DOUBTFUL: Entry = Entry { address: 0, called: false };
+const DOUBTFUL: Entry = Entry::at(0);
+
+impl Entry {
+    /// The kernel's way of entering a program, for one without a note that says otherwise.
+    pub(crate) const fn at(address: usize) -> Self {
+        Self { address, called: false, noted: false, stubbed: false }
+    }
+}
 
 /// Decides whether the start is plain. `own_entry` is the entry of this loader as a program.
 ///
@@ -167,7 +192,7 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, entry: usize) -> Entry {
-    let mut answer = Entry { address: entry, called: false };
+    let mut answer = Entry::at(entry);
     // SAFETY: by the caller.
     let Some(program) = (unsafe { Program::new(phdrs, count, entry) }) else { return DOUBTFUL };
     let entry_vaddr = entry.wrapping_sub(program.bias());
@@ -204,8 +229,7 @@ pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, e
                     return DOUBTFUL;
                 }
             } else {
-                answer = note(bytes, answer);
-                if answer.address == 0 {
+                if !note(bytes, &mut answer) {
                     return DOUBTFUL;
                 }
             }

@@ -9,6 +9,19 @@ use rtld::elf::{Ehdr, Phdr, consts};
 
 use crate::early::raw::{At, Bytes, Run};
 
+/// The end of addresses and sizes that are added up without overflow: that of user space.
+pub(crate) const SANE: usize = 1 << 47;
+
+/// What a place in a program is to be.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// From the file, and nobody can write there.
+    Constant,
+    /// In memory, to be read and written.
+    Writable,
+}
+
 /// Program headers by which a program is mapped, and what they are about.
 pub(crate) struct Program {
     phdrs: usize,
@@ -50,6 +63,32 @@ impl Program {
         unsafe { Run::new(self.phdrs, self.count) }
     }
 
+    /// Where their table is.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> usize {
+        self.phdrs.wrapping_sub(self.bias)
+    }
+
+    /// The size of their table in bytes.
+    #[inline(always)]
+    pub(crate) fn table_size(&self) -> usize {
+        self.count.wrapping_mul(size_of::<Phdr>())
+    }
+
+    /// Whether `[vaddr, vaddr + size)` is in one segment, and as `wanted`.
+    #[inline(always)]
+    pub(crate) fn holds(&self, vaddr: usize, size: usize, wanted: Wanted) -> bool {
+        slul_early_segment(self, vaddr, size, wanted)
+    }
+
+    /// `[vaddr, vaddr + size)`, if that is from the file, and stays as it is.
+    #[inline(always)]
+    pub(crate) fn constant(&self, vaddr: usize, size: usize) -> Option<Bytes> {
+        // SAFETY: mapped from the file, to be read.
+        let bytes = unsafe { Bytes::new(self.bias.wrapping_add(vaddr), size) };
+        if self.holds(vaddr, size, Wanted::Constant) { Some(bytes) } else { None }
+    }
+
     /// `[vaddr, vaddr + size)`, if that is in what was mapped from the file with the permission `flag`; with PF_R it can be
     /// read.
     #[inline(always)]
@@ -66,4 +105,25 @@ impl Program {
         }
         None
     }
+}
+
+/// [`Program::holds`], once: it is asked for each word that is relocated.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn slul_early_segment(program: &Program, vaddr: usize, size: usize, wanted: Wanted) -> bool {
+    let mut headers = program.headers();
+    while let Some(phdr) = headers.next() {
+        if phdr.kind() != consts::PT_LOAD {
+            continue;
+        }
+        let protection = phdr.flags() & (consts::PF_R | consts::PF_W);
+        let constant = wanted == Wanted::Constant;
+        let fits = if constant { consts::PF_R } else { consts::PF_R | consts::PF_W };
+        let (start, len) = (phdr.vaddr(), if constant { phdr.filesz() } else { phdr.memsz() });
+        let into = vaddr.wrapping_sub(start);
+        if protection == fits && into <= len && size <= len.wrapping_sub(into) {
+            return true;
+        }
+    }
+    false
 }

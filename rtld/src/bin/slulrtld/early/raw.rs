@@ -1,5 +1,5 @@
-//! What is in memory before the loader is relocated, by type: headers and tables of the program, the loader's own, strings.
-//! The kernel's block is in `block.rs`, a mapped program in `program.rs`.
+//! What is in memory before the loader is relocated, by type: headers and tables of the program, and the loader's own.
+//! The kernel's block is in `block.rs`, a mapped program in `program.rs`, strings in `text.rs`.
 //!
 //! A value of these types is a promise that its memory can be read; only making one is `unsafe`. Readers return values,
 //! from the offsets of the C structures, and each of them is one instruction: no reference, no slice, no call into
@@ -14,7 +14,7 @@
 use core::marker::PhantomData;
 use core::mem::offset_of;
 
-use rtld::elf::{Dyn, Ehdr, Phdr, Rela};
+use rtld::elf::{Dyn, Ehdr, Phdr, Rela, Sym};
 
 use crate::cpu::ops::{Word, load};
 
@@ -88,6 +88,35 @@ pub(crate) struct OurNote {
     first: u32,
 }
 
+/// Head of DT_GNU_HASH.
+#[repr(C)]
+pub(crate) struct GnuHashHead {
+    bucket_count: u32,
+    first: u32,
+    bloom_words: u32,
+    bloom_shift: u32,
+}
+
+/// `Elf64_Verneed` (LSB, "Symbol Versioning").
+#[repr(C)]
+pub(crate) struct Verneed {
+    vn_version: u16,
+    vn_cnt: u16,
+    vn_file: u32,
+    vn_aux: u32,
+    vn_next: u32,
+}
+
+/// `Elf64_Vernaux`.
+#[repr(C)]
+pub(crate) struct Vernaux {
+    vna_hash: u32,
+    vna_flags: u16,
+    vna_other: u16,
+    vna_name: u32,
+    vna_next: u32,
+}
+
 /// A note as `NT_SLUL_ABI` has it (`abi::note::AbiNote`).
 #[repr(C)]
 pub(crate) struct OurAbiNote {
@@ -119,6 +148,49 @@ readers! {
     NoteHead { n_namesz: u32 as u32 = name_size, n_descsz: u32 as u32 = desc_size, n_type: u32 as u32 = kind }
     OurNote { owner: u32 as u32 = owner, nul: u8 as u8 = nul, first: u32 as u32 = first }
     OurAbiNote { flags: u32 as u32 = flags, min_loader: u32 as u32 = min_loader }
+    GnuHashHead { bucket_count: u32 as u32 = bucket_count, first: u32 as u32 = first, bloom_words: u32 as u32 = bloom_words }
+    Sym {
+        st_name: u32 as u32 = name_offset,
+        st_info: u8 as u8 = info,
+        st_other: u8 as u8 = other,
+        st_shndx: u16 as u16 = section,
+        st_value: u64 as usize = value,
+    }
+    Verneed { vn_cnt: u16 as u16 = count, vn_file: u32 as u32 = file_offset, vn_aux: u32 as u32 = aux, vn_next: u32 as u32 = next }
+    Vernaux { vna_other: u16 as u16 = other, vna_name: u32 as u32 = name_offset, vna_next: u32 as u32 = next }
+}
+
+impl At<Rela> {
+    /// The symbol that it refers to.
+    #[inline(always)]
+    pub(crate) fn symbol(self) -> u32 {
+        // The upper half of `r_info`, whose lower one is the type.
+        self.field(offset_of!(Rela, r_info).wrapping_add(4))
+    }
+}
+
+impl At<u32> {
+    /// The half of a word.
+    #[inline(always)]
+    pub(crate) fn half(self) -> u32 {
+        self.field(0)
+    }
+}
+
+impl At<u16> {
+    /// The quarter of a word.
+    #[inline(always)]
+    pub(crate) fn short(self) -> u16 {
+        self.field(0)
+    }
+}
+
+impl At<u8> {
+    /// The byte.
+    #[inline(always)]
+    pub(crate) fn byte(self) -> u8 {
+        self.field(0)
+    }
 }
 
 impl At<usize> {
@@ -130,6 +202,12 @@ impl At<usize> {
 }
 
 impl At<Dyn> {
+    /// Where its value is.
+    #[inline(always)]
+    pub(crate) fn value_address(self) -> usize {
+        self.address().wrapping_add(offset_of!(Dyn, d_val))
+    }
+
     /// The tag's lower half.
     #[inline(always)]
     pub(crate) fn low_tag(self) -> u32 {
@@ -189,12 +267,16 @@ impl<T> Run<T> {
 
 /// Bytes that can be read.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Bytes {
     start: usize,
     size: usize,
 }
 
 impl Bytes {
+    /// None.
+    pub(crate) const EMPTY: Self = Self { start: 0, size: 0 };
+
     /// So many bytes from an address on.
     ///
     /// # Safety
@@ -220,6 +302,21 @@ impl Bytes {
         Run { next: self.start, end: self.start.wrapping_add(size), kind: PhantomData }
     }
 
+    /// The last one.
+    #[inline(always)]
+    pub(crate) fn last(self) -> Option<u8> {
+        match self.size.checked_sub(1) {
+            Some(before) => Some(known!(self.skip(before).first::<u8>()).byte()),
+            None => None,
+        }
+    }
+
+    /// Where they begin.
+    #[inline(always)]
+    pub(crate) const fn address(self) -> usize {
+        self.start
+    }
+
     /// How many there are.
     #[inline(always)]
     pub(crate) const fn size(self) -> usize {
@@ -234,66 +331,44 @@ impl Bytes {
     }
 }
 
-/// A string that ends with NUL.
-#[derive(Clone, Copy)]
-pub(crate) struct Text(usize);
+/// The words that a DT_RELR table relocates, by their addresses in the object (gABI): an even entry is the address of a word,
+/// an odd one a bitmap of the words after it, one for each bit of a word but the lowest.
+pub(crate) struct RelrWords {
+    entries: Run<usize>,
+    /// The first word of the bitmap at hand, or of the next one; what is left of it; the word of its lowest bit.
+    after: usize,
+    bits: usize,
+    place: usize,
+}
 
-impl Text {
-    /// The string at an address.
-    ///
-    /// # Safety
-    /// It can be read, to its NUL, for as long as the answer is used.
+impl RelrWords {
+    /// Those of a table.
     #[inline(always)]
-    pub(crate) const unsafe fn new(address: usize) -> Self {
-        Self(address)
+    pub(crate) fn of(table: Bytes) -> Self {
+        Self { entries: table.run(), after: 0, bits: 0, place: 0 }
     }
 
+    /// The next one.
     #[inline(always)]
-    fn byte(self) -> u8 {
-        // SAFETY: what there is of the string, or its NUL.
-        unsafe { load(self.0) }
-    }
-
-    /// Its first byte, and what follows it; `None` at its end.
-    #[inline(always)]
-    pub(crate) fn split(self) -> Option<(u8, Self)> {
-        let byte = self.byte();
-        if byte == 0 { None } else { Some((byte, Self(self.0.wrapping_add(1)))) }
-    }
-
-    /// Where it is.
-    #[inline(always)]
-    pub(crate) const fn address(self) -> usize {
-        self.0
-    }
-
-    /// Its part behind the last slash.
-    #[inline(always)]
-    pub(crate) fn file_name(self) -> Self {
-        let (mut rest, mut name) = (self, self);
-        while let Some((byte, next)) = rest.split() {
-            rest = next;
-            if byte == b'/' {
-                name = next;
+    pub(crate) fn next(&mut self) -> Option<usize> {
+        const WORD: usize = size_of::<usize>();
+        const BITMAP: usize = (usize::BITS as usize - 1) * WORD;
+        loop {
+            while self.bits != 0 {
+                let (place, set) = (self.place, self.bits & 1 != 0);
+                self.place = place.wrapping_add(WORD);
+                self.bits = self.bits.wrapping_shr(1);
+                if set {
+                    return Some(place);
+                }
             }
-        }
-        name
-    }
-
-    /// Whether it may be a variable that the loader acts on even where there is nothing to load: it begins with `LD_S`
-    /// (`LD_SLUL_*`, `LD_SHOW_AUXV`) or `LD_T` (`LD_TRACE_LOADED_OBJECTS`).
-    #[inline(always)]
-    pub(crate) fn is_ours(self) -> bool {
-        let mut wanted = u32::from_le_bytes(*b"LD_\0");
-        let mut rest = self;
-        while wanted != 0 {
-            // None of them is NUL, so there is more of the string where they are equal.
-            if rest.byte() as u32 != wanted & 0xff {
-                return false;
+            let entry = known!(self.entries.next()).word();
+            if entry & 1 == 0 {
+                self.after = entry.wrapping_add(WORD);
+                return Some(entry);
             }
-            rest = Self(rest.0.wrapping_add(1));
-            wanted = wanted.wrapping_shr(8);
+            (self.place, self.bits) = (self.after, entry.wrapping_shr(1));
+            self.after = self.after.wrapping_add(BITMAP);
         }
-        rest.byte() == b'S' || rest.byte() == b'T'
     }
 }

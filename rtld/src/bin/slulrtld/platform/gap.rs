@@ -14,17 +14,17 @@ use crate::platform::block::can_write;
 use crate::run::kernel::{Block, StackLimit};
 
 /// Largest gap in bytes. Native constructors run in it.
-const GAP_LIMIT: u64 = 4 << 20;
+pub(crate) const GAP_LIMIT: u64 = 4 << 20;
 
 /// Smallest gap in bytes. With 128 KiB glibc's ld.so no longer starts.
-const GAP_MINIMUM: u64 = 256 << 10;
+pub(crate) const GAP_MINIMUM: u64 = 256 << 10;
 
 /// Smallest stack in bytes that the program keeps below the gap.
-const PROGRAM_MINIMUM: u64 = 128 << 10;
+pub(crate) const PROGRAM_MINIMUM: u64 = 128 << 10;
 
 /// Size in bytes of the pages at the lower end of the gap that are inaccessible while libc is brought in: more than the
 /// frame of any function that touches its stack at least every 64 KiB.
-const GUARD: u64 = 64 << 10;
+pub(crate) const GUARD: u64 = 64 << 10;
 
 /// The stack between the kernel's block and the program's copy of it.
 #[derive(Clone, Copy)]
@@ -36,6 +36,15 @@ pub(crate) struct Gap {
 }
 
 impl Gap {
+    /// The gap above a copy of the block that is there already.
+    pub(crate) fn left(block: &Block, page: PageSize, copy: u64) -> Result<Self, Failure<'static>> {
+        let end = copy.saturating_add(from_usize(block.words().len()).saturating_mul(8)).saturating_add(16);
+        // The copy was put as near to it as a multiple of 16 is.
+        let guard = page.ceil(end).ok_or(Problem::StackGrowth(copy))?;
+        let guard = NonNull::new(ptr::with_exposed_provenance_mut(to_usize(guard)));
+        Ok(Self { guard: guard.ok_or(Problem::StackGrowth(copy))?, guard_size: to_usize(GUARD) })
+    }
+
     /// Gives the program its own copy of the block, with the gap above it. Also returns the address of the copy.
     pub(crate) fn leave(
         block: &Block,

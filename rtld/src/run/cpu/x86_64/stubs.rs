@@ -7,19 +7,9 @@
 
 use core::arch::global_asm;
 
-use rtld::base::addr::RuntimeAddr;
-use rtld::link::reloc::{LoaderCode, StubLayout, Stubs};
-
-use crate::platform::image::WORDS_WAIT;
-use crate::run::cpu::calls::tls_descriptor;
+use crate::run::cpu::stub_layout::STUBS;
 
 use super::frames::{frame_begins, frame_ends, frame_from, frame_size};
-
-/// The arrangement of the stubs that the assembly below makes.
-const STUBS: StubLayout = StubLayout { groups: 32, per_group: 32, stride: 4, group_stride: 144 };
-
-/// Bytes that hold all vector state that a kernel without AT_MINSIGSTKSZ (before Linux 5.14) can have enabled.
-pub(crate) const STATE_MINIMUM: u64 = 4096;
 
 /// Vector state that can carry arguments: x87, SSE, AVX, and AVX-512's three (Intel SDM, XCR0).
 const STATE_MASK: u32 = 0xe7;
@@ -65,6 +55,8 @@ global_asm!(
     "push rax",
     "60:",
     "mov rax, [rip + {targets}]",
+    "test rax, rax",
+    "jz 2f",
     "mov rax, [rax + 8*r11]",
     "test rax, rax",
     "jz 2f",
@@ -91,7 +83,12 @@ global_asm!(
     "push r12",
     "push r11",
     "mov r12, rsp",
-    "sub rsp, [rip + {size}]",
+    "mov rax, [rip + {size}]",
+    "test rax, rax",
+    "jnz 7f",
+    "call slul_state_size",
+    "7:",
+    "sub rsp, rax",
     "and rsp, -64",
     "mov eax, 1",
     "xor ecx, ecx",
@@ -111,6 +108,11 @@ global_asm!(
     "3:",
     "fxsave64 [rsp]",
     "4:",
+    // Of a process whose start was deferred, the full start comes first.
+    "cmp dword ptr [rip + {started}], {done}",
+    "je 7f",
+    "call {late}",
+    "7:",
     "mov rdi, [r12]",
     "call {asked}",
     "mov [r12], rax",
@@ -160,6 +162,45 @@ global_asm!(
         ".byte 0xc6",
     ),
     ".size slul_stub_common, . - slul_stub_common",
+    // In rax, what is in `STATE_SIZE` after the full start: of the auxiliary vector that the kernel keeps, if it does. Nothing
+    // but general registers that are saved changes.
+    ".globl slul_state_size",
+    ".hidden slul_state_size",
+    ".type slul_state_size, @function",
+    "slul_state_size:",
+    "sub rsp, 512",
+    "mov eax, {prctl}",
+    "mov edi, {get_auxv}",
+    "mov rsi, rsp",
+    "mov edx, 512",
+    "xor r10d, r10d",
+    "xor r8d, r8d",
+    "syscall",
+    "mov edx, {least}",
+    "cmp rax, 512",
+    "ja 4f",
+    "xor ecx, ecx",
+    "2:",
+    "lea rdi, [rcx + 16]",
+    "cmp rdi, rax",
+    "ja 4f",
+    "mov rsi, [rsp + rcx]",
+    "test rsi, rsi",
+    "jz 4f",
+    "cmp rsi, {key}",
+    "je 3f",
+    "mov rcx, rdi",
+    "jmp 2b",
+    "3:",
+    "mov rdi, [rsp + rcx + 8]",
+    "cmp rdi, rdx",
+    "cmova rdx, rdi",
+    "4:",
+    "add rsp, 512",
+    "lea rax, [rdx + 63 + 128]",
+    "and rax, -64",
+    "ret",
+    ".size slul_state_size, . - slul_state_size",
     // Function of a TLS descriptor with a `Described`: the descriptor's address is in rax, the offset is returned there,
     // and no other register changes. A block that lacks its initial values gets them first, and this is retried.
     ".globl slul_described",
@@ -198,12 +239,17 @@ global_asm!(
     targets = sym crate::run::native::binding::TARGETS,
     size = sym crate::run::native::binding::STATE_SIZE,
     state = sym crate::run::thread::STATE_DISTANCE,
+    started = sym crate::run::process::STARTED,
+    done = const crate::run::process::DONE,
+    late = sym crate::early::late::slul_late_start,
+    prctl = const linux_raw_sys::general::__NR_prctl,
+    get_auxv = const linux_raw_sys::prctl::PR_GET_AUXV,
+    key = const linux_raw_sys::auxvec::AT_MINSIGSTKSZ,
+    least = const crate::run::cpu::stub_layout::STATE_MINIMUM,
     asked = sym asked,
 );
 
 unsafe extern "C" {
-    safe static slul_stubs: u8;
-    safe static slul_described: u8;
     safe static slul_described_again: u8;
 }
 
@@ -216,14 +262,4 @@ extern "C" fn asked(what: u64) -> usize {
     }
     crate::run::thread::make_described_ready(what & !DESCRIBED);
     (&raw const slul_described_again).expose_provenance()
-}
-
-/// The addresses of loader code for relocated words.
-pub(crate) fn code() -> LoaderCode {
-    let stubs = Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS };
-    LoaderCode {
-        stubs: if WORDS_WAIT { stubs } else { stubs.none() },
-        tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()),
-        tls_described: RuntimeAddr::of(&raw const slul_described),
-    }
 }

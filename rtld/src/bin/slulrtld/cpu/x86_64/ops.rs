@@ -10,8 +10,11 @@ use core::arch::{asm, naked_asm};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicUsize;
 
+use rtld::link::reloc::StubLayout;
+
 use crate::run::cpu::calls::{system_call, thread_pointer};
 use crate::run::cpu::frames::{frame_begins, frame_ends, frame_outermost};
+use crate::run::cpu::stub_layout::STUBS;
 
 // Compiled code's unwind tables, for debuggers that are given the file before it was stripped. The debug build keeps
 // them where they are.
@@ -85,8 +88,73 @@ pub(crate) unsafe fn store(address: usize, value: usize) {
     }
 }
 
+/// Writes a quarter of a word.
+///
+/// # Safety
+/// As of [`store`].
+#[inline(always)]
+pub(crate) unsafe fn store_short(address: usize, value: u16) {
+    // SAFETY: by the caller.
+    unsafe {
+        asm!("mov word ptr [{}], {:x}", in(reg) address, in(reg) value, options(nostack, preserves_flags));
+    }
+}
+
 /// Number of the relocation type whose value is load bias plus addend (R_X86_64_RELATIVE).
 pub(crate) const RELATIVE: u32 = 8;
+
+/// That of an address plus addend (R_X86_64_64).
+pub(crate) const ABSOLUTE: u32 = 1;
+
+/// That of an address in a GOT entry (R_X86_64_GLOB_DAT).
+pub(crate) const GLOB_DAT: u32 = 6;
+
+/// That of an address in a PLT's slot (R_X86_64_JUMP_SLOT).
+pub(crate) const JUMP_SLOT: u32 = 7;
+
+/// An address in the loader, before it is relocated: of a symbol that the linker knows.
+macro_rules! address_of {
+    ($symbol:expr) => {{
+        let address: usize;
+        // SAFETY: touches no memory.
+        unsafe {
+            asm!(concat!("lea {}, [rip + ", $symbol, "]"), out(reg) address, options(nomem, nostack, preserves_flags));
+        }
+        address
+    }};
+}
+
+/// Address of a first-call stub.
+#[inline(always)]
+pub(crate) fn stub(number: u16) -> usize {
+    let StubLayout { per_group, stride, group_stride, .. } = STUBS;
+    // The number of stubs in a group is a power of two.
+    let (number, last) = (u64::from(number), per_group.wrapping_sub(1));
+    let (group, within) = (number.wrapping_shr(per_group.trailing_zeros()), number & last);
+    let offset = group.wrapping_mul(group_stride).wrapping_add(within.wrapping_mul(stride));
+    // Fewer bytes than a megabyte.
+    address_of!("slul_stubs").wrapping_add((offset & 0xf_ffff) as usize)
+}
+
+/// Address of `_r_debug`.
+#[inline(always)]
+pub(crate) fn debugger_rendezvous() -> usize {
+    address_of!("_r_debug")
+}
+
+/// Addresses of the loader's own DT_GNU_HASH, DT_SYMTAB and DT_STRTAB.
+#[inline(always)]
+pub(crate) fn own_tables() -> (usize, usize, usize) {
+    (address_of!("slul_own_hash"), address_of!("slul_own_symbols"), address_of!("slul_own_strings"))
+}
+
+/// Addresses of the loader's ELF header, of its dynamic section, with which what it writes to begins, of its variables, which
+/// come after what is only relocated, and of their end.
+#[inline(always)]
+pub(crate) fn own_places() -> (usize, usize, usize, usize) {
+    let (header, dynamic) = (address_of!("__ehdr_start"), address_of!("_DYNAMIC"));
+    (header, dynamic, address_of!("slul_variables"), address_of!("slul_end"))
+}
 
 /// Size of a page in bytes.
 pub(crate) const PAGE: usize = 4096;

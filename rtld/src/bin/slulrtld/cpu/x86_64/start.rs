@@ -7,7 +7,7 @@
 
 use core::arch::naked_asm;
 
-use crate::run::cpu::frames::{frame_begins, frame_ends, frame_outermost};
+use crate::run::cpu::frames::{frame_begins, frame_ends, frame_from, frame_outermost, frame_size};
 
 /// The loader's entry. The block is at the stack pointer, which is a multiple of 16.
 #[unsafe(naked)]
@@ -21,6 +21,14 @@ unsafe extern "C" fn _start() -> ! {
         "call {plain}",
         "test rax, rax",
         "jnz 3f",
+        "mov rdi, rsp",
+        "lea rsi, [rip + _start]",
+        "lea rdx, [rip + __ehdr_start]",
+        "call {deferred}",
+        "test rax, rax",
+        "jnz {enter_deferred}",
+        "test rdx, rdx",
+        "jnz 4f",
         "mov rdi, rsp",
         "lea rsi, [rip + _start]",
         "lea rdx, [rip + __ehdr_start]",
@@ -41,8 +49,19 @@ unsafe extern "C" fn _start() -> ! {
         "lea rsi, [rip + _start]",
         "call {main}",
         "ud2",
+        "4:", // The program is ready, but for its RELRO, which can not be sealed.
+        "lea rdi, [rip + __ehdr_start]",
+        "lea rsi, [rip + _DYNAMIC]",
+        "lea rdx, [rip + slul_end]",
+        "call {relocate}",
+        "mov rdi, rsp",
+        "call {unsealed}",
+        "ud2",
         frame_ends!(frame_outermost!()),
         plain = sym crate::early::plain::slul_plain_start,
+        deferred = sym crate::early::deferred::slul_deferred_start,
+        enter_deferred = sym slul_enter_deferred,
+        unsealed = sym crate::slul_unsealed,
         handed = sym crate::early::handed::slul_plain_handed,
         call = sym slul_plain_call,
         relocate = sym crate::early::bootstrap::slul_relocate_self,
@@ -67,5 +86,77 @@ unsafe extern "C" fn slul_plain_call() -> ! {
         "syscall",
         "ud2",
         frame_ends!(frame_outermost!()),
+    )
+}
+
+/// Enters the program at rax, whose full start is deferred, on its own copy of the block, which is at rdx; one more if the
+/// entry is a C function. The kernel's block is at rsp: the first native call finds the copy by the word below it.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_enter_deferred() -> ! {
+    naked_asm!(
+        frame_begins!(),
+        "mov rcx, rdx",
+        "and rcx, -2",
+        "mov [rsp - 8], rcx",
+        "mov rsp, rcx",
+        "test dl, 1",
+        "jnz 2f",
+        "lea rdx, [rip + {finaliser}]",
+        "jmp rax",
+        "2:",
+        "call {call}",
+        "ud2",
+        // Nothing is behind it on the program's stack: backtraces end here, or where `leave_notice` says.
+        frame_ends!(frame_outermost!()),
+        finaliser = sym slul_deferred_finaliser,
+        call = sym slul_call_deferred,
+    )
+}
+
+/// Calls the C entry in rax, of a program whose block is right above the return address, and ends the process.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_call_deferred() -> ! {
+    naked_asm!(
+        frame_begins!(),
+        "mov rdi, [rsp + 8]",
+        "lea rsi, [rsp + 16]",
+        "lea rdx, [rsi + 8*rdi + 8]",
+        "mov rcx, rdx",
+        "2:",
+        "add rcx, 8",
+        "cmp qword ptr [rcx - 8], 0",
+        "jne 2b",
+        "sub rsp, 8",
+        "60:",
+        "call rax",
+        "mov edi, eax",
+        "cmp dword ptr [rip + {started}], {done}",
+        "je 3f",
+        "mov eax, 231", // exit_group
+        "syscall",
+        "3:",
+        "call {exit}",
+        "ud2",
+        frame_ends!(frame_from!("88b", "60b"), frame_size!("16")),
+        started = sym crate::run::process::STARTED,
+        done = const crate::run::process::DONE,
+        exit = sym crate::run::cpu::exports::slul_exit,
+    )
+}
+
+/// What a program that is entered as by the kernel gets in rdx: nothing was initialised, so as long as the full start has
+/// not been made there is nothing to finalise.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn slul_deferred_finaliser() {
+    naked_asm!(
+        "cmp dword ptr [rip + {started}], {done}",
+        "je {finalise}",
+        "ret",
+        started = sym crate::run::process::STARTED,
+        done = const crate::run::process::DONE,
+        finalise = sym crate::run::finish::finalise,
     )
 }

@@ -1,0 +1,364 @@
+//! The deferred start: a program that needs nothing but libc, and may never call it, is made ready and entered. The first
+//! native call makes up for what was left out: the full start, and then libc.
+//!
+//! Here you have what `handed.rs` has. A native function's word gets the address of the first-call stub that the full start
+//! would have chosen, RELRO is sealed, the gap is left, the program has its own copy of the block. The loader is not
+//! relocated, and nothing of it is written: what its first-call stub finds of the start is what the kernel keeps, the
+//! auxiliary vector, and a word on top of the gap, the address of the copy (`late.rs`).
+//!
+//! Deferred is only what the full start would do in the same way, whenever it runs: all names in DT_NEEDED are a libc's, so
+//! nothing is searched for; no library path depends on the current directory; no initialisers, no thread-local storage,
+//! no canary, nothing that libc has to fill in before the program begins; no import of the loader but memory functions.
+//! Every table is where nothing can change it, and has been checked as the full start checks it, or more strictly. In
+//! any doubt the answer is no, and nothing has changed.
+//!
+//! # Safety
+//! This file exists because words of the program are written by address, when all of them have been found to be in
+//! writable segments of it.
+#![allow(unsafe_code)]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "words have one size here, and what checks that would be a call"
+)]
+
+use core::mem::{MaybeUninit, offset_of};
+
+use linux_raw_sys::auxvec::{
+    AT_BASE, AT_ENTRY, AT_EXECFN, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_RANDOM, AT_SECURE,
+};
+use linux_raw_sys::general::{
+    __NR_clock_gettime, __NR_mprotect, __NR_newfstatat, __NR_prlimit64, AT_FDCWD, CLOCK_MONOTONIC, PROT_READ,
+    RLIMIT_STACK, rlimit64, stat,
+};
+use rtld::elf::{Phdr, Rela, consts};
+
+use crate::cpu::ops::{
+    ABSOLUTE, GLOB_DAT, JUMP_SLOT, PAGE, RELATIVE, call, debugger_rendezvous, load, store, stub,
+};
+use crate::early::block::{Auxv, Block, Values};
+use crate::early::numbers::{Meaning, Numbers};
+use crate::early::plain::{Entry, note};
+use crate::early::program::{Program, SANE, Wanted};
+use crate::early::raw::{At, RelrWords, Run};
+use crate::early::saved::slul_saved_block;
+use crate::early::tables::Tables;
+use crate::early::text::Text;
+use crate::platform::gap::{GAP_LIMIT, GAP_MINIMUM, GUARD, PROGRAM_MINIMUM};
+
+/// Answer of [`slul_deferred_start`].
+#[repr(C)]
+pub(crate) struct Deferred {
+    /// Where to go; 0 if the start can not be deferred.
+    entry: usize,
+    /// Address of the program's copy of the block, a multiple of 16; one more if the entry is a C function (`CALL_ENTRY`).
+    stack: usize,
+}
+
+/// From here on, in bytes, RLIMIT_STACK leaves enough for everything; with less the full start looks at it.
+const ENOUGH_STACK: usize = 1 << 20;
+
+/// Most PT_LOADs, and most PT_NOTEs, that the full start looks at.
+const MOST_SEGMENTS: usize = rtld::elf::plan::MAX_SEGMENTS;
+const MOST_NOTES: usize = 8;
+
+/// What the program headers say.
+struct Shape {
+    dynamic: At<Phdr>,
+    /// RELRO in whole pages, from and to.
+    relro: (usize, usize),
+    entry: Entry,
+}
+
+/// Reads the program headers of a program whose `e_entry` is at `entry`.
+#[inline(always)]
+fn shape(program: &Program, entry: usize, path: Text) -> Option<Shape> {
+    let (mut segments, mut notes, mut pages_end, mut file_end) = (0usize, 0usize, 0usize, 0usize);
+    let (mut dynamic, mut relro) = (None, None);
+    let mut entered = Entry::at(entry);
+    let mut headers = program.headers();
+    while let Some(phdr) = headers.next() {
+        // Read anew for each question, so that the compiler does not make a jump table of them.
+        if phdr.kind() == consts::PT_LOAD {
+            let (vaddr, offset) = (phdr.vaddr(), phdr.offset());
+            let (filesz, memsz, align) = (phdr.filesz(), phdr.memsz(), phdr.align());
+            let sane = vaddr < SANE && offset < SANE && memsz < SANE && memsz != 0 && filesz <= memsz;
+            let aligned = align & align.wrapping_sub(1) == 0 && (vaddr ^ offset) & (PAGE - 1) == 0;
+            let start = vaddr & !(PAGE - 1);
+            if !sane || !aligned || start < pages_end {
+                return None;
+            }
+            pages_end = vaddr.wrapping_add(memsz).wrapping_add(PAGE - 1) & !(PAGE - 1);
+            segments = segments.wrapping_add(1);
+            let end = if filesz == 0 { 0 } else { offset.wrapping_add(filesz) };
+            file_end = if end > file_end { end } else { file_end };
+        }
+        if phdr.kind() == consts::PT_TLS {
+            return None;
+        }
+        if phdr.kind() == consts::PT_DYNAMIC {
+            if dynamic.is_some() {
+                return None;
+            }
+            dynamic = Some(phdr);
+        }
+        if phdr.kind() == consts::PT_GNU_RELRO {
+            if relro.is_some() {
+                return None;
+            }
+            relro = Some(phdr);
+        }
+    }
+    // Nothing but the headers is read of a file that may end before what is mapped of it.
+    if !has_file(path, file_end) {
+        return None;
+    }
+    let mut headers = program.headers();
+    while let Some(phdr) = headers.next() {
+        if phdr.kind() == consts::PT_NOTE {
+            let bytes = known!(program.constant(phdr.vaddr(), phdr.filesz()));
+            notes = notes.wrapping_add(1);
+            if !note(bytes, &mut entered) || phdr.memsz() != phdr.filesz() {
+                return None;
+            }
+        }
+    }
+    // The table itself stays as it is.
+    known!(program.constant(program.table(), program.table_size()));
+    known!(program.mapped(entry.wrapping_sub(program.bias()), 1, consts::PF_X));
+    known!(program.mapped(entered.address.wrapping_sub(program.bias()), 1, consts::PF_X));
+    if segments == 0 || segments > MOST_SEGMENTS || notes > MOST_NOTES {
+        return None;
+    }
+    let relro = match relro {
+        Some(phdr) => known!(relro_pages(program, phdr)),
+        None => (0, 0),
+    };
+    Some(Shape { dynamic: known!(dynamic), relro, entry: entered })
+}
+
+/// The whole pages of PT_GNU_RELRO, which are in one writable segment.
+#[inline(always)]
+fn relro_pages(program: &Program, relro: At<Phdr>) -> Option<(usize, usize)> {
+    let (vaddr, size) = (relro.vaddr(), relro.memsz());
+    if vaddr >= SANE || size >= SANE {
+        return None;
+    }
+    let (start, end) = (vaddr & !(PAGE - 1), vaddr.wrapping_add(size) & !(PAGE - 1));
+    if start >= end {
+        return Some((0, 0));
+    }
+    let mut headers = program.headers();
+    while let Some(phdr) = headers.next() {
+        let first = phdr.vaddr() & !(PAGE - 1);
+        let last = phdr.vaddr().wrapping_add(phdr.memsz()).wrapping_add(PAGE - 1) & !(PAGE - 1);
+        let writable = phdr.kind() == consts::PT_LOAD && phdr.flags() & consts::PF_W != 0;
+        if writable && first <= start && end <= last {
+            return Some((start, end));
+        }
+    }
+    None
+}
+
+/// Whether the file of that path has as many bytes. (If it is another by now, the full start finds that out.)
+#[inline(always)]
+fn has_file(path: Text, size: usize) -> bool {
+    let mut place = MaybeUninit::<stat>::uninit();
+    let address = (&raw mut place) as usize;
+    // SAFETY: a string, and room for what the kernel says of the file.
+    let result = unsafe { call(__NR_newfstatat, [AT_FDCWD as usize, path.address(), address, 0, 0, 0]) };
+    // SAFETY: a word of `place`.
+    result == 0 && unsafe { load::<usize>(address.wrapping_add(offset_of!(stat, st_size))) } >= size
+}
+
+/// The soft RLIMIT_STACK in bytes.
+#[inline(always)]
+fn stack_limit() -> Option<usize> {
+    let mut place = MaybeUninit::<rlimit64>::uninit();
+    let address = (&raw mut place) as usize;
+    // SAFETY: room for the limits.
+    let result = unsafe { call(__NR_prlimit64, [0, RLIMIT_STACK as usize, 0, address, 0, 0]) };
+    // SAFETY: a word of `place`.
+    let limit = unsafe { load::<usize>(address.wrapping_add(offset_of!(rlimit64, rlim_cur))) };
+    if result == 0 { Some(limit) } else { None }
+}
+
+/// Where the program's copy of the block is to be, with the gap above it: as `platform/gap.rs` has it.
+#[inline(always)]
+fn place_of_copy(block: Block, auxv: Auxv, path: Text) -> Option<usize> {
+    let limit = known!(stack_limit());
+    let copy_size = auxv.end().wrapping_sub(block.address()).wrapping_add(16);
+    let above = path.end().wrapping_add(16).wrapping_sub(block.address());
+    let used = above.wrapping_add(copy_size).wrapping_add(GUARD as usize);
+    if limit < ENOUGH_STACK || above >= SANE || copy_size >= SANE {
+        return None;
+    }
+    let gap = if limit == usize::MAX {
+        GAP_LIMIT as usize
+    } else {
+        let fixed = used.wrapping_add(PROGRAM_MINIMUM as usize).wrapping_add(PAGE * 2);
+        if limit < fixed.wrapping_add(GAP_MINIMUM as usize) {
+            return None;
+        }
+        let half = limit.wrapping_shr(1);
+        let wanted = if half < GAP_LIMIT as usize { half } else { GAP_LIMIT as usize };
+        let most = limit.wrapping_sub(fixed);
+        if wanted < most { wanted } else { most }
+    };
+    let guard = (block.address().wrapping_sub(gap) & !(PAGE - 1)).wrapping_sub(GUARD as usize);
+    let copy = guard.wrapping_sub(copy_size) & !0xf;
+    // The kernel writes there first, as for the full start: it makes the stack grow, or says that it can not.
+    // SAFETY: nothing there is in use yet.
+    let result = unsafe { call(__NR_clock_gettime, [CLOCK_MONOTONIC as usize, copy, 0, 0, 0, 0]) };
+    if result == 0 { Some(copy) } else { None }
+}
+
+/// What all words are about.
+struct Words<'t> {
+    program: &'t Program,
+    tables: &'t Tables,
+    own_header: usize,
+}
+
+impl Words<'_> {
+    /// Whether a word may be written: it is in a writable segment, and not of what the full start reads again.
+    #[inline(always)]
+    fn is_target(&self, vaddr: usize) -> bool {
+        const WORD: usize = size_of::<usize>();
+        let (dynamic, size) = self.tables.dynamic;
+        let apart = vaddr.wrapping_add(WORD) <= dynamic || dynamic.wrapping_add(size) <= vaddr;
+        vaddr < SANE && apart && self.program.holds(vaddr, WORD, Wanted::Writable)
+    }
+
+    /// Whether all can be applied. Symbols get their numbers, in the order of first reference.
+    #[inline(always)]
+    fn check(&self, numbers: &mut Numbers) -> bool {
+        let mut relative = RelrWords::of(self.tables.relr);
+        while let Some(vaddr) = relative.next() {
+            if !self.is_target(vaddr) {
+                return false;
+            }
+        }
+        let mut tables = 0u32;
+        while tables < 2 {
+            let mut entries = self.table(tables);
+            while let Some(entry) = entries.next() {
+                let kind = entry.kind();
+                if !self.is_target(entry.offset()) {
+                    return false;
+                }
+                if kind == RELATIVE {
+                    continue;
+                }
+                let called = kind == JUMP_SLOT;
+                let known = called || kind == GLOB_DAT || kind == ABSOLUTE && entry.addend() == 0;
+                if !known || !numbers.refer(self.program, self.tables, entry.symbol(), called) {
+                    return false;
+                }
+            }
+            tables = tables.wrapping_add(1);
+        }
+        true
+    }
+
+    /// DT_RELA, then DT_JMPREL: the order of the full start.
+    #[inline(always)]
+    fn table(&self, number: u32) -> Run<Rela> {
+        if number == 0 { self.tables.rela.run() } else { self.tables.jmprel.run() }
+    }
+
+    /// Applies what was checked.
+    #[inline(always)]
+    fn apply(&self, numbers: &Numbers) {
+        let bias = self.program.bias();
+        let mut relative = RelrWords::of(self.tables.relr);
+        while let Some(vaddr) = relative.next() {
+            // SAFETY: a word of the program (`is_target`).
+            let value = unsafe { load::<usize>(bias.wrapping_add(vaddr)) };
+            self.write(vaddr, value.wrapping_add(bias));
+        }
+        let mut tables = 0u32;
+        while tables < 2 {
+            let mut entries = self.table(tables);
+            while let Some(entry) = entries.next() {
+                let value = if entry.kind() == RELATIVE {
+                    bias.wrapping_add(entry.addend())
+                } else {
+                    match numbers.meaning(self.program, self.tables, entry.symbol()) {
+                        Meaning::Native(number) => stub(number),
+                        Meaning::Own(value) => self.own_header.wrapping_add(value),
+                    }
+                };
+                self.write(entry.offset(), value);
+            }
+            tables = tables.wrapping_add(1);
+        }
+    }
+
+    #[inline(always)]
+    fn write(&self, vaddr: usize, value: usize) {
+        // SAFETY: a word of the program, which is writable (`is_target`).
+        unsafe { store(self.program.bias().wrapping_add(vaddr), value) };
+    }
+}
+
+/// Makes a program ready whose full start can wait. `own_entry` is where this loader is entered as a program, and
+/// `own_header` its ELF header.
+///
+/// # Safety
+/// `sp` is the stack pointer as the kernel left it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) unsafe extern "C" fn slul_deferred_start(sp: usize, own_entry: usize, own_header: usize) -> Deferred {
+    // SAFETY: by the caller.
+    match defer(unsafe { Block::at(sp) }, own_entry, own_header) {
+        Some(deferred) => deferred,
+        None => Deferred { entry: 0, stack: 0 },
+    }
+}
+
+#[inline(always)]
+fn defer(block: Block, own_entry: usize, own_header: usize) -> Option<Deferred> {
+    let mut values = Values::new();
+    let auxv = known!(block.walk(&mut values));
+    let entry = values.get(AT_ENTRY);
+    let usual = values.get(AT_PHENT) == size_of::<Phdr>() && values.get(AT_PAGESZ) == PAGE;
+    if values.get(AT_SECURE) != 0 || values.get(AT_BASE) != own_header || entry == own_entry || !usual {
+        return None;
+    }
+    let (phdrs, count) = (values.get(AT_PHDR), values.get(AT_PHNUM));
+    if phdrs == 0 || count == 0 || entry == 0 || auxv.find(AT_RANDOM) == 0 || !block.searches_absolutely() {
+        return None;
+    }
+    let path = known!(auxv.text(AT_EXECFN));
+    // SAFETY: the kernel's values.
+    let program = known!(unsafe { Program::new(phdrs, count, entry) });
+    let shape = known!(shape(&program, entry, path));
+    let tables = known!(Tables::read(&program, shape.dynamic));
+    let words = Words { program: &program, tables: &tables, own_header };
+    let mut numbers = Numbers::new();
+    if !words.check(&mut numbers) {
+        return None;
+    }
+    // Whether the first native call will find what is found here, too.
+    if slul_saved_block() != block.address() {
+        return None;
+    }
+    let copy = known!(place_of_copy(block, auxv, path));
+    // From here on nothing is refused any more.
+    // SAFETY: room for it is there (`place_of_copy`), and nobody uses it.
+    unsafe { auxv.copy_block(copy) };
+    words.apply(&numbers);
+    if tables.debug != 0 {
+        words.write(tables.debug, debugger_rendezvous());
+    }
+    let (start, end) = shape.relro;
+    if start != end {
+        let (place, size) = (program.bias().wrapping_add(start), end.wrapping_sub(start));
+        // SAFETY: pages of the program, all of whose words have been written.
+        let result = unsafe { call(__NR_mprotect, [place, size, PROT_READ as usize, 0, 0, 0]) };
+        if result != 0 {
+            return Some(Deferred { entry: 0, stack: copy });
+        }
+    }
+    Some(Deferred { entry: shape.entry.address, stack: copy | usize::from(shape.entry.called) })
+}

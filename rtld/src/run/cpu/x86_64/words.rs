@@ -1,0 +1,27 @@
+//! x86_64: code that relocated words refer to, by its address. What it is is in `stubs.rs` and `calls.rs`.
+//!
+//! # Safety
+//! This file exists because code is referred to that only the assembler knows.
+#![allow(unsafe_code)]
+
+use rtld::base::addr::RuntimeAddr;
+use rtld::link::reloc::{LoaderCode, Stubs};
+
+use crate::platform::image::WORDS_WAIT;
+use crate::run::cpu::calls::tls_descriptor;
+use crate::run::cpu::stub_layout::STUBS;
+
+unsafe extern "C" {
+    safe static slul_stubs: u8;
+    safe static slul_described: u8;
+}
+
+/// Code that relocated words may refer to.
+pub(crate) fn code() -> LoaderCode {
+    let stubs = Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS };
+    LoaderCode {
+        stubs: if WORDS_WAIT { stubs } else { stubs.none() },
+        tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()),
+        tls_described: RuntimeAddr::of(&raw const slul_described),
+    }
+}
