@@ -24,7 +24,7 @@ pub trait Text {
 /// An argument of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument<'a> {
-    /// Bytes of a name, which are [escaped](Escaped).
+    /// Bytes of a name, which are [escaped](Printable).
     Name(&'a [u8]),
     /// A number.
     Number(u64),
@@ -119,7 +119,7 @@ pub fn put(to: &mut dyn Sink, template: &'static str, arguments: &[Argument<'_>]
             text => (b'}', text),
         };
         match arguments.next() {
-            Some(&Argument::Name(name)) => Escaped(name).write(to),
+            Some(&Argument::Name(name)) => Printable(name).write(to),
             Some(&Argument::Number(number)) => put_number(number, form, to),
             None => {}
         }
@@ -188,9 +188,9 @@ pub fn decimal(number: u32, buffer: &mut [u8; DIGITS]) -> &[u8] {
 
 /// Bytes of a name, escaped so that they can not drive a terminal: control characters, and what is not UTF-8.
 #[derive(Clone, Copy, Debug)]
-pub struct Escaped<'a>(pub &'a [u8]);
+pub struct Printable<'a>(pub &'a [u8]);
 
-impl Text for Escaped<'_> {
+impl Text for Printable<'_> {
     fn write(&self, to: &mut dyn Sink) {
         for chunk in self.0.utf8_chunks() {
             let mut rest = chunk.valid().as_bytes();
@@ -263,11 +263,11 @@ macro_rules! displayed {
 }
 pub(crate) use displayed;
 
-displayed!(Words<'_>, Escaped<'_>, Errno);
+displayed!(Words<'_>, Printable<'_>, Errno);
 
 #[cfg(test)]
 mod tests {
-    use super::{DIGITS, Escaped, decimal};
+    use super::{DIGITS, Printable, decimal};
     use std::string::ToString;
 
     #[test]
@@ -293,9 +293,9 @@ mod tests {
 
     #[test]
     fn names_can_not_drive_a_terminal() {
-        assert_eq!(Escaped(b"a\x1b[2J\n\xff\xc3\xa9").to_string(), "a\\u{1b}[2J\\n\\xff\u{e9}");
+        assert_eq!(Printable(b"a\x1b[2J\n\xff\xc3\xa9").to_string(), "a\\u{1b}[2J\\n\\xff\u{e9}");
         assert_eq!(
-            Escaped(b"\t\r\x7f\xc2\x9f\xc2\xa0\xe2\x82").to_string(),
+            Printable(b"\t\r\x7f\xc2\x9f\xc2\xa0\xe2\x82").to_string(),
             "\\t\\r\\u{7f}\\u{9f}\u{a0}\\xe2\\x82"
         );
     }
@@ -308,7 +308,7 @@ mod tests {
                 true => character.escape_default().to_string(),
                 false => character.to_string(),
             };
-            assert_eq!(Escaped(character.to_string().as_bytes()).to_string(), expected);
+            assert_eq!(Printable(character.to_string().as_bytes()).to_string(), expected);
         }
     }
 }

@@ -246,13 +246,13 @@ pub struct DynamicInfo {
 
 /// Address, size and entry size of a table, each once its entry was read.
 #[derive(Clone, Copy, Default)]
-struct Parts {
+struct TableParts {
     addr: Option<u64>,
     size: Option<u64>,
     entry: Option<u64>,
 }
 
-impl Parts {
+impl TableParts {
     /// A list of `size` entries, each of which states the distance to the next.
     fn list(self, table: Table) -> Result<Option<(Vaddr, u64)>, Failure<'static>> {
         match (self.addr, self.size) {
@@ -277,22 +277,22 @@ impl Parts {
 
 /// The entries for tables, collected in one pass over the section.
 #[derive(Default)]
-struct Seen {
-    strings: Parts,
-    symbols: Parts,
-    rela: Parts,
-    jmprel: Parts,
-    relr: Parts,
-    init_array: Parts,
-    preinit_array: Parts,
-    fini_array: Parts,
-    verneed: Parts,
-    verdef: Parts,
+struct TableEntries {
+    strings: TableParts,
+    symbols: TableParts,
+    rela: TableParts,
+    jmprel: TableParts,
+    relr: TableParts,
+    init_array: TableParts,
+    preinit_array: TableParts,
+    fini_array: TableParts,
+    verneed: TableParts,
+    verdef: TableParts,
     versym: Option<u64>,
     gnu_hash: Option<u64>,
 }
 
-impl Seen {
+impl TableEntries {
     fn table_entry(&mut self, tag: u64, value: u64) -> bool {
         let slot = match tag {
             consts::DT_STRTAB => &mut self.strings.addr,
@@ -354,7 +354,7 @@ impl DynamicInfo {
         let all = Entries::<Dyn>::check(image, whole, Table::Dynamic)?;
         let info = self;
         *info = Self::default();
-        let mut seen = Seen::default();
+        let mut seen = TableEntries::default();
         let mut count = 0;
         for entry in all.iter(image) {
             if entry.d_tag == consts::DT_NULL {
@@ -391,7 +391,7 @@ impl DynamicInfo {
         }
     }
 
-    fn tables(&mut self, image: &dyn Image, seen: &Seen) -> Result<(), Failure<'static>> {
+    fn tables(&mut self, image: &dyn Image, seen: &TableEntries) -> Result<(), Failure<'static>> {
         let strings = seen.strings.table::<Byte>(image, Table::Strings)?;
         self.strings = Strings { start: strings.start, size: strings.count };
         if let Some(size) = seen.symbols.entry.filter(|&entry| entry != from_usize(Sym::SIZE)) {

@@ -6,7 +6,7 @@ pub mod problem;
 pub mod record;
 
 pub use crate::base::errno::{Errno, OpenError};
-pub use crate::base::text::Escaped;
+pub use crate::base::text::Printable;
 pub use failure::{Error, Failure, OfObject};
 pub use fault::{SegmentFault, Table};
 pub use problem::Problem;

@@ -47,7 +47,7 @@ impl Serves {
 
 /// A definition, and the hash under which it is found. A table may have hundreds of thousands.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct DefinitionEntry {
     /// Hash of the name, the references that it serves, and the version.
     hash: Hash,
     /// Run-time address, if a reference needs to know nothing else.
@@ -67,7 +67,7 @@ struct Order {
 /// A slot of the table: an entry as words, so that zeroed memory is a table without entries. Half a cache line.
 type Slot = [u64; 4];
 
-impl Entry {
+impl DefinitionEntry {
     fn slot(self) -> Slot {
         let ([first, second], Order { object, symbol }) = (self.hash.words(), self.order);
         let address = self.address.map_or(0, NonZeroU64::get);
@@ -91,7 +91,7 @@ fn plain<I: Image>(module: &Module<'_, I>, sym: &Sym) -> Option<NonZeroU64> {
 
 /// A definition whose address is all that a reference needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownAddress {
     /// Run-time address.
     pub address: RuntimeAddr,
     /// Number of the module that defines it.
@@ -109,7 +109,7 @@ pub struct Definitions<'s> {
     /// Open addressing by hash, with linear steps; never full.
     slots: &'s mut [Slot],
     /// Entries that are about to be added, and the references that they serve.
-    batch: List<'s, (Entry, Serves)>,
+    batch: List<'s, (DefinitionEntry, Serves)>,
     /// Version names of the object that is being read, by version index, as offsets in its string table.
     versions: List<'s, Option<u32>>,
     /// The first definition that does not serve all references.
@@ -184,16 +184,16 @@ impl<'s> Definitions<'s> {
                 Some((_, true)) => None,
             };
             let order = Order { object, symbol };
-            let entry = Entry { hash: name, address: plain(module, &sym), order };
+            let entry = DefinitionEntry { hash: name, address: plain(module, &sym), order };
             if let Some(serves) = serves {
                 let hash = serves.mark(self.key, name, b"");
-                self.batch.push((Entry { hash, ..entry }, serves))?;
+                self.batch.push((DefinitionEntry { hash, ..entry }, serves))?;
             }
             let version = version.map_or(0, |version| version.number);
             if let Some(&Some(version)) = self.versions.get(usize::from(version)) {
                 let version = dynamic.strings.get(image, version.into())?;
                 let hash = Serves::Versioned.mark(self.key, name, version);
-                self.batch.push((Entry { hash, ..entry }, Serves::Versioned))?;
+                self.batch.push((DefinitionEntry { hash, ..entry }, Serves::Versioned))?;
             }
             if self.batch.len() >= BATCH {
                 self.add_batch();
@@ -217,7 +217,7 @@ impl<'s> Definitions<'s> {
     }
 
     /// Adds a definition, unless an earlier one serves the same references.
-    fn add(&mut self, entry: Entry, serves: Serves) {
+    fn add(&mut self, entry: DefinitionEntry, serves: Serves) {
         if serves != Serves::All {
             self.particular = self.particular.or(Some(entry.order));
         }
@@ -241,11 +241,11 @@ impl<'s> Definitions<'s> {
 
     /// The entry for a hash, or else the index of the slot where it belongs.
     #[inline(always)]
-    fn look(&self, hash: Hash) -> Result<Entry, usize> {
+    fn look(&self, hash: Hash) -> Result<DefinitionEntry, usize> {
         let mut place = self.place(hash);
         // Never full, so this ends.
         loop {
-            let entry = self.slots.get(place).and_then(Entry::of).ok_or(place)?;
+            let entry = self.slots.get(place).and_then(DefinitionEntry::of).ok_or(place)?;
             if entry.hash == hash {
                 return Ok(entry);
             }
@@ -258,16 +258,16 @@ impl<'s> Definitions<'s> {
 
     /// Whether an entry comes before all definitions that do not serve every reference. Then it is the answer, whatever
     /// the reference.
-    fn is_simple(&self, entry: &Entry) -> bool {
+    fn is_simple(&self, entry: &DefinitionEntry) -> bool {
         self.particular.is_none_or(|particular| entry.order < particular)
     }
 
     /// Number of the module of an entry.
-    fn module(&self, entry: &Entry) -> Option<usize> {
+    fn module(&self, entry: &DefinitionEntry) -> Option<usize> {
         self.scope.get(to_usize(entry.order.object.checked_sub(1)?.into())).copied()
     }
 
-    fn definition<I: Image>(&self, namespace: &Namespace<'_, I>, entry: &Entry) -> Option<Definition> {
+    fn definition<I: Image>(&self, namespace: &Namespace<'_, I>, entry: &DefinitionEntry) -> Option<Definition> {
         let module = self.module(entry)?;
         let Module { image, dynamic, .. } = namespace.get(module)?;
         Some(Definition { module, sym: dynamic.symbols.get(image, entry.order.symbol).ok()? })
@@ -275,9 +275,9 @@ impl<'s> Definitions<'s> {
 
     /// The answer for a name, if its entry alone decides.
     #[inline(always)]
-    fn known(&self, name: Hash) -> Option<Known> {
+    fn known(&self, name: Hash) -> Option<KnownAddress> {
         let entry = self.look(name).ok().filter(|entry| self.is_simple(entry) && name != self.watched)?;
-        Some(Known { address: RuntimeAddr(entry.address?.get()), module: self.module(&entry)? })
+        Some(KnownAddress { address: RuntimeAddr(entry.address?.get()), module: self.module(&entry)? })
     }
 
     /// The answers for the undefined symbols of an object, for all numbers below `end` in order: the result of
@@ -293,7 +293,7 @@ impl<'s> Definitions<'s> {
         module: &Module<'_, I>,
         needed: &NeededVersions<'_>,
         end: u32,
-        answers: &mut List<'s, Option<Known>>,
+        answers: &mut List<'s, Option<KnownAddress>>,
     ) -> Result<(), OutOfMemory> {
         let Module { image, dynamic, .. } = module;
         answers.truncate(0);

@@ -12,7 +12,7 @@ enum Visit {
 
 /// The objects of `scope`, each after everything that it needs. `scope` is a root and everything that the root needs,
 /// breadth first, as numbers less than `count`. `needs(object, n)` returns the object's n-th need, always an object of
-/// `scope`. Objects for which `done` returns true are initialised already, and are left out.
+/// `scope`. Targets for which `done` returns true are initialised already, and are left out.
 ///
 /// Where needs leave it open, the order is that of glibc (since 2.35, `_dl_sort_maps_dfs`): depth first from each
 /// object, from the last of the scope to the first, with the root last in any case.

@@ -14,8 +14,8 @@ use crate::elf::plan::Protection;
 use crate::error::{Error, OfObject};
 use crate::link::namespace::{Module, Namespace, TlsPlace};
 use crate::link::peek::Outlook;
-use crate::link::reloc::{Indirect, LoaderCode, Means, Objects, Relocator, Seen};
-use crate::link::resolve::{Known, Resolver};
+use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, SpecialReferences, Targets};
+use crate::link::resolve::{KnownLibraries, Resolver};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::ProgramPath;
 use crate::link::tls::{TlsLayout, trace_tls};
@@ -114,7 +114,7 @@ pub fn load<'a, S: AddressSpace>(
     let mut fresh = List::new(arena);
     fresh.push(program).of(program_name)?;
     let mut natives = NativeNeeds::new(arena, key);
-    let known = Known::of(&namespace, arena).of(program_name)?;
+    let known = KnownLibraries::of(&namespace, arena).of(program_name)?;
     let mut resolver = Resolver {
         sys,
         arena,
@@ -182,9 +182,9 @@ impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
 
     fn relocate_unless(self, written: bool, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         let Self { arena, mut namespace, mut natives, tls, trace, fresh } = self;
-        let objects = Objects { fresh: &fresh, local: &[] };
+        let objects = Targets { fresh: &fresh, local: &[] };
         let scratch = arena.scratch();
-        let means = Means { arena, scratch: &scratch, code, trace, written };
+        let means = RelocContext { arena, scratch: &scratch, code, trace, written };
         let mut relocator = Relocator::new(&mut namespace, &mut natives, objects, means);
         relocator.run()?;
         let Relocator { seen, indirect, .. } = relocator;
@@ -209,7 +209,7 @@ pub struct Relocated<'a, I> {
     namespace: Namespace<'a, I>,
     natives: NativeNeeds<'a>,
     tls: TlsLayout,
-    seen: Seen,
+    seen: SpecialReferences,
     indirect: List<'a, Indirect>,
 }
 

@@ -333,19 +333,23 @@ impl<'a, I: Image> Namespace<'a, I> {
     ///
     /// # Errors
     /// The arena has no memory left.
-    pub fn depend(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
+    pub fn keep_alive(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
         if from == on || self.is_first(on) {
             return Ok(());
         }
         let opened = self.get(from).and_then(|module| module.opened.as_ref());
-        if opened.is_some_and(|opened| opened.uses.contains(&on)) { Ok(()) } else { self.refer(from, on) }
+        if opened.is_some_and(|opened| opened.uses.contains(&on)) {
+            Ok(())
+        } else {
+            self.keep_alive_unrecorded(from, on)
+        }
     }
 
-    /// Records a reference like [`Namespace::depend`], for a pair of modules that is not recorded yet.
+    /// Records a reference like [`Namespace::keep_alive`], for a pair of modules that is not recorded yet.
     ///
     /// # Errors
     /// The arena has no memory left.
-    pub fn refer(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
+    pub fn keep_alive_unrecorded(&mut self, from: usize, on: usize) -> Result<(), OutOfMemory> {
         if from == on || self.is_first(on) {
             return Ok(());
         }
@@ -380,7 +384,7 @@ impl<'a, I: Image> Namespace<'a, I> {
     ///
     /// # Errors
     /// The arena has no memory left.
-    pub fn only(&mut self, name: &Name<'_>, found: Definition) -> Result<Definition, OutOfMemory> {
+    pub fn canonical_definition(&mut self, name: &Name<'_>, found: Definition) -> Result<Definition, OutOfMemory> {
         if st_bind(&found.sym) != consts::STB_GNU_UNIQUE {
             return Ok(found);
         }

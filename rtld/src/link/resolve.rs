@@ -44,17 +44,17 @@ pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
     /// Whether native libraries are likely.
     pub(crate) outlook: Outlook,
     /// Libraries that are mapped already.
-    pub(crate) known: Known<'r>,
+    pub(crate) known: KnownLibraries<'r>,
 }
 
 /// Mapped libraries by soname and by file.
-pub(crate) struct Known<'s> {
+pub(crate) struct KnownLibraries<'s> {
     arena: &'s Arena,
     sonames: Numbers<'s>,
     files: Numbers<'s>,
 }
 
-impl<'s> Known<'s> {
+impl<'s> KnownLibraries<'s> {
     /// The libraries of a namespace; the tables are in `arena`.
     pub(crate) fn of<I: Image>(namespace: &Namespace<'_, I>, arena: &'s Arena) -> Result<Self, OutOfMemory> {
         let mut known = Self { arena, sonames: Numbers::default(), files: Numbers::default() };

@@ -6,7 +6,7 @@ use crate::elf::plan::Protection;
 use crate::error::{Error, OfObject, Problem, Table};
 use crate::link::init;
 use crate::link::namespace::{Module, Namespace, Need, TlsPlace};
-use crate::link::reloc::{Indirect, Seen};
+use crate::link::reloc::{Indirect, SpecialReferences};
 use crate::link::tls::TlsLayout;
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, Image, ImageMut};
@@ -51,7 +51,7 @@ pub struct Sealed<'a, I> {
     /// Layout of the static thread-local block.
     pub tls: TlsLayout,
     /// Facts about the objects, gathered from the names of their references.
-    pub seen: Seen,
+    pub seen: SpecialReferences,
     /// Words whose value a resolver returns (STT_GNU_IFUNC).
     pub indirect: List<'a, Indirect>,
     /// Numbers of the modules, dependencies first, the program last.

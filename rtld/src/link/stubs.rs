@@ -64,7 +64,7 @@ pub struct LoaderCode {
     pub stubs: Stubs,
     /// Function of a TLS descriptor whose argument is an offset from the thread pointer.
     pub tls_descriptor: RuntimeAddr,
-    /// Function of a TLS descriptor whose argument is the address of a [`Described`].
+    /// Function of a TLS descriptor whose argument is the address of a [`TlsDescArg`].
     pub tls_described: RuntimeAddr,
 }
 
@@ -72,7 +72,7 @@ pub struct LoaderCode {
 /// storage when it first uses it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Described {
+pub struct TlsDescArg {
     /// The bit for the library in the loader's per-thread state; set once the thread has the initial values.
     pub ready: u64,
     /// The variable's offset from the thread pointer.

@@ -6,11 +6,15 @@ use crate::base::report::{Category, Trace};
 use crate::base::text::{Of, Words};
 use crate::elf::consts;
 use crate::machine::{Machine, Native};
-use crate::native::template::Parts;
+use crate::native::template::TemplateParts;
 use crate::words;
 
 /// Prints what ld.so is about to see, without addresses that differ from run to run.
-pub fn describe<'o>(parts: &Parts<'_, '_>, locate: impl Fn(RuntimeAddr) -> Place<'o>, trace: Trace) {
+pub fn describe<'o>(
+    parts: &TemplateParts<'_, '_>,
+    locate: impl Fn(RuntimeAddr) -> PlaceInObject<'o>,
+    trace: Trace,
+) {
     let line = |text: &Words<'_>| line(trace, text);
     line(words!("interpreter {}", parts.interpreter));
     for name in parts.needed() {
@@ -64,7 +68,7 @@ fn line(trace: Trace, text: &Words<'_>) {
 
 /// A place in an object, for a line of text.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'o> {
+pub struct PlaceInObject<'o> {
     /// Name of the object.
     pub object: &'o [u8],
     /// Link-time address in the object.

@@ -8,7 +8,7 @@
 pub mod choose;
 pub mod describe;
 pub mod needs;
-pub mod notice;
+pub mod notice_file;
 mod tables;
 pub mod template;
 pub mod tunables;

@@ -66,12 +66,12 @@ pub(super) fn pair(first: u32, second: u32) -> u64 {
 }
 
 /// A DT_STRTAB.
-pub(super) struct Strings<'a> {
+pub(super) struct StringTable<'a> {
     room: &'a mut [u8],
     len: usize,
 }
 
-impl<'a> Strings<'a> {
+impl<'a> StringTable<'a> {
     /// A table with room for `size` bytes.
     pub(super) fn new(arena: &'a Arena, size: usize) -> Result<Self, OutOfMemory> {
         Ok(Self { room: arena.bytes(size, 1)?, len: 0 })
@@ -104,13 +104,13 @@ static_assertions::const_assert_eq!(ENTRY as usize, size::VERNEED);
 static_assertions::const_assert_eq!(ENTRY as usize, size::VERNAUX);
 
 /// A DT_VERSYM, and the versions for DT_VERNEED.
-pub(super) struct Versions<'a> {
+pub(super) struct VersionTables<'a> {
     pub(super) known: List<'a, VersionRef<'a>>,
     /// Version index of each symbol.
     pub(super) versym: &'a mut [u16],
 }
 
-impl<'a> Versions<'a> {
+impl<'a> VersionTables<'a> {
     /// Index of the first needed version: 0 is local, 1 is global (LSB).
     const FIRST: usize = 2;
 
@@ -138,7 +138,7 @@ impl<'a> Versions<'a> {
     pub(super) fn needed(
         &self,
         arena: &'a Arena,
-        strings: &mut Strings<'a>,
+        strings: &mut StringTable<'a>,
     ) -> Result<(Words<'a>, u64), OutOfMemory> {
         let count = self.known.len();
         let mut table = Words::new(arena, count, size::VERNEED.saturating_add(size::VERNAUX))?;

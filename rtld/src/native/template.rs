@@ -22,7 +22,7 @@ use crate::elf::version::VersionRef;
 use crate::elf::{Phdr, consts, gnu_hash, size};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Import;
-use crate::native::tables::{Strings, Versions, Words, pair};
+use crate::native::tables::{StringTable, VersionTables, Words, pair};
 
 /// A word for ld.so to fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct TlsSnapshot {
 
 /// The parts of a template.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts<'p, 'a> {
+pub struct TemplateParts<'p, 'a> {
     /// Load bias of the program, which the template takes the place of for ld.so.
     pub bias: LoadBias,
     /// Program headers of the program.
@@ -110,7 +110,7 @@ pub struct Parts<'p, 'a> {
     pub hook: RuntimeAddr,
 }
 
-impl<'p, 'a> Parts<'p, 'a> {
+impl<'p, 'a> TemplateParts<'p, 'a> {
     /// DT_NEEDED of the template: the program's in link order, the extra libraries, libc itself last.
     pub(super) fn needed(&self) -> impl Iterator<Item = &'p [u8]> + use<'p> {
         let libraries = self.libraries;
@@ -202,10 +202,10 @@ impl Template<'_> {
 struct Builder<'b, 'a, M> {
     machine: PhantomData<M>,
     arena: &'a Arena,
-    parts: &'b Parts<'b, 'a>,
-    strings: Strings<'a>,
+    parts: &'b TemplateParts<'b, 'a>,
+    strings: StringTable<'a>,
     symbols: Words<'a>,
-    versions: Versions<'a>,
+    versions: VersionTables<'a>,
     rela: Words<'a>,
     dynamic: Words<'a>,
 }
@@ -287,7 +287,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
     fn exports(&mut self) -> Result<(), OutOfMemory> {
         /// Shift by which a hash gives the second bit in the filter.
         const SHIFT: u32 = 26;
-        let Parts { exports, imports, .. } = *self.parts;
+        let TemplateParts { exports, imports, .. } = *self.parts;
         let (first, all) = (self.symbols.count(size::SYM), self.parts.symbols());
         let count = all.saturating_sub(first);
         let buckets = count.checked_div(4).unwrap_or(0) | 1;
@@ -417,7 +417,10 @@ const OTHER_ENTRIES: usize = 17;
 ///
 /// # Errors
 /// The arena has no memory left.
-pub fn build<'a, M: Machine>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<Template<'a>, OutOfMemory> {
+pub fn build<'a, M: Machine>(
+    arena: &'a Arena,
+    parts: &TemplateParts<'_, 'a>,
+) -> Result<Template<'a>, OutOfMemory> {
     const { assert!(!M::REL, "DT_REL is not written") };
     let table = |count, size| Words::new(arena, count, size);
     let (symbols, entries) = (parts.symbols(), parts.needed().count().saturating_add(OTHER_ENTRIES));
@@ -426,9 +429,9 @@ pub fn build<'a, M: Machine>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<
         machine: PhantomData,
         arena,
         parts,
-        strings: Strings::new(arena, parts.strings())?,
+        strings: StringTable::new(arena, parts.strings())?,
         symbols: table(symbols, size::SYM)?,
-        versions: Versions { known: List::new(arena), versym },
+        versions: VersionTables { known: List::new(arena), versym },
         rela: table(parts.relocations(), size::RELA)?,
         dynamic: table(entries, size::DYN)?,
     };
@@ -450,7 +453,7 @@ pub fn build<'a, M: Machine>(arena: &'a Arena, parts: &Parts<'_, 'a>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::{Binding, CopyOf, Export, Parts, TlsSnapshot, build};
+    use super::{Binding, CopyOf, Export, TemplateParts, TlsSnapshot, build};
     use crate::base::addr::{LoadBias, RuntimeAddr, Vaddr};
     use crate::base::arena::Arena;
     use crate::elf::dynamic::DynamicInfo;
@@ -474,8 +477,8 @@ mod tests {
         Import { name, version, st_type: consts::STT_FUNC, strong: true, referrer: 0, canonical: None }
     }
 
-    fn parts<'p>(imports: &'p [Import<'static>], exports: &'p [Export<'static>]) -> Parts<'p, 'static> {
-        Parts {
+    fn parts<'p>(imports: &'p [Import<'static>], exports: &'p [Export<'static>]) -> TemplateParts<'p, 'static> {
+        TemplateParts {
             bias: BIAS,
             phdrs: &[],
             interpreter: "/lib/ld.so",
@@ -494,11 +497,11 @@ mod tests {
     }
 
     /// Reads a built template the way ld.so does: from its program headers.
-    fn open(parts: &Parts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
+    fn open(parts: &TemplateParts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
         open_for::<X86_64>(parts)
     }
 
-    fn open_for<M: Machine>(parts: &Parts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
+    fn open_for<M: Machine>(parts: &TemplateParts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
         let memory = OneChunk::new();
         let arena: &'static Arena = memory.arena();
         let template = build::<M>(arena, parts).unwrap();
@@ -578,7 +581,7 @@ mod tests {
         let exports = [Export { name: b"data", st_info: 0x11, at: RuntimeAddr(0x5000), size: 8, copy }];
         let r_type = M::number(RelocKind::TpOffset);
         let bindings = [Binding { at: RuntimeAddr(0x9000), import: 1, r_type, addend: 0 }];
-        let (image, _, info) = open_for::<M>(&Parts {
+        let (image, _, info) = open_for::<M>(&TemplateParts {
             loader_imports: &LOADER_IMPORTS[..1],
             bindings: &bindings,
             ..parts(&imports, &exports)

@@ -12,7 +12,7 @@ use crate::base::arena::{Arena, OutOfMemory};
 ///
 /// # Errors
 /// The arena has no memory left.
-pub fn roomy<'a, 'v>(
+pub fn with_static_tls_room<'a, 'v>(
     arena: &'a Arena,
     mut variables: impl Iterator<Item = &'v [u8]> + Clone,
 ) -> Result<Option<(usize, &'a [u8])>, OutOfMemory> {
@@ -35,7 +35,7 @@ pub fn roomy<'a, 'v>(
 
 #[cfg(test)]
 mod tests {
-    use super::roomy;
+    use super::with_static_tls_room;
     use crate::base::arena::Arena;
 
     use std::string::String;
@@ -44,7 +44,8 @@ mod tests {
 
     fn shown(variables: &[&str]) -> Option<(usize, String)> {
         let arena = Arena::new(crate::os::testing::leaking());
-        let (place, text) = roomy(&arena, variables.iter().map(|variable| variable.as_bytes())).unwrap()?;
+        let (place, text) =
+            with_static_tls_room(&arena, variables.iter().map(|variable| variable.as_bytes())).unwrap()?;
         Some((place, String::from_utf8(text.strip_suffix(b"\0").unwrap().to_vec()).unwrap()))
     }
 

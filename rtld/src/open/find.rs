@@ -53,9 +53,9 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
             }
         };
         let Some(found) = found? else { return Ok(None) };
-        let found = self.namespace.only(name, found).of(self.loader_soname)?;
+        let found = self.namespace.canonical_definition(name, found).of(self.loader_soname)?;
         if let (Some(caller), Where::Global | Where::As(_) | Where::Behind(_)) = (caller, place) {
-            self.namespace.depend(caller, found.module).of(self.loader_soname)?;
+            self.namespace.keep_alive(caller, found.module).of(self.loader_soname)?;
         }
         Ok(Some(found))
     }

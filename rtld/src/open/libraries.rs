@@ -22,8 +22,8 @@ use crate::elf::plan::Protection;
 use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Namespace, Need, TlsPlace};
 use crate::link::peek::Outlook;
-use crate::link::reloc::{Indirect, LoaderCode, Means, Objects, Relocator};
-use crate::link::resolve::{Known, Resolver};
+use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, Targets};
+use crate::link::resolve::{KnownLibraries, Resolver};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::ProgramPath;
 use crate::link::tls::TlsLayout;
@@ -39,7 +39,7 @@ pub const TLS_MODULES: usize = 64;
 
 /// The circumstances of the process, the same for every open.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
+pub struct ProcessInfo<'a> {
     /// Value of LD_LIBRARY_PATH; `None` if `secure`.
     pub library_path: Option<&'a [u8]>,
     /// The program's path, for `$ORIGIN`; unknown if `secure`.
@@ -70,7 +70,7 @@ pub struct Opening<'a> {
 /// The objects of the start, and all libraries that are open.
 pub struct Libraries<'a, I> {
     pub(crate) namespace: Namespace<'a, I>,
-    circumstances: Circumstances<'a>,
+    circumstances: ProcessInfo<'a>,
     pub(crate) loader_soname: &'a [u8],
     loader: usize,
     tls: TlsLayout,
@@ -96,7 +96,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     pub fn after(
         start: &'a Sealed<'a, I>,
         tls: TlsLayout,
-        circumstances: Circumstances<'a>,
+        circumstances: ProcessInfo<'a>,
         arena: &'a Arena,
     ) -> Result<Self, OutOfMemory> {
         let namespace = Namespace::after(&start.namespace, arena)?;
@@ -168,12 +168,12 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         flags: Flags,
     ) -> Result<Option<Opening<'a>>, Error<'a>> {
         let arena = group.arena;
-        let Circumstances { library_path, program_path, secure, page, trace, code } = self.circumstances;
+        let ProcessInfo { library_path, program_path, secure, page, trace, code } = self.circumstances;
         let mut natives = NativeNeeds::new(arena, self.namespace.key());
         natives.inherited = self.start_has_natives;
         let only_known = flags.has(Flags::NOLOAD);
         let scratch = arena.scratch();
-        let known = Known::of(&self.namespace, arena).of(name)?;
+        let known = KnownLibraries::of(&self.namespace, arena).of(name)?;
         let mut resolver = Resolver {
             sys,
             arena,
@@ -205,10 +205,10 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         for &index in fresh.iter() {
             self.admit(index, root, flags)?;
         }
-        let objects = Objects { fresh: &fresh, local };
+        let objects = Targets { fresh: &fresh, local };
         // Without first-call stubs: they are only replaced for modules of the start.
         let code = LoaderCode { stubs: code.stubs.none(), ..code };
-        let means = Means { arena, scratch: &scratch, code, trace, written: false };
+        let means = RelocContext { arena, scratch: &scratch, code, trace, written: false };
         let mut relocator = Relocator::new(&mut self.namespace, &mut natives, objects, means);
         relocator.run()?;
         let indirect = relocator.indirect;

@@ -16,7 +16,7 @@ use rtld::elf::plan::Protection;
 use rtld::error::{Error, Failure, OWN, OfObject, Problem};
 use rtld::link::load::{Loaded, Request, load as load_all, present};
 use rtld::link::namespace::Module;
-use rtld::link::reloc::{LoaderCode, Seen};
+use rtld::link::reloc::{LoaderCode, SpecialReferences};
 use rtld::link::sealed::Sealed;
 use rtld::os::mapped::MappedImage;
 use rtld::os::sys::Linux;
@@ -30,13 +30,13 @@ use crate::platform::image::LIBC_KNOWS_PROGRAM;
 use crate::platform::{exporter, finalisers, image, main_thread, other};
 use crate::run::clock::clock;
 use crate::run::code::{self, Arguments};
-use crate::run::command::{self, Direct};
+use crate::run::command::{self, ProgramToRun};
 use crate::run::cpu::exports::slul_exit;
 use crate::run::cpu::{calls, stub_layout, words};
 use crate::run::kernel::{Block, StackLimit, random};
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
-use crate::run::open::{debugger, libraries, runtime};
+use crate::run::open::{debugger, opening, runtime};
 use crate::run::process::{DONE, Process, STARTED, new_arena};
 use crate::run::{cut, finish, inspect, started, thread, trace};
 
@@ -80,15 +80,15 @@ pub(crate) fn load(
     let name = arena.put(block.exec_path()).of(block.exec_path())?;
     let watch = if is_late { cut::Watch::NONE } else { cut::watch(name) };
     let itself = block.auxiliary().entry() == Some(own_entry);
-    let direct = if itself { Some(command::obey(&mut block, arena, secure)?) } else { None };
+    let direct = if itself { Some(command::run_command_line(&mut block, arena, secure)?) } else { None };
     let path = block.exec_path();
     let settings = if secure { Settings::default() } else { Settings::from_environment(block.environment()) };
     let trace = trace::set_up(&settings, arena);
     let began = clock(trace);
     let page = block.auxiliary().page_size();
-    let Direct { program, path: program_path, library_path, loader, until } = match direct {
+    let ProgramToRun { program, path: program_path, library_path, loader, until } = match direct {
         Some(direct) => direct,
-        None => started::direct(&block, arena, secure, &settings, is_late)?,
+        None => started::program_to_run(&block, arena, secure, &settings, is_late)?,
     };
     let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
     let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
@@ -207,12 +207,12 @@ pub(crate) fn begin(process: &'static Process) -> ! {
 }
 
 fn run(process: &'static Process) -> ! {
-    let Seen { opens, lists, .. } = process.sealed.seen;
+    let SpecialReferences { opens, lists, .. } = process.sealed.seen;
     if runtime::any(process) {
         debugger::announce_own(process);
     }
     if opens || lists {
-        let made = libraries::set_up(process).of(process.sealed.namespace.module(0).path);
+        let made = opening::set_up(process).of(process.sealed.namespace.module(0).path);
         made.unwrap_or_else(|error| refuse(&error));
     }
     if platform::comes_first(process) {

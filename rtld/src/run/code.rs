@@ -43,17 +43,17 @@ pub(crate) struct Arguments {
 /// Addresses of functions, in the order of their calls.
 pub(crate) type Calls = List<'static, RuntimeAddr>;
 
-type Loaded = Module<'static, MappedImage>;
+type LoadedModule = Module<'static, MappedImage>;
 
 /// The functions of DT_PREINIT_ARRAY, which has a meaning in a program only.
-pub(crate) fn preinitialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
+pub(crate) fn preinitialisers(module: &LoadedModule) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.preinit_array;
     let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
     entries.map(RuntimeAddr).filter(|&address| is_function(address))
 }
 
 /// The functions of DT_INIT and, after it, DT_INIT_ARRAY in order.
-pub(crate) fn initialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
+pub(crate) fn initialisers(module: &LoadedModule) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.init_array;
     let entries = (0..array.len()).filter_map(move |index| array.get(&module.image, index));
     let init = module.dynamic.init.map(|vaddr| module.image.bias().runtime(vaddr));
@@ -61,7 +61,7 @@ pub(crate) fn initialisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr>
 }
 
 /// The functions of DT_FINI_ARRAY in reverse order and, after them, DT_FINI.
-pub(crate) fn finalisers(module: &Loaded) -> impl Iterator<Item = RuntimeAddr> {
+pub(crate) fn finalisers(module: &LoadedModule) -> impl Iterator<Item = RuntimeAddr> {
     let array = module.dynamic.fini_array;
     let entries = (0..array.len()).rev().filter_map(move |index| array.get(&module.image, index));
     let fini = module.dynamic.fini.map(|vaddr| module.image.bias().runtime(vaddr));
@@ -91,7 +91,7 @@ pub(crate) fn calls_of<'n, F: Iterator<Item = RuntimeAddr>>(
     arena: &'static Arena,
     namespace: &'n Namespace<'static, MappedImage>,
     modules: &[usize],
-    functions: impl Fn(&'n Loaded) -> F,
+    functions: impl Fn(&'n LoadedModule) -> F,
 ) -> Result<List<'static, CallsOf>, OutOfMemory> {
     let mut all = List::new(arena);
     for &module in modules {

@@ -12,7 +12,7 @@ use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::{FileInfo, Files, Image};
 use rtld::os::sys::{self, File, Linux};
-use rtld::start::command_line::{HELP, Handed, Mistake, Request, Run, Until, parse};
+use rtld::start::command_line::{CommandLine, HELP, Handed, Mistake, RunRequest, Until, parse};
 use rtld::start::installed::SONAME;
 use rtld::words;
 
@@ -22,7 +22,7 @@ use crate::run::last_words::{REFUSED, say};
 use crate::run::{inspect, kernel};
 
 /// A program to run, mapped, with the circumstances of its start.
-pub(crate) struct Direct {
+pub(crate) struct ProgramToRun {
     pub(crate) program: &'static mut Module<'static, MappedImage>,
     /// Its absolute path, as far as /proc shows it; unknown if AT_SECURE is set.
     pub(crate) path: ProgramPath<'static>,
@@ -36,14 +36,18 @@ pub(crate) struct Direct {
 
 /// Acts on the loader's command line. Returns only if that asks for a program to be loaded.
 #[inline(never)]
-pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Result<Direct, Error<'static>> {
+pub(crate) fn run_command_line(
+    block: &mut Block,
+    arena: &'static Arena,
+    secure: bool,
+) -> Result<ProgramToRun, Error<'static>> {
     let run = match parse(block.arguments(), block.auxiliary().handler()) {
-        Ok(Request::Run(run)) => run,
-        Ok(Request::Help) => inspect::print(HELP),
-        Ok(Request::Version) => inspect::print(concat!("slulrtld ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(CommandLine::RunRequest(run)) => run,
+        Ok(CommandLine::Help) => inspect::print(HELP),
+        Ok(CommandLine::Version) => inspect::print(concat!("slulrtld ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(mistake) => refuse(mistake),
     };
-    let Run { program: index, handed, dropped, library_path, argv0, until } = run;
+    let RunRequest { program: index, handed, dropped, library_path, argv0, until } = run;
     let path = block.arguments().nth(index).unwrap_or_default();
     let (mut file, mut info) = open(block, path, handed, secure).of(path)?;
     if until == Until::Ended && handed.is_none() {
@@ -91,7 +95,7 @@ pub(crate) fn obey(block: &mut Block, arena: &'static Arena, secure: bool) -> Re
         absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
     let program = present(arena, Present { path, image, phdrs: Some((phdr, headers.phnum)) })?;
     let absolute = ProgramPath::Known(absolute.filter(|_| !secure));
-    Ok(Direct { program, path: absolute, library_path, loader: own, until })
+    Ok(ProgramToRun { program, path: absolute, library_path, loader: own, until })
 }
 
 /// Opens the program, or takes over its descriptor. Refuses a program that must not run with the privileges of the

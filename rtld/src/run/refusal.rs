@@ -1,7 +1,7 @@
 //! The reasons why `slul_dlopen` or one of its relatives fails.
 #![forbid(unsafe_code)]
 
-use rtld::base::text::{Escaped, Sink, Text};
+use rtld::base::text::{Printable, Sink, Text};
 use rtld::error::Error;
 use rtld::put_words;
 
@@ -41,7 +41,7 @@ impl Text for Refusal {
             Self::Mode(flags) => put_words!(to, "invalid mode for slul_dlopen(): {x}", flags.cast_unsigned()),
             Self::Handle(handle) => put_words!(to, "{x} is no handle of an object that is open", handle),
             Self::Symbol(name, _) => put_words!(to, "undefined symbol: {}", name),
-            Self::Libc => Escaped(libc::error().unwrap_or(b"libc does not say why")).write(to),
+            Self::Libc => Printable(libc::error().unwrap_or(b"libc does not say why")).write(to),
             Self::Said => {}
             Self::NoCaller => put_words!(to, "RTLD_NEXT used in code that is in no object"),
         }

@@ -15,7 +15,7 @@ use rtld::os::sys;
 use rtld::start::command_line::Until;
 use rtld::start::invocation::Settings;
 
-use crate::run::command::Direct;
+use crate::run::command::ProgramToRun;
 use crate::run::kernel::Block;
 
 /// The program's entry, checked to be code of the program.
@@ -35,20 +35,20 @@ pub(crate) fn entry(
 
 /// The program that the kernel has mapped, with the circumstances of its start.
 #[inline(never)]
-pub(crate) fn direct(
+pub(crate) fn program_to_run(
     block: &Block,
     arena: &'static Arena,
     secure: bool,
     settings: &Settings,
     is_late: bool,
-) -> Result<Direct, Error<'static>> {
+) -> Result<ProgramToRun, Error<'static>> {
     let path = block.exec_path();
     let program = block.program().of(path)?;
     // A program that runs has had its file; what is there now is another question.
     if !is_late {
         require_file(program.image.plan(), path, secure).of(path)?;
     }
-    Ok(Direct {
+    Ok(ProgramToRun {
         program: present(arena, program)?,
         path: program_path(path, secure),
         library_path: None,

@@ -19,7 +19,7 @@ use rtld::base::text::Text;
 use rtld::elf::plan::TlsSegment;
 use rtld::error::Failure;
 use rtld::link::namespace::{Module, TlsPlace};
-use rtld::link::reloc::{AT_THREAD_POINTER, Described};
+use rtld::link::reloc::{AT_THREAD_POINTER, TlsDescArg};
 use rtld::link::tls::{self, TlsLayout};
 use rtld::machine::{Machine, Native};
 use rtld::open::libraries::TLS_MODULES;
@@ -40,7 +40,7 @@ const MESSAGE: usize = 512;
 
 /// The loader's state of a thread. Its initial value is zero.
 #[repr(C)]
-struct State {
+struct ThreadState {
     /// One bit for each library opened at run time: whether its block has the initial values.
     ready: u64,
     /// Whether there is a message that `slul_dlerror` has not returned yet.
@@ -51,7 +51,7 @@ struct State {
 /// A distance that no block has. All distances are less than 1 GiB.
 const NOWHERE: i64 = i64::MIN;
 
-/// Distance of [`State`] from the thread pointer in bytes, or [`NOWHERE`].
+/// Distance of [`ThreadState`] from the thread pointer in bytes, or [`NOWHERE`].
 pub(crate) static STATE_DISTANCE: AtomicI64 = AtomicI64::new(NOWHERE);
 
 /// Distances of the modules' blocks from the thread pointer, by module id; [`NOWHERE`] for none.
@@ -74,8 +74,8 @@ static LATE: [Late; TLS_MODULES] =
 
 /// Fixes the layout, with room for the loader's state and for libraries opened later.
 pub(crate) fn make_room(layout: &mut TlsLayout) -> Result<(), Failure<'static>> {
-    let size = from_usize(size_of::<State>());
-    let align = from_usize(align_of::<State>());
+    let size = from_usize(size_of::<ThreadState>());
+    let align = from_usize(align_of::<ThreadState>());
     let distance = layout.place(&TlsSegment { vaddr: Vaddr(0), file_size: 0, mem_size: size, align })?;
     STATE_DISTANCE.store(distance, Ordering::Relaxed);
     layout.reserve(RESERVE);
@@ -158,9 +158,9 @@ pub(crate) fn block(id: usize) -> Option<usize> {
 }
 
 /// Gives the block of a library its initial values in the calling thread; `described` is the address of a
-/// [`Described`].
+/// [`TlsDescArg`].
 pub(crate) fn make_described_ready(described: u64) {
-    let described: *const Described = ptr::with_exposed_provenance(to_usize(described));
+    let described: *const TlsDescArg = ptr::with_exposed_provenance(to_usize(described));
     // SAFETY: relocation made it, in an arena that is kept for good, like every module with thread-local storage.
     let late = unsafe { &*described }.ready.trailing_zeros();
     let first = FIRST_LATE.load(Ordering::Relaxed);
@@ -195,7 +195,7 @@ fn make_ready(late: usize, block: usize) {
 }
 
 /// The calling thread's state; `None` in a program whose threads have none.
-fn state() -> Option<*mut State> {
+fn state() -> Option<*mut ThreadState> {
     let distance = STATE_DISTANCE.load(Ordering::Relaxed);
     // SAFETY: there is a state, so a thread pointer is set.
     let at = || tls::address(unsafe { calls::thread_pointer() }, distance);

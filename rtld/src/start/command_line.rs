@@ -18,18 +18,18 @@ Runs a program that carries no libc, as if its PT_INTERP named this loader.
 
 /// The meaning of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request<'c> {
+pub enum CommandLine<'c> {
     /// Print [`HELP`].
     Help,
     /// Print the loader's version.
     Version,
     /// Run a program, or take the first steps towards it.
-    Run(Run<'c>),
+    RunRequest(RunRequest<'c>),
 }
 
 /// A program to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run<'c> {
+pub struct RunRequest<'c> {
     /// Index in argv of the program's path.
     pub program: usize,
     /// The open descriptor of the program's file, if the loader was given one.
@@ -103,26 +103,28 @@ pub enum Mistake<'c> {
 ///
 /// # Errors
 /// The first [`Mistake`] in it.
-pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Result<Request<'c>, Mistake<'c>> {
+pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Result<CommandLine<'c>, Mistake<'c>> {
     let mut argv = argv.enumerate();
     let (_, name) = argv.next().unwrap_or_default();
-    let mut run = Run { program: 1, handed: None, dropped: 1, library_path: None, argv0: 1, until: Until::Ended };
+    let mut run =
+        RunRequest { program: 1, handed: None, dropped: 1, library_path: None, argv0: 1, until: Until::Ended };
     if let Some(descriptor) = abi::stub::descriptor_of_marker(name) {
-        return Ok(Request::Run(Run { handed: Some(Handed::ByProgram(descriptor)), ..run }));
+        return Ok(CommandLine::RunRequest(RunRequest { handed: Some(Handed::ByProgram(descriptor)), ..run }));
     }
     // Before Linux 5.12 only the registered name shows the flag `P`. argv is then: handler, path, argv[0].
     let keeps_argv0 = handler.keeps_argv0 || name.ends_with(abi::marker::KEEPS_ARGV0.as_bytes());
     if keeps_argv0 || handler.descriptor.is_some() {
         let first = if keeps_argv0 { 2 } else { 1 };
         let handed = handler.descriptor.map(Handed::ByKernel);
-        return Ok(Request::Run(Run { handed, dropped: first, argv0: first, ..run }));
+        return Ok(CommandLine::RunRequest(RunRequest { handed, dropped: first, argv0: first, ..run }));
     }
     let mut argv0 = None;
     while let Some((index, argument)) = argv.next() {
-        let of_program = |index| Run { program: index, dropped: index, argv0: argv0.unwrap_or(index), ..run };
+        let of_program =
+            |index| RunRequest { program: index, dropped: index, argv0: argv0.unwrap_or(index), ..run };
         match argument {
-            b"--help" => return Ok(Request::Help),
-            b"--version" => return Ok(Request::Version),
+            b"--help" => return Ok(CommandLine::Help),
+            b"--version" => return Ok(CommandLine::Version),
             b"--list" => run.until = Until::Loaded,
             b"--verify" => run.until = Until::Relocated,
             b"--library-path" => {
@@ -139,10 +141,10 @@ pub fn parse<'c>(argv: impl Iterator<Item = &'c [u8]>, handler: Handler) -> Resu
             }
             b"--" => {
                 let (program, _) = argv.next().ok_or(Mistake::NoProgram)?;
-                return Ok(Request::Run(of_program(program)));
+                return Ok(CommandLine::RunRequest(of_program(program)));
             }
             _ if argument.starts_with(b"--") => return Err(Mistake::Unknown(argument)),
-            _ => return Ok(Request::Run(of_program(index))),
+            _ => return Ok(CommandLine::RunRequest(of_program(index))),
         }
     }
     Err(Mistake::NoProgram)
@@ -156,28 +158,31 @@ fn decimal(digits: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Handed, Handler, Mistake, Request, Run, Until, parse};
+    use super::{CommandLine, Handed, Handler, Mistake, RunRequest, Until, parse};
 
-    const RUN: Run<'static> =
-        Run { program: 1, handed: None, dropped: 1, library_path: None, argv0: 1, until: Until::Ended };
+    const RUN: RunRequest<'static> =
+        RunRequest { program: 1, handed: None, dropped: 1, library_path: None, argv0: 1, until: Until::Ended };
 
-    fn handled<'c>(argv: &[&'c str], handler: Handler) -> Result<Request<'c>, Mistake<'c>> {
+    fn handled<'c>(argv: &[&'c str], handler: Handler) -> Result<CommandLine<'c>, Mistake<'c>> {
         parse(argv.iter().map(|argument| argument.as_bytes()), handler)
     }
 
-    fn parsed<'c>(argv: &[&'c str]) -> Result<Request<'c>, Mistake<'c>> {
+    fn parsed<'c>(argv: &[&'c str]) -> Result<CommandLine<'c>, Mistake<'c>> {
         handled(argv, Handler::default())
     }
 
     #[test]
     fn options_end_at_the_program() {
-        assert_eq!(parsed(&["ld", "prog", "--help"]), Ok(Request::Run(RUN)));
-        let run = Run { program: 2, dropped: 2, argv0: 2, ..RUN };
-        assert_eq!(parsed(&["ld", "--", "--help"]), Ok(Request::Run(run)));
-        assert_eq!(parsed(&["ld", "-x"]), Ok(Request::Run(RUN)), "a program may be called that");
-        let run = Run { program: 5, dropped: 5, library_path: Some(b"/a"), argv0: 4, ..RUN };
-        assert_eq!(parsed(&["ld", "--library-path", "/a", "--argv0", "me", "prog"]), Ok(Request::Run(run)));
-        assert_eq!(parsed(&["ld", "--argv0", "x", "--version"]), Ok(Request::Version));
+        assert_eq!(parsed(&["ld", "prog", "--help"]), Ok(CommandLine::RunRequest(RUN)));
+        let run = RunRequest { program: 2, dropped: 2, argv0: 2, ..RUN };
+        assert_eq!(parsed(&["ld", "--", "--help"]), Ok(CommandLine::RunRequest(run)));
+        assert_eq!(parsed(&["ld", "-x"]), Ok(CommandLine::RunRequest(RUN)), "a program may be called that");
+        let run = RunRequest { program: 5, dropped: 5, library_path: Some(b"/a"), argv0: 4, ..RUN };
+        assert_eq!(
+            parsed(&["ld", "--library-path", "/a", "--argv0", "me", "prog"]),
+            Ok(CommandLine::RunRequest(run))
+        );
+        assert_eq!(parsed(&["ld", "--argv0", "x", "--version"]), Ok(CommandLine::Version));
     }
 
     #[test]
@@ -192,18 +197,18 @@ mod tests {
     }
     #[test]
     fn programs_that_are_handed_over() {
-        let run = Run { program: 3, dropped: 3, argv0: 3, handed: Some(Handed::ByUser(7)), ..RUN };
-        assert_eq!(parsed(&["ld", "--exec-fd", "7", "prog", "x"]), Ok(Request::Run(run)));
-        let run = Run { handed: Some(Handed::ByProgram(0x1f)), ..RUN };
-        assert_eq!(parsed(&["@00001f", "--help"]), Ok(Request::Run(run)));
+        let run = RunRequest { program: 3, dropped: 3, argv0: 3, handed: Some(Handed::ByUser(7)), ..RUN };
+        assert_eq!(parsed(&["ld", "--exec-fd", "7", "prog", "x"]), Ok(CommandLine::RunRequest(run)));
+        let run = RunRequest { handed: Some(Handed::ByProgram(0x1f)), ..RUN };
+        assert_eq!(parsed(&["@00001f", "--help"]), Ok(CommandLine::RunRequest(run)));
         let by_kernel = Handler { descriptor: Some(5), keeps_argv0: false };
-        let run = Run { handed: Some(Handed::ByKernel(5)), ..RUN };
-        assert_eq!(handled(&["handler", "/prog", "--help"], by_kernel), Ok(Request::Run(run)));
-        let run = Run { dropped: 2, argv0: 2, ..run };
+        let run = RunRequest { handed: Some(Handed::ByKernel(5)), ..RUN };
+        assert_eq!(handled(&["handler", "/prog", "--help"], by_kernel), Ok(CommandLine::RunRequest(run)));
+        let run = RunRequest { dropped: 2, argv0: 2, ..run };
         let keeping = Handler { keeps_argv0: true, ..by_kernel };
-        assert_eq!(handled(&["handler", "/prog", "me", "x"], keeping), Ok(Request::Run(run)));
-        assert_eq!(handled(&["/slulrtld-binfmt-P", "/prog", "me"], by_kernel), Ok(Request::Run(run)));
-        let run = Run { handed: None, ..run };
-        assert_eq!(parsed(&["/slulrtld-binfmt-P", "/prog", "me"]), Ok(Request::Run(run)));
+        assert_eq!(handled(&["handler", "/prog", "me", "x"], keeping), Ok(CommandLine::RunRequest(run)));
+        assert_eq!(handled(&["/slulrtld-binfmt-P", "/prog", "me"], by_kernel), Ok(CommandLine::RunRequest(run)));
+        let run = RunRequest { handed: None, ..run };
+        assert_eq!(parsed(&["/slulrtld-binfmt-P", "/prog", "me"]), Ok(CommandLine::RunRequest(run)));
     }
 }

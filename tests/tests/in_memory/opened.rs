@@ -7,7 +7,7 @@ use rtld::link::namespace::Definition;
 use rtld::link::sealed::Sealed;
 use rtld::link::search::ProgramPath;
 use rtld::open::find::Where;
-use rtld::open::libraries::{Circumstances, Libraries, Opening};
+use rtld::open::libraries::{Libraries, Opening, ProcessInfo};
 use rtld::open::opened::Flags;
 use rtld::os::seam::Image;
 use tests::memory::image::PAGE;
@@ -41,7 +41,7 @@ impl Process {
         let sealed: &'static Sealed<'_, _> = Box::leak(Box::new(scene.seal().unwrap()));
         let mut tls = sealed.tls;
         tls.reserve(RESERVE);
-        let circumstances = Circumstances {
+        let circumstances = ProcessInfo {
             library_path: scene.library_path.map(str::as_bytes),
             program_path: ProgramPath::Known(scene.program_path.map(str::as_bytes)),
             secure: scene.secure,

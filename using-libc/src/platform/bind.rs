@@ -10,13 +10,13 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::List;
 use rtld::base::report::Category;
-use rtld::base::text::{Escaped, Of, Text};
+use rtld::base::text::{Of, Printable, Text};
 use rtld::elf::plan::Protection;
 use rtld::elf::{Decode, Sym, consts, size};
 use rtld::error::{Error, OfObject};
 use rtld::machine::Native;
 use rtld::native::needs::Import;
-use rtld::native::template::{Binding, Export, Parts, build};
+use rtld::native::template::{Binding, Export, TemplateParts, build};
 use rtld::os::seam::Image;
 use rtld::words;
 
@@ -98,7 +98,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         return Ok(());
     }
     let made = shim::make(|arena, load, bias| {
-        build::<Native>(arena, &Parts { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
+        build::<Native>(arena, &TemplateParts { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
     });
     let made = made.of(program)?;
     let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
@@ -145,7 +145,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
                 addend: slot.addend,
             })?;
         }
-        let parts = Parts {
+        let parts = TemplateParts {
             libraries: &libraries,
             search,
             imports: &imports,
@@ -191,5 +191,5 @@ fn refuse(object: &[u8], what: &dyn Text) -> ! {
 
 /// Reports libc's own message and ends the process.
 fn refuse_as_libc(object: &[u8]) -> ! {
-    refuse(object, &Escaped(libc::error().unwrap_or(b"libc does not say why")))
+    refuse(object, &Printable(libc::error().unwrap_or(b"libc does not say why")))
 }

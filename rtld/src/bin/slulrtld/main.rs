@@ -77,12 +77,12 @@ fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<
     /// Bytes of RLIMIT_STACK from which the program's stack is enough.
     const ENOUGH: u64 = 1 << 20;
     const OWN: usize = 256 << 10;
-    type Loaded = Result<&'static Process, Error<'static>>;
+    type Outcome = Result<&'static Process, Error<'static>>;
     struct Job {
         block: Option<Block>,
         limit: StackLimit,
         own_entry: RuntimeAddr,
-        result: Option<Loaded>,
+        result: Option<Outcome>,
     }
     extern "C" fn run(job: usize) {
         let job: *mut Job = ptr::with_exposed_provenance_mut(job);

@@ -7,13 +7,13 @@ use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::elf::symbol::{self, Name};
 use crate::elf::version::NeededVersions;
 use crate::error::{Error, OfObject};
-use crate::link::definitions::{Definitions, Known};
+use crate::link::definitions::{Definitions, KnownAddress};
 use crate::link::namespace::{Definition, Namespace};
 use crate::os::seam::Image;
 
 /// The modules to relocate, and their scope.
 #[derive(Clone, Copy, Debug)]
-pub struct Objects<'r> {
+pub struct Targets<'r> {
     /// Numbers of the modules to relocate.
     pub fresh: &'r [usize],
     /// Modules that are in their scope besides the global ones: those that came with the same open. Empty at the start.
@@ -38,7 +38,7 @@ pub(super) struct Finder<'s> {
     own: Option<(usize, Definitions<'s>)>,
     others: Option<(usize, Definitions<'s>)>,
     /// Answers for the undefined symbols of the present module.
-    answers: List<'s, Option<Known>>,
+    answers: List<'s, Option<KnownAddress>>,
 }
 
 /// The definitions that may serve a reference.
@@ -59,7 +59,7 @@ impl<'s> Finder<'s> {
     pub(super) fn begin<'a, I: Image>(
         &mut self,
         namespace: &Namespace<'a, I>,
-        objects: &Objects<'_>,
+        objects: &Targets<'_>,
     ) -> Result<(), Error<'a>> {
         let Some(&first) = objects.fresh.first() else { return Ok(()) };
         let scope = || namespace.shared_scope(first, objects.local);
@@ -89,7 +89,7 @@ impl<'s> Finder<'s> {
     }
 
     /// The answer for a symbol of the present module, if it needs no search.
-    pub(super) fn known(&self, symbol: u32) -> Option<Known> {
+    pub(super) fn known(&self, symbol: u32) -> Option<KnownAddress> {
         *self.answers.get(to_usize(symbol.into()))?
     }
 
@@ -97,7 +97,7 @@ impl<'s> Finder<'s> {
     pub(super) fn find<'a, I: Image>(
         &mut self,
         namespace: &Namespace<'a, I>,
-        objects: &Objects<'_>,
+        objects: &Targets<'_>,
         from: usize,
         name: &Name<'_>,
         among: Among,

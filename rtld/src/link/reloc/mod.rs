@@ -10,8 +10,8 @@ mod relocator;
 mod versions;
 
 use self::finder::Among;
-pub use self::finder::Objects;
-pub use self::relocator::{Indirect, Means, Relocator, Seen};
+pub use self::finder::Targets;
+pub use self::relocator::{Indirect, RelocContext, Relocator, SpecialReferences};
 use crate::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::base::arena::List;
 use crate::base::report::Category;
@@ -21,7 +21,7 @@ use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::calls::require_code;
 use crate::link::definitions::STACK_CHK_FAIL;
 use crate::link::namespace::{Definition, TlsPlace};
-pub use crate::link::stubs::{Described, LoaderCode, StubLayout, Stubs};
+pub use crate::link::stubs::{LoaderCode, StubLayout, Stubs, TlsDescArg};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Slot;
 use crate::os::seam::ImageMut;
@@ -296,7 +296,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let mut found = found;
         if st_bind(&found.sym) == consts::STB_GNU_UNIQUE {
             let name = self.copy_name(index, number).of(path)?;
-            found = self.namespace.only(&Name::new(name), found).of(path)?;
+            found = self.namespace.canonical_definition(&Name::new(name), found).of(path)?;
         }
         self.refer(index, path, number, found.module)?;
         Ok(found)
@@ -315,7 +315,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             if let Some(used) = self.used.get_mut(definer) {
                 *used = true;
             }
-            self.namespace.refer(index, definer).of(path)?;
+            self.namespace.keep_alive_unrecorded(index, definer).of(path)?;
         }
         Ok(())
     }
@@ -324,7 +324,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
     fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Failure<'a>> {
         self.is_described = true;
         let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
-        let described = self.arena.put(Described { ready, offset: value.wrapping_add_signed(place.distance) })?;
+        let described = self.arena.put(TlsDescArg { ready, offset: value.wrapping_add_signed(place.distance) })?;
         Ok(RuntimeAddr::of(described).0)
     }
 

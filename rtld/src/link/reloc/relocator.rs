@@ -7,14 +7,14 @@ use crate::base::report::Trace;
 use crate::elf::version::NeededVersions;
 use crate::error::Failure;
 use crate::link::namespace::Namespace;
-use crate::link::reloc::finder::{Finder, Objects};
+use crate::link::reloc::finder::{Finder, Targets};
 use crate::link::stubs::LoaderCode;
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::ImageMut;
 
 /// The surroundings of relocation, besides the objects.
 #[derive(Clone, Copy)]
-pub struct Means<'r, 'a> {
+pub struct RelocContext<'r, 'a> {
     /// Memory for results, which stay.
     pub arena: &'a Arena,
     /// Memory for temporary tables.
@@ -43,7 +43,7 @@ pub struct Relocator<'r, 'a, I> {
     pub(super) code: LoaderCode,
     pub(super) arena: &'a Arena,
     pub(super) scratch: &'r Arena,
-    pub(super) objects: Objects<'r>,
+    pub(super) objects: Targets<'r>,
     pub(super) trace: Trace,
     pub(super) finder: Finder<'r>,
     /// Versions that the present module needs.
@@ -51,15 +51,15 @@ pub struct Relocator<'r, 'a, I> {
     /// Modules to which the present one is known to refer, if it was opened at run time.
     pub(super) used: List<'r, bool>,
     pub(super) copies: List<'a, CopyLater>,
-    /// [`Means::written`].
+    /// [`RelocContext::written`].
     pub(super) written: bool,
     /// Numbers of imports by symbol, where that is how they are numbered.
     pub(super) by_symbol: List<'r, Option<u32>>,
     /// Whether the last value of a thread-local symbol was the address of a
-    /// [`Described`](crate::link::stubs::Described).
+    /// [`TlsDescArg`](crate::link::stubs::Described).
     pub(super) is_described: bool,
     /// Facts about the modules, gathered from the names of their references.
-    pub seen: Seen,
+    pub seen: SpecialReferences,
     /// Words whose value a resolver returns.
     pub indirect: List<'a, Indirect>,
 }
@@ -79,7 +79,7 @@ pub struct Indirect {
 
 /// Facts about objects that the names of their references show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct SpecialReferences {
     /// Some object refers to `__stack_chk_fail`: its code reads the canary from the TCB.
     pub canary: bool,
     /// Some object may ask for libc without naming any native symbol.
@@ -96,10 +96,10 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
     pub fn new(
         namespace: &'r mut Namespace<'a, I>,
         natives: &'r mut NativeNeeds<'a>,
-        objects: Objects<'r>,
-        means: Means<'r, 'a>,
+        objects: Targets<'r>,
+        means: RelocContext<'r, 'a>,
     ) -> Self {
-        let Means { arena, scratch, code, trace, written } = means;
+        let RelocContext { arena, scratch, code, trace, written } = means;
         let (copies, indirect) = (List::new(arena), List::new(arena));
         Self {
             namespace,
@@ -116,7 +116,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             written,
             by_symbol: List::new(scratch),
             is_described: false,
-            seen: Seen::default(),
+            seen: SpecialReferences::default(),
             indirect,
         }
     }

@@ -13,7 +13,7 @@ use crate::os::seam::Image;
 const FEW: usize = 8;
 
 /// The versions that modules define.
-struct Versions<'r, 's, 'a, I> {
+struct DefinedVersions<'r, 's, 'a, I> {
     namespace: &'r Namespace<'a, I>,
     scratch: &'s Arena,
     /// Modules by soname; empty where they are few.
@@ -35,7 +35,7 @@ pub(super) fn check<'a, I: Image>(
     if modules.iter().all(|&index| namespace.module(index).dynamic.verneed.is_none()) {
         return Ok(());
     }
-    let mut versions = Versions {
+    let mut versions = DefinedVersions {
         namespace,
         scratch,
         sonames: Numbers::default(),
@@ -62,7 +62,7 @@ pub(super) fn check<'a, I: Image>(
     Ok(())
 }
 
-impl<'r, 'a, I: Image> Versions<'r, '_, 'a, I> {
+impl<'r, 'a, I: Image> DefinedVersions<'r, '_, 'a, I> {
     fn name_modules(&mut self) -> Result<(), OutOfMemory> {
         if self.namespace.bound() <= FEW {
             return Ok(());

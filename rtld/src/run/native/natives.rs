@@ -10,7 +10,7 @@ use core::ptr;
 use abi::export::{LIBC_ABSENT, LIBC_PRESENT};
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, List};
-use rtld::base::text::Escaped;
+use rtld::base::text::Printable;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::link::sealed::protect_relro;
@@ -88,7 +88,7 @@ pub(crate) fn symbol_of_all(
 fn found(address: usize) -> Result<usize, Refusal> {
     match address {
         0 => libc::error().map_or(Ok(0), |text| {
-            thread::fail(&Escaped(text));
+            thread::fail(&Printable(text));
             Err(Refusal::Said)
         }),
         address => Ok(address),

@@ -2,7 +2,7 @@
 
 pub(crate) mod debugger;
 pub(crate) mod dlfcn;
-pub(crate) mod libraries;
+pub(crate) mod opening;
 pub(crate) mod phdr_info;
 pub(crate) mod runtime;
 pub(crate) mod unwind;

@@ -20,7 +20,7 @@ use rtld::base::addr::{RuntimeAddr, from_usize};
 use rtld::base::arena::{Arena, List};
 use rtld::error::{OWN, OfObject};
 use rtld::link::namespace::{Module, Namespace};
-use rtld::link::reloc::Seen;
+use rtld::link::reloc::SpecialReferences;
 use rtld::open::libraries::Libraries;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
@@ -36,10 +36,10 @@ pub(crate) struct Runtime {
     pub(crate) list: Lock,
     /// Whether initialisers of an opened library have ever begun, so that there may be finalisers to run at exit.
     pub(crate) begun: AtomicBool,
-    pub(crate) state: RefCell<State>,
+    pub(crate) state: RefCell<ObjectList>,
 }
 
-pub(crate) struct State {
+pub(crate) struct ObjectList {
     pub(crate) libraries: Libraries<'static, MappedImage>,
     /// Handles by number of the module. A handle is the address of the module's entry in the debuggers' list; 0 for
     /// none.
@@ -66,7 +66,7 @@ pub(crate) unsafe fn release(arena: &'static Arena) {
 
 /// Whether the process has libraries, or may open some.
 pub(crate) fn any(process: &Process) -> bool {
-    let Seen { opens, lists, .. } = process.sealed.seen;
+    let SpecialReferences { opens, lists, .. } = process.sealed.seen;
     opens || lists || process.sealed.namespace.loaded().count() > 1
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn object_at(namespace: &Namespace<'static, MappedImage>, address: us
     namespace.all().find(|(_, module)| holds(module)).map(|(index, _)| index)
 }
 
-impl State {
+impl ObjectList {
     pub(crate) fn handle(&self, index: usize) -> usize {
         self.handles.get(index).copied().unwrap_or(0)
     }
@@ -126,7 +126,7 @@ impl State {
 
 /// Exclusive access to the list. On drop, the fields are released in the reverse order of taking.
 struct Change<'r> {
-    state: RefMut<'r, State>,
+    state: RefMut<'r, ObjectList>,
     _held: Held<'r>,
     _blocked: Blocked,
 }
@@ -134,7 +134,7 @@ struct Change<'r> {
 impl Runtime {
     /// Calls `then` with exclusive access to the list, and signals blocked: a signal handler never finds it half
     /// changed.
-    pub(crate) fn with<T>(&self, then: impl FnOnce(&mut State) -> T) -> Result<T, Refusal> {
+    pub(crate) fn with<T>(&self, then: impl FnOnce(&mut ObjectList) -> T) -> Result<T, Refusal> {
         // Looked at where it is: it is several words, and this is in many places.
         let mut change = self.change();
         change.as_mut().map(|change| then(&mut change.state)).ok_or(Refusal::Busy)

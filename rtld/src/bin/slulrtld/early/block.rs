@@ -45,7 +45,7 @@ impl Values {
 
     /// Takes the value at `place` for `key`.
     #[inline(always)]
-    fn set(&mut self, key: usize, place: Place) {
+    fn set(&mut self, key: usize, place: BlockWord) {
         if key <= AT_SECURE as usize {
             // SAFETY: a word of ours.
             unsafe { store(self.place(key), place.word()) };
@@ -64,9 +64,9 @@ impl Values {
 /// A word of the kernel's block.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Place(usize);
+struct BlockWord(usize);
 
-impl Place {
+impl BlockWord {
     #[inline(always)]
     fn word(self) -> usize {
         // SAFETY: who makes one goes from one word of the block to the next, and to none beyond AT_NULL's.
@@ -95,16 +95,16 @@ impl Place {
 /// The kernel's block: argc, argv, envp, auxv.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct Block(Place);
+pub(crate) struct RawBlock(BlockWord);
 
-impl Block {
+impl RawBlock {
     /// The block at the stack pointer.
     ///
     /// # Safety
     /// That is how the kernel left it, and what changes the block is what is done through the answer.
     #[inline(always)]
     pub(crate) const unsafe fn at(sp: usize) -> Self {
-        Self(Place(sp))
+        Self(BlockWord(sp))
     }
 
     /// Number of arguments.
@@ -141,10 +141,10 @@ impl Block {
     }
 }
 
-/// [`Block::walk`]; answers 0 instead of `None`.
+/// [`RawBlock::walk`]; answers 0 instead of `None`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slul_early_walk(block: Block, values: &mut Values) -> Place {
+extern "C" fn slul_early_walk(block: RawBlock, values: &mut Values) -> BlockWord {
     // Behind argv and its NULL.
     let mut place = block.0.after(block.argc()).after(2);
     loop {
@@ -155,7 +155,7 @@ extern "C" fn slul_early_walk(block: Block, values: &mut Values) -> Place {
         }
         // SAFETY: a string of the environment.
         if unsafe { Text::new(variable) }.is_ours() {
-            return Place(0);
+            return BlockWord(0);
         }
     }
     let start = place;
@@ -170,7 +170,7 @@ extern "C" fn slul_early_walk(block: Block, values: &mut Values) -> Place {
     }
 }
 
-impl Block {
+impl RawBlock {
     /// Where it is.
     #[inline(always)]
     pub(crate) const fn address(self) -> usize {
@@ -203,8 +203,8 @@ static LIBRARY_PATH: [u8; 17] = *b"LD_LIBRARY_PATH=\0";
 /// The auxiliary vector of a block.
 #[derive(Clone, Copy)]
 pub(crate) struct Auxv {
-    block: Block,
-    start: Place,
+    block: RawBlock,
+    start: BlockWord,
 }
 
 impl Auxv {
@@ -240,7 +240,7 @@ impl Auxv {
 
     /// The end of AT_NULL, and so of the block.
     #[inline(always)]
-    fn end_place(self) -> Place {
+    fn end_place(self) -> BlockWord {
         let mut place = self.start;
         while place.word() != 0 {
             place = place.after(2);
@@ -261,7 +261,7 @@ impl Auxv {
     #[inline(always)]
     pub(crate) unsafe fn copy_block(self, to: usize) {
         let end = self.end_place().0;
-        let (mut from, mut place) = (self.block.0, Place(to));
+        let (mut from, mut place) = (self.block.0, BlockWord(to));
         while from.0 != end {
             place.set(from.word());
             from = from.after(1);

@@ -35,11 +35,11 @@ use rtld::elf::{Phdr, Rela, consts};
 use crate::cpu::ops::{
     ABSOLUTE, GLOB_DAT, JUMP_SLOT, PAGE, RELATIVE, call, debugger_rendezvous, load, store, stub,
 };
-use crate::early::block::{Auxv, Block, Values};
+use crate::early::block::{Auxv, RawBlock, Values};
 use crate::early::numbers::{Meaning, Numbers};
-use crate::early::plain::{Entry, note};
+use crate::early::plain::{ProgramEntry, note};
 use crate::early::program::{Program, SANE, Wanted};
-use crate::early::raw::{At, RelrWords, Run};
+use crate::early::raw::{At, Records, RelrWords};
 use crate::early::saved::slul_saved_block;
 use crate::early::tables::Tables;
 use crate::early::text::Text;
@@ -66,7 +66,7 @@ struct Shape {
     dynamic: At<Phdr>,
     /// RELRO in whole pages, from and to.
     relro: (usize, usize),
-    entry: Entry,
+    entry: ProgramEntry,
 }
 
 /// Reads the program headers of a program whose `e_entry` is at `entry`.
@@ -74,7 +74,7 @@ struct Shape {
 fn shape(program: &Program, entry: usize, path: Text) -> Option<Shape> {
     let (mut segments, mut notes, mut pages_end, mut file_end) = (0usize, 0usize, 0usize, 0usize);
     let (mut dynamic, mut relro) = (None, None);
-    let mut entered = Entry::at(entry);
+    let mut entered = ProgramEntry::at(entry);
     let mut headers = program.headers();
     while let Some(phdr) = headers.next() {
         // Read anew for each question, so that the compiler does not make a jump table of them.
@@ -184,7 +184,7 @@ fn stack_limit() -> Option<usize> {
 
 /// Where the program's copy of the block is to be, with the gap above it: as `platform/gap.rs` has it.
 #[inline(always)]
-fn place_of_copy(block: Block, auxv: Auxv, path: Text) -> Option<usize> {
+fn place_of_copy(block: RawBlock, auxv: Auxv, path: Text) -> Option<usize> {
     let limit = known!(stack_limit());
     let copy_size = auxv.end().wrapping_sub(block.address()).wrapping_add(16);
     let above = path.end().wrapping_add(16).wrapping_sub(block.address());
@@ -262,7 +262,7 @@ impl Words<'_> {
 
     /// DT_RELA, then DT_JMPREL: the order of the full start.
     #[inline(always)]
-    fn table(&self, number: u32) -> Run<Rela> {
+    fn table(&self, number: u32) -> Records<Rela> {
         if number == 0 { self.tables.rela.run() } else { self.tables.jmprel.run() }
     }
 
@@ -310,14 +310,14 @@ impl Words<'_> {
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_deferred_start(sp: usize, own_entry: usize, own_header: usize) -> Deferred {
     // SAFETY: by the caller.
-    match defer(unsafe { Block::at(sp) }, own_entry, own_header) {
+    match defer(unsafe { RawBlock::at(sp) }, own_entry, own_header) {
         Some(deferred) => deferred,
         None => Deferred { entry: 0, stack: 0 },
     }
 }
 
 #[inline(always)]
-fn defer(block: Block, own_entry: usize, own_header: usize) -> Option<Deferred> {
+fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferred> {
     let mut values = Values::new();
     let auxv = known!(block.walk(&mut values));
     let entry = values.get(AT_ENTRY);

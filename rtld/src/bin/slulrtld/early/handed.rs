@@ -21,9 +21,9 @@ use rtld::elf::{Ehdr, Phdr, consts};
 use rtld::machine::{Machine, Native};
 
 use crate::cpu::ops::{PAGE, call, store};
-use crate::early::block::{Block, Values};
-use crate::early::plain::{Entry, NOT_PLAIN, PlainStart, slul_plain_program};
-use crate::early::raw::{At, Run};
+use crate::early::block::{RawBlock, Values};
+use crate::early::plain::{NOT_PLAIN, PlainStart, ProgramEntry, slul_plain_program};
+use crate::early::raw::{At, Records};
 use crate::early::text::Text;
 
 /// Smallest result of a system call that is an error number.
@@ -115,7 +115,7 @@ fn part(phdr: At<Phdr>) -> Option<Part> {
 
 /// Maps the program whose headers were read; if `fixed`, at its own addresses.
 #[inline(always)]
-fn map(file: usize, headers: Run<Phdr>, headers_end: usize, fixed: bool) -> Option<Area> {
+fn map(file: usize, headers: Records<Phdr>, headers_end: usize, fixed: bool) -> Option<Area> {
     // The first round finds the size, the second maps. `origin` is the first address of the program, or 0 if the kernel
     // chooses.
     let mut area = Area { start: 0, size: 0 };
@@ -254,7 +254,7 @@ impl Differences {
 #[inline(never)]
 pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, own_header: usize) -> PlainStart {
     // SAFETY: by the caller.
-    let block = unsafe { Block::at(sp) };
+    let block = unsafe { RawBlock::at(sp) };
     let Some(file) = block.first_argument().and_then(descriptor) else { return NOT_PLAIN };
     let Some(given) = block.second_argument() else { return NOT_PLAIN };
     let mut values = Values::new();
@@ -287,12 +287,12 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
         return NOT_PLAIN;
     }
     // SAFETY: so many are in the buffer.
-    let headers = unsafe { Run::new(start.wrapping_add(EHDR), count) };
+    let headers = unsafe { Records::new(start.wrapping_add(EHDR), count) };
     let Some(area) = map(file, headers, headers_end, fixed) else { return NOT_PLAIN };
     let phdrs = area.start.wrapping_add(EHDR);
     let at = if fixed { entry } else { area.start.wrapping_add(entry) };
     // SAFETY: mapped by these headers.
-    let Entry { address, called, .. } = unsafe { slul_plain_program(phdrs, count, at) };
+    let ProgramEntry { address, called, .. } = unsafe { slul_plain_program(phdrs, count, at) };
     if address == 0 {
         area.unmap();
         return NOT_PLAIN;

@@ -17,7 +17,7 @@
 use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_PHDR, AT_PHENT, AT_PHNUM, AT_SECURE};
 use rtld::elf::{Dyn, Phdr, consts};
 
-use crate::early::block::{Block, Values};
+use crate::early::block::{RawBlock, Values};
 use crate::early::program::Program;
 use crate::early::raw::{Bytes, NoteHead, OurAbiNote, OurNote};
 
@@ -83,7 +83,7 @@ fn has_work(section: Bytes) -> bool {
 
 /// The entry of the program.
 #[repr(C)]
-pub(crate) struct Entry {
+pub(crate) struct ProgramEntry {
     /// Its address; 0 if the full start must examine the program.
     pub(crate) address: usize,
     /// Whether it is a C function (`CALL_ENTRY`).
@@ -97,14 +97,14 @@ pub(crate) struct Entry {
 /// Looks for our notes in a segment, which say how the program is entered. Answers whether the full start need not look at
 /// them.
 #[inline(always)]
-pub(crate) fn note(segment: Bytes, entry: &mut Entry) -> bool {
+pub(crate) fn note(segment: Bytes, entry: &mut ProgramEntry) -> bool {
     slul_early_note(segment, entry)
 }
 
 /// [`note`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slul_early_note(segment: Bytes, entry: &mut Entry) -> bool {
+extern "C" fn slul_early_note(segment: Bytes, entry: &mut ProgramEntry) -> bool {
     let mut rest = segment;
     while let Some(head) = rest.first::<NoteHead>() {
         let (name_size, desc_size) = (head.name_size() as usize, head.desc_size() as usize);
@@ -151,9 +151,9 @@ extern "C" fn slul_early_note(segment: Bytes, entry: &mut Entry) -> bool {
 /// Where the descriptor is in a note of ours.
 const DESCRIPTOR: usize = size_of::<OurNote>().wrapping_sub(4);
 
-const DOUBTFUL: Entry = Entry::at(0);
+const DOUBTFUL: ProgramEntry = ProgramEntry::at(0);
 
-impl Entry {
+impl ProgramEntry {
     /// The kernel's way of entering a program, for one without a note that says otherwise.
     pub(crate) const fn at(address: usize) -> Self {
         Self { address, called: false, noted: false, stubbed: false }
@@ -169,7 +169,7 @@ impl Entry {
 pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) -> PlainStart {
     let mut values = Values::new();
     // SAFETY: by the caller.
-    let Some(auxv) = unsafe { Block::at(sp) }.walk(&mut values) else { return NOT_PLAIN };
+    let Some(auxv) = unsafe { RawBlock::at(sp) }.walk(&mut values) else { return NOT_PLAIN };
     let (phdrs, count) = (values.get(AT_PHDR), values.get(AT_PHNUM));
     let (base, entry) = (values.get(AT_BASE), values.get(AT_ENTRY));
     // Executed directly, the loader is its own program: AT_BASE is 0, or the entry is ours.
@@ -191,8 +191,8 @@ pub(crate) unsafe extern "C" fn slul_plain_start(sp: usize, own_entry: usize) ->
 /// There are `count` program headers at `phdrs`, by which the program is mapped; `entry` is where its `e_entry` is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, entry: usize) -> Entry {
-    let mut answer = Entry::at(entry);
+pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, entry: usize) -> ProgramEntry {
+    let mut answer = ProgramEntry::at(entry);
     // SAFETY: by the caller.
     let Some(program) = (unsafe { Program::new(phdrs, count, entry) }) else { return DOUBTFUL };
     let entry_vaddr = entry.wrapping_sub(program.bias());

@@ -7,7 +7,7 @@
 
 use rtld::elf::{Ehdr, Phdr, consts};
 
-use crate::early::raw::{At, Bytes, Run};
+use crate::early::raw::{At, Bytes, Records};
 
 /// The end of addresses and sizes that are added up without overflow: that of user space.
 pub(crate) const SANE: usize = 1 << 47;
@@ -58,9 +58,9 @@ impl Program {
 
     /// Its program headers.
     #[inline(always)]
-    pub(crate) fn headers(&self) -> Run<Phdr> {
+    pub(crate) fn headers(&self) -> Records<Phdr> {
         // SAFETY: by `new`.
-        unsafe { Run::new(self.phdrs, self.count) }
+        unsafe { Records::new(self.phdrs, self.count) }
     }
 
     /// Where their table is.

@@ -230,13 +230,13 @@ impl At<Ehdr> {
 }
 
 /// Values of `T`, one after the other.
-pub(crate) struct Run<T> {
+pub(crate) struct Records<T> {
     next: usize,
     end: usize,
     kind: PhantomData<T>,
 }
 
-impl<T> Run<T> {
+impl<T> Records<T> {
     /// `count` of them from an address on.
     ///
     /// # Safety
@@ -247,7 +247,7 @@ impl<T> Run<T> {
         Self { next: start, end, kind: PhantomData }
     }
 
-    /// The next value. `Run` is not an iterator, because adaptors would be calls into `core`.
+    /// The next value. `Records` is not an iterator, because adaptors would be calls into `core`.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<At<T>> {
         let address = self.next;
@@ -294,12 +294,12 @@ impl Bytes {
 
     /// The bytes as values of `T`, without a rest that is too short for one.
     #[inline(always)]
-    pub(crate) fn run<T>(self) -> Run<T> {
+    pub(crate) fn run<T>(self) -> Records<T> {
         let size = match self.size.checked_rem(size_of::<T>()) {
             Some(rest) => self.size.wrapping_sub(rest),
             None => 0,
         };
-        Run { next: self.start, end: self.start.wrapping_add(size), kind: PhantomData }
+        Records { next: self.start, end: self.start.wrapping_add(size), kind: PhantomData }
     }
 
     /// The last one.
@@ -334,7 +334,7 @@ impl Bytes {
 /// The words that a DT_RELR table relocates, by their addresses in the object (gABI): an even entry is the address of a word,
 /// an odd one a bitmap of the words after it, one for each bit of a word but the lowest.
 pub(crate) struct RelrWords {
-    entries: Run<usize>,
+    entries: Records<usize>,
     /// The first word of the bitmap at hand, or of the next one; what is left of it; the word of its lowest bit.
     after: usize,
     bits: usize,

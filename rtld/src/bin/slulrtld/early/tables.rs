@@ -18,7 +18,7 @@ use rtld::elf::{Dyn, Phdr, Rela, Sym, consts};
 use crate::cpu::ops::{load, store};
 use crate::early::plain::bits;
 use crate::early::program::{Program, SANE, Wanted};
-use crate::early::raw::{At, Bytes, GnuHashHead, Run, Vernaux, Verneed};
+use crate::early::raw::{At, Bytes, GnuHashHead, Records, Vernaux, Verneed};
 use crate::early::text::Text;
 use crate::run::cpu::stub_layout::STUBS;
 
@@ -188,7 +188,7 @@ impl Found {
     /// Collects all entries, if all of them are known, and none is there twice.
     #[inline(always)]
     fn collect(&mut self, program: &Program, section: Bytes) -> Option<()> {
-        let mut entries: Run<Dyn> = section.run();
+        let mut entries: Records<Dyn> = section.run();
         while let Some(entry) = entries.next() {
             let value = entry.value();
             // Read anew for each question, so that the compiler does not make a jump table of them.
@@ -352,7 +352,7 @@ impl Tables {
             index = index.wrapping_add(1);
         }
         let mut needed = 0usize;
-        let mut entries: Run<Dyn> = section.run();
+        let mut entries: Records<Dyn> = section.run();
         while let Some(entry) = entries.next() {
             let tag = entry.tag() as u64;
             if tag == consts::DT_NULL {
@@ -409,7 +409,7 @@ impl Tables {
 /// Whether a DT_NEEDED of the section has that value.
 #[inline(always)]
 fn is_needed(section: Bytes, name: usize) -> bool {
-    let mut entries: Run<Dyn> = section.run();
+    let mut entries: Records<Dyn> = section.run();
     while let Some(entry) = entries.next() {
         if entry.tag() as u64 == consts::DT_NULL {
             break;
@@ -433,7 +433,7 @@ fn symbols_unlisted(program: &Program, table: usize) -> Option<usize> {
     }
     let before = bloom.wrapping_mul(8).wrapping_add(size_of::<GnuHashHead>());
     let all = known!(program.constant(table, before.wrapping_add(buckets.wrapping_mul(4))));
-    let mut words: Run<u32> = all.skip(before).run();
+    let mut words: Records<u32> = all.skip(before).run();
     while let Some(bucket) = words.next() {
         if bucket.half() != 0 {
             return None;

@@ -36,7 +36,7 @@ use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::link::file::map_object;
 use rtld::native::template::Template;
-use rtld::native::tunables::roomy;
+use rtld::native::tunables::with_static_tls_room;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys::{self, Linux};
@@ -50,7 +50,7 @@ use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::hook::{ENTERING, Entering, HOOKED};
 use crate::platform::notice::{self, Notice, announce_libc};
 use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE, WAITING};
-use crate::platform::{presence, publish, template};
+use crate::platform::{presence, publish, template_parts};
 use crate::run::clock::clock;
 use crate::run::kernel;
 use crate::run::native::gather::native_search;
@@ -159,7 +159,7 @@ impl Prepared {
         let mapped = map_object(&Linux, &file, &info, page).of(libc.interpreter().as_bytes())?;
         let bias = mapped.image.bias();
         trace.line(Category::Libc, words!("bringing in {}, load bias {x}", libc.interpreter(), bias.0));
-        let (template, snapshot) = template::write(process, libc, &mapped, search).of(program.path)?;
+        let (template, snapshot) = template_parts::write(process, libc, &mapped, search).of(program.path)?;
         let entry = bias.runtime(mapped.entry).0;
         Ok(Self { process, template, base: bias.0, entry, snapshot, began, image: mapped.image })
     }
@@ -172,8 +172,8 @@ impl Prepared {
         let entering = process.arena.put(entering).of(program.path)?;
         let environment = process.block.layout().environment(process.block.words()).len();
         let masked = process.arena.slice(environment, (0usize, 0u64)).of(program.path)?;
-        let roomy = match process.sealed.seen.opens && !process.secure {
-            true => roomy(process.arena, process.block.environment()).of(program.path)?,
+        let with_static_tls_room = match process.sealed.seen.opens && !process.secure {
+            true => with_static_tls_room(process.arena, process.block.environment()).of(program.path)?,
             false => None,
         };
         binding::protect_slots(process, false, Protection::READ_WRITE)
@@ -194,7 +194,9 @@ impl Prepared {
         // SAFETY: this thread brings libc in. The program has a copy of the block: a process with native needs has a
         // gap, and so a copy.
         entering.masked = unsafe {
-            process.block.give_away(|words, layout| make_libcs(process, words, layout, masked, roomy, &values))
+            process.block.give_away(|words, layout| {
+                make_libcs(process, words, layout, masked, with_static_tls_room, &values)
+            })
         };
         if let (Some(live), Some(snapshot)) = (process.thread_local, snapshot) {
             // SAFETY: the thread-local block of this thread, and a buffer of the same size.
@@ -234,13 +236,13 @@ impl Committed {
 
 /// Turns the kernel's block into the one for ld.so. The auxiliary vector is ld.so's. In a set-id process, the variables
 /// that ld.so would remove are removed; in any other, variables on which ld.so must not act are masked, and the
-/// variable `roomy` replaces one of them. Returns the replaced words, to be restored.
+/// variable `with_static_tls_room` replaces one of them. Returns the replaced words, to be restored.
 fn make_libcs(
     process: &Process,
     words: &mut [u64],
     mut layout: Layout,
     masked: &'static mut [(usize, u64)],
-    roomy: Option<(usize, &'static [u8])>,
+    with_static_tls_room: Option<(usize, &'static [u8])>,
     values: &[(u32, u64)],
 ) -> &'static [(usize, u64)] {
     static EMPTY: [u8; 2] = *b"=\0";
@@ -251,7 +253,7 @@ fn make_libcs(
     } else {
         let variables = layout.envp..layout.auxv.saturating_sub(1);
         for (index, word) in words.iter_mut().enumerate().filter(|(index, _)| variables.contains(index)) {
-            let instead = match roomy {
+            let instead = match with_static_tls_room {
                 Some((number, text)) if layout.envp.saturating_add(number) == index => {
                     RuntimeAddr::of(text.as_ptr()).0
                 }

@@ -14,7 +14,7 @@ pub(crate) mod notice;
 pub(crate) mod other;
 pub(crate) mod presence;
 mod publish;
-mod template;
+mod template_parts;
 pub(crate) mod thread_local;
 
 pub(crate) use bogomap::{comes_first, ensure_libc, ensure_libc_for};

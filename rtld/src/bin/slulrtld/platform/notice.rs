@@ -15,7 +15,7 @@ use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::report::Category;
 use rtld::base::text::Of;
 use rtld::error::{Error, OfObject};
-use rtld::native::notice::{self, map_notice};
+use rtld::native::notice_file::{self, map_notice};
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys::{self, Linux};
@@ -77,7 +77,9 @@ pub(crate) fn end_backtraces(process: &Process, frame: RuntimeAddr) {
 }
 
 /// Maps the template's file; its path is NUL-terminated.
-fn map_file(process: &'static Process) -> Result<(&'static [u8], notice::Notice<MappedImage>), Error<'static>> {
+fn map_file(
+    process: &'static Process,
+) -> Result<(&'static [u8], notice_file::NoticeFile<MappedImage>), Error<'static>> {
     let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
     let terminated = installed(process.arena, loader, process.secure, NATIVE.paths.template).of(loader)?;
     let path = terminated.strip_suffix(b"\0").unwrap_or(terminated);

@@ -201,7 +201,7 @@ global_asm!(
     "and rax, -64",
     "ret",
     ".size slul_state_size, . - slul_state_size",
-    // Function of a TLS descriptor with a `Described`: the descriptor's address is in rax, the offset is returned there,
+    // Function of a TLS descriptor with a `TlsDescArg`: the descriptor's address is in rax, the offset is returned there,
     // and no other register changes. A block that lacks its initial values gets them first, and this is retried.
     ".globl slul_described",
     ".hidden slul_described",
@@ -254,7 +254,7 @@ unsafe extern "C" {
 }
 
 /// The address at which a stub continues. Given the number of an import: its function. Given the address of a
-/// `Described` with bit 63 set: the code that retries the descriptor.
+/// `TlsDescArg` with bit 63 set: the code that retries the descriptor.
 extern "C" fn asked(what: u64) -> usize {
     const DESCRIBED: u64 = 1 << 63;
     if what & DESCRIBED == 0 {

@@ -14,8 +14,8 @@ use rtld::error::Failure;
 use rtld::link::file::Mapped;
 use rtld::link::namespace::Module;
 use rtld::machine::Native;
-use rtld::native::describe::{Place, describe};
-use rtld::native::template::{Binding, Parts, Template, TlsSnapshot};
+use rtld::native::describe::{PlaceInObject, describe};
+use rtld::native::template::{Binding, Template, TemplateParts, TlsSnapshot};
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
@@ -60,7 +60,7 @@ pub(crate) fn write(
     let opens = runtime::any(process) || needed.len() != natives.libraries.len();
     let loader_imports =
         if opens { &LOADER_IMPORTS[..] } else { LOADER_IMPORTS.get(..START_IMPORTS).unwrap_or_default() };
-    let parts = Parts {
+    let parts = TemplateParts {
         bias: namespace.module(0).image.bias(),
         phdrs: &phdrs,
         interpreter: libc.interpreter(),
@@ -109,13 +109,13 @@ fn snapshot_buffer(
     Ok((NonNull::from(aligned).cast(), RuntimeAddr(start.0.wrapping_add(misfit))))
 }
 
-fn locate(process: &Process, at: RuntimeAddr) -> Place<'_> {
+fn locate(process: &Process, at: RuntimeAddr) -> PlaceInObject<'_> {
     match holder(process, at) {
         Some((module, vaddr)) => {
             let name = module.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-            Place { object: name, vaddr: vaddr.0 }
+            PlaceInObject { object: name, vaddr: vaddr.0 }
         }
-        None => Place { object: b"?", vaddr: at.0 },
+        None => PlaceInObject { object: b"?", vaddr: at.0 },
     }
 }
 

@@ -10,7 +10,7 @@ use crate::link::file::{Mapped, map_object};
 use crate::os::seam::{AddressSpace, Image};
 
 /// The template's file, mapped.
-pub struct Notice<I> {
+pub struct NoticeFile<I> {
     /// Its memory.
     pub image: I,
     /// Address of its dynamic section, for debuggers.
@@ -28,7 +28,7 @@ pub fn map_notice<'a, S: AddressSpace>(
     sys: &S,
     path: &'a [u8],
     page: PageSize,
-) -> Result<Notice<S::Image>, Error<'a>> {
+) -> Result<NoticeFile<S::Image>, Error<'a>> {
     /// Largest span in bytes. The template's file has two pages.
     const MOST: u64 = 64 << 10;
     let (file, info) = sys.open(path).of(path)?;
@@ -44,5 +44,5 @@ pub fn map_notice<'a, S: AddressSpace>(
     let frame = frame.filter(is_code).ok_or(none).of(path)?;
     let bias = image.bias();
     let dynamic = plan.dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
-    Ok(Notice { image, dynamic, frame: bias.runtime(frame) })
+    Ok(NoticeFile { image, dynamic, frame: bias.runtime(frame) })
 }

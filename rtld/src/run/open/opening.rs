@@ -14,7 +14,7 @@ use rtld::elf::symbol::Name;
 use rtld::elf::{consts, st_type};
 use rtld::error::{Error, Failure, OWN, OfObject};
 use rtld::open::find::Where;
-use rtld::open::libraries::{Circumstances, Libraries, Opening};
+use rtld::open::libraries::{Libraries, Opening, ProcessInfo};
 use rtld::open::opened::Flags;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
@@ -23,7 +23,7 @@ use crate::run::code::{self, Question};
 use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NEXT};
 use crate::run::native::natives;
 use crate::run::open::phdr_info::PhdrInfo;
-use crate::run::open::runtime::{RUNTIME, Runtime, State, object_at, release};
+use crate::run::open::runtime::{ObjectList, RUNTIME, Runtime, object_at, release};
 use crate::run::open::{debugger, unwind};
 use crate::run::process::{Process, new_arena};
 use crate::run::refusal::{Refusal, said};
@@ -33,7 +33,7 @@ use crate::run::thread;
 /// Prepares for opening libraries and listing objects, before anything of the program runs.
 pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> {
     let arena = new_arena()?;
-    let circumstances = Circumstances {
+    let circumstances = ProcessInfo {
         library_path: process.settings.library_path,
         program_path: process.program_path,
         secure: process.secure,
@@ -45,16 +45,16 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> 
     let mut handles = List::new(arena);
     debugger::for_each(|entry| handles.push(entry))?;
     let native = List::new(arena);
-    let state = RefCell::new(State { libraries, handles, native });
+    let state = RefCell::new(ObjectList { libraries, handles, native });
     let (whole, list) = (Lock::new(), Lock::new());
     let runtime = Runtime { process, whole, list, begun: AtomicBool::new(false), state };
     RUNTIME.store(arena.put(runtime)?, Ordering::Release);
     Ok(())
 }
 
-impl State {
+impl ObjectList {
     /// Announces fresh modules to debuggers and threads, before any code of them runs; returns the resolvers to call.
-    fn welcome(
+    fn announce(
         &mut self,
         arena: &'static Arena,
         opening: &Opening<'static>,
@@ -83,7 +83,7 @@ impl State {
     }
 
     /// Removes and unmaps modules; returns the arenas that are not used any more.
-    fn dismiss(&mut self, arena: &'static Arena, objects: &[usize]) -> List<'static, &'static Arena> {
+    fn forget(&mut self, arena: &'static Arena, objects: &[usize]) -> List<'static, &'static Arena> {
         let mut unused = List::new(arena);
         debugger::begin_change(debugger::RT_DELETE);
         for &index in objects {
@@ -119,7 +119,7 @@ impl Runtime {
             let caller = object_at(state.libraries.namespace(), caller).unwrap_or(0);
             let opening = state.libraries.open(&Linux, arena, name, caller, flags)?;
             // In one piece with the open: a listing of objects never shows a module without its name.
-            Ok(opening.map(|opening| (state.welcome(arena, &opening), opening)))
+            Ok(opening.map(|opening| (state.announce(arena, &opening), opening)))
         })??;
         let Some((questions, opening)) = opened else { return Ok((0, false)) };
         if !opening.fresh.is_empty()
@@ -128,7 +128,7 @@ impl Runtime {
             refusal.tell();
             self.with(|state| {
                 let objects = state.libraries.abandon(&opening);
-                state.dismiss(arena, objects);
+                state.forget(arena, objects);
             })?;
             return Ok((0, false));
         }
@@ -141,7 +141,7 @@ impl Runtime {
     fn begin(&self, arena: &'static Arena, opening: &Opening<'static>, asked: &[Question]) -> Result<(), Refusal> {
         natives::bind(self, arena, opening)?;
         unwind::register(self.process, arena, true);
-        // SAFETY: `welcome` made the words writable; a library that is being opened can not be closed.
+        // SAFETY: `announce` made the words writable; a library that is being opened can not be closed.
         unsafe { code::ask_all(asked) };
         let calls = self.with(|state| {
             let namespace = state.libraries.namespace();
@@ -175,7 +175,7 @@ impl Runtime {
                 }
                 code::finalise(calls.functions.iter().copied());
             }
-            let unused = self.with(|state| state.dismiss(arena, objects))?;
+            let unused = self.with(|state| state.forget(arena, objects))?;
             for &group in unused.iter() {
                 // SAFETY: the last object of the group is gone, and all that was known of it.
                 unsafe { release(group) };
