@@ -29,15 +29,15 @@ pub struct Record<'a> {
 }
 
 /// A place for a record.
-struct Place {
+struct RecordPlace {
     is_taken: AtomicBool,
     record: UnsafeCell<MaybeUninit<Record<'static>>>,
 }
 
 // SAFETY: only the value that has set the flag uses the record.
-unsafe impl Sync for Place {}
+unsafe impl Sync for RecordPlace {}
 
-impl Place {
+impl RecordPlace {
     const fn free() -> Self {
         Self { is_taken: AtomicBool::new(false), record: UnsafeCell::new(MaybeUninit::uninit()) }
     }
@@ -51,7 +51,7 @@ impl Place {
 /// The tests of the debug build are many threads.
 const COUNT: usize = if cfg!(debug_assertions) { 512 } else { 16 };
 
-static PLACES: [Place; COUNT] = [const { Place::free() }; COUNT];
+static PLACES: [RecordPlace; COUNT] = [const { RecordPlace::free() }; COUNT];
 
 /// The record to use when no place is free.
 static NO_PLACE: Record<'static> = Record { object: OWN, problem: Problem::TooManyErrors };
@@ -67,7 +67,7 @@ unsafe impl Sync for Kept<'_> {}
 impl<'a> Kept<'a> {
     pub(crate) fn new(record: Record<'a>) -> Self {
         let free = PLACES.iter().find(|place| !place.is_taken.swap(true, Ordering::Acquire));
-        let Some(place) = free.map(Place::address) else { return Self(NonNull::from(&NO_PLACE)) };
+        let Some(place) = free.map(RecordPlace::address) else { return Self(NonNull::from(&NO_PLACE)) };
         // SAFETY: just taken, and of this type.
         unsafe { place.write(record) };
         Self(place)

@@ -16,19 +16,19 @@ pub const DIRECTORIES: &[u8] = NATIVE.paths.search.as_bytes();
 ///
 /// A list that is empty as a whole has no entries; an empty entry of a longer list is the current directory (ld.so(8)).
 #[must_use]
-pub fn entries(list: &[u8], from_environment: bool) -> Entries<'_> {
-    Entries { rest: (!list.is_empty()).then_some(list), from_environment }
+pub fn entries(list: &[u8], from_environment: bool) -> PathEntries<'_> {
+    PathEntries { rest: (!list.is_empty()).then_some(list), from_environment }
 }
 
 /// What [`entries`] answers.
 #[derive(Clone, Debug)]
-pub struct Entries<'a> {
+pub struct PathEntries<'a> {
     /// None at the end, which an empty last entry is not.
     rest: Option<&'a [u8]>,
     from_environment: bool,
 }
 
-impl<'a> Iterator for Entries<'a> {
+impl<'a> Iterator for PathEntries<'a> {
     type Item = &'a [u8];
     #[inline(never)]
     fn next(&mut self) -> Option<&'a [u8]> {

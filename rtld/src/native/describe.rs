@@ -6,15 +6,11 @@ use crate::base::report::{Category, Trace};
 use crate::base::text::{Of, Words};
 use crate::elf::consts;
 use crate::machine::{Machine, Native};
-use crate::native::template::TemplateParts;
+use crate::native::template::Recipe;
 use crate::words;
 
 /// Prints what ld.so is about to see, without addresses that differ from run to run.
-pub fn describe<'o>(
-    parts: &TemplateParts<'_, '_>,
-    locate: impl Fn(RuntimeAddr) -> PlaceInObject<'o>,
-    trace: Trace,
-) {
+pub fn describe<'o>(parts: &Recipe<'_, '_>, locate: impl Fn(RuntimeAddr) -> PlaceInObject<'o>, trace: Trace) {
     let line = |text: &Words<'_>| line(trace, text);
     line(words!("interpreter {}", parts.interpreter));
     for name in parts.needed() {

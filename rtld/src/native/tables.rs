@@ -7,12 +7,12 @@ use crate::elf::version::VersionRef;
 use crate::elf::{consts, size, sysv_hash};
 
 /// A table of structures made of words, written into memory of its final size.
-pub(super) struct Words<'a> {
+pub(super) struct WordTable<'a> {
     room: &'a mut [u64],
     len: usize,
 }
 
-impl<'a> Words<'a> {
+impl<'a> WordTable<'a> {
     /// A table with room for `count` structures of `size` bytes.
     #[inline(never)]
     pub(super) fn new(arena: &'a Arena, count: usize, size: usize) -> Result<Self, OutOfMemory> {
@@ -139,9 +139,9 @@ impl<'a> VersionTables<'a> {
         &self,
         arena: &'a Arena,
         strings: &mut StringTable<'a>,
-    ) -> Result<(Words<'a>, u64), OutOfMemory> {
+    ) -> Result<(WordTable<'a>, u64), OutOfMemory> {
         let count = self.known.len();
-        let mut table = Words::new(arena, count, size::VERNEED.saturating_add(size::VERNAUX))?;
+        let mut table = WordTable::new(arena, count, size::VERNEED.saturating_add(size::VERNAUX))?;
         for (index, VersionRef { file, version }) in self.known.iter().enumerate() {
             let next = if index.wrapping_add(1) == count { 0 } else { ENTRY << 1 };
             // Revision 1, one version.

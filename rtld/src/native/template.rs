@@ -22,7 +22,7 @@ use crate::elf::version::VersionRef;
 use crate::elf::{Phdr, consts, gnu_hash, size};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Import;
-use crate::native::tables::{StringTable, VersionTables, Words, pair};
+use crate::native::tables::{StringTable, VersionTables, WordTable, pair};
 
 /// A word for ld.so to fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct TlsSnapshot {
 
 /// The parts of a template.
 #[derive(Clone, Copy, Debug)]
-pub struct TemplateParts<'p, 'a> {
+pub struct Recipe<'p, 'a> {
     /// Load bias of the program, which the template takes the place of for ld.so.
     pub bias: LoadBias,
     /// Program headers of the program.
@@ -110,7 +110,7 @@ pub struct TemplateParts<'p, 'a> {
     pub hook: RuntimeAddr,
 }
 
-impl<'p, 'a> TemplateParts<'p, 'a> {
+impl<'p, 'a> Recipe<'p, 'a> {
     /// DT_NEEDED of the template: the program's in link order, the extra libraries, libc itself last.
     pub(super) fn needed(&self) -> impl Iterator<Item = &'p [u8]> + use<'p> {
         let libraries = self.libraries;
@@ -202,12 +202,12 @@ impl Template<'_> {
 struct Builder<'b, 'a, M> {
     machine: PhantomData<M>,
     arena: &'a Arena,
-    parts: &'b TemplateParts<'b, 'a>,
+    parts: &'b Recipe<'b, 'a>,
     strings: StringTable<'a>,
-    symbols: Words<'a>,
+    symbols: WordTable<'a>,
     versions: VersionTables<'a>,
-    rela: Words<'a>,
-    dynamic: Words<'a>,
+    rela: WordTable<'a>,
+    dynamic: WordTable<'a>,
 }
 
 impl<'a, M: Machine> Builder<'_, 'a, M> {
@@ -287,7 +287,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
     fn exports(&mut self) -> Result<(), OutOfMemory> {
         /// Shift by which a hash gives the second bit in the filter.
         const SHIFT: u32 = 26;
-        let TemplateParts { exports, imports, .. } = *self.parts;
+        let Recipe { exports, imports, .. } = *self.parts;
         let (first, all) = (self.symbols.count(size::SYM), self.parts.symbols());
         let count = all.saturating_sub(first);
         let buckets = count.checked_div(4).unwrap_or(0) | 1;
@@ -379,13 +379,13 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
     }
 
     /// The program headers.
-    fn headers(&self) -> Result<Words<'a>, OutOfMemory> {
+    fn headers(&self) -> Result<WordTable<'a>, OutOfMemory> {
         let parts = self.parts;
         let path = self.arena.concat(&[parts.interpreter.as_bytes(), b"\0"])?;
         let from_program = [consts::PT_LOAD, consts::PT_GNU_EH_FRAME, consts::PT_GNU_RELRO];
         let program = parts.phdrs.iter().filter(|phdr| from_program.contains(&phdr.p_type));
         let count = program.clone().count().saturating_add(if parts.tls.is_some() { 5 } else { 4 });
-        let mut table = Words::new(self.arena, count, size::PHDR)?;
+        let mut table = WordTable::new(self.arena, count, size::PHDR)?;
         let (start, size) = (table.address(), from_usize(count.saturating_mul(size::PHDR)));
         let (read, write) = (consts::PF_R, consts::PF_R | consts::PF_W);
         let (path, path_size) = (self.vaddr(RuntimeAddr::of(path)), from_usize(path.len()));
@@ -417,12 +417,9 @@ const OTHER_ENTRIES: usize = 17;
 ///
 /// # Errors
 /// The arena has no memory left.
-pub fn build<'a, M: Machine>(
-    arena: &'a Arena,
-    parts: &TemplateParts<'_, 'a>,
-) -> Result<Template<'a>, OutOfMemory> {
+pub fn build<'a, M: Machine>(arena: &'a Arena, parts: &Recipe<'_, 'a>) -> Result<Template<'a>, OutOfMemory> {
     const { assert!(!M::REL, "DT_REL is not written") };
-    let table = |count, size| Words::new(arena, count, size);
+    let table = |count, size| WordTable::new(arena, count, size);
     let (symbols, entries) = (parts.symbols(), parts.needed().count().saturating_add(OTHER_ENTRIES));
     let versym = arena.slice(symbols, consts::VER_NDX_GLOBAL.to_le())?;
     let mut builder = Builder::<M> {
@@ -453,7 +450,7 @@ pub fn build<'a, M: Machine>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Binding, CopyOf, Export, TemplateParts, TlsSnapshot, build};
+    use super::{Binding, CopyOf, Export, Recipe, TlsSnapshot, build};
     use crate::base::addr::{LoadBias, RuntimeAddr, Vaddr};
     use crate::base::arena::Arena;
     use crate::elf::dynamic::DynamicInfo;
@@ -477,8 +474,8 @@ mod tests {
         Import { name, version, st_type: consts::STT_FUNC, strong: true, referrer: 0, canonical: None }
     }
 
-    fn parts<'p>(imports: &'p [Import<'static>], exports: &'p [Export<'static>]) -> TemplateParts<'p, 'static> {
-        TemplateParts {
+    fn parts<'p>(imports: &'p [Import<'static>], exports: &'p [Export<'static>]) -> Recipe<'p, 'static> {
+        Recipe {
             bias: BIAS,
             phdrs: &[],
             interpreter: "/lib/ld.so",
@@ -497,11 +494,11 @@ mod tests {
     }
 
     /// Reads a built template the way ld.so does: from its program headers.
-    fn open(parts: &TemplateParts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
+    fn open(parts: &Recipe<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
         open_for::<X86_64>(parts)
     }
 
-    fn open_for<M: Machine>(parts: &TemplateParts<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
+    fn open_for<M: Machine>(parts: &Recipe<'_, 'static>) -> (Span, Vec<Phdr>, DynamicInfo) {
         let memory = OneChunk::new();
         let arena: &'static Arena = memory.arena();
         let template = build::<M>(arena, parts).unwrap();
@@ -581,7 +578,7 @@ mod tests {
         let exports = [Export { name: b"data", st_info: 0x11, at: RuntimeAddr(0x5000), size: 8, copy }];
         let r_type = M::number(RelocKind::TpOffset);
         let bindings = [Binding { at: RuntimeAddr(0x9000), import: 1, r_type, addend: 0 }];
-        let (image, _, info) = open_for::<M>(&TemplateParts {
+        let (image, _, info) = open_for::<M>(&Recipe {
             loader_imports: &LOADER_IMPORTS[..1],
             bindings: &bindings,
             ..parts(&imports, &exports)

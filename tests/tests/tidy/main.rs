@@ -6,6 +6,7 @@ mod circles;
 mod docs;
 mod machines;
 mod modules;
+mod names;
 
 use std::fs;
 use std::path::{Path, PathBuf};

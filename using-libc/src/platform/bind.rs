@@ -16,7 +16,7 @@ use rtld::elf::{Decode, Sym, consts, size};
 use rtld::error::{Error, OfObject};
 use rtld::machine::Native;
 use rtld::native::needs::Import;
-use rtld::native::template::{Binding, Export, TemplateParts, build};
+use rtld::native::template::{Binding, Export, Recipe, build};
 use rtld::os::seam::Image;
 use rtld::words;
 
@@ -98,7 +98,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         return Ok(());
     }
     let made = shim::make(|arena, load, bias| {
-        build::<Native>(arena, &TemplateParts { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
+        build::<Native>(arena, &Recipe { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
     });
     let made = made.of(program)?;
     let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
@@ -145,7 +145,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
                 addend: slot.addend,
             })?;
         }
-        let parts = TemplateParts {
+        let parts = Recipe {
             libraries: &libraries,
             search,
             imports: &imports,

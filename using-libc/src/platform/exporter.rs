@@ -8,7 +8,7 @@ use rtld::elf::consts;
 use rtld::error::Failure;
 use rtld::link::load::Present;
 use rtld::machine::Native;
-use rtld::native::template::{Export, TemplateParts, build};
+use rtld::native::template::{Export, Recipe, build};
 use rtld::os::mapped::MappedImage;
 use rtld::start::installed::SONAME;
 
@@ -60,10 +60,7 @@ pub(crate) fn exporter(
     }
     let made = shim::make(|arena, load, bias| {
         let nothing = shim::nothing(load, bias, bias.runtime(Vaddr(0)));
-        build::<Native>(
-            arena,
-            &TemplateParts { search: Some((consts::DT_SONAME, SONAME)), exports: &list, ..nothing },
-        )
+        build::<Native>(arena, &Recipe { search: Some((consts::DT_SONAME, SONAME)), exports: &list, ..nothing })
     })?;
     let phdrs = Some(made.phdrs);
     Ok(Present { path, image: made.image(), phdrs })

@@ -19,7 +19,7 @@ use rtld::elf::symbol;
 use rtld::elf::{Ehdr, Phdr, consts, size};
 use rtld::error::{Failure, Problem};
 use rtld::machine::{Machine, Native};
-use rtld::native::template::{Template, TemplateParts};
+use rtld::native::template::{Recipe, Template};
 use rtld::os::mapped::MappedImage;
 use rtld::os::sys;
 
@@ -41,8 +41,8 @@ pub(crate) struct Made {
 const SIZES: (usize, usize) = (64 << 10, 1 << 30);
 
 /// Parts of an object without needs and bindings, to be completed for `build`.
-pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) -> TemplateParts<'p, 'static> {
-    TemplateParts {
+pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) -> Recipe<'p, 'static> {
+    Recipe {
         bias,
         phdrs: load,
         // Only the kernel reads PT_INTERP, and it does not see these objects.

@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use linux_raw_sys::auxvec::{AT_ENTRY, AT_PHDR, AT_SECURE};
 
 use crate::cpu::ops::{load, store};
-use crate::early::text::Text;
+use crate::early::text::EarlyString;
 
 /// Values of the auxiliary vector, by key, up to the largest that the plain start asks for. Written and read by `store`
 /// and `load` alone, so that no branch on the key becomes a jump table.
@@ -114,21 +114,21 @@ impl RawBlock {
     }
 
     #[inline(always)]
-    fn argument(self, index: usize) -> Option<Text> {
+    fn argument(self, index: usize) -> Option<EarlyString> {
         let word = self.0.after(index).after(1);
         // SAFETY: a string of the block.
-        if index < self.argc() { Some(unsafe { Text::new(word.word()) }) } else { None }
+        if index < self.argc() { Some(unsafe { EarlyString::new(word.word()) }) } else { None }
     }
 
     /// The first argument, if there is one.
     #[inline(always)]
-    pub(crate) fn first_argument(self) -> Option<Text> {
+    pub(crate) fn first_argument(self) -> Option<EarlyString> {
         self.argument(0)
     }
 
     /// The second argument, if there is one.
     #[inline(always)]
-    pub(crate) fn second_argument(self) -> Option<Text> {
+    pub(crate) fn second_argument(self) -> Option<EarlyString> {
         self.argument(1)
     }
 
@@ -154,7 +154,7 @@ extern "C" fn slul_early_walk(block: RawBlock, values: &mut Values) -> BlockWord
             break;
         }
         // SAFETY: a string of the environment.
-        if unsafe { Text::new(variable) }.is_ours() {
+        if unsafe { EarlyString::new(variable) }.is_ours() {
             return BlockWord(0);
         }
     }
@@ -188,7 +188,8 @@ impl RawBlock {
                 return true;
             }
             // SAFETY: a string of the environment, and one of ours.
-            let (variable, name) = unsafe { (Text::new(variable), Text::new((&raw const LIBRARY_PATH) as usize)) };
+            let (variable, name) =
+                unsafe { (EarlyString::new(variable), EarlyString::new((&raw const LIBRARY_PATH) as usize)) };
             if let Some(list) = variable.after(name)
                 && !list.searches_absolutely(true)
             {
@@ -232,10 +233,10 @@ impl Auxv {
 
     /// The string that an entry is about.
     #[inline(always)]
-    pub(crate) fn text(self, wanted: u32) -> Option<Text> {
+    pub(crate) fn text(self, wanted: u32) -> Option<EarlyString> {
         let address = self.find(wanted);
         // SAFETY: the kernel's strings are there.
-        if address == 0 { None } else { Some(unsafe { Text::new(address) }) }
+        if address == 0 { None } else { Some(unsafe { EarlyString::new(address) }) }
     }
 
     /// The end of AT_NULL, and so of the block.

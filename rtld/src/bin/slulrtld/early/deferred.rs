@@ -36,13 +36,13 @@ use crate::cpu::ops::{
     ABSOLUTE, GLOB_DAT, JUMP_SLOT, PAGE, RELATIVE, call, debugger_rendezvous, load, store, stub,
 };
 use crate::early::block::{Auxv, RawBlock, Values};
-use crate::early::numbers::{Meaning, Numbers};
+use crate::early::numbers::{ImportNumbers, Meaning};
 use crate::early::plain::{ProgramEntry, note};
-use crate::early::program::{Program, SANE, Wanted};
+use crate::early::program::{Program, Purpose, SANE};
 use crate::early::raw::{At, Records, RelrWords};
 use crate::early::saved::slul_saved_block;
 use crate::early::tables::Tables;
-use crate::early::text::Text;
+use crate::early::text::EarlyString;
 use crate::platform::gap::{GAP_LIMIT, GAP_MINIMUM, GUARD, PROGRAM_MINIMUM};
 
 /// Answer of [`slul_deferred_start`].
@@ -71,7 +71,7 @@ struct Shape {
 
 /// Reads the program headers of a program whose `e_entry` is at `entry`.
 #[inline(always)]
-fn shape(program: &Program, entry: usize, path: Text) -> Option<Shape> {
+fn shape(program: &Program, entry: usize, path: EarlyString) -> Option<Shape> {
     let (mut segments, mut notes, mut pages_end, mut file_end) = (0usize, 0usize, 0usize, 0usize);
     let (mut dynamic, mut relro) = (None, None);
     let mut entered = ProgramEntry::at(entry);
@@ -161,7 +161,7 @@ fn relro_pages(program: &Program, relro: At<Phdr>) -> Option<(usize, usize)> {
 
 /// Whether the file of that path has as many bytes. (If it is another by now, the full start finds that out.)
 #[inline(always)]
-fn has_file(path: Text, size: usize) -> bool {
+fn has_file(path: EarlyString, size: usize) -> bool {
     let mut place = MaybeUninit::<stat>::uninit();
     let address = (&raw mut place) as usize;
     // SAFETY: a string, and room for what the kernel says of the file.
@@ -184,7 +184,7 @@ fn stack_limit() -> Option<usize> {
 
 /// Where the program's copy of the block is to be, with the gap above it: as `platform/gap.rs` has it.
 #[inline(always)]
-fn place_of_copy(block: RawBlock, auxv: Auxv, path: Text) -> Option<usize> {
+fn place_of_copy(block: RawBlock, auxv: Auxv, path: EarlyString) -> Option<usize> {
     let limit = known!(stack_limit());
     let copy_size = auxv.end().wrapping_sub(block.address()).wrapping_add(16);
     let above = path.end().wrapping_add(16).wrapping_sub(block.address());
@@ -213,25 +213,25 @@ fn place_of_copy(block: RawBlock, auxv: Auxv, path: Text) -> Option<usize> {
 }
 
 /// What all words are about.
-struct Words<'t> {
+struct RelocatedWords<'t> {
     program: &'t Program,
     tables: &'t Tables,
     own_header: usize,
 }
 
-impl Words<'_> {
+impl RelocatedWords<'_> {
     /// Whether a word may be written: it is in a writable segment, and not of what the full start reads again.
     #[inline(always)]
     fn is_target(&self, vaddr: usize) -> bool {
         const WORD: usize = size_of::<usize>();
         let (dynamic, size) = self.tables.dynamic;
         let apart = vaddr.wrapping_add(WORD) <= dynamic || dynamic.wrapping_add(size) <= vaddr;
-        vaddr < SANE && apart && self.program.holds(vaddr, WORD, Wanted::Writable)
+        vaddr < SANE && apart && self.program.holds(vaddr, WORD, Purpose::Writable)
     }
 
     /// Whether all can be applied. Symbols get their numbers, in the order of first reference.
     #[inline(always)]
-    fn check(&self, numbers: &mut Numbers) -> bool {
+    fn check(&self, numbers: &mut ImportNumbers) -> bool {
         let mut relative = RelrWords::of(self.tables.relr);
         while let Some(vaddr) = relative.next() {
             if !self.is_target(vaddr) {
@@ -268,7 +268,7 @@ impl Words<'_> {
 
     /// Applies what was checked.
     #[inline(always)]
-    fn apply(&self, numbers: &Numbers) {
+    fn apply(&self, numbers: &ImportNumbers) {
         let bias = self.program.bias();
         let mut relative = RelrWords::of(self.tables.relr);
         while let Some(vaddr) = relative.next() {
@@ -334,8 +334,8 @@ fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferre
     let program = known!(unsafe { Program::new(phdrs, count, entry) });
     let shape = known!(shape(&program, entry, path));
     let tables = known!(Tables::read(&program, shape.dynamic));
-    let words = Words { program: &program, tables: &tables, own_header };
-    let mut numbers = Numbers::new();
+    let words = RelocatedWords { program: &program, tables: &tables, own_header };
+    let mut numbers = ImportNumbers::new();
     if !words.check(&mut numbers) {
         return None;
     }

@@ -24,7 +24,7 @@ use crate::cpu::ops::{PAGE, call, store};
 use crate::early::block::{RawBlock, Values};
 use crate::early::plain::{NOT_PLAIN, PlainStart, ProgramEntry, slul_plain_program};
 use crate::early::raw::{At, Records};
-use crate::early::text::Text;
+use crate::early::text::EarlyString;
 
 /// Smallest result of a system call that is an error number.
 const ERRORS: usize = usize::MAX - 4095;
@@ -43,7 +43,7 @@ const SANE: usize = 1 << 40;
 
 /// The descriptor in rt0's marker (`abi::stub`).
 #[inline(always)]
-fn descriptor(marker: Text) -> Option<usize> {
+fn descriptor(marker: EarlyString) -> Option<usize> {
     let Some((abi::stub::MARK, mut rest)) = marker.split() else { return None };
     let mut value = 0usize;
     let mut left = abi::stub::DIGITS;
@@ -176,7 +176,7 @@ fn map(file: usize, headers: Records<Phdr>, headers_end: usize, fixed: bool) -> 
 
 /// The path of the open file `file`, in a page of its own; `None` if /proc does not tell.
 #[inline(always)]
-fn path_of(file: usize) -> Option<Text> {
+fn path_of(file: usize) -> Option<EarlyString> {
     const LINK: usize = 32;
     // "/proc/self/fd/", and the number's decimal digits from the last on.
     let mut link = [const { MaybeUninit::<u64>::uninit() }; LINK / 8];
@@ -212,7 +212,7 @@ fn path_of(file: usize) -> Option<Text> {
     // SAFETY: the page, of which a byte stays 0.
     let got = unsafe { call(__NR_readlink, [link, page, PAGE - 1, 0, 0, 0]) };
     // SAFETY: a string, if only the empty one: zeros follow what was written.
-    let path = unsafe { Text::new(page) };
+    let path = unsafe { EarlyString::new(page) };
     if got < PAGE - 1
         && let Some((b'/', _)) = path.split()
     {

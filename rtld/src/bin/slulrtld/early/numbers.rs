@@ -26,14 +26,14 @@ pub(crate) enum Meaning {
 }
 
 /// The numbers, by symbol.
-pub(crate) struct Numbers {
+pub(crate) struct ImportNumbers {
     words: [MaybeUninit<u16>; MOST_SYMBOLS],
     /// How many of them mean something: the first so many.
     begun: usize,
     next: u16,
 }
 
-impl Numbers {
+impl ImportNumbers {
     /// None.
     #[inline(always)]
     pub(crate) const fn new() -> Self {

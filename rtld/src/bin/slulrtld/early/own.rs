@@ -8,11 +8,11 @@ use rtld::elf::Sym;
 
 use crate::cpu::ops::own_tables;
 use crate::early::raw::At;
-use crate::early::text::Text;
+use crate::early::text::EarlyString;
 
 /// The symbol of that name.
 #[inline(always)]
-pub(crate) fn find(name: Text) -> Option<At<Sym>> {
+pub(crate) fn find(name: EarlyString) -> Option<At<Sym>> {
     let found = slul_own_symbol(name);
     // SAFETY: of the loader's own table.
     if found == 0 { None } else { Some(unsafe { At::new(found) }) }
@@ -21,7 +21,7 @@ pub(crate) fn find(name: Text) -> Option<At<Sym>> {
 /// Whether the name of something that the loader exports is that of a memory function: of all others it begins with
 /// `slul_`, `dl_` or `_`.
 #[inline(always)]
-pub(crate) fn is_memory_function(name: Text) -> bool {
+pub(crate) fn is_memory_function(name: EarlyString) -> bool {
     match name.split() {
         Some((b'm' | b'b', _)) => true,
         Some((b's', rest)) => matches!(rest.split(), Some((b't', _))),
@@ -33,7 +33,7 @@ pub(crate) fn is_memory_function(name: Text) -> bool {
 /// known to be sound.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slul_own_symbol(name: Text) -> usize {
+extern "C" fn slul_own_symbol(name: EarlyString) -> usize {
     const HEAD: usize = 16;
     const SYMBOL: usize = size_of::<Sym>();
     let (table, symbols, strings) = own_tables();
@@ -69,7 +69,7 @@ extern "C" fn slul_own_symbol(name: Text) -> usize {
             // SAFETY: as above.
             let found = unsafe { At::<Sym>::new(symbol) };
             // SAFETY: as above.
-            let of_it = unsafe { Text::new(strings.wrapping_add(found.name_offset() as usize)) };
+            let of_it = unsafe { EarlyString::new(strings.wrapping_add(found.name_offset() as usize)) };
             if of_it.equals(name) {
                 return symbol;
             }

@@ -15,7 +15,7 @@ pub(crate) const SANE: usize = 1 << 47;
 /// What a place in a program is to be.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum Purpose {
     /// From the file, and nobody can write there.
     Constant,
     /// In memory, to be read and written.
@@ -77,7 +77,7 @@ impl Program {
 
     /// Whether `[vaddr, vaddr + size)` is in one segment, and as `wanted`.
     #[inline(always)]
-    pub(crate) fn holds(&self, vaddr: usize, size: usize, wanted: Wanted) -> bool {
+    pub(crate) fn holds(&self, vaddr: usize, size: usize, wanted: Purpose) -> bool {
         slul_early_segment(self, vaddr, size, wanted)
     }
 
@@ -86,7 +86,7 @@ impl Program {
     pub(crate) fn constant(&self, vaddr: usize, size: usize) -> Option<Bytes> {
         // SAFETY: mapped from the file, to be read.
         let bytes = unsafe { Bytes::new(self.bias.wrapping_add(vaddr), size) };
-        if self.holds(vaddr, size, Wanted::Constant) { Some(bytes) } else { None }
+        if self.holds(vaddr, size, Purpose::Constant) { Some(bytes) } else { None }
     }
 
     /// `[vaddr, vaddr + size)`, if that is in what was mapped from the file with the permission `flag`; with PF_R it can be
@@ -110,14 +110,14 @@ impl Program {
 /// [`Program::holds`], once: it is asked for each word that is relocated.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slul_early_segment(program: &Program, vaddr: usize, size: usize, wanted: Wanted) -> bool {
+extern "C" fn slul_early_segment(program: &Program, vaddr: usize, size: usize, wanted: Purpose) -> bool {
     let mut headers = program.headers();
     while let Some(phdr) = headers.next() {
         if phdr.kind() != consts::PT_LOAD {
             continue;
         }
         let protection = phdr.flags() & (consts::PF_R | consts::PF_W);
-        let constant = wanted == Wanted::Constant;
+        let constant = wanted == Purpose::Constant;
         let fits = if constant { consts::PF_R } else { consts::PF_R | consts::PF_W };
         let (start, len) = (phdr.vaddr(), if constant { phdr.filesz() } else { phdr.memsz() });
         let into = vaddr.wrapping_sub(start);

@@ -99,7 +99,7 @@ pub(crate) struct GnuHashHead {
 
 /// `Elf64_Verneed` (LSB, "Symbol Versioning").
 #[repr(C)]
-pub(crate) struct Verneed {
+pub(crate) struct RawVerneed {
     vn_version: u16,
     vn_cnt: u16,
     vn_file: u32,
@@ -109,7 +109,7 @@ pub(crate) struct Verneed {
 
 /// `Elf64_Vernaux`.
 #[repr(C)]
-pub(crate) struct Vernaux {
+pub(crate) struct RawVernaux {
     vna_hash: u32,
     vna_flags: u16,
     vna_other: u16,
@@ -156,8 +156,8 @@ readers! {
         st_shndx: u16 as u16 = section,
         st_value: u64 as usize = value,
     }
-    Verneed { vn_cnt: u16 as u16 = count, vn_file: u32 as u32 = file_offset, vn_aux: u32 as u32 = aux, vn_next: u32 as u32 = next }
-    Vernaux { vna_other: u16 as u16 = other, vna_name: u32 as u32 = name_offset, vna_next: u32 as u32 = next }
+    RawVerneed { vn_cnt: u16 as u16 = count, vn_file: u32 as u32 = file_offset, vn_aux: u32 as u32 = aux, vn_next: u32 as u32 = next }
+    RawVernaux { vna_other: u16 as u16 = other, vna_name: u32 as u32 = name_offset, vna_next: u32 as u32 = next }
 }
 
 impl At<Rela> {

@@ -17,9 +17,9 @@ use rtld::elf::{Dyn, Phdr, Rela, Sym, consts};
 
 use crate::cpu::ops::{load, store};
 use crate::early::plain::bits;
-use crate::early::program::{Program, SANE, Wanted};
-use crate::early::raw::{At, Bytes, GnuHashHead, Records, Vernaux, Verneed};
-use crate::early::text::Text;
+use crate::early::program::{Program, Purpose, SANE};
+use crate::early::raw::{At, Bytes, GnuHashHead, RawVernaux, RawVerneed, Records};
+use crate::early::text::EarlyString;
 use crate::run::cpu::stub_layout::STUBS;
 
 /// Tags below 64 that mean nothing here that is not checked. No others are accepted: initialisers and finalisers
@@ -84,12 +84,12 @@ const ALL: usize = WHOLE + MUSL_PREFIXES.len();
 
 /// Whether a DT_NEEDED names a libc, which is never searched for (`abi::libcs::Libc::named_by`).
 #[inline(always)]
-fn is_libc(name: Text) -> bool {
+fn is_libc(name: EarlyString) -> bool {
     let mut index = 0usize;
     while index < ALL {
         let known = ((&raw const LIBCS) as usize).wrapping_add(index.wrapping_mul(LONGEST));
         // SAFETY: one of the names.
-        let known = unsafe { Text::new(known) };
+        let known = unsafe { EarlyString::new(known) };
         if let Some(rest) = name.after(known)
             && (index >= WHOLE || rest.split().is_none())
         {
@@ -269,7 +269,7 @@ impl Tables {
         known!(program.constant(symbols, size_of::<Sym>()));
         let mut tables = Self {
             dynamic: (vaddr, size),
-            debug: if program.holds(found.debug, size_of::<usize>(), Wanted::Writable) { found.debug } else { 0 },
+            debug: if program.holds(found.debug, size_of::<usize>(), Purpose::Writable) { found.debug } else { 0 },
             rela: known!(tags.table::<Rela>(program, consts::DT_RELA, consts::DT_RELASZ)),
             jmprel: known!(tags.table::<Rela>(program, consts::DT_JMPREL, consts::DT_PLTRELSZ)),
             relr: known!(tags.table::<usize>(program, consts::DT_RELR, consts::DT_RELRSZ)),
@@ -295,11 +295,11 @@ impl Tables {
 
     /// The string at an offset.
     #[inline(always)]
-    pub(crate) fn name(&self, offset: u32) -> Option<Text> {
+    pub(crate) fn name(&self, offset: u32) -> Option<EarlyString> {
         let offset = offset as usize;
         let string = self.strings.skip(offset);
         // SAFETY: it ends within the table.
-        if offset < self.strings.size() { Some(unsafe { Text::new(string.address()) }) } else { None }
+        if offset < self.strings.size() { Some(unsafe { EarlyString::new(string.address()) }) } else { None }
     }
 
     /// Whether a list of directories, if there is one, can be read and does not depend on the current one.
@@ -374,7 +374,7 @@ impl Tables {
         let (mut at, mut left) = (start, MOST_VERSIONS);
         let mut files = 0usize;
         while files < count {
-            let file: At<Verneed> = known!(known!(program.constant(at, size_of::<Verneed>())).first());
+            let file: At<RawVerneed> = known!(known!(program.constant(at, size_of::<RawVerneed>())).first());
             if !is_needed(section, file.file_offset() as usize) {
                 return None;
             }
@@ -382,7 +382,8 @@ impl Tables {
             let mut versions = 0u16;
             while versions < file.count() {
                 left = known!(left.checked_sub(1));
-                let aux: At<Vernaux> = known!(known!(program.constant(aux_at, size_of::<Vernaux>())).first());
+                let aux: At<RawVernaux> =
+                    known!(known!(program.constant(aux_at, size_of::<RawVernaux>())).first());
                 known!(self.name(aux.name_offset()));
                 let number = aux.other() & consts::VERSYM_VERSION;
                 if number <= consts::VER_NDX_GLOBAL || number >= 64 {

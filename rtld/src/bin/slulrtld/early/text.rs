@@ -1,7 +1,7 @@
 //! Strings, before the loader is relocated: of the block, of a program's string table, of the loader's own.
 //!
 //! # Safety
-//! This file exists because strings are read by address. Whoever makes a [`Text`] promises that it ends.
+//! This file exists because strings are read by address. Whoever makes a [`EarlyString`] promises that it ends.
 #![allow(unsafe_code)]
 
 use crate::cpu::ops::load;
@@ -11,9 +11,9 @@ static ORIGIN: [u8; 8] = *b"$ORIGIN\0";
 /// A string that ends with NUL.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct Text(usize);
+pub(crate) struct EarlyString(usize);
 
-impl Text {
+impl EarlyString {
     /// The string at an address.
     ///
     /// # Safety
@@ -106,31 +106,31 @@ impl Text {
     }
 }
 
-/// [`Text::after`]; answers 0 instead of `None`.
+/// [`EarlyString::after`]; answers 0 instead of `None`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slul_early_after(text: Text, start: Text) -> usize {
+extern "C" fn slul_early_after(text: EarlyString, start: EarlyString) -> usize {
     let (mut rest, mut start) = (text, start);
     while let Some((wanted, next)) = start.split() {
         if rest.byte() != wanted {
             return 0;
         }
         // No NUL, which `wanted` is not.
-        rest = Text(rest.0.wrapping_add(1));
+        rest = EarlyString(rest.0.wrapping_add(1));
         start = next;
     }
     rest.0
 }
 
-/// [`Text::searches_absolutely`].
+/// [`EarlyString::searches_absolutely`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slul_early_absolute(list: Text, from_environment: bool) -> bool {
+extern "C" fn slul_early_absolute(list: EarlyString, from_environment: bool) -> bool {
     let (mut rest, mut begins) = (list, true);
     while let Some((byte, next)) = rest.split() {
         if begins && byte != b'/' {
             // SAFETY: a string of ours.
-            let origin = unsafe { Text::new((&raw const ORIGIN) as usize) };
+            let origin = unsafe { EarlyString::new((&raw const ORIGIN) as usize) };
             let Some(behind) = rest.after(origin) else { return false };
             let end = behind.byte();
             if end != b'/' && end != b':' && end != 0 {

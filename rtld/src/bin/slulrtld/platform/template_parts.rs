@@ -15,7 +15,7 @@ use rtld::link::file::Mapped;
 use rtld::link::namespace::Module;
 use rtld::machine::Native;
 use rtld::native::describe::{PlaceInObject, describe};
-use rtld::native::template::{Binding, Template, TemplateParts, TlsSnapshot};
+use rtld::native::template::{Binding, Recipe, Template, TlsSnapshot};
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
@@ -60,7 +60,7 @@ pub(crate) fn write(
     let opens = runtime::any(process) || needed.len() != natives.libraries.len();
     let loader_imports =
         if opens { &LOADER_IMPORTS[..] } else { LOADER_IMPORTS.get(..START_IMPORTS).unwrap_or_default() };
-    let parts = TemplateParts {
+    let parts = Recipe {
         bias: namespace.module(0).image.bias(),
         phdrs: &phdrs,
         interpreter: libc.interpreter(),
