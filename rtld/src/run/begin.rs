@@ -65,7 +65,8 @@ fn loader_itself(
     present(arena, exporter::exporter(arena, path).of(path)?)
 }
 
-/// Loads, relocates and seals the program and its needs. No code of any of them has run when this returns.
+/// Loads, relocates and seals the program and its needs. No code of any of them has run when this returns, but for a program whose
+/// start was deferred.
 pub(crate) fn load(
     mut block: Block,
     when: When,

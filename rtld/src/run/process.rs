@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! This file exists because the value is found through one pointer. The pointer is published once, when the value is
-//! complete, before anything of the program runs.
+//! complete, before anything of the program runs, or at its first native call if its start was deferred.
 #![allow(unsafe_code)]
 
 use core::ptr;

@@ -57,6 +57,9 @@ pub(crate) struct Deferred {
 /// From here on, in bytes, RLIMIT_STACK leaves enough for everything; with less the full start looks at it.
 const ENOUGH_STACK: usize = 1 << 20;
 
+// A word for a function gets the function's address alone; where it is the sum with an addend, addends must be looked at.
+const _: () = assert!(!<rtld::machine::Native as rtld::machine::Machine>::SLOTS_HAVE_ADDENDS);
+
 /// Most PT_LOADs, and most PT_NOTEs, that the full start looks at.
 const MOST_SEGMENTS: usize = rtld::elf::plan::MAX_SEGMENTS;
 const MOST_NOTES: usize = 8;

@@ -60,23 +60,19 @@ pub(crate) extern "C" fn slul_late_start() {
             give_up();
         }
         let begun = STARTED.compare_exchange(0, MAKING, Ordering::AcqRel, Ordering::Acquire);
-        let mut waited = false;
         if begun.is_ok() {
             // SAFETY: nobody else has done it, or will.
             unsafe { slul_relocate_self(header, dynamic, end) };
             slul_late_main();
-            waited = STARTED.swap(DONE, Ordering::AcqRel) == AWAITED;
+            // Before signals are let in again: a handler may not come back.
+            if STARTED.swap(DONE, Ordering::AcqRel) == AWAITED {
+                wake_all();
+            }
         }
         // SAFETY: the mask as it was.
         unsafe { call(__NR_rt_sigprocmask, [SIG_SETMASK as usize, old, 0, MASK, 0, 0]) };
         let word = STARTED.as_ptr() as usize;
         match begun {
-            Ok(_) if waited => {
-                let wake = (FUTEX_WAKE | FUTEX_PRIVATE_FLAG) as usize;
-                // SAFETY: a word of ours.
-                unsafe { call(__NR_futex, [word, wake, i32::MAX as usize, 0, 0, 0]) };
-                return;
-            }
             Ok(_) | Err(DONE) => return,
             Err(_) => {
                 let _ = STARTED.compare_exchange(MAKING, AWAITED, Ordering::Relaxed, Ordering::Relaxed);
@@ -88,11 +84,19 @@ pub(crate) extern "C" fn slul_late_start() {
     }
 }
 
+/// Wakes the threads that wait for [`STARTED`].
+#[inline(always)]
+fn wake_all() {
+    let wake = (FUTEX_WAKE | FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: a word of ours.
+    unsafe { call(__NR_futex, [STARTED.as_ptr() as usize, wake, i32::MAX as usize, 0, 0, 0]) };
+}
+
 /// Ends the process: the loader can not begin.
 #[inline(always)]
 fn give_up() -> ! {
     const STDERR: usize = 2;
-    let text = b"slulrtld: mprotect failed for its own data\n";
+    let text = b"slulrtld: mprotect or rt_sigprocmask failed at the first native call\n";
     loop {
         // SAFETY: a string; the end of the process.
         unsafe {

@@ -92,6 +92,8 @@ impl ImportNumbers {
             return false;
         }
         match own::find(name) {
+            // The full start takes notice of such names, whether the loader has them or not.
+            None if own::is_reserved(name) => return false,
             None => {}
             // What else programs import from the loader has consequences.
             Some(_) if !own::is_memory_function(name) => return false,

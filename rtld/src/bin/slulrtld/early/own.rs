@@ -29,6 +29,21 @@ pub(crate) fn is_memory_function(name: EarlyString) -> bool {
     }
 }
 
+/// Whether a name begins with `slul_`, which names of the loader's own exports do.
+#[inline(always)]
+pub(crate) fn is_reserved(name: EarlyString) -> bool {
+    let mut prefix = u64::from_le_bytes(*b"slul_\0\0\0");
+    let mut rest = name;
+    while prefix != 0 {
+        match rest.split() {
+            Some((byte, next)) if byte as u64 == prefix & 0xff => rest = next,
+            _ => return false,
+        }
+        prefix = prefix.wrapping_shr(8);
+    }
+    true
+}
+
 /// Address of the loader's symbol of that name; 0 if there is none. As `elf/gnu_hash.rs` looks it up, in a table that is
 /// known to be sound.
 #[unsafe(no_mangle)]

@@ -69,6 +69,7 @@ static LIBCS: [[u8; LONGEST]; ALL] = {
             Some(0) => MUSL_SONAME,
             Some(prefix) => MUSL_PREFIXES[prefix - 1],
         };
+        assert!(name.len() < LONGEST, "a name has its NUL");
         let mut at = 0;
         while at < name.len() {
             names[index][at] = name[at];
@@ -372,7 +373,7 @@ impl Tables {
     #[inline(always)]
     fn read_versions(&mut self, program: &Program, section: Bytes, start: usize, count: usize) -> Option<()> {
         let (mut at, mut left) = (start, MOST_VERSIONS);
-        let mut files = 0usize;
+        let (mut files, mut auxes) = (0usize, 0usize);
         while files < count {
             let file: At<RawVerneed> = known!(known!(program.constant(at, size_of::<RawVerneed>())).first());
             if !is_needed(section, file.file_offset() as usize) {
@@ -391,6 +392,7 @@ impl Tables {
                 }
                 self.versions |= 1u64.wrapping_shl(number as u32);
                 versions = versions.wrapping_add(1);
+                auxes = auxes.wrapping_add(1);
                 if aux.next() == 0 {
                     break;
                 }
@@ -403,6 +405,8 @@ impl Tables {
             }
             at = at.wrapping_add(file.next() as usize);
         }
+        // The full start refuses more of them than the file has room for, which are entries that overlap.
+        known!(program.constant(start, auxes.wrapping_mul(size_of::<RawVernaux>())));
         Some(())
     }
 }
