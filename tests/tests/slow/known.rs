@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 59] = [
+const DIFFERENCES: [(&str, &str); 69] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -16,6 +16,16 @@ const DIFFERENCES: [(&str, &str); 59] = [
     ("native/block", PROC),
     ("native/copied/now", COPY),
     ("native/copied/pie", COPY),
+    ("native/deferred", DEFERRED),
+    ("native/deferred_first/directory-full", DEFERRED),
+    ("native/deferred_first/fork", DEFERRED),
+    ("native/deferred_first/fork-full", DEFERRED),
+    ("native/deferred_first/handler-full", DEFERRED),
+    ("native/deferred_first/kernel", DEFERRED),
+    ("native/deferred_first/kernel-full", DEFERRED),
+    ("native/deferred_first/limit-full", DEFERRED),
+    ("native/deferred_first/never-full", DEFERRED),
+    ("native/deferred_first/variables-full", DEFERRED),
     ("native/eager_off", FIRST),
     ("native/environment", LD_SO),
     ("native/exit_in_native_constructor/callback", FIRST),
@@ -78,7 +88,9 @@ const CANARY: &str = "the canary is libc's own";
 const PROC: &str = "/proc tells of the command line and environment of slulrtld-using-libc";
 const STACK: &str = "the stack is libc's, without a gap";
 
-const REASONS: [&str; 10] = [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK];
+const DEFERRED: &str = "no start is deferred, and the loader is another file";
+
+const REASONS: [&str; 11] = [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED];
 
 /// The reason for which a fixture differs, if it is known to.
 pub(crate) fn difference(fixture: &str) -> Option<&'static str> {
