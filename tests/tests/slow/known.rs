@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 69] = [
+const DIFFERENCES: [(&str, &str); 70] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -26,6 +26,7 @@ const DIFFERENCES: [(&str, &str); 69] = [
     ("native/deferred_first/limit-full", DEFERRED),
     ("native/deferred_first/never-full", DEFERRED),
     ("native/deferred_first/variables-full", DEFERRED),
+    ("native/deferred_threads", DEFERRED),
     ("native/eager_off", FIRST),
     ("native/environment", LD_SO),
     ("native/exit_in_native_constructor/callback", FIRST),
