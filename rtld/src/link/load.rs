@@ -175,7 +175,8 @@ impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
     /// written. Native functions have the first-call stubs that they would have got.
     ///
     /// # Errors
-    /// As [`Loaded::relocate`], of a program that has damaged its own tables since.
+    /// A table of the program says something that relocation refuses, which a deferred start did not see: the program has
+    /// damaged it since. Out of memory. The error names the object.
     pub fn adopt(self, code: LoaderCode) -> Result<Relocated<'a, I>, Error<'a>> {
         self.relocate_unless(true, code)
     }
@@ -203,7 +204,8 @@ impl<'a, I: crate::os::seam::ImageMut> Loaded<'a, I> {
     }
 }
 
-/// The result of [`Loaded::relocate`]: every word has its value, RELRO is still writable.
+/// The result of [`Loaded::relocate`], where RELRO is still writable, or of [`Loaded::adopt`], where it is sealed: every
+/// word has its value.
 pub struct Relocated<'a, I> {
     arena: &'a Arena,
     namespace: Namespace<'a, I>,
