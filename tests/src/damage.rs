@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use object::LittleEndian;
-use object::elf::{FileHeader64, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_PHDR, ProgramType, SHT_RELA};
+use object::elf::{FileHeader64, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_NOTE, PT_PHDR, ProgramType, SHT_RELA};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 /// Offset of `EI_CLASS`.
@@ -29,6 +29,9 @@ const FIELDS: [(&str, usize, usize); 7] = [
     ("memsz", 40, 8),
     ("align", 48, 8),
 ];
+
+/// Sections that can be removed.
+const REMOVABLE: [&str; 3] = [".note.gnu.build-id", ".note.slul", ".note*"];
 
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,10 @@ pub enum Damage {
         /// Its new value.
         value: u64,
     },
+    /// `tag OLD NEW`: another tag in the first entry of PT_DYNAMIC that has that one.
+    Tag(u64, u64),
+    /// `without SECTION`: the section is removed, as objcopy(1) does it.
+    Without(&'static str),
     /// `headers at N`, `headers at end`: the program headers are moved to that offset, or to the end of the file.
     HeadersAt(Option<usize>),
 }
@@ -85,6 +92,11 @@ impl FromStr for Damage {
                 let field = FIELDS.iter().find(|known| known.0 == *field).context("no field of that name")?;
                 Self::Header { p_type, index, field: (field.1, field.2), value: number(value)? }
             }
+            ["tag", old, new] => Self::Tag(number(old)?, number(new)?),
+            ["without", name] => {
+                let known = REMOVABLE.into_iter().find(|known| known == name);
+                Self::Without(known.context("not a section that is known to be removable")?)
+            }
             ["headers", "at", "end"] => Self::HeadersAt(None),
             ["headers", "at", place] => Self::HeadersAt(Some(number(place)?.try_into()?)),
             _ => bail!("unknown damage: {text}"),
@@ -105,6 +117,13 @@ impl Damage {
             fs::remove_file(path)?;
             return Ok(fs::create_dir(path)?);
         }
+        if let Self::Without(section) = self {
+            // objcopy(1) reads a pattern where there is a `*`.
+            let mut objcopy = Command::new("objcopy");
+            objcopy.arg("--remove-section").arg(section).arg(path);
+            ensure!(objcopy.status().context("objcopy")?.success(), "{}: {section} stays", path.display());
+            return Ok(());
+        }
         let mut bytes = fs::read(path).with_context(|| path.display().to_string())?;
         self.change(&mut bytes).with_context(|| path.display().to_string())?;
         let damaged = path.with_extension("damaged");
@@ -121,7 +140,11 @@ impl Damage {
                 *bytes =
                     b"This is not an ELF file, but a line of text that is long enough for a header.\n".to_vec()
             }
-            Self::Directory => bail!("bytes can not become a directory"),
+            Self::Directory | Self::Without(_) => bail!("not a change of bytes"),
+            Self::Tag(old, new) => {
+                let place = dynamic_entry(bytes, old)?;
+                put(bytes, place, &new.to_le_bytes())?;
+            }
             Self::Empty => bytes.clear(),
             Self::Class(class) => put(bytes, EI_CLASS, &[class])?,
             Self::Machine(machine) => put(bytes, E_MACHINE, &machine.to_le_bytes())?,
@@ -175,8 +198,9 @@ fn which_header(name: &str) -> Result<(ProgramType, usize)> {
         None if name == "phdr" => (PT_PHDR, 0),
         None if name == "dynamic" => (PT_DYNAMIC, 0),
         None if name == "stack" => (PT_GNU_STACK, 0),
+        None if name == "note" => (PT_NOTE, 0),
         Some(("load", index)) => (PT_LOAD, index.parse()?),
-        _ => bail!("{name}: neither phdr, dynamic, stack nor load-N"),
+        _ => bail!("{name}: neither phdr, dynamic, note, stack nor load-N"),
     })
 }
 
@@ -218,6 +242,20 @@ fn middle_of_last_segment(bytes: &[u8]) -> Result<usize> {
         .filter(|it| it.p_type(LittleEndian) == PT_LOAD && it.p_filesz(LittleEndian) > 0);
     let last = loads.next_back().context("no PT_LOAD segment")?;
     Ok(usize::try_from(last.p_offset(LittleEndian) + last.p_filesz(LittleEndian) / 2)?)
+}
+
+/// File offset of the first entry of PT_DYNAMIC with a tag.
+fn dynamic_entry(bytes: &[u8], tag: u64) -> Result<usize> {
+    const ENTRY: usize = 16;
+    let header = program_header(bytes, PT_DYNAMIC, 0)?;
+    let field = |at: usize| -> Result<usize> {
+        let word = bytes.get(at..at + 8).context("no such field")?;
+        Ok(usize::try_from(u64::from_le_bytes(word.try_into()?))?)
+    };
+    let (start, size) = (field(header + 8)?, field(header + 32)?);
+    let entries = bytes.get(start..start + size).context("PT_DYNAMIC is not in the file")?.chunks(ENTRY);
+    let found = entries.into_iter().position(|entry| entry.starts_with(&tag.to_le_bytes()));
+    Ok(start + found.context("no such entry")? * ENTRY)
 }
 
 /// File offset of the first relocation.

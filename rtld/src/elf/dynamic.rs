@@ -10,6 +10,7 @@ use core::marker::PhantomData;
 use crate::base::addr::{Vaddr, from_usize};
 use crate::elf::gnu_hash::GnuHash;
 use crate::elf::plan::Place;
+use crate::elf::unsupported::unsupported;
 use crate::elf::{Decode, Dyn, Rela, Sym, consts};
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
@@ -419,22 +420,6 @@ impl DynamicInfo {
     /// The values of all entries with the tag `tag`, in order.
     pub fn values(&self, image: &(impl Image + ?Sized), tag: u64) -> impl Iterator<Item = u64> {
         self.entries.iter(image).filter(move |entry| entry.d_tag == tag).map(|entry| entry.d_val)
-    }
-}
-
-/// Name of the feature that an entry asks for, if the loader refuses it instead of skipping it.
-const fn unsupported(entry: &Dyn) -> Option<&'static str> {
-    let value = entry.d_val;
-    match entry.d_tag {
-        consts::DT_RELSZ if value != 0 => Some("DT_REL"),
-        consts::DT_PLTREL if value != consts::DT_RELA => Some("DT_PLTREL of DT_REL"),
-        consts::DT_TEXTREL => Some("DT_TEXTREL"),
-        consts::DT_FLAGS if value & consts::DF_TEXTREL != 0 => Some("DF_TEXTREL"),
-        consts::DT_FILTER => Some("DT_FILTER"),
-        consts::DT_AUXILIARY => Some("DT_AUXILIARY"),
-        consts::DT_FLAGS_1 if value & consts::DF_1_INITFIRST != 0 => Some("DF_1_INITFIRST"),
-        consts::DT_FLAGS_1 if value & consts::DF_1_INTERPOSE != 0 => Some("DF_1_INTERPOSE"),
-        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod note;
 pub mod plan;
 pub mod symbol;
+mod unsupported;
 pub mod version;
 
 use core::mem::size_of;
@@ -51,6 +52,28 @@ pub mod consts {
     pub const DT_RELRSZ: u64 = 35;
     /// Size of a DT_RELR entry in bytes.
     pub const DT_RELRENT: u64 = 37;
+    /// Relocations in Android's packed format (`APS2`), and their size in bytes (bionic, <elf.h>).
+    pub const DT_ANDROID_REL: u64 = 0x6000_000f;
+    /// [`DT_ANDROID_REL`].
+    pub const DT_ANDROID_RELSZ: u64 = 0x6000_0010;
+    /// [`DT_ANDROID_REL`], with addends.
+    pub const DT_ANDROID_RELA: u64 = 0x6000_0011;
+    /// [`DT_ANDROID_RELA`].
+    pub const DT_ANDROID_RELASZ: u64 = 0x6000_0012;
+    /// DT_RELR, before the gABI had it.
+    pub const DT_ANDROID_RELR: u64 = 0x6fff_e000;
+    /// [`DT_ANDROID_RELR`].
+    pub const DT_ANDROID_RELRSZ: u64 = 0x6fff_e001;
+    /// Relocations in LLVM's compact format (LLVM, "CREL").
+    pub const DT_CREL: u64 = 0x4000_0026;
+    /// Size of a table of data to be spread out before the object runs (Solaris, "Dynamic Section").
+    pub const DT_MOVESZ: u64 = 0x6fff_fdfb;
+    /// Address of that table.
+    pub const DT_MOVETAB: u64 = 0x6fff_fefe;
+    /// Objects that watch the loading of what the object needs (Solaris; glibc, rtld-audit(7)).
+    pub const DT_DEPAUDIT: u64 = 0x6fff_fefb;
+    /// Objects that watch the loading of the object.
+    pub const DT_AUDIT: u64 = 0x6fff_fefc;
     /// The symbols of another object stand for those of this one (Solaris; glibc).
     pub const DT_FILTER: u64 = 0x7fff_ffff;
     /// The symbols of another object stand for those of this one, if that object is present.
@@ -65,6 +88,12 @@ pub mod consts {
     pub const DF_1_INITFIRST: u64 = 0x20;
     /// DT_FLAGS_1: the object's definitions come before those of the libraries before it.
     pub const DF_1_INTERPOSE: u64 = 0x400;
+    /// DT_FLAGS_1: each reference is bound to the object that DT_SYMINFO names.
+    pub const DF_1_DIRECT: u64 = 0x100;
+    /// DT_FLAGS_1: the default directories are not searched for what the object needs.
+    pub const DF_1_NODEFLIB: u64 = 0x800;
+    /// DT_FLAGS_1: the object is for linkers alone.
+    pub const DF_1_STUB: u64 = 0x400_0000;
     /// DT_FLAGS_1: the object stays loaded once it was opened.
     pub const DF_1_NODELETE: u64 = 8;
     /// DT_FLAGS_1: the object must not be opened at run time.

@@ -114,6 +114,22 @@ pub enum Problem<'a> {
     },
     /// No object in scope defines the symbol.
     UndefinedSymbol(&'a [u8]),
+    /// No object in scope defines a symbol of that version, which a library of this world is to have.
+    UndefinedVersion {
+        /// The symbol.
+        symbol: &'a [u8],
+        /// The version of the reference.
+        version: &'a [u8],
+        /// The library that the reference names, by its name in DT_NEEDED.
+        file: &'a [u8],
+    },
+    /// A PLT slot refers to no symbol, which is what linkers write for a name that they were told not to resolve.
+    NoSymbol {
+        /// Number of the relocation type.
+        r_type: u32,
+        /// `r_offset`.
+        at: Vaddr,
+    },
     /// A library does not define a version that an object needs of it.
     VersionNotFound {
         /// The library.
@@ -258,6 +274,15 @@ impl Text for Problem<'_> {
                 put_words!(to, "{} leads to vaddr {x}, where there is no code", what, vaddr.0)
             }
             Self::UndefinedSymbol(symbol) => put_words!(to, "undefined symbol: {}", symbol),
+            Self::UndefinedVersion { symbol, version, file } => {
+                put_words!(to, "undefined symbol: {}@{} (not in {})", symbol, version, file)
+            }
+            Self::NoSymbol { r_type, at } => put_words!(
+                to,
+                "relocation type {} at vaddr {x} has no symbol: link it without unresolved names",
+                r_type,
+                at.0
+            ),
             Self::VersionNotFound { file, version } => put_words!(to, "version {} not found in {}", version, file),
             Self::SymbolKind { symbol, why } => put_words!(to, "symbol {}: {}", symbol, why),
             Self::TlsSize(bytes) => put_words!(to, "thread-local storage of {} bytes does not fit", bytes),

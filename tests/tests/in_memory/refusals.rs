@@ -204,6 +204,12 @@ fn relocations() {
         let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
         assert_eq!(at(DATA, r_type, ""), missing);
     }
+    let not_local = Problem::SymbolKind { symbol: b"x", why: "is not thread-local, but used so" };
+    for r_type in [16, 17, 18, 36] {
+        assert_eq!(at(DATA, r_type, "x"), not_local);
+    }
+    let slot = whole().jump_slot(GOT, "").build();
+    assert_eq!(problem(&slot), Problem::NoSymbol { r_type: 7, at: Vaddr(GOT) });
     assert_eq!(at(DATA, 5, "x"), Problem::UndefinedSymbol(b"x"), "COPY is of another object's symbol");
     for vaddr in [0, TEXT, TABLES, BSS_END - 6, BSS_END, 0x7_0000, u64::MAX - 3] {
         assert_eq!(at(vaddr, 8, ""), Problem::RelocationOutside { r_type: 8, at: Vaddr(vaddr) });
@@ -231,6 +237,20 @@ fn what_is_not_done() {
         (consts::DT_FLAGS_1, 0x20, "DF_1_INITFIRST"),
         (consts::DT_FLAGS_1, 0x400, "DF_1_INTERPOSE"),
         (consts::DT_RELSZ, 16, "DT_REL"),
+        (consts::DT_ANDROID_REL, 0x100, "DT_ANDROID_REL"),
+        (consts::DT_ANDROID_RELSZ, 0x100, "DT_ANDROID_REL"),
+        (consts::DT_ANDROID_RELA, 0, "DT_ANDROID_RELA"),
+        (consts::DT_ANDROID_RELASZ, 0x100, "DT_ANDROID_RELA"),
+        (consts::DT_ANDROID_RELR, 0x100, "DT_ANDROID_RELR"),
+        (consts::DT_ANDROID_RELRSZ, 8, "DT_ANDROID_RELR"),
+        (consts::DT_CREL, 0x100, "DT_CREL"),
+        (consts::DT_MOVETAB, 0x100, "DT_MOVETAB"),
+        (consts::DT_MOVESZ, 24, "DT_MOVETAB"),
+        (consts::DT_AUDIT, 0, "DT_AUDIT"),
+        (consts::DT_DEPAUDIT, 0, "DT_DEPAUDIT"),
+        (consts::DT_FLAGS_1, 0x100, "DF_1_DIRECT"),
+        (consts::DT_FLAGS_1, 0x800, "DF_1_NODEFLIB"),
+        (consts::DT_FLAGS_1, 0x400_0000, "DF_1_STUB"),
     ] {
         assert_eq!(problem(&whole().entry(tag, value).build()), Problem::Unsupported(name));
         let scene = Scene::new(&ElfBuilder::new().entry(tag, value));

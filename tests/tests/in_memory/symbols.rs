@@ -165,9 +165,14 @@ fn thread_local_symbols_have_no_address() {
     let scene = Scene::new(&referring(Symbol::undefined("x"), &["a"])).libraries([("a", library)]);
     let why = "is thread-local, but not used so";
     assert_eq!(refused(scene.seal()).1, Problem::SymbolKind { symbol: b"x", why });
-    let program = ElfBuilder::new().symbol(Symbol::object("x", DATA)).rela(DATA, TPOFF64, "x", 0);
+    let of = |symbol| {
+        let program = ElfBuilder::new().symbol(symbol).rela(DATA, TPOFF64, "x", 0);
+        refused(Scene::new(&program).seal()).1
+    };
     let problem = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
-    assert_eq!(refused(Scene::new(&program).seal()).1, problem);
+    assert_eq!(of(Symbol::tls("x", DATA)), problem);
+    let why = "is not thread-local, but used so";
+    assert_eq!(of(Symbol::object("x", DATA)), Problem::SymbolKind { symbol: b"x", why });
 }
 
 #[test]

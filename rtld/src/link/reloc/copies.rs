@@ -4,6 +4,7 @@
 
 use crate::base::addr::Vaddr;
 use crate::elf::symbol::Name;
+use crate::elf::version::VersionRef;
 use crate::elf::{Rela, consts, r_sym, r_type, st_bind};
 use crate::error::{Error, OfObject, Problem, Table};
 use crate::link::reloc::finder::Among;
@@ -47,6 +48,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let version = self.versions.of(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
         let name = Name::versioned(name, version.map(|version| version.version));
         let found = self.finder.find(self.namespace, &self.objects, index, &name, Among::Others)?;
+        let is_native = |version: &VersionRef<'_>| self.natives.has_library(version.file);
+        let ours = version.filter(|version| !is_native(version) && self.is_of_this_world(index, version.file));
         let problem = match found {
             Some(found) => {
                 let to = (index, Vaddr(rela.r_offset));
@@ -54,7 +57,9 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                 let size = sym.st_size.min(found.sym.st_size);
                 return Ok(Some(CopyLater { to, from, size, r_type: r_type(rela) }));
             }
-            None if self.natives.any() && module.opened.is_none() => {
+            None if self.natives.any() && module.opened.is_none() && ours.is_none() => {
+                // ld.so asserts that the file of each version is among the files that it was told to load.
+                let version = version.filter(is_native);
                 let vaddr = Vaddr(rela.r_offset);
                 let copy = NativeCopy {
                     name: name.bytes,
@@ -68,7 +73,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                 return Ok(None);
             }
             None if st_bind(&sym) == consts::STB_WEAK => return Ok(None),
-            None => Problem::UndefinedSymbol(self.copy_name(index, r_sym(rela)).of(path)?),
+            None => self.undefined(index, r_sym(rela), ours).of(path)?,
         };
         Err(problem).of(path)
     }

@@ -16,11 +16,12 @@ use crate::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::base::arena::List;
 use crate::base::report::Category;
 use crate::elf::symbol::{Name, is_exported};
+use crate::elf::version::VersionRef;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
 use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::calls::require_code;
 use crate::link::definitions::STACK_CHK_FAIL;
-use crate::link::namespace::{Definition, TlsPlace};
+use crate::link::namespace::{Definition, Need, TlsPlace};
 pub use crate::link::stubs::{LoaderCode, StubLayout, Stubs, TlsDescArg};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Slot;
@@ -167,6 +168,9 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         // STN_UNDEF has the value 0 (gABI, "Symbol Table"); for thread-local storage it means the start of the object's
         // own block.
         if r_sym(rela) == 0 {
+            if kind == RelocKind::JumpSlot {
+                return Err(Problem::NoSymbol { r_type: r_type(rela), at: Vaddr(rela.r_offset) }).of(path);
+            }
             return self.thread_local(kind, index, 0, addend).unwrap_or(Ok(addend)).of(path);
         }
         let number = r_sym(rela);
@@ -175,6 +179,12 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             return Ok(known.address.0.wrapping_add(addend));
         }
         match self.resolve(index, path, number, kind)? {
+            Target::Defined(Definition { sym, .. }) | Target::Native(_, sym)
+                if is_thread_local(kind) && !may_be_thread_local(&sym) =>
+            {
+                let why = "is not thread-local, but used so";
+                Err(Problem::SymbolKind { symbol: self.copy_name(index, number).of(path)?, why }).of(path)
+            }
             Target::Defined(definition) if is_thread_local(kind) => {
                 let Definition { module, sym } = definition;
                 self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
@@ -263,7 +273,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                 return self.bind(index, path, number, found).map(Target::Defined);
             }
         }
-        if self.natives.any() {
+        let ours = version.filter(|version| !native_file && self.is_of_this_world(index, version.file));
+        if self.natives.any() && ours.is_none() {
             self.trace.line(Category::Bindings, words!("{}: {} is left to libc", path, bytes));
             // ld.so asserts that the file of each version is among the files that it was told to load.
             let version = version.filter(|_| native_file);
@@ -282,7 +293,31 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         if st_bind(sym) == consts::STB_WEAK {
             return Ok(Target::Zero);
         }
-        Err(Problem::UndefinedSymbol(self.copy_name(index, number).of(path)?)).of(path)
+        Err(self.undefined(index, number, ours).of(path)?).of(path)
+    }
+
+    /// The error for symbol `number` of module `index`, which no object defines; `version` is the one of the reference, if
+    /// that is of a library of this world.
+    pub(super) fn undefined(
+        &self,
+        index: usize,
+        number: u32,
+        version: Option<VersionRef<'_>>,
+    ) -> Result<Problem<'a>, Failure<'a>> {
+        let symbol = self.copy_name(index, number)?;
+        let Some(VersionRef { file, version }) = version else { return Ok(Problem::UndefinedSymbol(symbol)) };
+        Ok(Problem::UndefinedVersion { symbol, version: self.arena.copy(version)?, file: self.arena.copy(file)? })
+    }
+
+    /// Whether a file that module `index` names in DT_VERNEED is an object of this world: then no native library has its
+    /// versions. It is named by its soname, or by what DT_NEEDED of the module calls it.
+    pub(super) fn is_of_this_world(&self, index: usize, file: &[u8]) -> bool {
+        let module = self.namespace.module(index);
+        let names = module.dynamic.values(&module.image, consts::DT_NEEDED).zip(module.needed);
+        let is_file = |offset| module.dynamic.strings.is(&module.image, offset, file) == Ok(true);
+        let mut ours = names.filter(|(_, need)| matches!(need, Need::Module(_)));
+        ours.any(|(offset, _)| is_file(offset))
+            || self.namespace.all().any(|(_, module)| module.soname == file && module.is_available())
     }
 
     /// The definition to which module `index` binds symbol `number`, given the definition that was found.
@@ -360,6 +395,12 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
 const INITIAL_EXEC: &str = "initial-exec thread-local storage with initial values, opened at run time,";
 /// Module number in DTPMOD words for native thread-local symbols: their offset is from the thread pointer.
 pub const AT_THREAD_POINTER: u64 = u64::MAX;
+
+/// Whether a symbol may be thread-local: it is, or it is of another object and its type is not stated.
+fn may_be_thread_local(sym: &Sym) -> bool {
+    let unknown = u32::from(sym.st_shndx) == consts::SHN_UNDEF && st_type(sym) == consts::STT_NOTYPE;
+    st_type(sym) == consts::STT_TLS || unknown
+}
 
 const fn is_thread_local(kind: RelocKind) -> bool {
     use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};

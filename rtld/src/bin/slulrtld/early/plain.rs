@@ -43,11 +43,16 @@ const WORK: u64 = bits([
     consts::DT_INIT,
     consts::DT_FINI,
     consts::DT_RELSZ,
+    consts::DT_TEXTREL,
+    consts::DT_FLAGS,
     consts::DT_INIT_ARRAYSZ,
     consts::DT_FINI_ARRAYSZ,
     consts::DT_PREINIT_ARRAYSZ,
     consts::DT_RELRSZ,
 ]);
+
+/// Flags of DT_FLAGS_1 that ask for nothing: DF_1_NOW and DF_1_PIE.
+pub(crate) const IDLE_FLAGS_1: usize = 1 | 0x0800_0000;
 
 /// A bit for each of the tags, which are below 64.
 pub(crate) const fn bits<const N: usize>(tags: [u64; N]) -> u64 {
@@ -72,10 +77,22 @@ fn has_work(section: Bytes) -> bool {
         if tag == 0 {
             return false;
         }
-        // The value 0 asks for nothing, but for the name at offset 0 that DT_NEEDED would give.
-        let works = tag < 64 && WORK.wrapping_shr(entry.low_tag()) & 1 != 0;
-        if works && (value != 0 || tag as u64 == consts::DT_NEEDED) {
-            return true;
+        if tag < 64 {
+            if WORK.wrapping_shr(entry.low_tag()) & 1 == 0 {
+                continue;
+            }
+            // The value 0 asks for nothing, but for the name at offset 0 that DT_NEEDED would give, and where the tag says all.
+            let is = |tag: u64| entry.tag() as u64 == tag;
+            let idle = is(consts::DT_FLAGS) && value as u64 & consts::DF_TEXTREL == 0;
+            if (value != 0 || is(consts::DT_NEEDED) || is(consts::DT_TEXTREL)) && !idle {
+                return true;
+            }
+        } else {
+            // Larger tags are for the full start, but for two that linkers write into every program.
+            let idle = tag as u64 == consts::DT_FLAGS_1 && value & !IDLE_FLAGS_1 == 0;
+            if tag as u64 != consts::DT_GNU_HASH && !idle {
+                return true;
+            }
         }
     }
     false

@@ -16,7 +16,7 @@ use abi::libcs_here::{GNU_SONAMES, MUSL_PREFIXES, MUSL_SONAME};
 use rtld::elf::{Dyn, Phdr, Rela, Sym, consts};
 
 use crate::cpu::ops::{load, store};
-use crate::early::plain::bits;
+use crate::early::plain::{IDLE_FLAGS_1, bits};
 use crate::early::program::{Program, Purpose, SANE};
 use crate::early::raw::{At, Bytes, GnuHashHead, RawVernaux, RawVerneed, Records};
 use crate::early::text::EarlyString;
@@ -47,9 +47,6 @@ const KNOWN: u64 = bits([
     consts::DT_RELR,
     consts::DT_RELRENT,
 ]);
-
-/// Flags of DT_FLAGS_1 that ask for nothing: DF_1_NOW and DF_1_PIE.
-const IDLE_FLAGS_1: usize = 1 | 0x0800_0000;
 
 /// Most symbols: one for each first-call stub. The first is no symbol.
 pub(crate) const MOST_SYMBOLS: usize = (STUBS.groups * STUBS.per_group) as usize;
