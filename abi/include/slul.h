@@ -18,14 +18,21 @@ extern "C" {
 /* Flags of the ABI note. */
 #define SLUL_CALL_ENTRY 1u /* e_entry is int entry(int argc, char **argv, char **envp, const void *auxv) */
 
-/* Emits the ABI note (owner "SLUL", type 1). Use once, at file scope, in the program: SLUL_ABI_NOTE(SLUL_CALL_ENTRY) */
+/* Emits the ABI note (owner "SLUL", type 1). Use once, at file scope, in the program: SLUL_ABI_NOTE(SLUL_CALL_ENTRY)
+ * For SLUL_CALL_ENTRY it defines `_init` as well, as 0, unless the program has one: linkers make a DT_INIT of it, which names no
+ * function, and by which the loader knows the entry of a program whose notes were removed. (A static ET_EXEC has none.) */
 #define SLUL_ABI_NOTE(flags_)                                                                     \
     __attribute__((section(".note.slul"), used, aligned(4))) static const struct {                \
         unsigned namesz, descsz, type;                                                            \
         char name[8];                                                                             \
         unsigned short abi_major, abi_minor;                                                      \
         unsigned flags, min_loader, zero;                                                         \
-    } slul_abi_note = {5, 16, 1, "SLUL", 1, 0, (flags_), 1, 0};
+    } slul_abi_note = {5, 16, 1, "SLUL", 1, 0, (flags_), 1, 0};                                   \
+    __attribute__((used, cold)) static void slul_abi_mark(void)                                   \
+    {                                                                                             \
+        __asm__ volatile(".if %c0\n.weak _init\n.hidden _init\n.set _init, 0\n.endif"             \
+                         : : "i"((flags_) & SLUL_CALL_ENTRY));                                    \
+    }
 
 /* Brings the system's libc into the process. 0, or a negative errno, and then nothing has changed. Values of the calling
  * thread's thread-local variables are kept, their addresses are not: libc decides on them. (A program that names native

@@ -32,6 +32,9 @@ pub const ABI_NOTE_DESC_SIZE: usize = 16;
 /// Size of the whole entry in bytes.
 pub const ABI_NOTE_SIZE: usize = 12 + PADDED_OWNER.len() + ABI_NOTE_DESC_SIZE;
 
+/// Size in bytes of the whole entry of type [`NT_SLUL_RT0`].
+pub const RT0_NOTE_SIZE: usize = 12 + PADDED_OWNER.len() + 4;
+
 /// Major version of the binary interface that this tree implements.
 pub const ABI_MAJOR: u16 = 1;
 
@@ -44,6 +47,10 @@ pub const LOADER_VERSION: u32 = 1;
 /// `e_entry` is a C function `int entry(int argc, char **argv, char **envp, const void *auxv)`; its
 /// result is the exit status.
 pub const FLAG_CALL_ENTRY: u32 = 1 << 0;
+
+/// Value of DT_INIT in a program with [`FLAG_CALL_ENTRY`]: it names no function, and says the same where the note was lost,
+/// because linkers make it of the symbol `_init`, which `SLUL_ABI_NOTE` defines so.
+pub const CALL_ENTRY_INIT: u64 = 0;
 
 /// Flags in this half of the word must be understood by the loader; those in the upper half may be ignored.
 pub const MANDATORY_FLAGS: u32 = 0x0000_ffff;

@@ -3,7 +3,9 @@
 //!
 //! A stub is a program's `e_entry`, `slul_rt0`. It comes with a note, owner `SLUL`, type [`NT_SLUL_RT0`], whose
 //! descriptor of four bytes is the distance from the descriptor to the program's own entry, `_start`. The loader enters
-//! that whenever there is such a note, however it was started, and never `e_entry`: so no stub runs twice.
+//! that whenever there is such a note, however it was started, and never `e_entry`: so no stub runs twice. The whole note
+//! stands a second time right before `slul_rt0`, in the program's text, and counts first: tools remove notes, and patchelf(1)
+//! moves them, which makes the distance wrong; text stays where it was linked.
 //!
 //! * **`rt0.o`** executes the installed loader. The loader's argv is a marker, then the program's argv, unchanged; its
 //!   environment is the program's. The marker (`@000003`) tells the descriptor that the program's file is open as,

@@ -69,6 +69,8 @@ pub enum Damage {
     Tag(u64, u64),
     /// `without SECTION`: the section is removed, as objcopy(1) does it.
     Without(&'static str),
+    /// `stale stub`: the stub's note gives another distance, as where patchelf(1) has moved the note.
+    StaleStub,
     /// `headers at N`, `headers at end`: the program headers are moved to that offset, or to the end of the file.
     HeadersAt(Option<usize>),
 }
@@ -97,6 +99,7 @@ impl FromStr for Damage {
                 let known = REMOVABLE.into_iter().find(|known| known == name);
                 Self::Without(known.context("not a section that is known to be removable")?)
             }
+            ["stale", "stub"] => Self::StaleStub,
             ["headers", "at", "end"] => Self::HeadersAt(None),
             ["headers", "at", place] => Self::HeadersAt(Some(number(place)?.try_into()?)),
             _ => bail!("unknown damage: {text}"),
@@ -141,6 +144,14 @@ impl Damage {
                     b"This is not an ELF file, but a line of text that is long enough for a header.\n".to_vec()
             }
             Self::Directory | Self::Without(_) => bail!("not a change of bytes"),
+            Self::StaleStub => {
+                // The first one is that of the section; the second stands in the text, where it stays.
+                let note = [5u32, 4, 2].map(u32::to_le_bytes).concat();
+                let found = bytes.windows(note.len()).position(|window| window == note);
+                let place = found.context("no stub's note")? + 20;
+                let moved = bytes.get(place).context("the note is cut off")? ^ 0x40;
+                put(bytes, place, &[moved])?;
+            }
             Self::Tag(old, new) => {
                 let place = dynamic_entry(bytes, old)?;
                 put(bytes, place, &new.to_le_bytes())?;

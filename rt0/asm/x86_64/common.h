@@ -24,11 +24,15 @@
     .set AT_EXECFN, 31
 
 /* Where the program's own entry is, for the loader. */
-    .section .note.slul, "a", @note
+    .macro LINKED_TO
     .balign 4
     .long SLUL_OWNER_SIZE, 4, SLUL_NT_RT0
     .long SLUL_OWNER, 0
     .long _start - .
+    .endm
+
+    .section .note.slul, "a", @note
+    LINKED_TO
 
     .section .note.GNU-stack, "", @progbits
 

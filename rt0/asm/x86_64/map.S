@@ -29,6 +29,7 @@
     .set STAT, 144
 
 LOADER_TEXT
+    LINKED_TO                       /* again, where no tool moves it or takes it away */
 slul_rt0:
     .cfi_startproc
     .cfi_undefined rip

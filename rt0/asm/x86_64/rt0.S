@@ -13,6 +13,7 @@ privileged:
     .ascii "slulrtld: file capabilities would be lost: use rt0-map.o\n"
     .set PRIVILEGED, . - privileged
 
+    LINKED_TO                       /* again, where no tool moves it or takes it away */
 slul_rt0:
     .cfi_startproc
     .cfi_undefined rip

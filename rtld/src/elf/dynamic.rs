@@ -221,6 +221,8 @@ pub struct DynamicInfo {
     pub verdef: Option<(Vaddr, u64)>,
     /// DT_INIT.
     pub init: Option<Vaddr>,
+    /// Whether DT_INIT says that the entry is a C function, for a program that has lost its ABI note.
+    pub called: bool,
     /// DT_INIT_ARRAY.
     pub init_array: Entries<u64>,
     /// DT_PREINIT_ARRAY. It has a meaning in a program only (gABI).
@@ -336,6 +338,12 @@ impl DynamicInfo {
         self.unsupported.map_or(Ok(()), |what| Err(Problem::Unsupported(what).into()))
     }
 
+    /// Whether there is anything to relocate.
+    #[must_use]
+    pub const fn has_relocations(&self) -> bool {
+        !(self.rela.is_empty() && self.jmprel.is_empty() && self.relr.is_empty())
+    }
+
     /// Decodes the PT_DYNAMIC at `place`.
     ///
     /// # Errors
@@ -379,7 +387,10 @@ impl DynamicInfo {
         let address = (value != 0).then_some(Vaddr(value));
         match entry.d_tag {
             consts::DT_HASH => self.hash = address,
-            consts::DT_INIT => self.init = address,
+            consts::DT_INIT => {
+                self.init = address;
+                self.called = value == abi::note::CALL_ENTRY_INIT;
+            }
             consts::DT_FINI => self.fini = address,
             consts::DT_SONAME => self.soname = Some(value),
             consts::DT_RPATH => self.rpath = Some(value),

@@ -1,9 +1,10 @@
 //! The notes of a program or library: `NT_SLUL_ABI`, and `NT_SLUL_RT0` where the rt0 stub is linked in.
 #![forbid(unsafe_code)]
 
-use abi::note::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0};
+use abi::note::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0, RT0_NOTE_SIZE};
 
 use crate::base::addr::{Vaddr, from_usize};
+use crate::elf::plan::{Place, Segment};
 use crate::error::{Failure, Problem, Table};
 use crate::os::seam::Image;
 
@@ -61,9 +62,28 @@ pub fn abi_note(image: &dyn Image) -> Result<Option<AbiNote>, Failure<'static>> 
     }
 }
 
-/// The program's own entry, if its `e_entry` is the rt0 stub.
-pub fn entry_behind_stub(image: &impl Image) -> Option<Vaddr> {
-    image.plan().notes.iter().find_map(|place| {
+/// Most bytes of a segment that are searched for a stray note.
+const SEARCHED: u64 = 1 << 20;
+
+/// Address of an ABI note among the constants of an object, which is in no PT_NOTE: its section was not of type SHT_NOTE.
+pub fn stray_note(image: &impl Image) -> Option<Vaddr> {
+    let note = AbiNote { abi_major: 0, abi_minor: 0, flags: 0, min_loader: 0 }.to_ne_bytes();
+    // Sizes, type and owner.
+    let start = note.get(..20)?;
+    let constant = |segment: &&Segment| segment.protection.read && !segment.protection.write;
+    image.plan().segments().iter().filter(constant).find_map(|segment| {
+        let vaddr = segment.mem_start;
+        let bytes = image.bytes(vaddr, image.file_backed(vaddr).min(SEARCHED))?;
+        let found = bytes.windows(start.len()).step_by(4).position(|window| window == start)?;
+        vaddr.checked_add(from_usize(found).wrapping_mul(4))
+    })
+}
+
+/// The program's own entry, if its `e_entry`, at `entry`, is the rt0 stub: by the note before it, or by that of a PT_NOTE.
+pub fn entry_behind_stub(image: &impl Image, entry: Vaddr) -> Option<Vaddr> {
+    let size = from_usize(RT0_NOTE_SIZE);
+    let before = entry.0.checked_sub(size).map(|start| Place { vaddr: Vaddr(start), size });
+    before.iter().chain(&image.plan().notes).find_map(|place| {
         let (desc, at) = find(image.bytes(place.vaddr, place.size)?, NT_SLUL_RT0)?;
         let distance = i32::from_ne_bytes(*desc.first_chunk()?);
         Some(Vaddr(place.vaddr.0.wrapping_add(from_usize(at)).wrapping_add_signed(distance.into())))

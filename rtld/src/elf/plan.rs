@@ -344,8 +344,9 @@ impl LoadPlan {
                 self.dynamic = Some(place);
             }
             consts::PT_NOTE => {
+                let vaddr = self.vaddr_of_note(phdr);
                 if let Some(free) = self.notes.iter_mut().find(|note| note.size == 0) {
-                    *free = Place { size: phdr.p_filesz, ..place };
+                    *free = Place { vaddr, size: phdr.p_filesz };
                 }
             }
             consts::PT_TLS if phdr.p_memsz != 0 => {
@@ -379,6 +380,23 @@ impl LoadPlan {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Address of a PT_NOTE: `p_vaddr`, unless other bytes of the file are there. strip(1) and objcopy(1) leave a wrong address
+    /// where they take out the first note of a segment, with the right offset.
+    fn vaddr_of_note(&self, phdr: &Phdr) -> Vaddr {
+        let vaddr = Vaddr(phdr.p_vaddr);
+        let offset_of =
+            |segment: &Segment| segment.offset.0.wrapping_add(vaddr.0.wrapping_sub(segment.pages().start.0));
+        match self.segment_of(vaddr, 1) {
+            Some(segment) if offset_of(segment) == phdr.p_offset => vaddr,
+            _ => self.vaddr_of(FileOffset(phdr.p_offset)).unwrap_or(vaddr),
+        }
+    }
+
+    /// Takes out all that is of concern to a loader besides mapping: for an object that does the rest itself.
+    pub(crate) const fn map_only(&mut self) {
+        (self.dynamic, self.tls, self.relro) = (None, None, None);
     }
 
     fn require(&self, place: Place, table: Table) -> Result<(), Failure<'static>> {

@@ -81,7 +81,15 @@ fn is_visible(sym: &Sym) -> bool {
 /// Whether the symbol is a function of another object for which the program has a PLT slot, at `st_value`.
 pub(crate) fn is_canonical_plt(sym: &Sym) -> bool {
     let undefined = u32::from(sym.st_shndx) == consts::SHN_UNDEF;
-    undefined && sym.st_value != 0 && st_type(sym) == consts::STT_FUNC && is_visible(sym)
+    // The slot is code, also where the function's own type (STT_GNU_IFUNC) is kept, or none is stated.
+    let function = matches!(st_type(sym), consts::STT_FUNC | consts::STT_GNU_IFUNC | consts::STT_NOTYPE);
+    undefined && sym.st_value != 0 && function && is_visible(sym)
+}
+
+/// Whether a definition's address is that of a resolver (STT_GNU_IFUNC), not of a PLT slot for such a function.
+#[must_use]
+pub fn is_resolver(sym: &Sym) -> bool {
+    st_type(sym) == consts::STT_GNU_IFUNC && u32::from(sym.st_shndx) != consts::SHN_UNDEF
 }
 
 /// Whether `st_value` is a plain number and not an address of the object (SHN_ABS).

@@ -123,6 +123,8 @@ pub enum Problem<'a> {
         /// The library that the reference names, by its name in DT_NEEDED.
         file: &'a [u8],
     },
+    /// An ABI note is in no PT_NOTE; with its address.
+    StrayNote(Vaddr),
     /// A PLT slot refers to no symbol, which is what linkers write for a name that they were told not to resolve.
     NoSymbol {
         /// Number of the relocation type.
@@ -276,6 +278,13 @@ impl Text for Problem<'_> {
             Self::UndefinedSymbol(symbol) => put_words!(to, "undefined symbol: {}", symbol),
             Self::UndefinedVersion { symbol, version, file } => {
                 put_words!(to, "undefined symbol: {}@{} (not in {})", symbol, version, file)
+            }
+            Self::StrayNote(at) => {
+                put_words!(
+                    to,
+                    "ABI note at vaddr {x} is in no PT_NOTE: its section must be of type SHT_NOTE",
+                    at.0
+                )
             }
             Self::NoSymbol { r_type, at } => put_words!(
                 to,

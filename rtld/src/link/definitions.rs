@@ -11,7 +11,7 @@ use core::ops::Range;
 use crate::base::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::base::hash::{Hash, Key};
-use crate::elf::symbol::{self, Name, is_canonical_plt, is_exported};
+use crate::elf::symbol::{self, Name, is_canonical_plt, is_exported, is_resolver};
 use crate::elf::version::{FIRST_VERSION, NeededVersions, defined, symbol_version};
 use crate::elf::{Decode, Sym, consts, st_bind, st_type};
 use crate::error::{Error, Failure, OfObject, Problem};
@@ -85,7 +85,7 @@ impl DefinitionEntry {
 
 /// The address of a definition, unless a reference needs to know more than that.
 fn plain<I: Image>(module: &Module<'_, I>, sym: &Sym) -> Option<NonZeroU64> {
-    let special = matches!(st_type(sym), consts::STT_GNU_IFUNC | consts::STT_TLS);
+    let special = is_resolver(sym) || st_type(sym) == consts::STT_TLS;
     if special || st_bind(sym) == consts::STB_GNU_UNIQUE { None } else { NonZeroU64::new(module.address(sym).0) }
 }
 

@@ -5,10 +5,11 @@
 use core::mem::MaybeUninit;
 
 use crate::base::addr::{FileOffset, PageSize, Vaddr};
-use crate::elf::dynamic::DynamicInfo;
+use crate::elf::dynamic::{DynamicInfo, Entries};
 use crate::elf::headers::{Headers, MAX_PHDRS};
+use crate::elf::note::{abi_note, entry_behind_stub};
 use crate::elf::plan::{LoadPlan, Origin};
-use crate::elf::{Decode, Ehdr, Phdr, consts, size};
+use crate::elf::{Decode, Ehdr, Phdr, Rela, consts, r_sym, size};
 use crate::error::{Failure, Problem};
 use crate::link::excerpts::{Excerpts, room};
 use crate::os::seam::{AddressSpace, FileInfo, Image};
@@ -23,6 +24,24 @@ pub struct Mapped<I> {
     pub entry: Vaddr,
     /// Its checked ELF header.
     pub headers: Headers,
+}
+
+impl<I: Image> Mapped<I> {
+    /// Whether a program without PT_INTERP leaves nothing to a loader but to be mapped, as static executables and PIEs do, whose
+    /// own start relocates and seals them: it needs no library, refers to no symbol, and has neither an ABI note nor a stub.
+    ///
+    /// # Errors
+    /// Those of [`abi_note`].
+    pub fn is_self_contained(&self) -> Result<bool, Failure<'static>> {
+        let Self { dynamic, image, entry, .. } = self;
+        let refers = |table: Entries<Rela>| {
+            let mut entries = (0..table.len()).filter_map(|index| table.get(image, index));
+            entries.any(|rela| r_sym(&rela) != 0)
+        };
+        let ours = dynamic.called || abi_note(image)?.is_some() || entry_behind_stub(image, *entry).is_some();
+        let needs = dynamic.values(image, consts::DT_NEEDED).next().is_some();
+        Ok(!ours && !needs && !refers(dynamic.rela) && !refers(dynamic.jmprel))
+    }
 }
 
 /// Reads the headers of a library's open file, plans the mappings, and maps it.

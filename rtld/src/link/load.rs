@@ -9,9 +9,9 @@ use crate::base::arena::{Arena, List};
 use crate::base::hash::Key;
 use crate::base::report::{Category, Trace};
 use crate::elf::dynamic::DynamicInfo;
-use crate::elf::note::abi_note;
+use crate::elf::note::{abi_note, stray_note};
 use crate::elf::plan::Protection;
-use crate::error::{Error, OfObject};
+use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Module, Namespace, TlsPlace};
 use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, SpecialReferences, Targets};
@@ -89,6 +89,16 @@ pub fn present<'a, I: crate::os::seam::ImageMut>(
     arena
         .put(Module { path, soname: path, info, needer, dynamic, image, phdrs, needed, tls, note, opened })
         .of(path)
+}
+
+/// Refuses a program with an ABI note that does not count, and so would be entered in the wrong way.
+///
+/// # Errors
+/// [`Problem::StrayNote`], with its address.
+pub fn require_no_stray_note<I: Image>(program: &Module<'_, I>) -> Result<(), Failure<'static>> {
+    let known = program.note.is_some() || program.dynamic.called;
+    let stray = if known { None } else { stray_note(&program.image) };
+    stray.map_or(Ok(()), |vaddr| Err(Problem::StrayNote(vaddr).into()))
 }
 
 /// Maps everything that the program needs, breadth first.

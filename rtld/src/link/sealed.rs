@@ -27,7 +27,8 @@ pub(crate) fn init_order<'a, I: Image>(
     init::order(arena, namespace.bound(), scope, done, needs)
 }
 
-/// Changes the protection of a module's RELRO pages, if it has any.
+/// Changes the protection of a module's RELRO pages, if it has any and was relocated. Otherwise whatever is to be written
+/// there the object writes itself.
 ///
 /// # Errors
 /// [`Problem::Protect`] with the error number of mprotect(2).
@@ -36,7 +37,7 @@ pub fn protect_relro<'a, S: AddressSpace>(
     module: &Module<'a, S::Image>,
     protection: Protection,
 ) -> Result<(), Error<'a>> {
-    match module.image.plan().relro {
+    match module.image.plan().relro.filter(|_| module.dynamic.has_relocations()) {
         Some(range) => sys.protect(&module.image, range, protection).map_err(Problem::Protect).of(module.path),
         None => Ok(()),
     }

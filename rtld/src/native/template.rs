@@ -344,12 +344,12 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         Ok(())
     }
 
-    /// Adds the symbol of an import with a canonical PLT slot or, for numbers beyond the imports, of an export.
+    /// Adds the symbol of an import with a canonical PLT slot, as a function, or, beyond the imports, of an export.
     fn listed(&mut self, which: usize) -> Result<u32, OutOfMemory> {
         let parts = self.parts;
         if let Some(Import { name, st_type, canonical, version, .. }) = parts.imports.get(which) {
-            let value = canonical.map_or(0, |vaddr| vaddr.0);
-            return self.symbol(name, (weak(*st_type), 0), (value, 0), *version);
+            let (st_type, value) = canonical.map_or((*st_type, 0), |vaddr| (consts::STT_FUNC, vaddr.0));
+            return self.symbol(name, (weak(st_type), 0), (value, 0), *version);
         }
         let export = parts.exports.get(which.wrapping_sub(parts.imports.len())).ok_or(OutOfMemory(which))?;
         let thread_local = export.st_info & 0xf == consts::STT_TLS;

@@ -44,6 +44,11 @@ impl MappedImage {
         }
     }
 
+    /// Forgets all of the plan that is of concern to a loader besides mapping: the object does the rest itself.
+    pub const fn map_only(&mut self) {
+        self.plan.map_only();
+    }
+
     /// A pointer to `vaddr`, if a segment contains `len` bytes from there and its protection allows the access.
     fn pointer(&self, vaddr: Vaddr, len: u64, write: bool) -> Option<NonNull<u8>> {
         let mut segments = self.plan.segments().iter();

@@ -8,6 +8,7 @@
 use core::iter;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use linux_raw_sys::auxvec;
 use rtld::base::addr::{RuntimeAddr, align_up, to_usize};
 use rtld::base::arena::{Arena, List, OutOfMemory};
 use rtld::base::hash::Key;
@@ -33,7 +34,7 @@ use crate::run::code::{self, Arguments};
 use crate::run::command::{self, ProgramToRun};
 use crate::run::cpu::exports::slul_exit;
 use crate::run::cpu::{calls, stub_layout, words};
-use crate::run::kernel::{Block, StackLimit, random};
+use crate::run::kernel::{Block, StackLimit, own_header, random};
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
 use crate::run::open::{debugger, opening, runtime};
@@ -87,7 +88,7 @@ pub(crate) fn load(
     let trace = trace::set_up(&settings, arena);
     let began = clock(trace);
     let page = block.auxiliary().page_size();
-    let ProgramToRun { program, path: program_path, library_path, loader, until } = match direct {
+    let ProgramToRun { program, path: program_path, library_path, loader, until, alone } = match direct {
         Some(direct) => direct,
         None => started::program_to_run(&block, arena, secure, &settings, is_late)?,
     };
@@ -131,6 +132,7 @@ pub(crate) fn load(
         gap: None,
         thread_local: None,
         entry,
+        alone,
         initialised: AtomicUsize::new(0),
         auxv: block.copy_auxv(arena).of(path)?,
         block,
@@ -159,6 +161,8 @@ fn relocate_and_seal(
 fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure<'static>> {
     let natives = &process.sealed.natives;
     if process.may_want_libc() {
+        // Packers may drop it. The program's start has not depended on it.
+        process.block.supply(auxvec::AT_BASE, RuntimeAddr::of(own_header().as_ptr()).0);
         if let Some(key) = process.block.auxiliary().missing_for_libc() {
             return Err(Problem::Auxiliary(key.into()).into());
         }
@@ -237,8 +241,9 @@ fn run(process: &'static Process) -> ! {
     if process.calls_entry() {
         call_entry(process)
     }
+    let finaliser = if process.alone { None } else { Some(finish::finalise as extern "C" fn()) };
     // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
-    unsafe { calls::transfer(process.entry.0, process.program_block, finish::finalise) }
+    unsafe { calls::transfer(process.entry.0, process.program_block, finaliser) }
 }
 
 /// Calls the resolvers (STT_GNU_IFUNC), those of dependencies first. All other words have their values by now, native

@@ -6,7 +6,7 @@ use rtld::base::addr::{RuntimeAddr, from_usize};
 use rtld::base::arena::Arena;
 use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::link::file::{Mapped, map_program};
-use rtld::link::load::{Present, present};
+use rtld::link::load::{Present, present, require_no_stray_note};
 use rtld::link::namespace::Module;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
@@ -32,6 +32,8 @@ pub(crate) struct ProgramToRun {
     pub(crate) loader: Option<&'static [u8]>,
     /// The last step to take.
     pub(crate) until: Until,
+    /// Whether it is only mapped, and entered as by the kernel ([`Mapped::is_self_contained`]).
+    pub(crate) alone: bool,
 }
 
 /// Acts on the loader's command line. Returns only if that asks for a program to be loaded.
@@ -54,8 +56,11 @@ pub(crate) fn run_command_line(
         sys::may_execute(path).map_err(Problem::Execute).of(path)?;
     }
     sys::skip_line(&mut file, &mut info);
-    let Mapped { dynamic, image, entry, headers } =
-        map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
+    let mapped = map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
+    // What the kernel hands over is meant for this loader.
+    let by_kernel = matches!(handed, Some(Handed::ByKernel(_)));
+    let mut alone = !by_kernel && mapped.is_self_contained().of(path)?;
+    let Mapped { dynamic, mut image, entry, headers } = mapped;
     let soname = dynamic.soname.and_then(|offset| dynamic.strings.get(&image, offset).ok());
     if soname == Some(SONAME) && until == Until::Ended {
         return Err(Problem::LoaderItself).of(path);
@@ -84,18 +89,27 @@ pub(crate) fn run_command_line(
         (auxvec::AT_FLAGS, 0),
         (auxvec::AT_EXECFN, name),
     ]);
+    let interpreter = block.interpreter(&image);
+    alone &= interpreter.is_none();
     if until == Until::Ended {
-        let other = block.interpreter(&image).filter(|path| !path.ends_with(SONAME));
-        if let Some(other) = other {
+        if let Some(other) = interpreter.filter(|path| !path.ends_with(SONAME)) {
             return Err(Problem::OtherLoader(arena.copy(other).of(path)?)).of(path);
         }
         sys::set_name(block.exec_path());
     }
+    if alone {
+        // The kernel's own value where there is no interpreter: musl's start takes any other for its own address.
+        block.patch(&[(auxvec::AT_BASE, 0)]);
+        image.map_only();
+    }
     let absolute =
         absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
     let program = present(arena, Present { path, image, phdrs: Some((phdr, headers.phnum)) })?;
+    if !alone {
+        require_no_stray_note(program).of(program.path)?;
+    }
     let absolute = ProgramPath::Known(absolute.filter(|_| !secure));
-    Ok(ProgramToRun { program, path: absolute, library_path, loader: own, until })
+    Ok(ProgramToRun { program, path: absolute, library_path, loader: own, until, alone })
 }
 
 /// Opens the program, or takes over its descriptor. Refuses a program that must not run with the privileges of the

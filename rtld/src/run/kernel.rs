@@ -122,6 +122,12 @@ impl Block {
         layout.patch(words, values);
     }
 
+    /// Makes up for an entry of the auxiliary vector that is absent; see [`Layout::supply`].
+    pub(crate) fn supply(&mut self, key: u32, value: u64) {
+        let (words, layout) = self.edit();
+        layout.supply(words, key, value);
+    }
+
     /// Address of the block's first word.
     pub(crate) fn address(&self) -> u64 {
         from_usize(self.start.as_ptr().addr())

@@ -44,6 +44,8 @@ pub(crate) struct Process {
     pub(crate) code: LoaderCode,
     /// The program's entry.
     pub(crate) entry: RuntimeAddr,
+    /// Whether the program is only mapped: there is nothing to finalise.
+    pub(crate) alone: bool,
     /// Number of modules of `sealed.init_order`, from the first on, whose initialisers have begun.
     pub(crate) initialised: AtomicUsize,
     /// The auxiliary vector as the kernel passed it.
@@ -102,8 +104,8 @@ impl Process {
     /// Whether the entry is a C function that the loader calls (ABI note, `CALL_ENTRY`), and not entered in the
     /// kernel's way.
     pub(crate) fn calls_entry(&self) -> bool {
-        let note = self.sealed.namespace.module(0).note;
-        note.is_some_and(|note| note.flags & abi::note::FLAG_CALL_ENTRY != 0)
+        let program = self.sealed.namespace.module(0);
+        program.note.map_or(program.dynamic.called, |note| note.flags & abi::note::FLAG_CALL_ENTRY != 0)
     }
 
     /// argc, argv and envp of the program's block.

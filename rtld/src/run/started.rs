@@ -1,17 +1,18 @@
 //! A program that the kernel has mapped: how it is started, and where its entry is.
 #![forbid(unsafe_code)]
 
-use rtld::base::addr::RuntimeAddr;
+use core::mem::MaybeUninit;
+
+use rtld::base::addr::{FileOffset, RuntimeAddr, from_usize};
 use rtld::base::arena::Arena;
 use rtld::elf::note;
-use rtld::elf::plan::LoadPlan;
 use rtld::error::{Error, Failure, OfObject, Problem};
-use rtld::link::load::present;
+use rtld::link::load::{present, require_no_stray_note};
 use rtld::link::namespace::Module;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
-use rtld::os::seam::Image;
-use rtld::os::sys;
+use rtld::os::seam::{Files, Image};
+use rtld::os::sys::{self, Linux};
 use rtld::start::command_line::Until;
 use rtld::start::invocation::Settings;
 
@@ -25,7 +26,8 @@ pub(crate) fn entry(
 ) -> Result<RuntimeAddr, Failure<'static>> {
     let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
     let bias = program.image.bias();
-    let vaddr = note::entry_behind_stub(&program.image).unwrap_or_else(|| bias.vaddr(entry));
+    let entry = bias.vaddr(entry);
+    let vaddr = note::entry_behind_stub(&program.image, entry).unwrap_or(entry);
     if program.is_code(vaddr) {
         Ok(bias.runtime(vaddr))
     } else {
@@ -46,19 +48,25 @@ pub(crate) fn program_to_run(
     let program = block.program().of(path)?;
     // A program that runs has had its file; what is there now is another question.
     if !is_late {
-        require_file(program.image.plan(), path, secure).of(path)?;
+        require_file(&program.image, path, secure).of(path)?;
+    }
+    let program = present(arena, program)?;
+    if !is_late {
+        require_no_stray_note(program).of(path)?;
     }
     Ok(ProgramToRun {
-        program: present(arena, program)?,
+        program,
         path: program_path(path, secure),
         library_path: None,
         loader: None,
         until: if settings.list { Until::Loaded } else { Until::Ended },
+        alone: false,
     })
 }
 
 /// Refuses a program whose file ends before the last byte that is mapped of it.
-fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Failure<'static>> {
+fn require_file(image: &MappedImage, given: &[u8], secure: bool) -> Result<(), Failure<'static>> {
+    let plan = image.plan();
     // A stat of /proc/self/exe takes ten times as long as one of the path that the kernel was given, because /proc
     // makes its entries for a process when they are first used. The path may lead to another file by now, so that file
     // may accept the program, but not refuse it.
@@ -66,7 +74,22 @@ fn require_file(plan: &LoadPlan, given: &[u8], secure: bool) -> Result<(), Failu
     if size.is_some_and(|size| plan.require_file(size).is_ok()) {
         return Ok(());
     }
-    sys::program_size().map_or(Ok(()), |size| plan.require_file(size))
+    let judged = sys::program_size().map_or(Ok(()), |size| plan.require_file(size));
+    if judged.is_err() && !is_of_executed_file(image) {
+        return Ok(());
+    }
+    judged
+}
+
+/// Whether the file that the kernel has executed begins as the program does. A packer has mapped another one, or memory, and
+/// its own file says nothing of that. If the file can not be read, it is taken for the program's.
+fn is_of_executed_file(image: &MappedImage) -> bool {
+    let mut room = [const { MaybeUninit::uninit() }; 1024];
+    let Ok((file, _)) = Linux.open(b"/proc/self/exe") else { return true };
+    let Ok(head) = Linux.read_at(&file, FileOffset(0), &mut room) else { return true };
+    let Some(start) = image.plan().vaddr_of(FileOffset(0)) else { return true };
+    let size = image.file_backed(start).min(from_usize(head.len()));
+    image.bytes(start, size).is_none_or(|bytes| head.starts_with(bytes))
 }
 
 /// The program's absolute path from /proc, or else the path that the kernel was given.

@@ -111,6 +111,20 @@ impl Layout {
         }
     }
 
+    /// Gives an entry of the auxiliary vector that is absent the place of one that nobody needs: AT_IGNORE, or AT_FLAGS, which
+    /// is 0. Stays absent if neither is there.
+    pub fn supply(&self, words: &mut [u64], key: u32, value: u64) {
+        let Some(auxv) = words.get_mut(self.auxv..self.end) else { return };
+        let (pairs, _) = auxv.as_chunks_mut::<2>();
+        let has = |pairs: &[[u64; 2]], key: u32| pairs.iter().position(|[found, _]| *found == u64::from(key));
+        if has(pairs, key).is_none() {
+            let free = has(pairs, auxvec::AT_IGNORE).or_else(|| has(pairs, auxvec::AT_FLAGS));
+            if let Some(pair) = free.and_then(|index| pairs.get_mut(index)) {
+                *pair = [key.into(), value];
+            }
+        }
+    }
+
     /// Replaces values of the auxiliary vector. Absent entries stay absent.
     pub fn patch(&self, words: &mut [u64], values: &[(u32, u64)]) {
         let Some(auxv) = words.get_mut(self.auxv..self.end) else { return };
@@ -321,6 +335,23 @@ mod tests {
         let auxiliary = layout.auxiliary(&words);
         assert_eq!((auxiliary.get(auxvec::AT_ENTRY), auxiliary.get(auxvec::AT_UID)), (Some(6), Some(9)));
         assert_eq!(auxiliary.get(auxvec::AT_BASE), None);
+    }
+
+    #[test]
+    fn absent_entries_take_the_place_of_idle_ones() {
+        let (mut words, layout) =
+            block(&[], &[(auxvec::AT_FLAGS, 0), (auxvec::AT_IGNORE, 4), (auxvec::AT_ENTRY, 5)]);
+        let get = |words: &[u64], key| layout.auxiliary(words).get(key);
+        layout.supply(&mut words, auxvec::AT_ENTRY, 6);
+        assert_eq!(get(&words, auxvec::AT_ENTRY), Some(5), "it is there");
+        for (key, value, flags) in
+            [(auxvec::AT_BASE, 7, Some(0)), (auxvec::AT_UID, 8, None), (auxvec::AT_GID, 9, None)]
+        {
+            layout.supply(&mut words, key, value);
+            assert_eq!(get(&words, auxvec::AT_FLAGS), flags);
+        }
+        assert_eq!(get(&words, auxvec::AT_BASE).zip(get(&words, auxvec::AT_UID)), Some((7, 8)));
+        assert_eq!(get(&words, auxvec::AT_GID), None, "no place is left");
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Failure<'_
     const MOST: u32 = 1000;
     let Mapped { dynamic, image, .. } = mapped;
     let _ = abi_note(image).map_err(said);
-    let _ = entry_behind_stub(image);
+    let _ = entry_behind_stub(image, Vaddr(0x1018));
     let _ = dynamic.require_supported().map_err(said);
     let _ = needs_libc(image, dynamic).map_err(said);
     for tag in [consts::DT_NEEDED, consts::DT_SONAME, consts::DT_RPATH, consts::DT_RUNPATH] {

@@ -176,6 +176,19 @@ fn thread_local_symbols_have_no_address() {
 }
 
 #[test]
+fn a_plt_slot_is_the_address_whatever_its_type_says() {
+    for kind in [0, 2, 10] {
+        let program = program_needing(&["a", "b"]).symbol(Symbol::undefined("x").kind(kind).value(TEXT));
+        let library = ElfBuilder::new().symbol(Symbol::function("x", TEXT + 8).kind(10));
+        let scene =
+            Scene::new(&program).libraries([("a", library), ("b", referring(Symbol::undefined("x"), &[]))]);
+        let sealed = scene.seal().unwrap();
+        assert_eq!(word(&sealed, 2, DATA), bias(&sealed, 0) + TEXT, "type {kind}");
+        assert!(sealed.indirect.is_empty(), "no resolver is asked");
+    }
+}
+
+#[test]
 fn resolvers_are_left_for_later() {
     let library = ElfBuilder::new().symbol(Symbol::function("x", TEXT).kind(10));
     let scene = Scene::new(&referring(Symbol::undefined("x"), &["a"])).libraries([("a", library)]);

@@ -98,9 +98,14 @@ fn relro_is_read_only_once_sealed_and_nothing_else_is() {
 
 #[test]
 fn failing_to_protect_is_an_error() {
-    let mut scene = Scene::new(&ElfBuilder::new());
-    scene.os.fail(Call::Protect, "/lib/slulrtld-x86_64.so.1", Errno::ENOMEM);
-    assert_eq!(refused(scene.seal()), (PROGRAM, Problem::Protect(Errno::ENOMEM)));
+    let sealed = |program: &ElfBuilder| {
+        let mut scene = Scene::new(program);
+        scene.os.fail(Call::Protect, "/lib/slulrtld-x86_64.so.1", Errno::ENOMEM);
+        scene.seal()
+    };
+    let refusal = refused(sealed(&ElfBuilder::new().rela(INIT_ARRAY, RELATIVE, "", 0x1400).init_array(&[0])));
+    assert_eq!(refusal, (PROGRAM, Problem::Protect(Errno::ENOMEM)));
+    assert!(sealed(&ElfBuilder::new()).is_ok(), "what is not relocated is not sealed");
 }
 
 #[test]

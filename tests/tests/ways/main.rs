@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `alone` | programs that need no loader, and programs that packers map |
 //! | `table` | the table of `docs/ways-in.md` |
 //! | `readme` | the README's link lines, unchanged |
 //! | `same` | a program by every way in |
@@ -15,6 +16,7 @@
     reason = "runs on the host, over files of its own: what is out of range is a panic, and that a failed test"
 )]
 
+mod alone;
 mod readme;
 mod same;
 mod secure;

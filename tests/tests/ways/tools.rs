@@ -12,17 +12,20 @@ use tests::launch::{Ending, Outcome};
 use tests::recipe::SUCCESS;
 use tests::stage::Stage;
 
+use crate::alone;
 use tests::linked::{Link, Programs};
 use tests::root::{Holds, Namespaces, Root};
 
 type Check = fn(&Programs, &Stage) -> Result<()>;
 
 /// All checks, and whether binfmt_misc has to be there.
-pub(crate) const CHECKS: [(&str, Check, bool); 4] = [
+pub(crate) const CHECKS: [(&str, Check, bool); 6] = [
     ("registration", registration, true),
     ("refusals", refusals, false),
     ("damaged", damaged, false),
     ("offset", offset, false),
+    ("self-contained", alone::self_contained, false),
+    ("packed", alone::packed, false),
 ];
 
 /// `runslul-binfmt` registers both entries, replaces them, and removes them.

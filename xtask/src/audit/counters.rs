@@ -15,8 +15,9 @@ use crate::run::step;
 /// Instructions the plain start may take beyond the trivial interpreter's. Both walk the block to AT_ENTRY; the
 /// loader compares the start of each variable's name, finds AT_SECURE and reads the program's program headers and
 /// dynamic section, and checks that these are mapped, that the entry is code, and that no segment is far from the
-/// others in the file: some ten instructions for each of the variables, entries and headers here. Measured: 899.
-const INSTRUCTION_BUDGET: u64 = 930;
+/// others in the file: some ten instructions for each of the variables, entries and headers here; and it looks for a stub's
+/// note before the entry. Measured: 953.
+const INSTRUCTION_BUDGET: u64 = 960;
 
 /// Page faults the plain start may take beyond the trivial interpreter's: the program's own first page, with the
 /// program headers, and the page of its dynamic section, which the program itself would not have read. (A program

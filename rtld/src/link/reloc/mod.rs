@@ -15,7 +15,7 @@ pub use self::relocator::{Indirect, RelocContext, Relocator, SpecialReferences};
 use crate::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::base::arena::List;
 use crate::base::report::Category;
-use crate::elf::symbol::{Name, is_exported};
+use crate::elf::symbol::{Name, is_exported, is_resolver};
 use crate::elf::version::VersionRef;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
 use crate::error::{Error, Failure, OfObject, Problem};
@@ -196,7 +196,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             // Thread-local storage of native libraries of the start is at fixed distances from the thread pointer. The
             // offset, which ld.so fills in, is that distance, in a pretended module that is at the thread pointer.
             Target::Native(..) if kind == RelocKind::DtpModule => Ok(AT_THREAD_POINTER),
-            Target::Defined(definition) if st_type(&definition.sym) == consts::STT_GNU_IFUNC => {
+            Target::Defined(definition) if is_resolver(&definition.sym) => {
                 let resolver = self.namespace.module(definition.module).address(&definition.sym);
                 let resolver = self.resolver(resolver, definition.module).of(path)?;
                 let at = Vaddr(rela.r_offset);

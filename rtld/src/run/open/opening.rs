@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rtld::base::addr::to_usize;
 use rtld::base::arena::{Arena, List};
 use rtld::elf::plan::Protection;
-use rtld::elf::symbol::Name;
+use rtld::elf::symbol::{Name, is_resolver};
 use rtld::elf::{consts, st_type};
 use rtld::error::{Error, Failure, OWN, OfObject};
 use rtld::open::find::Where;
@@ -205,7 +205,7 @@ impl Runtime {
                 (consts::STT_TLS, Some(place)) => {
                     (thread::address(place, found.sym.st_value).ok_or(Refusal::Symbol(name, false))?, false)
                 }
-                (kind, _) => (module.address(&found.sym), kind == consts::STT_GNU_IFUNC),
+                _ => (module.address(&found.sym), is_resolver(&found.sym)),
             })
         })??;
         Ok(to_usize(if is_resolver { code::ask(address) } else { address }.0))

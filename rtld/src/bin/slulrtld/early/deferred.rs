@@ -37,7 +37,7 @@ use crate::cpu::ops::{
 };
 use crate::early::block::{Auxv, RawBlock, Values};
 use crate::early::numbers::{ImportNumbers, Meaning};
-use crate::early::plain::{ProgramEntry, note};
+use crate::early::plain::{ProgramEntry, STUB_NOTE, is_of_stub, note, note_of_stub};
 use crate::early::program::{Program, Purpose, SANE};
 use crate::early::raw::{At, Records, RelrWords};
 use crate::early::saved::slul_saved_block;
@@ -115,10 +115,11 @@ fn shape(program: &Program, entry: usize, path: EarlyString) -> Option<Shape> {
     if !has_file(path, file_end) {
         return None;
     }
+    known!(see_stub(program, entry, &mut entered));
     let mut headers = program.headers();
     while let Some(phdr) = headers.next() {
         if phdr.kind() == consts::PT_NOTE {
-            let bytes = known!(program.constant(phdr.vaddr(), phdr.filesz()));
+            let bytes = known!(program.noted(phdr));
             notes = notes.wrapping_add(1);
             if !note(bytes, &mut entered) || phdr.memsz() != phdr.filesz() {
                 return None;
@@ -127,8 +128,9 @@ fn shape(program: &Program, entry: usize, path: EarlyString) -> Option<Shape> {
     }
     // The table itself stays as it is.
     known!(program.constant(program.table(), program.table_size()));
-    known!(program.mapped(entry.wrapping_sub(program.bias()), 1, consts::PF_X));
-    known!(program.mapped(entered.address.wrapping_sub(program.bias()), 1, consts::PF_X));
+    if entered.address != entry {
+        known!(program.mapped(entered.address.wrapping_sub(program.bias()), 1, consts::PF_X));
+    }
     if segments == 0 || segments > MOST_SEGMENTS || notes > MOST_NOTES {
         return None;
     }
@@ -137,6 +139,27 @@ fn shape(program: &Program, entry: usize, path: EarlyString) -> Option<Shape> {
         None => (0, 0),
     };
     Some(Shape { dynamic: known!(dynamic), relro, entry: entered })
+}
+
+/// Requires that there is code at `entry`, and looks at the stub's note before it.
+#[inline(always)]
+fn see_stub(program: &Program, entry: usize, entered: &mut ProgramEntry) -> Option<()> {
+    let vaddr = entry.wrapping_sub(program.bias());
+    let before = vaddr.wrapping_sub(STUB_NOTE);
+    match program.mapped(before, STUB_NOTE + 1, consts::PF_R | consts::PF_X) {
+        // The last byte is that of the entry.
+        Some(bytes) if is_of_stub(bytes) => {
+            known!(program.constant(before, STUB_NOTE));
+            if !note_of_stub(bytes, entered) {
+                return None;
+            }
+        }
+        Some(_) => {}
+        None => {
+            known!(program.mapped(vaddr, 1, consts::PF_X));
+        }
+    }
+    Some(())
 }
 
 /// The whole pages of PT_GNU_RELRO, which are in one writable segment.
@@ -355,7 +378,8 @@ fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferre
         words.write(tables.debug, debugger_rendezvous());
     }
     let (start, end) = shape.relro;
-    if start != end {
+    // What is not relocated is not the loader's to seal.
+    if start != end && tables.rela.size() | tables.jmprel.size() | tables.relr.size() != 0 {
         let (place, size) = (program.bias().wrapping_add(start), end.wrapping_sub(start));
         // SAFETY: pages of the program, all of whose words have been written.
         let result = unsafe { call(__NR_mprotect, [place, size, PROT_READ as usize, 0, 0, 0]) };
@@ -363,5 +387,6 @@ fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferre
             return Some(Deferred { entry: 0, stack: copy });
         }
     }
-    Some(Deferred { entry: shape.entry.address, stack: copy | usize::from(shape.entry.called) })
+    let called = shape.entry.called | tables.marked & !shape.entry.noted;
+    Some(Deferred { entry: shape.entry.address, stack: copy | usize::from(called) })
 }

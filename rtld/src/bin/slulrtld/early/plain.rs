@@ -70,7 +70,7 @@ const SLUL: u32 = u32::from_ne_bytes(*b"SLUL");
 
 /// Whether a dynamic section asks for work of the loader, so that the start is not plain.
 #[inline(always)]
-fn has_work(section: Bytes) -> bool {
+fn has_work(section: Bytes, entry_point: &mut ProgramEntry) -> bool {
     let mut entries = section.run::<Dyn>();
     while let Some(entry) = entries.next() {
         let (tag, value) = (entry.tag(), entry.value());
@@ -84,6 +84,10 @@ fn has_work(section: Bytes) -> bool {
             // The value 0 asks for nothing, but for the name at offset 0 that DT_NEEDED would give, and where the tag says all.
             let is = |tag: u64| entry.tag() as u64 == tag;
             let idle = is(consts::DT_FLAGS) && value as u64 & consts::DF_TEXTREL == 0;
+            if is(consts::DT_INIT) && value as u64 == abi::note::CALL_ENTRY_INIT {
+                entry_point.marked = true;
+                continue;
+            }
             if (value != 0 || is(consts::DT_NEEDED) || is(consts::DT_TEXTREL)) && !idle {
                 return true;
             }
@@ -109,6 +113,8 @@ pub(crate) struct ProgramEntry {
     pub(crate) noted: bool,
     /// Whether there was a stub's note.
     pub(crate) stubbed: bool,
+    /// Whether DT_INIT says what the ABI note would, if that was lost.
+    pub(crate) marked: bool,
 }
 
 /// Looks for our notes in a segment, which say how the program is entered. Answers whether the full start need not look at
@@ -151,10 +157,7 @@ extern "C" fn slul_early_note(segment: Bytes, entry: &mut ProgramEntry) -> bool 
                 }
                 entry.called = flags & abi::note::FLAG_CALL_ENTRY != 0;
                 entry.noted = true;
-            } else if owner == SLUL && nul == 0 {
-                if entry.stubbed {
-                    return false;
-                }
+            } else if owner == SLUL && nul == 0 && !entry.stubbed {
                 entry.stubbed = true;
                 let descriptor = ours.address().wrapping_add(DESCRIPTOR);
                 entry.address = descriptor.wrapping_add(first as i32 as usize);
@@ -165,6 +168,30 @@ extern "C" fn slul_early_note(segment: Bytes, entry: &mut ProgramEntry) -> bool 
     true
 }
 
+/// Size in bytes of a stub's note.
+pub(crate) const STUB_NOTE: usize = abi::note::RT0_NOTE_SIZE;
+
+/// Whether bytes begin as a stub's note does.
+#[inline(always)]
+pub(crate) fn is_of_stub(bytes: Bytes) -> bool {
+    match bytes.first::<NoteHead>() {
+        Some(head) => head.name_size() == abi::note::OWNER_SIZE && head.desc_size() == 4,
+        None => false,
+    }
+}
+
+/// Looks at what may be a stub's note right before the entry. It comes before any other: tools move those that program headers
+/// name, but not this one. Answers as [`note`].
+#[inline(always)]
+pub(crate) fn note_of_stub(bytes: Bytes, entry: &mut ProgramEntry) -> bool {
+    if is_of_stub(bytes) {
+        entry.stubbed = false;
+        note(bytes, entry)
+    } else {
+        true
+    }
+}
+
 /// Where the descriptor is in a note of ours.
 const DESCRIPTOR: usize = size_of::<OurNote>().wrapping_sub(4);
 
@@ -173,7 +200,7 @@ const DOUBTFUL: ProgramEntry = ProgramEntry::at(0);
 impl ProgramEntry {
     /// The kernel's way of entering a program, for one without a note that says otherwise.
     pub(crate) const fn at(address: usize) -> Self {
-        Self { address, called: false, noted: false, stubbed: false }
+        Self { address, called: false, noted: false, stubbed: false, marked: false }
     }
 }
 
@@ -229,7 +256,15 @@ pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, e
                 file_end = offset.wrapping_add(size);
             }
             if phdr.flags() & consts::PF_X != 0 {
-                entered |= entry_vaddr.wrapping_sub(phdr.vaddr()) < size;
+                let into = entry_vaddr.wrapping_sub(phdr.vaddr());
+                entered |= into < size;
+                if into < size && into >= STUB_NOTE && phdr.flags() & consts::PF_R != 0 {
+                    // SAFETY: of the same segment, which can be read.
+                    let before = unsafe { Bytes::new(entry.wrapping_sub(STUB_NOTE), STUB_NOTE) };
+                    if !note_of_stub(before, &mut answer) {
+                        return DOUBTFUL;
+                    }
+                }
             }
         }
         let kind = phdr.kind();
@@ -240,12 +275,13 @@ pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, e
             if size != phdr.memsz() {
                 return DOUBTFUL;
             }
-            let Some(bytes) = program.mapped(vaddr, size, consts::PF_R) else { return DOUBTFUL };
             if kind == consts::PT_DYNAMIC {
-                if has_work(bytes) {
+                let Some(bytes) = program.mapped(vaddr, size, consts::PF_R) else { return DOUBTFUL };
+                if has_work(bytes, &mut answer) {
                     return DOUBTFUL;
                 }
             } else {
+                let Some(bytes) = program.noted(phdr) else { return DOUBTFUL };
                 if !note(bytes, &mut answer) {
                     return DOUBTFUL;
                 }
@@ -257,5 +293,6 @@ pub(crate) unsafe extern "C" fn slul_plain_program(phdrs: usize, count: usize, e
         let vaddr = answer.address.wrapping_sub(program.bias());
         entered &= program.mapped(vaddr, 1, consts::PF_X).is_some();
     }
+    answer.called |= answer.marked & !answer.noted;
     if entered { answer } else { DOUBTFUL }
 }

@@ -89,16 +89,33 @@ impl Program {
         if self.holds(vaddr, size, Purpose::Constant) { Some(bytes) } else { None }
     }
 
-    /// `[vaddr, vaddr + size)`, if that is in what was mapped from the file with the permission `flag`; with PF_R it can be
+    /// `[vaddr, vaddr + size)`, if that is in what was mapped from the file with the permissions `flags`; with PF_R it can be
     /// read.
     #[inline(always)]
-    pub(crate) fn mapped(&self, vaddr: usize, size: usize, flag: u32) -> Option<Bytes> {
+    pub(crate) fn mapped(&self, vaddr: usize, size: usize, flags: u32) -> Option<Bytes> {
+        self.find(vaddr, size, |phdr, _| phdr.flags() & flags == flags)
+    }
+
+    /// The contents of a PT_NOTE, if nobody can write there, and both its address and its offset in the file say where it is.
+    #[inline(always)]
+    pub(crate) fn noted(&self, note: At<Phdr>) -> Option<Bytes> {
+        let offset = note.offset();
+        self.find(note.vaddr(), note.filesz(), |phdr, into| {
+            let protection = phdr.flags() & (consts::PF_R | consts::PF_W);
+            protection == consts::PF_R && offset.wrapping_sub(phdr.offset()) == into
+        })
+    }
+
+    /// `[vaddr, vaddr + size)`, if that is in the file's part of a segment, the `wanted` one, which is told how far into it.
+    #[inline(always)]
+    fn find(&self, vaddr: usize, size: usize, wanted: impl Fn(At<Phdr>, usize) -> bool) -> Option<Bytes> {
         let mut headers = self.headers();
         while let Some(phdr) = headers.next() {
-            let (kind, flags) = (phdr.kind(), phdr.flags());
-            let (start, len) = (phdr.vaddr(), phdr.filesz());
-            let into = vaddr.wrapping_sub(start);
-            if kind == consts::PT_LOAD && flags & flag != 0 && into <= len && size <= len.wrapping_sub(into) {
+            if phdr.kind() != consts::PT_LOAD {
+                continue;
+            }
+            let (into, len) = (vaddr.wrapping_sub(phdr.vaddr()), phdr.filesz());
+            if into <= len && size <= len.wrapping_sub(into) && wanted(phdr, into) {
                 // SAFETY: mapped by that header.
                 return Some(unsafe { Bytes::new(self.bias.wrapping_add(vaddr), size) });
             }

@@ -27,6 +27,7 @@ use crate::run::cpu::stub_layout::STUBS;
 const KNOWN: u64 = bits([
     consts::DT_NEEDED,
     consts::DT_PLTRELSZ,
+    consts::DT_INIT,
     consts::DT_PLTGOT,
     consts::DT_HASH,
     consts::DT_STRTAB,
@@ -145,7 +146,8 @@ impl Tags {
     #[inline(always)]
     fn are_usual(&self) -> bool {
         let now = self.may_be(consts::DT_FLAGS, 0) || self.may_be(consts::DT_FLAGS, consts::DF_BIND_NOW as usize);
-        now && self.may_be(consts::DT_SYMENT, size_of::<Sym>())
+        now && self.may_be(consts::DT_INIT, abi::note::CALL_ENTRY_INIT as usize)
+            && self.may_be(consts::DT_SYMENT, size_of::<Sym>())
             && self.may_be(consts::DT_RELAENT, size_of::<Rela>())
             && self.may_be(consts::DT_RELRENT, size_of::<usize>())
             && self.may_be(consts::DT_PLTREL, consts::DT_RELA as usize)
@@ -227,6 +229,8 @@ pub(crate) struct Tables {
     pub(crate) dynamic: (usize, usize),
     /// Where the value of DT_DEBUG is to be written; 0 if it can not be.
     pub(crate) debug: usize,
+    /// Whether DT_INIT says what the ABI note would, if that was lost.
+    pub(crate) marked: bool,
     /// DT_RELA, DT_JMPREL, DT_RELR.
     pub(crate) rela: Bytes,
     pub(crate) jmprel: Bytes,
@@ -268,6 +272,7 @@ impl Tables {
         let mut tables = Self {
             dynamic: (vaddr, size),
             debug: if program.holds(found.debug, size_of::<usize>(), Purpose::Writable) { found.debug } else { 0 },
+            marked: tags.get(consts::DT_INIT).is_some(),
             rela: known!(tags.table::<Rela>(program, consts::DT_RELA, consts::DT_RELASZ)),
             jmprel: known!(tags.table::<Rela>(program, consts::DT_JMPREL, consts::DT_PLTRELSZ)),
             relr: known!(tags.table::<usize>(program, consts::DT_RELR, consts::DT_RELRSZ)),

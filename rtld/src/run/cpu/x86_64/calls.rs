@@ -16,7 +16,7 @@ use crate::run::cpu::number;
 /// # Safety
 /// `entry` is code, `sp` is the address of a block, and nothing on this stack is needed again.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: extern "C" fn()) -> ! {
+pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: Option<extern "C" fn()>) -> ! {
     naked_asm!("mov rsp, rsi", "xor ebp, ebp", "jmp rdi")
 }
 
