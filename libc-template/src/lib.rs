@@ -27,6 +27,8 @@ pub enum LoaderImport {
     Exit,
     /// `__cxa_atexit` of the Itanium C++ ABI.
     CxaAtexit,
+    /// The variable `__libc_stack_end`, the end of the main thread's stack; glibc alone has it.
+    StackEnd,
     /// dlopen(3).
     Dlopen,
     /// dlsym(3).
@@ -42,10 +44,11 @@ pub enum LoaderImport {
 }
 
 /// Names of the [`LoaderImport`]s. All references are weak and without a version: any version serves.
-pub const LOADER_IMPORTS: [&[u8]; 9] = [
+pub const LOADER_IMPORTS: [&[u8]; 10] = [
     b"__libc_start_main",
     b"exit",
     b"__cxa_atexit",
+    b"__libc_stack_end",
     b"dlopen",
     b"dlsym",
     b"dlvsym",
@@ -101,7 +104,7 @@ pub fn is_unsecure_variable(variable: &[u8]) -> bool {
 
 /// Number of [`LOADER_IMPORTS`], from the first, that the template of every program has. The others are for programs
 /// that open libraries, or that have some.
-pub const START_IMPORTS: usize = 3;
+pub const START_IMPORTS: usize = 4;
 
 /// Names that the template never exports, whichever object defines them: libc must use its own. [`LOADER_IMPORTS`] are
 /// not exported either: the loader's lookups begin at the template, and would find the program's definitions.

@@ -11,7 +11,7 @@
 //!   bind.rs        native libraries are opened by libc's dlopen, before anything of the program runs
 //!   shim.rs        objects made for that dlopen: the native needs as a library, and the program's exports
 //!   main_thread.rs the program's thread-local storage goes into that room
-//!   gap.rs         no gap is left
+//!   block.rs       the program has a block of its own
 //! ```
 //!
 //! It uses the start-up code of libc, and nothing of Rust's standard library, so one source serves every libc.
@@ -26,7 +26,7 @@ mod run;
 mod system;
 
 use crate::run::begin::{self, When};
-use crate::run::kernel::{self, Block};
+use crate::run::kernel::Block;
 use crate::run::last_words::refuse;
 
 /// Called by libc.
@@ -47,8 +47,7 @@ unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
         Block::at(place)
     };
     system::find_libc();
-    let limit = kernel::stack_limit();
-    let process = begin::load(block, When::First(limit), cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
+    let process = begin::load(block, When::First, cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
     system::take_name(process);
     begin::begin(process)
 }

@@ -175,12 +175,14 @@ pub enum Problem<'a> {
     NotLibrary,
     /// The library to close is not open.
     NotOpen,
-    /// RLIMIT_STACK leaves no room for the gap that native libraries need.
-    StackTooSmall {
-        /// RLIMIT_STACK in bytes.
-        limit: u64,
-        /// Bytes that would be enough.
-        needed: u64,
+    /// libc is wanted in a process whose memory another one has, too.
+    SharedMemory,
+    /// libc is wanted in a thread whose thread pointer the program has set.
+    ForeignThread {
+        /// The thread pointer.
+        found: u64,
+        /// What the loader has left there; 0 if that is nothing.
+        left: u64,
     },
     /// The machine has no ld.so of a libc.
     NoLibc,
@@ -346,11 +348,17 @@ impl Text for Problem<'_> {
             }
             Self::NotLibrary => put_words!(to, "no libc-free library of that name was found"),
             Self::NotOpen => put_words!(to, "not open"),
-            Self::StackTooSmall { limit, needed } => put_words!(
+            Self::SharedMemory => put_words!(
                 to,
-                "stack too small for native libraries: RLIMIT_STACK is {} bytes, {} are needed",
-                limit,
-                needed
+                "the first native call is in a child that has its parent's memory (vfork, or clone with CLONE_VM); call \
+                 slul_load_libc() before, or have the child made by fork"
+            ),
+            Self::ForeignThread { found, left } => put_words!(
+                to,
+                "native functions need the thread pointer that libc sets: it is {x}, set by the program, and was left as \
+                 {x}; call slul_load_libc() first, and set back what it leaves for each native call",
+                found,
+                left
             ),
             Self::UsingLibc(errno) => put_words!(
                 to,
@@ -386,6 +394,7 @@ impl Problem<'_> {
             | Self::Protect(errno) => errno,
             Self::NoLibc => Errno::ENOENT,
             Self::OutOfMemory(_) => Errno::ENOMEM,
+            Self::SharedMemory | Self::ForeignThread { .. } => Errno::EPERM,
             _ => Errno::ENOEXEC,
         }
     }

@@ -9,7 +9,7 @@ use core::iter;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use linux_raw_sys::auxvec;
-use rtld::base::addr::{RuntimeAddr, align_up, to_usize};
+use rtld::base::addr::RuntimeAddr;
 use rtld::base::arena::{Arena, List, OutOfMemory};
 use rtld::base::hash::Key;
 use rtld::base::report::Category;
@@ -26,29 +26,30 @@ use rtld::start::invocation::Settings;
 use rtld::words;
 
 use crate::platform;
-use crate::platform::gap::Gap;
+use crate::platform::block::place_of_copy;
 use crate::platform::image::LIBC_KNOWS_PROGRAM;
 use crate::platform::{exporter, finalisers, image, main_thread, other};
 use crate::run::clock::clock;
 use crate::run::code::{self, Arguments};
 use crate::run::command::{self, ProgramToRun};
 use crate::run::cpu::exports::slul_exit;
-use crate::run::cpu::{calls, stub_layout, words};
-use crate::run::kernel::{Block, StackLimit, own_header, random};
+use crate::run::cpu::{calls, words};
+use crate::run::kernel::{Block, own_header, random};
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
 use crate::run::open::{debugger, opening, runtime};
 use crate::run::process::{DONE, Process, STARTED, new_arena};
+use crate::run::sync::process_id;
 use crate::run::{cut, finish, inspect, started, thread, trace};
 
 /// When a full start is made.
 #[derive(Clone, Copy)]
 pub(crate) enum When {
-    /// Before anything of the program runs, with so much stack.
-    First(StackLimit),
+    /// Before anything of the program runs.
+    First,
     /// At the first native call: a deferred start has written the program's words, sealed its RELRO, and given it its copy of the
-    /// block, at this address.
-    Late(u64),
+    /// block, at this address, in the process of this id.
+    Late(u64, u32),
 }
 
 /// The key of tables by hash: random bytes or, without them, addresses of this process, which the author of an object
@@ -78,7 +79,7 @@ pub(crate) fn load(
         block.remove_variables(rtld::start::handoff::is_unsafe_variable);
     }
     let arena = new_arena().of(block.exec_path())?;
-    let is_late = matches!(when, When::Late(_));
+    let is_late = matches!(when, When::Late(..));
     let name = arena.put(block.exec_path()).of(block.exec_path())?;
     let watch = if is_late { cut::Watch::NONE } else { cut::watch(name) };
     let itself = block.auxiliary().entry() == Some(own_entry);
@@ -129,7 +130,7 @@ pub(crate) fn load(
         program_path,
         sealed,
         program_block: block.address(),
-        gap: None,
+        apart: None,
         thread_local: None,
         entry,
         alone,
@@ -157,7 +158,7 @@ fn relocate_and_seal(
     relocated.seal(&Linux)
 }
 
-/// Prepares the gap, thread-local storage and the tables of native symbols; then publishes the process.
+/// Prepares the program's stack, thread-local storage and the tables of native symbols; then publishes the process.
 fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure<'static>> {
     let natives = &process.sealed.natives;
     if process.may_want_libc() {
@@ -167,16 +168,12 @@ fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure
             return Err(Problem::Auxiliary(key.into()).into());
         }
         binding::set_up(process.arena, natives.imports.len())?;
-        // Twice 64 bytes more: for the alignment of the area, and for that of its end.
-        let state = process.block.auxiliary().min_signal_stack().unwrap_or(0).max(stub_layout::STATE_MINIMUM);
-        let state = align_up(state, 64).unwrap_or(stub_layout::STATE_MINIMUM).saturating_add(128);
-        binding::STATE_SIZE.store(to_usize(state), Ordering::Relaxed);
-        let (gap, copy) = match when {
-            When::First(limit) => Gap::leave(&process.block, process.page, limit)?,
-            When::Late(copy) => (Gap::left(&process.block, process.page, copy)?, copy),
+        let (copy, id) = match when {
+            When::First => (place_of_copy(&process.block, process.page)?, process_id()),
+            When::Late(copy, id) => (copy, id),
         };
         process.program_block = copy;
-        process.gap = Some(gap);
+        process.apart = Some(id);
     }
     if process.sealed.seen.opens {
         thread::make_room(&mut process.sealed.tls)?;
@@ -190,7 +187,7 @@ fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure
         main_thread::set_up(&mut process)?;
     }
     let process = process.publish()?;
-    if let When::First(_) = when {
+    if let When::First = when {
         STARTED.store(DONE, Ordering::Release);
     }
     Ok(process)
@@ -204,11 +201,13 @@ pub(crate) fn begin_late(process: &Process) {
 
 /// Runs the program, on its own stack.
 pub(crate) fn begin(process: &'static Process) -> ! {
-    match process.gap {
-        // SAFETY: the address of the copy is a multiple of 16; the stack below it is unused.
-        Some(_) => unsafe { calls::switch_stack(process.program_block, begin_published) },
-        None => run(process),
+    if process.apart.is_none() {
+        run(process)
     }
+    let block = process.block.words();
+    // SAFETY: the place of the copy is a multiple of 16, and nothing there or below is needed again. The copy ends below the
+    // block, or is the block.
+    unsafe { calls::switch_stack(process.program_block, block.as_ptr(), block.len(), begin_published) }
 }
 
 fn run(process: &'static Process) -> ! {

@@ -12,15 +12,13 @@ use rtld::error::{Error, Failure, Problem};
 use rtld::link::load::Present;
 use rtld::os::mapped::MappedImage;
 
-use crate::platform::gap::Gap;
 use crate::platform::thread_local::ThreadLocal;
-use crate::platform::{self, exporter, finalisers, image, main_thread, other, presence};
-use crate::run::kernel::{Block, StackLimit};
+use crate::platform::{self, block, exporter, finalisers, image, main_thread, other, presence};
+use crate::run::kernel::Block;
 use crate::run::process::Process;
 
 type Done = Result<(), Error<'static>>;
-type Left = fn(&Block, PageSize, u64) -> Result<Gap, Failure<'static>>;
-type Leave = fn(&Block, PageSize, StackLimit) -> Result<(Gap, u64), Failure<'static>>;
+type Place = fn(&Block, PageSize) -> Result<u64, Failure<'static>>;
 type Exporter = fn(&'static Arena, &'static [u8]) -> Result<Present<'static, MappedImage>, Failure<'static>>;
 
 /// Whether libc takes the program for the executable that was started, and so knows its unwind tables.
@@ -35,11 +33,8 @@ const _: fn() -> Result<(), Problem<'static>> = image::seal_own;
 /// The object that defines the loader's exports. The path is the one that messages show.
 const _: Exporter = exporter::exporter;
 
-/// Leaves the gap, where libc needs it. Also returns the address of the program's block.
-const _: Leave = Gap::leave;
-
-/// What [`Gap::leave`] would have answered of a copy of the block that is at that address already.
-const _: Left = Gap::left;
+/// Where the program is to have its block, if libc may come.
+const _: Place = block::place_of_copy;
 
 /// Makes the full start of a process whose start was deferred, where starts are.
 const _: extern "C" fn() = crate::early::late::slul_late_start;

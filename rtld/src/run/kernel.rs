@@ -22,12 +22,10 @@ use rtld::start::handoff::{Auxiliary, Layout};
 
 use crate::run::cpu::{calls, number};
 
-/// The kernel's block. It belongs to the loader until libc is brought in; then it becomes libc's.
+/// The kernel's block. It belongs to the loader: where libc may come, the program has a copy, and libc gets one.
 pub(crate) struct Block {
-    pub(crate) start: NonNull<u64>,
-    pub(crate) layout: Layout,
-    /// AT_EXECFN as the kernel passed it.
-    pub(crate) execfn: Option<u64>,
+    start: NonNull<u64>,
+    layout: Layout,
 }
 
 impl Block {
@@ -40,15 +38,12 @@ impl Block {
         // SAFETY: the scan stays within the block, by its contract.
         let layout = Layout::scan(|index| unsafe { start.add(index).read() });
         // SAFETY: a stack pointer is not null.
-        let mut block = Self { start: unsafe { NonNull::new_unchecked(start) }, layout, execfn: None };
-        block.execfn = block.auxiliary().exec_path();
-        block
+        Self { start: unsafe { NonNull::new_unchecked(start) }, layout }
     }
 
     /// The words of the block.
     ///
-    /// Until libc is brought in, only [`Block::edit`] writes to them, which borrows the block mutably; after that,
-    /// nothing here reads them.
+    /// Only [`Block::edit`] writes to them, which borrows the block mutably.
     pub(crate) fn words(&self) -> &[u64] {
         // SAFETY: the block's words, which nothing writes to while they are borrowed.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.layout.end) }
@@ -258,9 +253,9 @@ pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))) }
 }
 
-/// Whether the kernel can read the pages of `len` bytes from an address on. If no segment contains a program's headers,
-/// AT_PHDR is the address of something else, or of nothing.
-fn can_read(address: RuntimeAddr, len: usize, page: PageSize) -> bool {
+/// Whether the kernel can read the pages of `len` bytes from an address on, for which it may grow the stack. If no segment
+/// contains a program's headers, AT_PHDR is the address of something else, or of nothing.
+pub(crate) fn can_read(address: RuntimeAddr, len: usize, page: PageSize) -> bool {
     const NO_SUCH_OPERATION: usize = 3;
     const MASK_SIZE: usize = 8;
     const EINVAL: isize = -22;
@@ -290,30 +285,6 @@ pub(crate) fn random(block: &Block) -> Option<[u64; 2]> {
     // SAFETY: sixteen bytes of our own.
     let got = unsafe { calls::system_call(number::GETRANDOM, [place, 16, 0, 0]) };
     (got == 16).then_some(random)
-}
-
-/// RLIMIT_STACK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StackLimit {
-    /// No limit.
-    Unlimited,
-    /// A limit in bytes.
-    Bytes(u64),
-    /// The kernel does not say.
-    Unknown,
-}
-
-/// The limit of the stack's growth.
-pub(crate) fn stack_limit() -> StackLimit {
-    const RLIMIT_STACK: usize = 3;
-    let mut limit = [u64::MAX; 2];
-    let place = (&raw mut limit).expose_provenance();
-    // SAFETY: `limit` has the layout of a struct rlimit64.
-    match (unsafe { calls::system_call(number::PRLIMIT64, [0, RLIMIT_STACK, 0, place]) }, limit) {
-        (0, [u64::MAX, _]) => StackLimit::Unlimited,
-        (0, [current, _]) => StackLimit::Bytes(current),
-        _ => StackLimit::Unknown,
-    }
 }
 
 unsafe extern "C" {

@@ -19,7 +19,6 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::sys;
 use rtld::start::invocation::Settings;
 
-use crate::platform::gap::Gap;
 use crate::platform::thread_local::ThreadLocal;
 use crate::run::code::Arguments;
 use crate::run::cut::Watch;
@@ -34,11 +33,13 @@ pub(crate) struct Process {
     pub(crate) page: PageSize,
     pub(crate) program_path: ProgramPath<'static>,
     pub(crate) sealed: Sealed<'static, MappedImage>,
-    /// The kernel's block. It becomes libc's.
+    /// The kernel's block.
     pub(crate) block: Block,
-    /// Address of the program's block: the kernel's own, or the copy below the gap.
+    /// Address of the program's block: the kernel's own, or a copy.
     pub(crate) program_block: u64,
-    pub(crate) gap: Option<Gap>,
+    /// Where libc may come, so that the program has a block of its own: the kernel's id of the process that was started. A
+    /// child has another.
+    pub(crate) apart: Option<u32>,
     pub(crate) thread_local: Option<ThreadLocal>,
     /// Code of the loader to which relocated words refer.
     pub(crate) code: LoaderCode,

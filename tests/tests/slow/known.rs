@@ -3,13 +3,14 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 71] = [
+const DIFFERENCES: [(&str, &str); 77] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
     ("musl/first_call_in_finaliser", FIRST),
     ("musl/open_native", FIRST),
     ("musl/open_tls_before", FIRST),
+    ("musl/stack_range", STACK),
     ("musl/template", TEMPLATE),
     ("musl/tls_alignment", ROOM),
     ("musl/zlib", FIRST),
@@ -57,10 +58,15 @@ const DIFFERENCES: [(&str, &str); 71] = [
     ("native/notice/missing", TEMPLATE),
     ("native/notice/offset", TEMPLATE),
     ("native/notice/text", TEMPLATE),
-    ("native/overrun", STACK),
+    ("native/overrun/beyond", FIRST),
+    ("native/own_thread_pointer/answer", FIRST),
+    ("native/own_thread_pointer/main", FIRST),
+    ("native/own_thread_pointer/main-full", FIRST),
+    ("native/own_thread_pointer/thread", FIRST),
+    ("native/shared_memory/deferred", FIRST),
+    ("native/shared_memory/full", FIRST),
     ("native/signal_mask", FIRST),
     ("native/signal_storm", FIRST),
-    ("native/small_stack/refused", STACK),
     ("native/stack_range", STACK),
     ("native/template", TEMPLATE),
     ("native/tls_alignment", ROOM),
@@ -88,7 +94,7 @@ const TEMPLATE: &str = "there is no template, and nothing to be noticed";
 const LD_SO: &str = "libc's ld.so acts on its own variables, as in every process that it starts";
 const CANARY: &str = "the canary is libc's own";
 const PROC: &str = "/proc tells of the command line and environment of slulrtld-using-libc";
-const STACK: &str = "the stack is libc's, without a gap";
+const STACK: &str = "the program's stack begins below frames of libc's, and libc knows nothing of that";
 
 const DEFERRED: &str = "no start is deferred, and the loader is another file";
 

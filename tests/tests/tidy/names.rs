@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{loader, none};
 
 /// Names that both programs define, each for its own platform (`run/interface.rs`), and a structure of <link.h>.
-const IN_BOTH: [&str; 3] = ["Gap", "ThreadLocal", "LinkMap"];
+const IN_BOTH: [&str; 2] = ["ThreadLocal", "LinkMap"];
 
 /// The type that a line of code defines.
 fn defined(line: &str) -> Option<&str> {

@@ -34,7 +34,7 @@ use crate::system;
 
 /// Whether native libraries are opened before anything of the program runs: always, if there may be any.
 pub(crate) const fn comes_first(process: &Process) -> bool {
-    process.gap.is_some()
+    process.apart.is_some()
 }
 
 /// Binds the program to its native libraries, once, before the program can ask for it.

@@ -2,9 +2,9 @@
 //! without libc. `rtld/src/run/interface.rs` lists what both offer.
 
 mod bind;
+pub(crate) mod block;
 pub(crate) mod exporter;
 pub(crate) mod finalisers;
-pub(crate) mod gap;
 pub(crate) mod image;
 pub(crate) mod main_thread;
 pub(crate) mod other;

@@ -41,7 +41,7 @@ enum Variables {
     Write,
 }
 
-const EARLY: [Rules; 15] = [
+const EARLY: [Rules; 16] = [
     Rules {
         title: "code of _start",
         function: "_start",
@@ -160,17 +160,25 @@ const EARLY: [Rules; 15] = [
         title: "code of slul_enter_deferred",
         function: "slul_enter_deferred",
         may_call: &["slul_call_deferred"],
-        system_calls: false,
+        system_calls: true,
         register_jumps: true,
         variables: Variables::Read,
     },
     Rules {
         title: "code of slul_late_start",
         function: "slul_late_start",
-        may_call: &["slul_relocate_self", "slul_late_main"],
+        may_call: &["slul_saved_block", "slul_shares_memory", "slul_relocate_self", "slul_late_main"],
         system_calls: true,
         register_jumps: false,
         variables: Variables::Write,
+    },
+    Rules {
+        title: "code of slul_shares_memory",
+        function: "slul_shares_memory",
+        may_call: &[],
+        system_calls: true,
+        register_jumps: false,
+        variables: Variables::Read,
     },
     Rules {
         title: "code of slul_relocate_self",

@@ -10,7 +10,7 @@
 //!   plain start, rt0   early/handed.rs           maps the program, and enters it at once
 //!   bootstrap          early/bootstrap.rs        relocates the loader itself
 //!   slul_main          here                      calls the next two
-//!   load               run/begin.rs              secure, settings; load, relocate, seal; gap, thread pointer
+//!   load               run/begin.rs              secure, settings; load, relocate, seal; thread pointer
 //!   begin              run/begin.rs              initialisers, then the program
 //! first native call    run/cpu/<cpu>/stubs.rs -> run/first_call.rs -> platform/bogomap.rs
 //! ```
@@ -32,8 +32,9 @@ use rtld::os::sys;
 
 use crate::cpu::ops::call_on_stack;
 use crate::platform::block::open_standard;
+use crate::platform::libc_stack::{StackLimit, stack_limit};
 use crate::run::begin::{self, When, begin};
-use crate::run::kernel::{self, Block, StackLimit};
+use crate::run::kernel::Block;
 use crate::run::last_words::refuse;
 use crate::run::process::Process;
 
@@ -80,7 +81,6 @@ fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<
     type Outcome = Result<&'static Process, Error<'static>>;
     struct Job {
         block: Option<Block>,
-        limit: StackLimit,
         own_entry: RuntimeAddr,
         result: Option<Outcome>,
     }
@@ -88,17 +88,15 @@ fn load(block: Block, own_entry: RuntimeAddr) -> Result<&'static Process, Error<
         let job: *mut Job = ptr::with_exposed_provenance_mut(job);
         // SAFETY: `job` below, which is not used otherwise while this runs.
         let job = unsafe { &mut *job };
-        let limit = job.limit;
-        job.result = job.block.take().map(|block| begin::load(block, When::First(limit), job.own_entry));
+        job.result = job.block.take().map(|block| begin::load(block, When::First, job.own_entry));
     }
-    let limit = kernel::stack_limit();
-    if matches!(limit, StackLimit::Unlimited | StackLimit::Bytes(ENOUGH..)) {
-        return begin::load(block, When::First(limit), own_entry);
+    if matches!(stack_limit(), StackLimit::Unlimited | StackLimit::Bytes(ENOUGH..)) {
+        return begin::load(block, When::First, own_entry);
     }
     let path = block.exec_path();
     let stack = sys::anonymous(OWN).ok_or(OutOfMemory(OWN)).of(path)?;
     let top = RuntimeAddr::of(stack.cast::<u8>().as_ptr()).0.wrapping_add(from_usize(stack.len()));
-    let mut job = Job { block: Some(block), limit, own_entry, result: None };
+    let mut job = Job { block: Some(block), own_entry, result: None };
     // SAFETY: fresh memory, whose end is a multiple of a page.
     unsafe { call_on_stack(top, run, (&raw mut job).expose_provenance()) };
     // SAFETY: `run` has returned, and nothing refers to its stack.

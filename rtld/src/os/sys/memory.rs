@@ -56,6 +56,24 @@ const HUGE: usize = 4 << 20;
 // SAFETY: mappings of the kernel's choice, whole and zeroed, until they are unmapped.
 pub const MEMORY: Source = unsafe { Source::new(anonymous, give_back) };
 
+/// Fresh memory for a stack of `bytes` bytes, both multiples of a page. The lowest `guard` bytes are inaccessible.
+#[must_use]
+pub fn stack(bytes: usize, guard: usize) -> Option<NonNull<[u8]>> {
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+    let flags = flags | MapFlags::NORESERVE | MapFlags::STACK;
+    // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+    let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, flags) }.ok()?;
+    let start = NonNull::new(start.cast())?;
+    let stack = NonNull::slice_from_raw_parts(start, bytes);
+    // SAFETY: pages of the mapping just made.
+    if unsafe { self::guard(start, guard) }.is_err() {
+        // SAFETY: nobody knows of it.
+        unsafe { give_back(stack) };
+        return None;
+    }
+    Some(stack)
+}
+
 /// Fresh zeroed memory of at least `bytes` bytes, at or near `address` if the kernel finds room there.
 #[must_use]
 pub fn anonymous_near(address: crate::base::addr::RuntimeAddr, bytes: usize) -> Option<NonNull<[u8]>> {
@@ -109,15 +127,14 @@ pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<()
     Ok(unsafe { mprotect(pages.as_ptr().cast(), pages.len(), flags) }?)
 }
 
-/// Makes `size` bytes at `start` inaccessible if `closed`, and readable and writable otherwise.
+/// Makes `size` bytes at `start` inaccessible.
 ///
 /// # Errors
 /// The error number of mprotect(2).
 ///
 /// # Safety
-/// The pages belong to the caller, and nothing touches them while they are inaccessible.
-pub unsafe fn guard(start: NonNull<u8>, size: usize, closed: bool) -> Result<(), Errno> {
-    let protection = if closed { Protection::NONE } else { Protection::READ_WRITE };
+/// The pages belong to the caller, and nothing is to touch them.
+unsafe fn guard(start: NonNull<u8>, size: usize) -> Result<(), Errno> {
     // SAFETY: by the caller.
-    unsafe { protect(NonNull::slice_from_raw_parts(start, size), protection) }
+    unsafe { protect(NonNull::slice_from_raw_parts(start, size), Protection::NONE) }
 }

@@ -30,9 +30,6 @@ pub(crate) static ADDRESSES: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_m
 /// The address to which each import's stub jumps; 0 until libc is published to all threads.
 pub(crate) static TARGETS: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
-/// Bytes of stack in which a stub saves all vector state, a multiple of 64: AT_MINSIGSTKSZ, and the loss by rounding.
-pub(crate) static STATE_SIZE: AtomicUsize = AtomicUsize::new(0);
-
 /// Makes room for the addresses of `count` imports, before anything of the program runs.
 pub(crate) fn set_up(arena: &'static Arena, count: usize) -> Result<(), OutOfMemory> {
     for table in [&ADDRESSES, &TARGETS] {

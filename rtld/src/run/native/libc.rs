@@ -23,7 +23,7 @@ pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
     [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
 
 /// The address that ld.so has found.
-fn address(import: LoaderImport) -> Option<RuntimeAddr> {
+pub(crate) fn address(import: LoaderImport) -> Option<RuntimeAddr> {
     let target: Option<&AtomicUsize> = LOADER_TARGETS.get(import as usize);
     let address = target.map_or(0, |target| target.load(Ordering::Acquire));
     (address != 0).then(|| RuntimeAddr(from_usize(address)))

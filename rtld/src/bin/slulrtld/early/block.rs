@@ -239,35 +239,14 @@ impl Auxv {
         if address == 0 { None } else { Some(unsafe { EarlyString::new(address) }) }
     }
 
-    /// The end of AT_NULL, and so of the block.
+    /// Address of the end of AT_NULL, and so of the block.
     #[inline(always)]
-    fn end_place(self) -> BlockWord {
+    pub(crate) fn end(self) -> usize {
         let mut place = self.start;
         while place.word() != 0 {
             place = place.after(2);
         }
-        place.after(2)
-    }
-
-    /// Address of the end of the block.
-    #[inline(always)]
-    pub(crate) fn end(self) -> usize {
-        self.end_place().0
-    }
-
-    /// Copies the block to an address, with as much room below it as it needs.
-    ///
-    /// # Safety
-    /// The room is there, and not in use.
-    #[inline(always)]
-    pub(crate) unsafe fn copy_block(self, to: usize) {
-        let end = self.end_place().0;
-        let (mut from, mut place) = (self.block.0, BlockWord(to));
-        while from.0 != end {
-            place.set(from.word());
-            from = from.after(1);
-            place = place.after(1);
-        }
+        place.after(2).0
     }
 
     /// Takes the first argument out of the block, and has `change` say what each value of the auxiliary vector becomes.

@@ -2,9 +2,9 @@
 //! native call makes up for what was left out: the full start, and then libc.
 //!
 //! Here you have what `handed.rs` has. A native function's word gets the address of the first-call stub that the full start
-//! would have chosen, RELRO is sealed, the gap is left, the program has its own copy of the block. The loader is not
-//! relocated, and nothing of it is written: what its first-call stub finds of the start is what the kernel keeps, the
-//! auxiliary vector, and a word on top of the gap, the address of the copy (`late.rs`).
+//! would have chosen, RELRO is sealed, the program has its own copy of the block. The loader is not relocated, and nothing of
+//! it is written: what its first-call stub finds of the start is what the kernel keeps, the auxiliary vector, and two words
+//! below the block, the address of the copy and the id of the process (`late.rs`).
 //!
 //! Deferred is only what the full start would do in the same way, whenever it runs: all names in DT_NEEDED are a libc's, so
 //! nothing is searched for; no library path depends on the current directory; no initialisers, no thread-local storage,
@@ -26,16 +26,13 @@ use core::mem::{MaybeUninit, offset_of};
 use linux_raw_sys::auxvec::{
     AT_BASE, AT_ENTRY, AT_EXECFN, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_RANDOM, AT_SECURE,
 };
-use linux_raw_sys::general::{
-    __NR_clock_gettime, __NR_mprotect, __NR_newfstatat, __NR_prlimit64, AT_FDCWD, CLOCK_MONOTONIC, PROT_READ,
-    RLIMIT_STACK, rlimit64, stat,
-};
+use linux_raw_sys::general::{__NR_mprotect, __NR_newfstatat, AT_FDCWD, PROT_READ, stat};
 use rtld::elf::{Phdr, Rela, consts};
 
 use crate::cpu::ops::{
     ABSOLUTE, GLOB_DAT, JUMP_SLOT, PAGE, RELATIVE, call, debugger_rendezvous, load, store, stub,
 };
-use crate::early::block::{Auxv, RawBlock, Values};
+use crate::early::block::{RawBlock, Values};
 use crate::early::numbers::{ImportNumbers, Meaning};
 use crate::early::plain::{ProgramEntry, STUB_NOTE, is_of_stub, note, note_of_stub};
 use crate::early::program::{Program, Purpose, SANE};
@@ -43,7 +40,7 @@ use crate::early::raw::{At, Records, RelrWords};
 use crate::early::saved::slul_saved_block;
 use crate::early::tables::Tables;
 use crate::early::text::EarlyString;
-use crate::platform::gap::{GAP_LIMIT, GAP_MINIMUM, GUARD, PROGRAM_MINIMUM};
+use crate::platform::block::place_below;
 
 /// Answer of [`slul_deferred_start`].
 #[repr(C)]
@@ -54,8 +51,9 @@ pub(crate) struct Deferred {
     stack: usize,
 }
 
-/// From here on, in bytes, RLIMIT_STACK leaves enough for everything; with less the full start looks at it.
-const ENOUGH_STACK: usize = 1 << 20;
+/// Largest block in bytes that is copied without asking whether the stack can grow by so much: less than what this start
+/// takes of the stack itself.
+const MOST_COPIED: usize = 4 << 10;
 
 // A word for a function gets the function's address alone; where it is the sum with an addend, addends must be looked at.
 const _: () = assert!(!<rtld::machine::Native as rtld::machine::Machine>::SLOTS_HAVE_ADDENDS);
@@ -196,48 +194,6 @@ fn has_file(path: EarlyString, size: usize) -> bool {
     result == 0 && unsafe { load::<usize>(address.wrapping_add(offset_of!(stat, st_size))) } >= size
 }
 
-/// The soft RLIMIT_STACK in bytes.
-#[inline(always)]
-fn stack_limit() -> Option<usize> {
-    let mut place = MaybeUninit::<rlimit64>::uninit();
-    let address = (&raw mut place) as usize;
-    // SAFETY: room for the limits.
-    let result = unsafe { call(__NR_prlimit64, [0, RLIMIT_STACK as usize, 0, address, 0, 0]) };
-    // SAFETY: a word of `place`.
-    let limit = unsafe { load::<usize>(address.wrapping_add(offset_of!(rlimit64, rlim_cur))) };
-    if result == 0 { Some(limit) } else { None }
-}
-
-/// Where the program's copy of the block is to be, with the gap above it: as `platform/gap.rs` has it.
-#[inline(always)]
-fn place_of_copy(block: RawBlock, auxv: Auxv, path: EarlyString) -> Option<usize> {
-    let limit = known!(stack_limit());
-    let copy_size = auxv.end().wrapping_sub(block.address()).wrapping_add(16);
-    let above = path.end().wrapping_add(16).wrapping_sub(block.address());
-    let used = above.wrapping_add(copy_size).wrapping_add(GUARD as usize);
-    if limit < ENOUGH_STACK || above >= SANE || copy_size >= SANE {
-        return None;
-    }
-    let gap = if limit == usize::MAX {
-        GAP_LIMIT as usize
-    } else {
-        let fixed = used.wrapping_add(PROGRAM_MINIMUM as usize).wrapping_add(PAGE * 2);
-        if limit < fixed.wrapping_add(GAP_MINIMUM as usize) {
-            return None;
-        }
-        let half = limit.wrapping_shr(1);
-        let wanted = if half < GAP_LIMIT as usize { half } else { GAP_LIMIT as usize };
-        let most = limit.wrapping_sub(fixed);
-        if wanted < most { wanted } else { most }
-    };
-    let guard = (block.address().wrapping_sub(gap) & !(PAGE - 1)).wrapping_sub(GUARD as usize);
-    let copy = guard.wrapping_sub(copy_size) & !0xf;
-    // The kernel writes there first, as for the full start: it makes the stack grow, or says that it can not.
-    // SAFETY: nothing there is in use yet.
-    let result = unsafe { call(__NR_clock_gettime, [CLOCK_MONOTONIC as usize, copy, 0, 0, 0, 0]) };
-    if result == 0 { Some(copy) } else { None }
-}
-
 /// What all words are about.
 struct RelocatedWords<'t> {
     program: &'t Program,
@@ -369,10 +325,13 @@ fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferre
     if slul_saved_block() != block.address() {
         return None;
     }
-    let copy = known!(place_of_copy(block, auxv, path));
+    let size = auxv.end().wrapping_sub(block.address());
+    if size > MOST_COPIED {
+        return None;
+    }
+    // `slul_enter_deferred` copies the block, once this stack is not needed any more.
+    let copy = place_below(block.address(), size);
     // From here on nothing is refused any more.
-    // SAFETY: room for it is there (`place_of_copy`), and nobody uses it.
-    unsafe { auxv.copy_block(copy) };
     words.apply(&numbers);
     if tables.debug != 0 {
         words.write(tables.debug, debugger_rendezvous());

@@ -24,11 +24,11 @@ use linux_raw_sys::general::{
     FUTEX_WAKE, PROT_READ, PROT_WRITE, SIG_SETMASK,
 };
 use rtld::base::addr::{RuntimeAddr, from_usize};
-use rtld::error::{Error, OWN, Problem};
 
-use crate::cpu::ops::{call, call_on_stack, load, own_places};
+use crate::cpu::ops::{call, load, own_places};
 use crate::early::bootstrap::slul_relocate_self;
 use crate::early::saved::slul_saved_block;
+use crate::early::sharing::{SHARED_LINE, slul_shares_memory};
 use crate::run::begin::{self, When};
 use crate::run::kernel::Block;
 use crate::run::last_words::{REFUSED, refuse};
@@ -45,25 +45,35 @@ const MASK: usize = 8;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn slul_late_start() {
+    let block = slul_saved_block();
+    if block == 0 {
+        give_up(b"slulrtld: a first native call where PR_GET_AUXV is forbidden\n");
+    }
+    // SAFETY: what `slul_enter_deferred` has left below the block.
+    let id: usize = unsafe { load(block.wrapping_sub(16)) };
+    // Memory of a parent must not change.
+    if slul_shares_memory(id) {
+        give_up(SHARED_LINE);
+    }
     let (header, dynamic, variables, end) = own_places();
     let (size, protection) = (end.wrapping_sub(variables), (PROT_READ | PROT_WRITE) as usize);
     // SAFETY: the loader's variables, which stay writable from the first time on.
     let result = unsafe { call(__NR_mprotect, [variables, size, protection, 0, 0, 0]) };
     if result != 0 {
-        give_up();
+        give_up(FAILED);
     }
     loop {
         let (all, mut before) = (u64::MAX, 0u64);
         let (new, old) = ((&raw const all) as usize, (&raw mut before) as usize);
         // SAFETY: masks of the size that the kernel's have.
         if unsafe { call(__NR_rt_sigprocmask, [SIG_SETMASK as usize, new, old, MASK, 0, 0]) } != 0 {
-            give_up();
+            give_up(FAILED);
         }
         let begun = STARTED.compare_exchange(0, MAKING, Ordering::AcqRel, Ordering::Acquire);
         if begun.is_ok() {
             // SAFETY: nobody else has done it, or will.
             unsafe { slul_relocate_self(header, dynamic, end) };
-            slul_late_main();
+            slul_late_main(block, id);
             // Before signals are let in again: a handler may not come back.
             if STARTED.swap(DONE, Ordering::AcqRel) == AWAITED {
                 wake_all();
@@ -92,11 +102,12 @@ fn wake_all() {
     unsafe { call(__NR_futex, [STARTED.as_ptr() as usize, wake, i32::MAX as usize, 0, 0, 0]) };
 }
 
-/// Ends the process: the loader can not begin.
+const FAILED: &[u8] = b"slulrtld: mprotect or rt_sigprocmask failed at the first native call\n";
+
+/// Ends the process, with a line: the loader can not begin.
 #[inline(always)]
-fn give_up() -> ! {
+fn give_up(text: &[u8]) -> ! {
     const STDERR: usize = 2;
-    let text = b"slulrtld: mprotect or rt_sigprocmask failed at the first native call\n";
     loop {
         // SAFETY: a string; the end of the process.
         unsafe {
@@ -106,26 +117,16 @@ fn give_up() -> ! {
     }
 }
 
-/// The full start, once the loader is relocated.
+/// The full start, once the loader is relocated: loads what is loaded already. The kernel's block is at `block`, and `id` is the
+/// process that was started.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slul_late_main() {
-    let sp = slul_saved_block();
-    if sp == 0 {
-        refuse(&Error::new(OWN, Problem::Unsupported("a first native call where PR_GET_AUXV is forbidden")));
-    }
-    // SAFETY: the block is a multiple of 16, below it is the gap, which nobody uses, and only one thread is here. The caller
-    // may be on a small stack.
-    unsafe { call_on_stack(from_usize(sp).wrapping_sub(16), load_late, sp) };
-}
-
-/// Loads what is loaded already, on top of the gap below the block at `sp`.
-extern "C" fn load_late(sp: usize) {
-    // SAFETY: what `slul_enter_deferred` has left there, above the stack that this runs on.
-    let copy: usize = unsafe { load(sp.wrapping_sub(8)) };
+extern "C" fn slul_late_main(block: usize, id: usize) {
+    // SAFETY: what `slul_enter_deferred` has left there, which nothing overwrites: the program's stack ends below it.
+    let copy: usize = unsafe { load(block.wrapping_sub(8)) };
     // SAFETY: the block as the kernel left it; the program has its own, and knows nothing of this one.
-    let block = unsafe { Block::at(sp) };
+    let block = unsafe { Block::at(block) };
     // It was the program that the kernel has started: this loader was not entered as one.
-    let process = begin::load(block, When::Late(from_usize(copy)), RuntimeAddr(0));
+    let process = begin::load(block, When::Late(from_usize(copy), id as u32), RuntimeAddr(0));
     begin::begin_late(process.unwrap_or_else(|error| refuse(&error)));
 }

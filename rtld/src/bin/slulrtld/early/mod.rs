@@ -21,5 +21,6 @@ pub(crate) mod plain;
 mod program;
 mod raw;
 pub(crate) mod saved;
+pub(crate) mod sharing;
 mod tables;
 mod text;

@@ -42,16 +42,6 @@ impl EarlyString {
         self.0
     }
 
-    /// Where its NUL is.
-    #[inline(always)]
-    pub(crate) fn end(self) -> usize {
-        let mut rest = self;
-        while let Some((_, next)) = rest.split() {
-            rest = next;
-        }
-        rest.0
-    }
-
     /// What follows `start`, if it begins so.
     #[inline(always)]
     pub(crate) fn after(self, start: Self) -> Option<Self> {

@@ -1,68 +1,43 @@
-//! The uses of the kernel's block that only the loader has: the block becomes libc's, and the program gets a copy.
+//! The program's copy of the kernel's block, and the standard descriptors of a secure process.
 //!
 //! # Safety
-//! This file exists because the block is given away and copied by address, and because the kernel is asked to write to
-//! an address.
+//! This file exists because descriptors are opened by system calls that take addresses.
 #![allow(unsafe_code)]
 
-use core::{ptr, slice};
-
-use rtld::base::addr::{from_usize, to_usize};
+use rtld::base::addr::{PageSize, RuntimeAddr, from_usize, to_usize};
 use rtld::error::{Errno, Failure, Problem};
-use rtld::start::handoff::Layout;
 
 use crate::cpu::number::OPENAT;
 use crate::run::cpu::calls::system_call;
 use crate::run::cpu::number;
-use crate::run::kernel::{Block, string};
+use crate::run::kernel::{Block, can_read};
 
-impl Block {
-    /// Makes the block libc's. `edit` gets the words and the layout, for the last time.
-    ///
-    /// # Safety
-    /// Called once, by the thread that brings libc in. The program does not use the block: it has a copy.
-    pub(crate) unsafe fn give_away<T>(&self, edit: impl FnOnce(&mut [u64], Layout) -> T) -> T {
-        // SAFETY: by the caller; nothing else borrows the words now.
-        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.end) };
-        edit(words, self.layout)
-    }
+/// Bytes between the block and the program's copy of it, for the two words that a deferred start leaves there.
+const BETWEEN: usize = 16;
 
-    /// Writes a word of the block after [`Block::give_away`].
-    ///
-    /// # Safety
-    /// Called by the thread that gave the block away, while ld.so waits for it. `index` is that of a word of the block.
-    pub(crate) unsafe fn restore(&self, index: usize, value: u64) {
-        // SAFETY: by the caller.
-        unsafe { self.start.add(index).write(value) };
-    }
-
-    /// Bytes of stack above the block's first word: the block, and the strings up to the end of AT_EXECFN's, which the
-    /// kernel puts at the very top. Without AT_EXECFN, the most that execve(2) permits: a quarter of `limit`.
-    pub(crate) fn above(&self, limit: u64) -> u64 {
-        let end = self.execfn.map(|address| {
-            // SAFETY: a string of the block.
-            let path = unsafe { string(address) };
-            address.saturating_add(from_usize(path.len())).saturating_add(16)
-        });
-        end.map_or(limit >> 2, |end| end.saturating_sub(self.address()))
-    }
-
-    /// Copies the block to `place`.
-    ///
-    /// # Safety
-    /// `place` is a multiple of eight, and has unused room for the block.
-    pub(crate) unsafe fn copy_to(&self, place: u64) {
-        let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(place));
-        // SAFETY: by the caller.
-        unsafe { place.copy_from_nonoverlapping(self.start.as_ptr(), self.layout.end) };
-    }
+/// The address of the program's copy, right below the block: both are multiples of 16, and so the program's stack begins
+/// wherever within its page the kernel has put it.
+#[inline(always)]
+pub(crate) const fn place_below(block: usize, size: usize) -> usize {
+    block.wrapping_sub(size).wrapping_sub(BETWEEN) & !0xf
 }
 
-/// Whether the kernel can write at `address`, which is the process's own and unused. The kernel stores a time there.
-pub(crate) fn can_write(address: u64) -> bool {
-    const CLOCK_MONOTONIC: usize = 1;
-    // SAFETY: for an address that it can not write to, the kernel answers EFAULT; the memory there is unused.
-    unsafe { system_call(number::CLOCK_GETTIME, [CLOCK_MONOTONIC, to_usize(address), 0, 0]) == 0 }
+/// The address at which the program is to have its own copy of the block. The kernel's stays as it is: what libc is to find
+/// of it, whenever it comes, is what was there at the start.
+///
+/// # Errors
+/// The stack can not grow so far.
+pub(crate) fn place_of_copy(block: &Block, page: PageSize) -> Result<u64, Failure<'static>> {
+    let size = block.words().len().saturating_mul(8);
+    let copy = from_usize(place_below(to_usize(block.address()), size));
+    // A small one is where the loader has been by now. For a large one the kernel reads there first, and grows the stack for that,
+    // however far below the stack pointer the address is; or it reports that it can not. An access of the process itself would
+    // not grow the stack so far before Linux 4.20.
+    const SMALL: usize = 512;
+    if block.words().len() > SMALL && !can_read(RuntimeAddr(copy), 1, page) {
+        return Err(Problem::StackGrowth(block.address().wrapping_sub(copy)).into());
+    }
+    Ok(copy)
 }
 
 /// If `secure`, opens /dev/null for each of standard input, output and error that is closed, so that no file of the

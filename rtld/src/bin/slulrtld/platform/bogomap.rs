@@ -6,9 +6,9 @@
 //! ```text
 //! Prepared   A libc is chosen, its ld.so is mapped, the template is written. All of it is private to the loader:
 //!            a failure up to here, or in `commit`, harms nothing.
-//! commit     Unseals the words that ld.so will fill, closes the gap's guard, makes the block libc's, copies the
-//!            live thread-local block, maps the notice.
-//! Committed  Only ld.so can fail from here on. `enter` enters it, on the kernel's stack pointer.
+//! commit     Unseals the words that ld.so will fill, makes a copy of the kernel's block libc's, copies the live
+//!            thread-local block, maps the notice.
+//! Committed  Only ld.so can fail from here on. `enter` enters it, on a stack of its own.
 //!   hook     Called by ld.so, when everything is bound and thread-local storage is libc's, and no constructor has
 //!            run: restores the block and the initial images, reports missing symbols, seals RELRO, unblocks
 //!            signals.
@@ -26,11 +26,11 @@
 #![allow(unsafe_code)]
 
 use core::mem::ManuallyDrop;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use libc_template::{is_masked_variable, is_unsecure_variable};
-use rtld::base::addr::RuntimeAddr;
+use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::report::Category;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
@@ -39,18 +39,20 @@ use rtld::native::template::Template;
 use rtld::native::tunables::with_static_tls_room;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
-use rtld::os::sys::{self, Linux};
-use rtld::start::handoff::{Layout, libc_values};
+use rtld::os::sys::Linux;
+use rtld::start::handoff::libc_values;
 use rtld::words;
 
-use crate::cpu::ops::{call_on_stack, enter, may_set_thread_pointer};
+use crate::cpu::ops::enter;
 use crate::cpu::template_entry::template_entry;
+use crate::early::sharing::slul_shares_memory;
 use crate::platform::choice::choose_libc;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
-use crate::platform::hook::{ENTERING, Entering, HOOKED};
+use crate::platform::hook::{ENTERING, Entering, HOOKED, MAIN_BLOCK};
+use crate::platform::libc_stack::LibcStack;
 use crate::platform::notice::{self, Notice, announce_libc};
 use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE, WAITING};
-use crate::platform::{presence, publish, template_parts};
+use crate::platform::{main_thread, presence, publish, stack_end, template_parts};
 use crate::run::clock::clock;
 use crate::run::kernel;
 use crate::run::native::gather::native_search;
@@ -81,8 +83,11 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
         return Ok(());
     }
     let thread = sync::thread_id();
+    let program = process.sealed.namespace.module(0).path;
+    if process.apart.is_some_and(|id| slul_shares_memory(to_usize(id.into()))) {
+        return Err(Problem::SharedMemory).of(program);
+    }
     loop {
-        let program = process.sealed.namespace.module(0).path;
         let signals = sync::set_signal_mask(u64::MAX).ok_or(Problem::SignalMask).of(program)?;
         match STATE.compare_exchange(ABSENT, thread, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return bring_in(process, wanted, signals),
@@ -99,13 +104,7 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
 
 /// Brings libc in. The caller has made the state its own and blocked signals; `signals` is the mask to restore.
 fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<(), Error<'static>> {
-    let mut committed = None;
-    on_gap(process, &mut || {
-        let prepared = Prepared::new(process, wanted);
-        committed = Some(prepared.and_then(|prepared| prepared.commit(signals)));
-    });
-    let committed = committed.unwrap_or_else(|| Err(Problem::NoLibc).of(OWN));
-    let result = committed.map(|committed| committed.enter().publish());
+    let result = ready(process, wanted, signals).map(|committed| committed.enter().publish());
     let before = STATE.swap(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
         // On success the hook has restored the mask.
@@ -115,26 +114,23 @@ fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result
     result
 }
 
-/// Runs `work` on the gap's stack, if there is a gap: the caller may be on a small stack, and the start has touched
-/// those pages already.
-fn on_gap(process: &Process, mut work: &mut dyn FnMut()) {
-    extern "C" fn run(work: usize) {
-        let work: *mut &mut dyn FnMut() = ptr::with_exposed_provenance_mut(work);
-        // SAFETY: the reference below, which is not used otherwise while this runs.
-        let work = unsafe { &mut *work };
-        work();
-    }
-    let address = (&raw mut work).expose_provenance();
-    match process.gap {
-        // SAFETY: the gap is unused until ld.so is entered, and only one thread is here.
-        Some(_) => unsafe { call_on_stack(process.block.address() & !0xf, run, address) },
-        None => run(address),
-    }
+/// The first two phases, on libc's stack.
+fn ready(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<Committed, Error<'static>> {
+    let program = process.sealed.namespace.module(0);
+    let stack = LibcStack::with_block(process.block.words()).of(program.path)?;
+    let mut committed = Err(Problem::NoLibc).of(OWN);
+    let mut work =
+        || committed = Prepared::new(process, wanted, stack).and_then(|prepared| prepared.commit(signals));
+    // SAFETY: a fresh stack.
+    unsafe { stack.run(&mut work) };
+    // SAFETY: nothing has been left there but the block, which nobody refers to then.
+    committed.inspect_err(|_| unsafe { stack.give_back() })
 }
 
 /// The first phase: everything is ready for ld.so, and nothing has changed for the program.
 struct Prepared {
     process: &'static Process,
+    stack: LibcStack,
     template: Template<'static>,
     /// Load bias and entry of ld.so.
     base: u64,
@@ -147,12 +143,10 @@ struct Prepared {
 
 impl Prepared {
     /// Chooses a libc, maps its ld.so, writes the template.
-    fn new(process: &'static Process, wanted: &[&[u8]]) -> Result<Self, Error<'static>> {
+    fn new(process: &'static Process, wanted: &[&[u8]], stack: LibcStack) -> Result<Self, Error<'static>> {
         let began = clock(process.trace);
         let program = process.sealed.namespace.module(0);
-        if !may_set_thread_pointer(process.has_thread_pointer()) {
-            return Err(Problem::ThreadPointer).of(program.path);
-        }
+        main_thread::is_as_left().of(program.path)?;
         let search = native_search(process).of(program.path)?;
         let (libc, (file, info)) = choose_libc(process, search, wanted)?;
         let (page, trace) = (process.page, process.trace);
@@ -161,14 +155,14 @@ impl Prepared {
         trace.line(Category::Libc, words!("bringing in {}, load bias {x}", libc.interpreter(), bias.0));
         let (template, snapshot) = template_parts::write(process, libc, &mapped, search).of(program.path)?;
         let entry = bias.runtime(mapped.entry).0;
-        Ok(Self { process, template, base: bias.0, entry, snapshot, began, image: mapped.image })
+        Ok(Self { process, stack, template, base: bias.0, entry, snapshot, began, image: mapped.image })
     }
 
     /// Changes the process into the state that ld.so expects. On an error everything is as before.
     fn commit(self, signals: u64) -> Result<Committed, Error<'static>> {
-        let Self { process, template, base, entry, snapshot, began, image } = self;
+        let Self { process, mut stack, template, base, entry, snapshot, began, image } = self;
         let program = process.sealed.namespace.module(0);
-        let entering = Entering { process, masked: &[], snapshot, signals };
+        let entering = Entering { process, stack, masked: &[], snapshot, signals };
         let entering = process.arena.put(entering).of(program.path)?;
         let environment = process.block.layout().environment(process.block.words()).len();
         let masked = process.arena.slice(environment, (0usize, 0u64)).of(program.path)?;
@@ -178,33 +172,24 @@ impl Prepared {
         };
         binding::protect_slots(process, false, Protection::READ_WRITE)
             .inspect_err(|_| binding::seal_again(process, false))?;
-        if let Some(gap) = process.gap {
-            // SAFETY: unused pages of the stack between the program's block and the gap.
-            let closed = unsafe { sys::guard(gap.guard, gap.guard_size, true) };
-            closed
-                .map_err(Problem::Protect)
-                .of(program.path)
-                .inspect_err(|_| binding::seal_again(process, false))?;
-        }
         // Nothing fails from here on: ld.so stays mapped for good.
-        let _ = ManuallyDrop::new(image);
+        let image = ManuallyDrop::new(image);
         let entered = RuntimeAddr::of(template_entry as *const ()).0;
         let (phdr, phnum) = (template.phdr_address().0, template.phdr_count());
         let values = libc_values(phdr, phnum, base, entered);
-        // SAFETY: this thread brings libc in. The program has a copy of the block: a process with native needs has a
-        // gap, and so a copy.
-        entering.masked = unsafe {
-            process.block.give_away(|words, layout| {
-                make_libcs(process, words, layout, masked, with_static_tls_room, &values)
-            })
-        };
+        // SAFETY: nobody else knows of them yet.
+        let words = unsafe { stack.block() };
+        entering.masked = make_libcs(process, words, masked, with_static_tls_room, &values);
+        // What a set-id process must not have is still in the kernel's.
+        let main = if process.secure { stack.block_address() } else { process.block.address() };
+        MAIN_BLOCK.store(to_usize(main), Ordering::Relaxed);
         if let (Some(live), Some(snapshot)) = (process.thread_local, snapshot) {
             // SAFETY: the thread-local block of this thread, and a buffer of the same size.
             unsafe { snapshot.copy_from_nonoverlapping(live.block, live.size) };
         }
         ENTERING.store(entering, Ordering::Release);
         let shown = Shown { debug_slot: template.debug_slot(), notice: Notice::show(process) };
-        Ok(Committed { process, entry, shown, began })
+        Ok(Committed { process, stack, image, entry, shown, began })
     }
 }
 
@@ -218,6 +203,8 @@ struct Shown {
 /// The second phase: ld.so can be entered.
 struct Committed {
     process: &'static Process,
+    stack: LibcStack,
+    image: ManuallyDrop<MappedImage>,
     /// ld.so's entry.
     entry: u64,
     shown: Shown,
@@ -227,26 +214,26 @@ struct Committed {
 impl Committed {
     /// Enters ld.so. Returns when libc has started.
     fn enter(self) -> Escaped {
-        let Self { process, entry, shown, began } = self;
-        // SAFETY: the kernel's block, with the gap below it; `STATE` permits this once.
-        unsafe { enter(process.block.address(), entry) };
-        Escaped { process, shown, began }
+        let Self { process, stack, image, entry, shown, began } = self;
+        // SAFETY: a block with unused stack below it; `STATE` permits this once.
+        unsafe { enter(stack.block_address(), entry) };
+        Escaped { process, stack, image, shown, began }
     }
 }
 
-/// Turns the kernel's block into the one for ld.so. The auxiliary vector is ld.so's. In a set-id process, the variables
+/// Turns a copy of the kernel's block into the one for ld.so. The auxiliary vector is ld.so's. In a set-id process, the variables
 /// that ld.so would remove are removed; in any other, variables on which ld.so must not act are masked, and the
 /// variable `with_static_tls_room` replaces one of them. Returns the replaced words, to be restored.
 fn make_libcs(
     process: &Process,
     words: &mut [u64],
-    mut layout: Layout,
     masked: &'static mut [(usize, u64)],
     with_static_tls_room: Option<(usize, &'static [u8])>,
     values: &[(u32, u64)],
 ) -> &'static [(usize, u64)] {
     static EMPTY: [u8; 2] = *b"=\0";
     let empty = RuntimeAddr::of(&raw const EMPTY).0;
+    let mut layout = process.block.layout();
     let mut count = 0usize;
     if process.secure {
         layout.remove_variables(words, |address| kernel::is_variable(address, is_unsecure_variable));
@@ -274,6 +261,8 @@ fn make_libcs(
 /// The third phase: libc has started, and control is back.
 struct Escaped {
     process: &'static Process,
+    stack: LibcStack,
+    image: ManuallyDrop<MappedImage>,
     shown: Shown,
     began: u64,
 }
@@ -281,12 +270,10 @@ struct Escaped {
 impl Escaped {
     /// Publishes libc to the program's threads, to debuggers, and to unwinders.
     fn publish(self) {
-        let Self { process, shown: Shown { debug_slot, notice }, began } = self;
-        if let Some(gap) = process.gap {
-            // SAFETY: the pages that `commit` closed. If they can not be opened, the stack looks smaller in lists of
-            // mappings; nothing else depends on it.
-            let _ = unsafe { sys::guard(gap.guard, gap.guard_size, false) };
-        }
+        let Self { process, stack, image, shown: Shown { debug_slot, notice }, began } = self;
+        stack_end::tell(process, &image, stack.block_address());
+        // SAFETY: libc has called its `main`.
+        unsafe { stack.trim() };
         optional::open_optional(process);
         publish::publish_addresses(process);
         // musl runs destructors after all registered functions, so there only the hook's registration is in the right

@@ -6,11 +6,12 @@
 #![allow(unsafe_code)]
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use rtld::error::{Error, Problem};
 
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
+use crate::platform::libc_stack::LibcStack;
 use crate::platform::presence::{self, BOUND, STATE};
 use crate::run::clock::clock;
 use crate::run::last_words::refuse;
@@ -21,6 +22,7 @@ use crate::run::sync;
 /// The data of the hook.
 pub(crate) struct Entering {
     pub(crate) process: &'static Process,
+    pub(crate) stack: LibcStack,
     /// Variables masked in libc's environment: index of the word, and its value.
     pub(crate) masked: &'static [(usize, u64)],
     /// The copy of the live thread-local block, which becomes the image for later threads.
@@ -30,6 +32,9 @@ pub(crate) struct Entering {
 }
 
 pub(crate) static ENTERING: AtomicPtr<Entering> = AtomicPtr::new(ptr::null_mut());
+
+/// Address of the block that `__libc_start_main` gets.
+pub(crate) static MAIN_BLOCK: AtomicUsize = AtomicUsize::new(0);
 
 /// Time when the hook ran, in nanoseconds, for the trace.
 pub(crate) static HOOKED: AtomicU64 = AtomicU64::new(0);
@@ -50,7 +55,7 @@ pub(crate) extern "C" fn hook() {
     for &(index, value) in entering.masked {
         // SAFETY: a word of envp, at the index that `make_libcs` recorded. This is the thread that brings libc in,
         // called by ld.so, which moves words only in a set-id process; there nothing is masked.
-        unsafe { process.block.restore(index, value) };
+        unsafe { entering.stack.restore(index, value) };
     }
     if let (Some(live), Some(snapshot)) = (process.thread_local, entering.snapshot) {
         // SAFETY: the buffer that the template's PT_TLS describes. libc has copied it to the main thread's storage, and

@@ -5,16 +5,20 @@
 #![allow(unsafe_code)]
 
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use rtld::base::addr::{from_usize, to_usize};
 use rtld::base::arena::OutOfMemory;
 use rtld::error::{Failure, Problem};
 use rtld::machine::{Machine, Native, write_tcb};
 
-use crate::cpu::ops::set_thread_pointer;
+use crate::cpu::ops::{changeable_thread_pointer, set_thread_pointer};
 use crate::platform::thread_local::ThreadLocal;
 use crate::run::kernel::random;
 use crate::run::process::Process;
+
+/// The thread pointer that was set here; 0 if none was.
+pub(crate) static THREAD_POINTER: AtomicUsize = AtomicUsize::new(0);
 
 /// Makes the main thread's TCB, and sets the thread pointer to it.
 pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
@@ -33,6 +37,7 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     if size != 0 {
         process.thread_local = Some(ThreadLocal { block: NonNull::from(block).cast(), size, align });
     }
+    THREAD_POINTER.store(tp, Ordering::Relaxed);
     // SAFETY: a TCB that lives as long as the process.
     if unsafe { set_thread_pointer(tp, process.block.auxiliary().hwcap2()) } {
         Ok(())
@@ -41,13 +46,24 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     }
 }
 
+/// Checks that the calling thread's thread pointer is what was set here, or none, and that libc will be able to set its own.
+///
+/// # Errors
+/// [`Problem::ForeignThread`] in a thread whose thread pointer the program has set; [`Problem::ThreadPointer`] if the kernel
+/// does not permit to set one.
+pub(crate) fn is_as_left() -> Result<(), Problem<'static>> {
+    let found = from_usize(changeable_thread_pointer().ok_or(Problem::ThreadPointer)?);
+    let left = from_usize(THREAD_POINTER.load(Ordering::Relaxed));
+    if found == left { Ok(()) } else { Err(Problem::ForeignThread { found, left }) }
+}
+
 /// The stack protector's canary. glibc and musl later make their own from AT_RANDOM, glibc with the first byte zeroed
 /// and musl with the second. With both zero in AT_RANDOM already, all three are equal, and frames that are alive when
 /// libc comes stay valid.
 fn canary(process: &Process) -> Result<u64, Failure<'static>> {
     const MASK: u64 = !0xffff;
     let [first, second] = random(&process.block).ok_or(Problem::NoRandom)?;
-    if let Some(random) = process.block.random().filter(|_| process.gap.is_some()) {
+    if let Some(random) = process.block.random().filter(|_| process.apart.is_some()) {
         // SAFETY: AT_RANDOM's sixteen bytes, which the kernel put on the stack; only the loader has read them.
         unsafe { random.as_ptr().write_unaligned([first & MASK, second]) };
     }

@@ -6,14 +6,15 @@ pub(crate) mod bogomap;
 mod choice;
 pub(crate) mod exporter;
 pub(crate) mod finalisers;
-pub(crate) mod gap;
 pub(crate) mod hook;
 pub(crate) mod image;
+pub(crate) mod libc_stack;
 pub(crate) mod main_thread;
 pub(crate) mod notice;
 pub(crate) mod other;
 pub(crate) mod presence;
 mod publish;
+mod stack_end;
 mod template_parts;
 pub(crate) mod thread_local;
 

@@ -70,7 +70,7 @@ impl Notice {
 
 /// Ends backtraces in the notice, if the loader's frames below the program's still exist.
 pub(crate) fn end_backtraces(process: &Process, frame: RuntimeAddr) {
-    if process.gap.is_some() && process.calls_entry() {
+    if process.apart.is_some() && process.calls_entry() {
         // SAFETY: the program runs inside of `begin`, which never returns.
         unsafe { leave_notice(process.program_block, to_usize(frame.0)) };
     }

@@ -20,17 +20,26 @@ pub(crate) unsafe extern "C" fn transfer(entry: u64, sp: u64, finaliser: Option<
     naked_asm!("mov rsp, rsi", "xor ebp, ebp", "jmp rdi")
 }
 
-/// Calls `next` on another stack, for good.
+/// Copies a block of so many words to `sp`, and calls `next` on the stack below it, for good.
 ///
 /// # Safety
-/// `sp` is a multiple of 16, with unused stack below it.
+/// `sp` is a multiple of 16. The block is there, or above where the copy ends. Nothing on the stack that ends with the copy is
+/// needed again.
 #[unsafe(naked)]
-pub(crate) unsafe extern "C" fn switch_stack(sp: u64, next: extern "C" fn() -> !) -> ! {
+pub(crate) unsafe extern "C" fn switch_stack(
+    sp: u64,
+    block: *const u64,
+    words: usize,
+    next: extern "C" fn() -> !,
+) -> ! {
     naked_asm!(
         frame_begins!(),
+        "mov rax, rcx",
+        "mov rcx, rdx",
         "mov rsp, rdi",
+        "rep movsq",
         "xor ebp, ebp",
-        "call rsi",
+        "call rax",
         "ud2",
         // Nothing is behind it on this stack.
         frame_ends!(frame_outermost!()),

@@ -7,12 +7,21 @@
 
 use core::arch::global_asm;
 
+use linux_raw_sys::general;
+
 use crate::run::cpu::stub_layout::STUBS;
 
 use super::frames::{frame_begins, frame_ends, frame_from, frame_size};
 
 /// Vector state that can carry arguments: x87, SSE, AVX, and AVX-512's three (Intel SDM, XCR0).
 const STATE_MASK: u32 = 0xe7;
+
+/// Bytes for that state, header and alignment included. In the standard format its last part ends at 2 688 in every processor
+/// that has it (CPUID leaf 13).
+const STATE_SIZE: u32 = 8 << 10;
+
+/// Size in bytes of the loader's own stack: a full start takes less than 64 KiB.
+const OWN_STACK: u32 = 256 << 10;
 
 // A stub pushes its number within its group; the end of the group turns that into the import's number in r11,
 // which no calling convention uses for arguments, and jumps to the common part. A stub has four bytes: a short
@@ -21,9 +30,10 @@ const STATE_MASK: u32 = 0xe7;
 // variadic calls) and r10 (static chain), and the vector state with MXCSR. It asks for the target, restores all
 // registers, and jumps to the target with the stack as it was at the call.
 //
-// XSAVE is used where the kernel has enabled it, which CPUID leaf 1 shows (OSXSAVE). The size of its area needs
-// no CPUID: AT_MINSIGSTKSZ counts all enabled state, and without it `STATE_MINIMUM` bytes hold all
-// state that a kernel could enable.
+// All but the general registers is saved on a stack of the loader's own, to which it changes at once: the caller's may be an
+// alternate signal stack, or a small thread's. Only without memory for one the caller's is used.
+//
+// XSAVE is used where the kernel has enabled it, which CPUID leaf 1 shows (OSXSAVE).
 global_asm!(
     ".pushsection .text.zz_slul_stubs, \"ax\", @progbits",
     ".balign 16",
@@ -81,14 +91,24 @@ global_asm!(
     "push r9",
     "push r10",
     "push r12",
+    "push r13",
     "push r11",
     "mov r12, rsp",
-    "mov rax, [rip + {size}]",
-    "test rax, rax",
-    "jnz 7f",
-    "call slul_state_size",
+    "xor edi, edi",
+    "mov esi, {own_stack}",
+    "mov edx, {read_write}",
+    "mov r10d, {private}",
+    "mov r8, -1",
+    "xor r9d, r9d",
+    "mov eax, {mmap}",
+    "syscall",
+    "xor r13d, r13d",
+    "cmp rax, -4096",
+    "ja 7f",
+    "mov r13, rax",
+    "lea rsp, [rax + {own_stack}]",
     "7:",
-    "sub rsp, rax",
+    "sub rsp, {state_size}",
     "and rsp, -64",
     "mov eax, 1",
     "xor ecx, ecx",
@@ -126,7 +146,15 @@ global_asm!(
     "fxrstor64 [rsp]",
     "6:",
     "mov rsp, r12",
+    "test r13, r13",
+    "jz 7f",
+    "mov rdi, r13",
+    "mov esi, {own_stack}",
+    "mov eax, {munmap}",
+    "syscall",
+    "7:",
     "pop r11",
+    "pop r13",
     "pop r12",
     "pop r10",
     "pop r9",
@@ -162,45 +190,6 @@ global_asm!(
         ".byte 0xc6",
     ),
     ".size slul_stub_common, . - slul_stub_common",
-    // In rax, what is in `STATE_SIZE` after the full start: of the auxiliary vector that the kernel keeps, if it does. Nothing
-    // but general registers that are saved changes.
-    ".globl slul_state_size",
-    ".hidden slul_state_size",
-    ".type slul_state_size, @function",
-    "slul_state_size:",
-    "sub rsp, 512",
-    "mov eax, {prctl}",
-    "mov edi, {get_auxv}",
-    "mov rsi, rsp",
-    "mov edx, 512",
-    "xor r10d, r10d",
-    "xor r8d, r8d",
-    "syscall",
-    "mov edx, {least}",
-    "cmp rax, 512",
-    "ja 4f",
-    "xor ecx, ecx",
-    "2:",
-    "lea rdi, [rcx + 16]",
-    "cmp rdi, rax",
-    "ja 4f",
-    "mov rsi, [rsp + rcx]",
-    "test rsi, rsi",
-    "jz 4f",
-    "cmp rsi, {key}",
-    "je 3f",
-    "mov rcx, rdi",
-    "jmp 2b",
-    "3:",
-    "mov rdi, [rsp + rcx + 8]",
-    "cmp rdi, rdx",
-    "cmova rdx, rdi",
-    "4:",
-    "add rsp, 512",
-    "lea rax, [rdx + 63 + 128]",
-    "and rax, -64",
-    "ret",
-    ".size slul_state_size, . - slul_state_size",
     // Function of a TLS descriptor with a `TlsDescArg`: the descriptor's address is in rax, the offset is returned there,
     // and no other register changes. A block that lacks its initial values gets them first, and this is retried.
     ".globl slul_described",
@@ -237,15 +226,16 @@ global_asm!(
     per_group = const STUBS.per_group,
     mask = const STATE_MASK,
     targets = sym crate::run::native::binding::TARGETS,
-    size = sym crate::run::native::binding::STATE_SIZE,
     state = sym crate::run::thread::STATE_DISTANCE,
     started = sym crate::run::process::STARTED,
     done = const crate::run::process::DONE,
     late = sym crate::early::late::slul_late_start,
-    prctl = const linux_raw_sys::general::__NR_prctl,
-    get_auxv = const linux_raw_sys::prctl::PR_GET_AUXV,
-    key = const linux_raw_sys::auxvec::AT_MINSIGSTKSZ,
-    least = const crate::run::cpu::stub_layout::STATE_MINIMUM,
+    own_stack = const OWN_STACK,
+    state_size = const STATE_SIZE,
+    mmap = const general::__NR_mmap,
+    munmap = const general::__NR_munmap,
+    read_write = const general::PROT_READ | general::PROT_WRITE,
+    private = const general::MAP_PRIVATE | general::MAP_ANONYMOUS | general::MAP_NORESERVE | general::MAP_STACK,
     asked = sym asked,
 );
 

@@ -12,7 +12,7 @@ use core::sync::atomic::AtomicUsize;
 
 use rtld::link::reloc::StubLayout;
 
-use crate::run::cpu::calls::{system_call, thread_pointer};
+use crate::run::cpu::calls::system_call;
 use crate::run::cpu::frames::{frame_begins, frame_ends, frame_outermost};
 use crate::run::cpu::stub_layout::STUBS;
 
@@ -232,13 +232,17 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
     unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }
 }
 
-/// Whether the kernel permits the system call by which libcs set the thread pointer. Tries it with the present value.
-pub(crate) fn may_set_thread_pointer(is_set: bool) -> bool {
+/// The calling thread's thread pointer, 0 if none is set; if the kernel permits the system call by which libcs set it, which
+/// is tried with the present value.
+pub(crate) fn changeable_thread_pointer() -> Option<usize> {
     const ARCH_SET_FS: usize = 0x1002;
-    // SAFETY: a thread pointer is read only if one is set.
-    let tp = if is_set { unsafe { thread_pointer() } } else { 0 };
+    const ARCH_GET_FS: usize = 0x1003;
+    let number = linux_raw_sys::general::__NR_arch_prctl;
+    let mut tp = 0usize;
+    // SAFETY: a word of ours.
+    let got = unsafe { system_call(number, [ARCH_GET_FS, (&raw mut tp).expose_provenance(), 0, 0]) };
     // SAFETY: sets the thread pointer to its present value.
-    unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, [ARCH_SET_FS, tp, 0, 0]) == 0 }
+    (got == 0 && unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }).then_some(tp)
 }
 
 /// Reads a word and writes the same value, in one instruction: a page that is copied on write then costs one page

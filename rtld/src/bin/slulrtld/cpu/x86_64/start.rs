@@ -89,26 +89,38 @@ unsafe extern "C" fn slul_plain_call() -> ! {
     )
 }
 
-/// Enters the program at rax, whose full start is deferred, on its own copy of the block, which is at rdx; one more if the
-/// entry is a C function. The kernel's block is at rsp: the first native call finds the copy by the word below it.
+/// Enters the program at rax, whose full start is deferred, on its own copy of the block, which is to be at rdx; one more if
+/// the entry is a C function. The kernel's block is at rsp. The copy ends 16 to 31 bytes below it: the first native call finds
+/// its address there, and the id of the process, which tells it from a child.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_enter_deferred() -> ! {
     naked_asm!(
         frame_begins!(),
-        "mov rcx, rdx",
-        "and rcx, -2",
-        "mov [rsp - 8], rcx",
-        "mov rsp, rcx",
+        "mov r8, rax",
+        "mov eax, {getpid}",
+        "syscall",
+        "mov [rsp - 16], rax",
+        "mov rdi, rdx",
+        "and rdi, -2",
+        "mov [rsp - 8], rdi",
+        "mov rsi, rsp",
+        "lea rcx, [rsp - 16]",
+        "sub rcx, rdi",
+        "shr rcx, 3",
+        "mov rsp, rdi",
+        "rep movsq",
         "test dl, 1",
         "jnz 2f",
         "lea rdx, [rip + {finaliser}]",
-        "jmp rax",
+        "jmp r8",
         "2:",
+        "mov rax, r8",
         "call {call}",
         "ud2",
         // Nothing is behind it on the program's stack: backtraces end here, or where `leave_notice` says.
         frame_ends!(frame_outermost!()),
+        getpid = const linux_raw_sys::general::__NR_getpid,
         finaliser = sym slul_deferred_finaliser,
         call = sym slul_call_deferred,
     )
