@@ -34,7 +34,10 @@ extern "C" {
                          : : "i"((flags_) & SLUL_CALL_ENTRY));                                    \
     }
 
-/* Brings the system's libc into the process. 0, or a negative errno, and then nothing has changed. Values of the calling
+/* Brings the system's libc into the process. 0, or a negative errno, and then nothing has changed: -EPERM in a child that has
+ * its parent's memory (vfork, or clone with CLONE_VM), and in a thread whose thread pointer the program has set itself. A
+ * runtime that has thread pointers of its own calls this before it sets the first one, keeps the one that it finds then
+ * (arch_prctl(2), rdfsbase), and sets that back for each native call, in this thread alone. Values of the calling
  * thread's thread-local variables are kept, their addresses are not: libc decides on them. (A program that names native
  * libraries, and has such variables, gets libc before its entry.) */
 int slul_load_libc(void);

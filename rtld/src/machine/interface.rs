@@ -128,6 +128,12 @@ macro_rules! relocations {
 }
 pub(super) use relocations;
 
+/// Number of the word in the TCB that has the stack protector's canary, where there is one.
+#[must_use]
+pub fn canary_word<M: Machine>() -> Option<usize> {
+    M::TCB.iter().find(|(_, word)| *word == TcbWord::Canary).map(|&(index, _)| index)
+}
+
 /// Writes the words of a TCB of [`Machine::TCB_SIZE`] bytes at `tp`.
 pub fn write_tcb<M: Machine>(tcb: &mut [u8], tp: u64, canary: u64) {
     for &(index, word) in M::TCB {

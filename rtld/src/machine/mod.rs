@@ -11,7 +11,7 @@ mod riscv64;
 mod x86_64;
 
 pub use aarch64::Aarch64;
-pub use interface::{Machine, RelocKind, TcbWord, Tls, write_tcb};
+pub use interface::{Machine, RelocKind, TcbWord, Tls, canary_word, write_tcb};
 pub use riscv64::Riscv64;
 pub use x86_64::X86_64;
 
@@ -32,7 +32,7 @@ compile_error!("no machine::Machine for this architecture yet");
 
 #[cfg(test)]
 mod tests {
-    use super::{Aarch64, Machine, RelocKind, Riscv64, X86_64, write_tcb};
+    use super::{Aarch64, Machine, RelocKind, Riscv64, X86_64, canary_word, write_tcb};
 
     /// All kinds.
     const KINDS: [RelocKind; 11] = {
@@ -91,6 +91,7 @@ mod tests {
             assert_eq!(words(write), [0; 6], "the canary is the variable __stack_chk_guard");
         }
         write_tcb::<X86_64>(&mut [], 0x70, 0xca);
+        assert_eq!((canary_word::<X86_64>(), canary_word::<Aarch64>()), (Some(5), None));
     }
 
     #[test]

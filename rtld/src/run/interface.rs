@@ -61,6 +61,9 @@ const _: fn(&Process) -> bool = platform::comes_first;
 /// Brings libc in, once. Other threads that call this meanwhile wait.
 const _: fn(&'static Process) -> Done = platform::ensure_libc;
 
+/// Brings libc in like [`platform::ensure_libc`], for a call that the calling thread is about to make: it must be one of libc's.
+const _: fn(&'static Process) -> Done = platform::ensure_callable;
+
 /// Brings libc in like [`platform::ensure_libc`]. Native libraries of the given names decide which libc, if nothing
 /// else does.
 const _: fn(&'static Process, &[&[u8]]) -> Done = platform::ensure_libc_for;

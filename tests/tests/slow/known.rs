@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 77] = [
+const DIFFERENCES: [(&str, &str); 80] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -60,9 +60,12 @@ const DIFFERENCES: [(&str, &str); 77] = [
     ("native/notice/text", TEMPLATE),
     ("native/overrun/beyond", FIRST),
     ("native/own_thread_pointer/answer", FIRST),
+    ("native/own_thread_pointer/eager", FIRST),
     ("native/own_thread_pointer/main", FIRST),
     ("native/own_thread_pointer/main-full", FIRST),
     ("native/own_thread_pointer/thread", FIRST),
+    ("native/own_thread_pointer/tls", FIRST),
+    ("native/own_thread_pointer/tls-thread", FIRST),
     ("native/shared_memory/deferred", FIRST),
     ("native/shared_memory/full", FIRST),
     ("native/signal_mask", FIRST),

@@ -12,4 +12,4 @@ pub(crate) mod presence;
 mod shim;
 pub(crate) mod thread_local;
 
-pub(crate) use bind::{comes_first, ensure_libc, ensure_libc_for};
+pub(crate) use bind::{comes_first, ensure_libc as ensure_callable, ensure_libc, ensure_libc_for};

@@ -52,6 +52,7 @@ use crate::platform::hook::{ENTERING, Entering, HOOKED, MAIN_BLOCK};
 use crate::platform::libc_stack::LibcStack;
 use crate::platform::notice::{self, Notice, announce_libc};
 use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE, WAITING};
+use crate::platform::publish::Published;
 use crate::platform::{main_thread, presence, publish, stack_end, template_parts};
 use crate::run::clock::clock;
 use crate::run::kernel;
@@ -75,6 +76,12 @@ pub(crate) fn comes_first(process: &Process) -> bool {
 /// is bound.
 pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
     ensure_libc_for(process, &[])
+}
+
+/// [`ensure_libc`] for a call of a native function, which the calling thread is about to make.
+pub(crate) fn ensure_callable(process: &'static Process) -> Result<(), Error<'static>> {
+    ensure_libc(process)?;
+    publish::publish_held(process).of(process.sealed.namespace.module(0).path)
 }
 
 /// Brings libc in like [`ensure_libc`]. Native libraries of the names `wanted` decide which libc, if nothing else does.
@@ -275,7 +282,12 @@ impl Escaped {
         // SAFETY: libc has called its `main`.
         unsafe { stack.trim() };
         optional::open_optional(process);
-        publish::publish_addresses(process);
+        main_thread::is_now_libcs();
+        let words = match comes_first(process) {
+            false => Published::All,
+            true => Published::Held { only_called: process.settings.eager_libc },
+        };
+        publish::publish_addresses(process, words);
         // musl runs destructors after all registered functions, so there only the hook's registration is in the right
         // order.
         if PREINIT.load(Ordering::Relaxed) && READY.load(Ordering::Relaxed) {

@@ -18,4 +18,4 @@ mod stack_end;
 mod template_parts;
 pub(crate) mod thread_local;
 
-pub(crate) use bogomap::{comes_first, ensure_libc, ensure_libc_for};
+pub(crate) use bogomap::{comes_first, ensure_callable, ensure_libc, ensure_libc_for};

@@ -7,22 +7,51 @@
 #![allow(unsafe_code)]
 
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::elf::plan::Protection;
+use rtld::error::Problem;
+use rtld::machine::{Machine, Native, RelocKind};
+use rtld::native::needs::Slot;
 use rtld::os::seam::Image;
 
+use crate::platform::main_thread;
 use crate::run::last_words::refuse;
 use crate::run::native::binding::{ADDRESSES, TARGETS, entry, protect_slots, seal_again};
 use crate::run::process::Process;
+use crate::run::sync::{Blocked, Lock};
+
+/// Whether words of [`Published::Held`] still wait.
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// Kept while words are published.
+static PUBLISHING: Lock = Lock::new();
+
+/// Which words are published when libc is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// All: a call is being made, from a thread that has been looked at.
+    All,
+    /// Nothing of the program has run. Its first call shows whether it has made a thread pointer of its own by then, so words
+    /// that are called wait for it; where nobody is promised addresses that equal dlsym's, all do.
+    Held {
+        /// Published through which functions are only called.
+        only_called: bool,
+    },
+}
 
 /// Replaces the stubs in the words of program and libraries by their targets, and sets the targets of the stubs
 /// themselves.
-pub(crate) fn publish_addresses(process: &'static Process) {
+pub(crate) fn publish_addresses(process: &'static Process, words: Published) {
     let natives = &process.sealed.natives;
+    let called = Native::number(RelocKind::JumpSlot);
+    let held = |slot: &Slot| match words {
+        Published::All => false,
+        Published::Held { only_called } => !only_called || slot.r_type == called,
+    };
     protect_slots(process, true, Protection::READ_WRITE).unwrap_or_else(|error| refuse(&error));
-    for slot in natives.slots.iter().filter(|slot| slot.lazy) {
+    for slot in natives.slots.iter().filter(|slot| slot.lazy && !held(slot)) {
         let address = entry(&ADDRESSES, slot.import).load(Ordering::Acquire);
         if address != 0 {
             let place = process.sealed.namespace.module(slot.module).image.bias().runtime(slot.vaddr);
@@ -31,10 +60,31 @@ pub(crate) fn publish_addresses(process: &'static Process) {
         }
     }
     seal_again(process, true);
-    for (number, _) in (0u32..).zip(natives.imports.iter()) {
-        let address = entry(&ADDRESSES, number).load(Ordering::Acquire);
-        entry(&TARGETS, number).store(address, Ordering::Release);
+    HELD.store(words != Published::All, Ordering::Release);
+    if words == Published::All {
+        for (number, _) in (0u32..).zip(natives.imports.iter()) {
+            let address = entry(&ADDRESSES, number).load(Ordering::Acquire);
+            entry(&TARGETS, number).store(address, Ordering::Release);
+        }
     }
+}
+
+/// Publishes the words that wait for the first call of the program, which the calling thread makes.
+///
+/// # Errors
+/// The thread is none of libc's.
+pub(crate) fn publish_held(process: &'static Process) -> Result<(), Problem<'static>> {
+    if !HELD.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    main_thread::is_libcs(process.page)?;
+    // A handler that makes such a call in the middle of this would seal the words.
+    let _blocked = Blocked::new();
+    let _held = PUBLISHING.hold();
+    if HELD.load(Ordering::Acquire) {
+        publish_addresses(process, Published::All);
+    }
+    Ok(())
 }
 
 /// Stores `new` in the word at `place`, unless the program has replaced `stub` there by another value.

@@ -232,17 +232,23 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
     unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }
 }
 
-/// The calling thread's thread pointer, 0 if none is set; if the kernel permits the system call by which libcs set it, which
-/// is tried with the present value.
+/// The calling thread's thread pointer, 0 if none is set; `None` if the kernel does not tell.
+pub(crate) fn present_thread_pointer() -> Option<usize> {
+    const ARCH_GET_FS: usize = 0x1003;
+    let mut tp = 0usize;
+    let arguments = [ARCH_GET_FS, (&raw mut tp).expose_provenance(), 0, 0];
+    // SAFETY: a word of ours.
+    (unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, arguments) } == 0).then_some(tp)
+}
+
+/// [`present_thread_pointer`], if the kernel permits the system call by which libcs set it. That is tried with the present
+/// value.
 pub(crate) fn changeable_thread_pointer() -> Option<usize> {
     const ARCH_SET_FS: usize = 0x1002;
-    const ARCH_GET_FS: usize = 0x1003;
-    let number = linux_raw_sys::general::__NR_arch_prctl;
-    let mut tp = 0usize;
-    // SAFETY: a word of ours.
-    let got = unsafe { system_call(number, [ARCH_GET_FS, (&raw mut tp).expose_provenance(), 0, 0]) };
+    let tp = present_thread_pointer()?;
     // SAFETY: sets the thread pointer to its present value.
-    (got == 0 && unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }).then_some(tp)
+    let set = unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, [ARCH_SET_FS, tp, 0, 0]) };
+    (set == 0).then_some(tp)
 }
 
 /// Reads a word and writes the same value, in one instruction: a page that is copied on write then costs one page
