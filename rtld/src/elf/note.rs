@@ -44,7 +44,7 @@ fn padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
 /// does not understand but must, [`Problem::OutsideImage`] if a note segment is longer than its bytes from the file.
 pub fn abi_note(image: &dyn Image) -> Result<Option<AbiNote>, Failure<'static>> {
     // Notes that are not mapped at all are for other tools.
-    let places = || image.plan().notes.iter().filter(|place| place.size != 0 && image.readable(place.vaddr) != 0);
+    let places = || image.plan().notes.iter().filter(|place| image.readable(place.vaddr) != 0);
     if let Some(place) = places().find(|place| place.size > image.file_backed(place.vaddr)) {
         return Err(Problem::OutsideImage { table: Table::Note, vaddr: place.vaddr }.into());
     }
@@ -83,7 +83,7 @@ pub fn stray_note(image: &impl Image) -> Option<Vaddr> {
 pub fn entry_behind_stub(image: &impl Image, entry: Vaddr) -> Option<Vaddr> {
     let size = from_usize(RT0_NOTE_SIZE);
     let before = entry.0.checked_sub(size).map(|start| Place { vaddr: Vaddr(start), size });
-    before.iter().chain(&image.plan().notes).find_map(|place| {
+    before.iter().chain(image.plan().notes).find_map(|place| {
         let (desc, at) = find(image.bytes(place.vaddr, place.size)?, NT_SLUL_RT0)?;
         let distance = i32::from_ne_bytes(*desc.first_chunk()?);
         Some(Vaddr(place.vaddr.0.wrapping_add(from_usize(at)).wrapping_add_signed(distance.into())))

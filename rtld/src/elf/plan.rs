@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::addr::{FileOffset, PageRange, PageSize, Vaddr};
+use crate::base::arena::{Arena, OutOfMemory};
 use crate::elf::{Phdr, consts};
 use crate::error::{Failure, Problem, SegmentFault, Table};
 
@@ -166,11 +167,36 @@ pub enum Origin {
     },
 }
 
+/// Largest number of PT_NOTE segments of an object that are looked at. Linkers write one for each alignment of notes.
+const MAX_NOTES: usize = 8;
+
+/// Room for the longest plan. Most are far shorter: what stays is [kept](LoadPlan::keep) by its real size.
+#[derive(Debug)]
+pub struct PlanRoom {
+    segments: [Segment; MAX_SEGMENTS],
+    notes: [Place; MAX_NOTES],
+}
+
+impl PlanRoom {
+    /// Unused room.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { segments: [Segment::EMPTY; MAX_SEGMENTS], notes: [Place { vaddr: Vaddr(0), size: 0 }; MAX_NOTES] }
+    }
+}
+
+impl Default for PlanRoom {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The mappings of an object, and the places of its tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoadPlan {
-    segments: [Segment; MAX_SEGMENTS],
-    count: usize,
+pub struct LoadPlan<'p> {
+    segments: &'p [Segment],
+    /// The first PT_NOTE segments, at most eight.
+    pub notes: &'p [Place],
     /// From the first page of the first segment to the last page of the last.
     pub span: PageRange,
     /// Whether the object must be mapped at its own addresses (ET_EXEC).
@@ -183,26 +209,22 @@ pub struct LoadPlan {
     pub tls: Option<TlsSegment>,
     /// PT_GNU_RELRO, in whole pages.
     pub relro: Option<PageRange>,
-    /// The first eight PT_NOTE segments; unused places have size 0. Linkers write one segment for each alignment of
-    /// notes.
-    pub notes: [Place; 8],
 }
 
-impl LoadPlan {
+impl<'p> LoadPlan<'p> {
     /// The plan of an object without segments.
     pub(crate) const EMPTY: Self = Self {
-        segments: [Segment::EMPTY; MAX_SEGMENTS],
-        count: 0,
+        segments: &[],
+        notes: &[],
         span: PageRange { start: Vaddr(0), end: Vaddr(0) },
         fixed: false,
         align: 0,
         dynamic: None,
         tls: None,
         relro: None,
-        notes: [Place { vaddr: Vaddr(0), size: 0 }; 8],
     };
 
-    /// Plans an object from its program headers.
+    /// Plans an object from its program headers. `room` holds what the plan refers to.
     ///
     /// # Errors
     /// [`Problem::NoSegments`], [`Problem::TooManySegments`], [`Problem::Segment`] with the `p_vaddr` and the fault,
@@ -212,13 +234,14 @@ impl LoadPlan {
         phdrs: impl Iterator<Item = Phdr> + Clone,
         origin: Origin,
         page: PageSize,
+        room: &'p mut PlanRoom,
     ) -> Result<Self, Failure<'static>> {
         let mut plan = Self::EMPTY;
-        plan.make(phdrs, origin, page)?;
+        plan.make(phdrs, origin, page, room)?;
         Ok(plan)
     }
 
-    /// Turns an [`EMPTY`](Self::EMPTY) plan into that of an object, in place, because a plan is too large to copy.
+    /// Turns an [`EMPTY`](Self::EMPTY) plan into that of an object, in place.
     ///
     /// # Errors
     /// Those of [`LoadPlan::new`].
@@ -227,26 +250,56 @@ impl LoadPlan {
         phdrs: impl Iterator<Item = Phdr> + Clone,
         origin: Origin,
         page: PageSize,
+        room: &'p mut PlanRoom,
     ) -> Result<(), Failure<'static>> {
         self.align = page.bytes();
         self.fixed = matches!(origin, Origin::File { fixed: true, .. });
+        let PlanRoom { segments, notes } = room;
+        let (mut count, mut end) = (0_usize, Vaddr(0));
         for phdr in phdrs.clone().filter(|phdr| phdr.p_type == consts::PT_LOAD && phdr.p_memsz != 0) {
-            self.push(&phdr, origin, page)?;
+            let segment = Segment::plan(&phdr, origin, page)?;
+            let pages = segment.pages();
+            if count != 0 && pages.start < end {
+                return Err(Problem::Segment { vaddr: segment.mem_start, fault: SegmentFault::Overlaps }.into());
+            }
+            end = pages.end;
+            *segments.get_mut(count).ok_or(Problem::TooManySegments { limit: MAX_SEGMENTS })? = segment;
+            count = count.wrapping_add(1);
+            self.align = self.align.max(phdr.p_align);
         }
-        let (Some(first), Some(last)) = (self.segments().first(), self.segments().last()) else {
-            return Err(Problem::NoSegments.into());
-        };
-        self.span = PageRange { start: first.pages().start, end: last.pages().end };
+        self.segments = segments.get(..count).unwrap_or_default();
+        let first = self.segments.first().ok_or(Problem::NoSegments)?;
+        self.span = PageRange { start: first.pages().start, end };
+        let mut count = 0_usize;
         for phdr in phdrs {
-            self.note(&phdr, page)?;
+            if phdr.p_type != consts::PT_NOTE {
+                self.note(&phdr, page)?;
+            } else if phdr.p_filesz != 0
+                && let Some(free) = notes.get_mut(count)
+            {
+                *free = Place { vaddr: self.vaddr_of_note(&phdr), size: phdr.p_filesz };
+                count = count.wrapping_add(1);
+            }
         }
+        self.notes = notes.get(..count).unwrap_or_default();
         Ok(())
+    }
+
+    /// The plan with what it refers to in `arena`.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
+    #[inline(never)]
+    pub fn keep<'a>(&self, arena: &'a Arena) -> Result<LoadPlan<'a>, OutOfMemory> {
+        let (segments, notes) = (arena.copy(self.segments)?, arena.copy(self.notes)?);
+        let Self { span, fixed, align, dynamic, tls, relro, .. } = *self;
+        Ok(LoadPlan { segments, notes, span, fixed, align, dynamic, tls, relro })
     }
 
     /// The PT_LOAD segments, in ascending order.
     #[must_use]
-    pub fn segments(&self) -> &[Segment] {
-        self.segments.get(..self.count).unwrap_or_default()
+    pub const fn segments(&self) -> &'p [Segment] {
+        self.segments
     }
 
     /// Address of the byte at `offset` of the file; `None` if that byte is not mapped.
@@ -320,20 +373,10 @@ impl LoadPlan {
     /// Size of a page that it was planned for.
     #[must_use]
     pub const fn page(&self) -> PageSize {
-        let [first, ..] = &self.segments;
-        first.page
-    }
-
-    fn push(&mut self, phdr: &Phdr, origin: Origin, page: PageSize) -> Result<(), Failure<'static>> {
-        let segment = Segment::plan(phdr, origin, page)?;
-        if self.segments().last().is_some_and(|last| segment.pages().start < last.pages().end) {
-            return Err(Problem::Segment { vaddr: segment.mem_start, fault: SegmentFault::Overlaps }.into());
+        match self.segments {
+            [first, ..] => first.page,
+            [] => PageSize::BYTE,
         }
-        let free = self.segments.get_mut(self.count).ok_or(Problem::TooManySegments { limit: MAX_SEGMENTS })?;
-        *free = segment;
-        self.count = self.count.wrapping_add(1);
-        self.align = self.align.max(phdr.p_align);
-        Ok(())
     }
 
     fn note(&mut self, phdr: &Phdr, page: PageSize) -> Result<(), Failure<'static>> {
@@ -342,12 +385,6 @@ impl LoadPlan {
             consts::PT_DYNAMIC => {
                 self.require(place, Table::Dynamic)?;
                 self.dynamic = Some(place);
-            }
-            consts::PT_NOTE => {
-                let vaddr = self.vaddr_of_note(phdr);
-                if let Some(free) = self.notes.iter_mut().find(|note| note.size == 0) {
-                    *free = Place { vaddr, size: phdr.p_filesz };
-                }
             }
             consts::PT_TLS if phdr.p_memsz != 0 => {
                 let image = Place { vaddr: place.vaddr, size: phdr.p_filesz };
@@ -428,8 +465,12 @@ mod tests {
         }
     }
 
-    fn plan(phdrs: &[Phdr]) -> Result<LoadPlan, Failure<'static>> {
-        LoadPlan::new(phdrs.iter().copied(), FILE, PageSize::K4)
+    fn plan_for(phdrs: &[Phdr], page: PageSize) -> Result<LoadPlan<'static>, Failure<'static>> {
+        LoadPlan::new(phdrs.iter().copied(), FILE, page, std::boxed::Box::leak(std::boxed::Box::default()))
+    }
+
+    fn plan(phdrs: &[Phdr]) -> Result<LoadPlan<'static>, Failure<'static>> {
+        plan_for(phdrs, PageSize::K4)
     }
 
     fn fault(phdrs: &[Phdr]) -> SegmentFault {
@@ -463,7 +504,7 @@ mod tests {
             (16, 0x1_0000, 0x2_0000, 0x3_0000),
         ] {
             let page = PageSize::new(1 << exponent).unwrap();
-            let plan = LoadPlan::new(phdrs.iter().copied(), FILE, page).unwrap();
+            let plan = plan_for(&phdrs, page).unwrap();
             assert_eq!((plan.page(), plan.align), (page, 0x1_0000));
             let data = plan.segments()[1];
             assert_eq!((data.pages().start, data.file_pages().end), (Vaddr(rw), Vaddr(file_end)), "{page:?}");
@@ -477,10 +518,10 @@ mod tests {
     #[test]
     fn what_is_linked_for_smaller_pages_is_refused() {
         let phdrs = [load(0, 0, 0x1000, 0x1000, 5), load(0x1000, 0x1000, 0x1000, 0x1000, 6)];
-        let planned = LoadPlan::new(phdrs.iter().copied(), FILE, PageSize::K64);
+        let planned = plan_for(&phdrs, PageSize::K64);
         let overlaps = Problem::Segment { vaddr: Vaddr(0x1000), fault: SegmentFault::Overlaps };
         assert_eq!(planned.map_err(|failure| *failure), Err(overlaps));
-        assert!(LoadPlan::new(phdrs.iter().copied(), FILE, PageSize::K4).is_ok());
+        assert!(plan(&phdrs).is_ok());
     }
 
     #[test]

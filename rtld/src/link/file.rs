@@ -5,10 +5,11 @@
 use core::mem::MaybeUninit;
 
 use crate::base::addr::{FileOffset, PageSize, Vaddr};
+use crate::base::arena::Arena;
 use crate::elf::dynamic::{DynamicInfo, Entries};
 use crate::elf::headers::{Headers, MAX_PHDRS};
 use crate::elf::note::{abi_note, entry_behind_stub};
-use crate::elf::plan::{LoadPlan, Origin};
+use crate::elf::plan::{LoadPlan, Origin, PlanRoom};
 use crate::elf::{Decode, Ehdr, Phdr, Rela, consts, r_sym, size};
 use crate::error::{Failure, Problem};
 use crate::link::excerpts::{Excerpts, room};
@@ -52,11 +53,12 @@ impl<I: Image> Mapped<I> {
 /// ([`DynamicInfo::decode`], [`Problem::NoDynamic`]).
 pub fn map_object<S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
 ) -> Result<Mapped<S::Image>, Failure<'static>> {
-    map_file(sys, file, info, page, false)
+    map_file(sys, arena, file, info, page, false)
 }
 
 /// Maps a program's open file like [`map_object`]. A program may be ET_EXEC, which is mapped at its own addresses, and
@@ -66,37 +68,39 @@ pub fn map_object<S: AddressSpace>(
 /// Those of [`map_object`], without [`Problem::Type`] and [`Problem::NoDynamic`].
 pub fn map_program<S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
 ) -> Result<Mapped<S::Image>, Failure<'static>> {
-    map_file(sys, file, info, page, true)
+    map_file(sys, arena, file, info, page, true)
 }
 
 fn map_file<S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
     program: bool,
 ) -> Result<Mapped<S::Image>, Failure<'static>> {
-    let mut room = room();
+    let (mut room, mut plan_room) = (room(), PlanRoom::new());
     let mut planned = Planned::NOTHING;
-    planned.read(sys, file, info, page, program, &mut Excerpts::new(&mut room))?;
-    planned.map(sys, file, None)
+    planned.read(sys, file, info, page, program, (&mut Excerpts::new(&mut room), &mut plan_room))?;
+    planned.map(sys, arena, file, None)
 }
 
 /// The plan of a file's mappings, with the headers that it was made of.
-pub(crate) struct Planned {
+pub(crate) struct Planned<'p> {
     headers: Headers,
     /// `e_entry`.
     entry: Vaddr,
-    pub(crate) plan: LoadPlan,
+    pub(crate) plan: LoadPlan<'p>,
     /// Whether the file is a program, which may lack PT_DYNAMIC.
     program: bool,
 }
 
-impl Planned {
+impl<'p> Planned<'p> {
     /// An empty plan.
     pub(crate) const NOTHING: Self = Self {
         headers: Headers { e_type: 0, phoff: FileOffset(0), phnum: 0 },
@@ -105,7 +109,8 @@ impl Planned {
         program: false,
     };
 
-    /// Reads the headers of an open file and plans its mappings. The bytes that were read stay in `excerpts`.
+    /// Reads the headers of an open file and plans its mappings. The bytes that were read stay in `excerpts`, and what
+    /// the plan refers to in `room`.
     ///
     /// # Errors
     /// [`Problem::Read`], or the fault of its headers.
@@ -116,7 +121,7 @@ impl Planned {
         info: &FileInfo,
         page: PageSize,
         program: bool,
-        excerpts: &mut Excerpts<'_>,
+        (excerpts, room): (&mut Excerpts<'_>, &'p mut PlanRoom),
     ) -> Result<(), Failure<'static>> {
         let head = excerpts.head(sys, file, info.size).map_err(Problem::Read)?;
         let headers = Headers::parse::<<S::Image as Image>::Machine>(head, info.size)?;
@@ -129,8 +134,8 @@ impl Planned {
         self.program = program;
         let origin = Origin::File { size: info.size, fixed };
         match excerpts.get(headers.phoff.0, headers.table_size()) {
-            Some(table) => self.make(table, origin, page),
-            None => self.read_elsewhere(sys, file, origin, page),
+            Some(table) => self.make(table, origin, page, room),
+            None => self.read_elsewhere(sys, file, origin, page, room),
         }
     }
 
@@ -143,31 +148,39 @@ impl Planned {
         file: &S::File,
         origin: Origin,
         page: PageSize,
+        plan_room: &'p mut PlanRoom,
     ) -> Result<(), Failure<'static>> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_PHDRS as usize * size::PHDR];
         let room = room.get_mut(..self.headers.table_size()).unwrap_or_default();
         // A file that shrank since fstat has fewer headers; missing segments are noticed below.
         let table = sys.read_at(file, self.headers.phoff, room).map_err(Problem::Read)?;
-        self.make(table, origin, page)
+        self.make(table, origin, page, plan_room)
     }
 
     #[inline(never)]
-    fn make(&mut self, table: &[u8], origin: Origin, page: PageSize) -> Result<(), Failure<'static>> {
-        self.plan.make(table.chunks_exact(size::PHDR).map(Phdr::decode), origin, page)
+    fn make(
+        &mut self,
+        table: &[u8],
+        origin: Origin,
+        page: PageSize,
+        room: &'p mut PlanRoom,
+    ) -> Result<(), Failure<'static>> {
+        self.plan.make(table.chunks_exact(size::PHDR).map(Phdr::decode), origin, page, room)
     }
 
-    /// Maps the file by the plan. `dynamic` is its decoded PT_DYNAMIC, if that is known.
+    /// Maps the file by the plan, which is kept in `arena`. `dynamic` is its decoded PT_DYNAMIC, if that is known.
     ///
     /// # Errors
-    /// [`Problem::Map`], or the fault of its PT_DYNAMIC.
+    /// [`Problem::Map`], or the fault of its PT_DYNAMIC; out of memory.
     pub(crate) fn map<S: AddressSpace>(
         &self,
         sys: &S,
+        arena: &'static Arena,
         file: &S::File,
         dynamic: Option<&DynamicInfo>,
     ) -> Result<Mapped<S::Image>, Failure<'static>> {
         let &Self { headers, entry, ref plan, program } = self;
-        let mut image = sys.reserve(plan, file).map_err(Problem::Map)?;
+        let mut image = sys.reserve(&plan.keep(arena)?, file).map_err(Problem::Map)?;
         for segment in plan.segments() {
             sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;
         }

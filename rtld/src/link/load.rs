@@ -108,11 +108,11 @@ pub fn require_no_stray_note<I: Image>(program: &Module<'_, I>) -> Result<(), Fa
 /// exceeds 1 GiB; out of memory. The error names the object.
 // Not inlined: its large values must be gone from the stack when the next phase begins.
 #[inline(never)]
-pub fn load<'a, S: AddressSpace>(
+pub fn load<S: AddressSpace>(
     sys: &S,
-    arena: &'a Arena,
-    request: Request<'a, S::Image>,
-) -> Result<Loaded<'a, S::Image>, Error<'a>> {
+    arena: &'static Arena,
+    request: Request<'static, S::Image>,
+) -> Result<Loaded<'static, S::Image>, Error<'static>> {
     let Request { program, loader, library_path, program_path, secure, page, key, trace } = request;
     let mut namespace = Namespace::new(arena, key);
     if let Some(offset) = loader.dynamic.soname {

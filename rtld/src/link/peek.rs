@@ -15,10 +15,11 @@ use abi::libcs::Libc;
 use abi::note::AbiNote;
 
 use crate::base::addr::{LoadBias, PageSize, Vaddr, from_usize, to_usize};
+use crate::base::arena::Arena;
 use crate::elf::consts;
 use crate::elf::dynamic::DynamicInfo;
 use crate::elf::note::abi_note;
-use crate::elf::plan::{LoadPlan, Segment};
+use crate::elf::plan::{LoadPlan, PlanRoom, Segment};
 use crate::error::{Failure, Problem};
 use crate::link::excerpts::{Excerpts, LEAST, Missing, room};
 use crate::link::file::{Mapped, Planned};
@@ -31,7 +32,7 @@ const LARGEST: u64 = 64 << 20;
 
 /// An object that is not mapped: its plan, and the bytes that were read of its file.
 struct Peek<'p, 'b, M> {
-    plan: &'p LoadPlan,
+    plan: &'p LoadPlan<'p>,
     excerpts: &'p Excerpts<'b>,
     /// The first bytes that were asked for and not read. Answers given since then do not count.
     missing: Cell<Option<Missing>>,
@@ -39,7 +40,7 @@ struct Peek<'p, 'b, M> {
 }
 
 impl<'p, 'b, M> Peek<'p, 'b, M> {
-    const fn new(plan: &'p LoadPlan, excerpts: &'p Excerpts<'b>) -> Self {
+    const fn new(plan: &'p LoadPlan<'p>, excerpts: &'p Excerpts<'b>) -> Self {
         Self { plan, excerpts, missing: Cell::new(None), machine: PhantomData }
     }
 
@@ -59,7 +60,7 @@ impl<'p, 'b, M> Peek<'p, 'b, M> {
 impl<M: Machine> Image for Peek<'_, '_, M> {
     type Machine = M;
 
-    fn plan(&self) -> &LoadPlan {
+    fn plan(&self) -> &LoadPlan<'_> {
         self.plan
     }
 
@@ -133,7 +134,7 @@ fn peek<S: AddressSpace>(
     sys: &S,
     file: &S::File,
     info: &FileInfo,
-    plan: &LoadPlan,
+    plan: &LoadPlan<'_>,
     excerpts: &mut Excerpts<'_>,
     question: Question,
     dynamic: &mut DynamicInfo,
@@ -184,12 +185,13 @@ pub enum Outlook {
 /// PT_DYNAMIC or its notes.
 pub fn judge<S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
     outlook: Outlook,
 ) -> Result<Kind<S::Image>, Failure<'static>> {
-    ask(sys, file, info, page, outlook, nature)
+    ask(sys, arena, file, info, page, outlook, nature)
 }
 
 /// The libc for which a native library's open file is built.
@@ -198,28 +200,30 @@ pub fn judge<S: AddressSpace>(
 /// [`Problem::Read`], or [`Problem::Map`] if it must be mapped; otherwise the fault of its headers or its PT_DYNAMIC.
 pub fn libc_of<S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
 ) -> Result<Option<Libc>, Failure<'static>> {
     let question: Question = |image, dynamic| Ok(Nature { note: None, libc: needs_libc(image, dynamic)? });
-    let kind = ask(sys, file, info, page, Outlook::Natives, question)?;
+    let kind = ask(sys, arena, file, info, page, Outlook::Natives, question)?;
     Ok(if let Kind::Native(libc) = kind { Some(libc) } else { None })
 }
 
 #[inline(never)]
 fn ask<S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     file: &S::File,
     info: &FileInfo,
     page: PageSize,
     outlook: Outlook,
     question: Question,
 ) -> Result<Kind<S::Image>, Failure<'static>> {
-    let mut room = room();
+    let (mut room, mut plan_room) = (room(), PlanRoom::new());
     let mut excerpts = Excerpts::new(&mut room);
     let mut planned = Planned::NOTHING;
-    planned.read(sys, file, info, page, false, &mut excerpts)?;
+    planned.read(sys, file, info, page, false, (&mut excerpts, &mut plan_room))?;
     let mut dynamic = DynamicInfo::default();
     let peeked = if outlook == Outlook::OursOnly || says_library(&planned.plan, &excerpts) {
         None
@@ -229,7 +233,7 @@ fn ask<S: AddressSpace>(
     if let Some(Nature { libc: Some(libc), .. }) = peeked {
         return Ok(Kind::Native(libc));
     }
-    let mapped = planned.map(sys, file, peeked.is_some().then_some(&dynamic))?;
+    let mapped = planned.map(sys, arena, file, peeked.is_some().then_some(&dynamic))?;
     let Nature { note, libc } = match peeked {
         Some(nature) => nature,
         None => question(&mapped.image, &mapped.dynamic)?,
@@ -238,7 +242,7 @@ fn ask<S: AddressSpace>(
 }
 
 /// Whether the first bytes of a file contain the ABI note. Then nothing else needs to be known before it is mapped.
-fn says_library(plan: &LoadPlan, excerpts: &Excerpts<'_>) -> bool {
+fn says_library(plan: &LoadPlan<'_>, excerpts: &Excerpts<'_>) -> bool {
     let image = Peek::<Native>::new(plan, excerpts);
     let note = abi_note(&image);
     image.missing.get().is_none() && matches!(note, Ok(Some(_)))

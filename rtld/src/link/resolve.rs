@@ -24,21 +24,21 @@ use crate::words;
 
 /// The surroundings in which names are resolved; borrowed from [`crate::link::load::load`], or from an open at run
 /// time.
-pub(crate) struct Resolver<'r, 'a, S: AddressSpace> {
+pub(crate) struct Resolver<'r, S: AddressSpace> {
     pub(crate) sys: &'r S,
-    pub(crate) arena: &'a Arena,
-    pub(crate) loader_soname: &'a [u8],
-    pub(crate) library_path: Option<&'a [u8]>,
-    pub(crate) program_path: ProgramPath<'a>,
+    pub(crate) arena: &'static Arena,
+    pub(crate) loader_soname: &'static [u8],
+    pub(crate) library_path: Option<&'static [u8]>,
+    pub(crate) program_path: ProgramPath<'static>,
     pub(crate) secure: bool,
     pub(crate) page: PageSize,
     pub(crate) trace: Trace,
-    pub(crate) namespace: &'r mut Namespace<'a, S::Image>,
-    pub(crate) natives: &'r mut NativeNeeds<'a>,
+    pub(crate) namespace: &'r mut Namespace<'static, S::Image>,
+    pub(crate) natives: &'r mut NativeNeeds<'static>,
     /// Numbers of the modules that were mapped here, in the order of mapping.
-    pub(crate) fresh: List<'a, usize>,
+    pub(crate) fresh: List<'static, usize>,
     /// Their group, if they are opened at run time.
-    pub(crate) group: Option<&'a Group<'a>>,
+    pub(crate) group: Option<&'static Group<'static>>,
     /// Whether files that are not mapped yet are left alone (RTLD_NOLOAD).
     pub(crate) only_known: bool,
     /// Whether native libraries are likely.
@@ -110,10 +110,10 @@ enum Judged {
     Foreign(Failure<'static>),
 }
 
-impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
+impl<S: AddressSpace> Resolver<'_, S> {
     /// Resolves all needs of the fresh modules, breadth first: the list grows at its end while it is walked from its
     /// start.
-    pub(crate) fn needs_of_fresh(&mut self) -> Result<(), Error<'a>> {
+    pub(crate) fn needs_of_fresh(&mut self) -> Result<(), Error<'static>> {
         let mut next = 0usize;
         while let Some(&index) = self.fresh.get(next) {
             self.needs_of(index)?;
@@ -122,7 +122,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         Ok(())
     }
 
-    fn needs_of(&mut self, index: usize) -> Result<(), Error<'a>> {
+    fn needs_of(&mut self, index: usize) -> Result<(), Error<'static>> {
         let module = self.namespace.module(index);
         let path = module.path;
         let mut names = List::new(self.arena);
@@ -145,7 +145,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     }
 
     /// The meaning of `name` in module `needer`.
-    pub(crate) fn need(&mut self, needer: usize, name: &'a [u8]) -> Result<Need, Error<'a>> {
+    pub(crate) fn need(&mut self, needer: usize, name: &'static [u8]) -> Result<Need, Error<'static>> {
         if name == self.loader_soname || Libc::named_by(name).is_some() {
             return Ok(Need::Outside);
         }
@@ -164,7 +164,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     }
 
     /// Resolves a name with a slash. It is a path, used as it is, and must exist.
-    fn by_path(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
+    fn by_path(&mut self, needer: usize, name: &'static [u8]) -> Result<Option<usize>, Error<'static>> {
         let origin = self.origin(needer, name)?;
         let Some(path) = expand(self.arena, name, origin, self.secure).of(name)? else {
             let problem = if self.secure { Problem::InsecureName(name) } else { Problem::UnknownOrigin };
@@ -180,7 +180,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
 
     /// Searches for a name in the contract's order. A file for another machine is passed over, like in ld.so. If
     /// nothing else is found, it is an error if the object's own path led there, and ignored if LD_LIBRARY_PATH did.
-    fn by_name(&mut self, needer: usize, name: &'a [u8]) -> Result<Option<usize>, Error<'a>> {
+    fn by_name(&mut self, needer: usize, name: &'static [u8]) -> Result<Option<usize>, Error<'static>> {
         let mut foreign = None;
         let mut ancestor = Some(needer);
         let has_runpath = self.namespace.get(needer).is_some_and(|module| module.dynamic.runpath.is_some());
@@ -215,12 +215,12 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     fn in_list(
         &mut self,
         needer: usize,
-        name: &'a [u8],
+        name: &'static [u8],
         list: &[u8],
         origin: Option<&[u8]>,
         from_environment: bool,
-        foreign: &mut Option<Error<'a>>,
-    ) -> Result<Option<Option<usize>>, Error<'a>> {
+        foreign: &mut Option<Error<'static>>,
+    ) -> Result<Option<Option<usize>>, Error<'static>> {
         for entry in entries(list, from_environment) {
             let Some(directory) = expand(self.arena, entry, origin, self.secure).of(name)? else { continue };
             let path = self.arena.concat(&[directory, b"/", name]).of(name)?;
@@ -240,9 +240,9 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     fn open(
         &mut self,
         needer: usize,
-        name: &'a [u8],
-        path: &'a [u8],
-    ) -> Result<Result<Judged, OpenError>, Error<'a>> {
+        name: &'static [u8],
+        path: &'static [u8],
+    ) -> Result<Result<Judged, OpenError>, Error<'static>> {
         let (file, info) = match self.sys.open(path) {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
@@ -253,7 +253,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         if self.only_known {
             return Ok(Ok(Judged::Outside));
         }
-        let (mapped, note) = match judge(self.sys, &file, &info, self.page, self.outlook) {
+        let (mapped, note) = match judge(self.sys, self.arena, &file, &info, self.page, self.outlook) {
             Ok(Kind::Library(mapped, note)) => (mapped, note),
             Ok(Kind::Native(libc)) => {
                 self.outlook = Outlook::Natives;
@@ -302,7 +302,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
         &self,
         index: usize,
         which: impl Fn(&DynamicInfo) -> Option<u64>,
-    ) -> Result<Option<&'a [u8]>, Error<'a>> {
+    ) -> Result<Option<&'static [u8]>, Error<'static>> {
         let Some(module) = self.namespace.get(index) else { return Ok(None) };
         let Some(offset) = which(&module.dynamic) else { return Ok(None) };
         let list = module.dynamic.strings.get(&module.image, offset).of(module.path)?;
@@ -310,7 +310,7 @@ impl<'a, S: AddressSpace> Resolver<'_, 'a, S> {
     }
 
     /// The value of `$ORIGIN` in `text`, for module `index`.
-    fn origin(&mut self, index: usize, text: &[u8]) -> Result<Option<&'a [u8]>, Error<'a>> {
+    fn origin(&mut self, index: usize, text: &[u8]) -> Result<Option<&'static [u8]>, Error<'static>> {
         if !mentions_origin(text) {
             return Ok(None);
         }

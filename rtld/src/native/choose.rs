@@ -40,7 +40,7 @@ pub type Chosen<F> = (Libc, (F, FileInfo));
 /// An ld.so is present and can not be opened, by its path; the kernel's error for a file of `wanted`; out of memory.
 pub fn choose<'a, S: AddressSpace>(
     sys: &S,
-    arena: &'a Arena,
+    arena: &'static Arena,
     natives: &NativeNeeds<'_>,
     wanted: &[&[u8]],
     places: &Places<'_>,
@@ -101,21 +101,21 @@ fn say(trace: Trace, path: &[u8], libc: Libc) {
 }
 
 /// The libc that the first of `libraries` that is found is built for.
-fn named<'a, S: AddressSpace>(
+fn named<S: AddressSpace>(
     sys: &S,
-    arena: &'a Arena,
+    arena: &'static Arena,
     libraries: &[&[u8]],
     places: &Places<'_>,
     page: PageSize,
     trace: Trace,
-) -> Result<Option<Libc>, Error<'a>> {
-    let judge = |path: &'a [u8]| -> Result<Option<Libc>, Error<'a>> {
+) -> Result<Option<Libc>, Error<'static>> {
+    let judge = |path: &'static [u8]| -> Result<Option<Libc>, Error<'static>> {
         let (file, info) = match sys.open(path) {
             Ok(opened) => opened,
             Err(error) if error.is_absence() || error == OpenError::NotRegular => return Ok(None),
             Err(error) => return Err(error).of(path),
         };
-        match libc_of(sys, &file, &info, page) {
+        match libc_of(sys, arena, &file, &info, page) {
             Ok(libc) => Ok(libc.inspect(|&libc| say(trace, path, libc))),
             // Failures of the kernel are reported here; a broken file is for libc's ld.so to report.
             Err(failure) => match *failure {

@@ -4,6 +4,7 @@
 use abi::notice::FRAME;
 
 use crate::base::addr::{PageSize, RuntimeAddr, Vaddr};
+use crate::base::arena::Arena;
 use crate::elf::symbol::{Name, lookup};
 use crate::error::{Errno, Error, OfObject, Problem};
 use crate::link::file::{Mapped, map_object};
@@ -26,13 +27,14 @@ pub struct NoticeFile<I> {
 /// spans more than 64 KiB; [`Problem::NotCode`] without that function.
 pub fn map_notice<'a, S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     path: &'a [u8],
     page: PageSize,
 ) -> Result<NoticeFile<S::Image>, Error<'a>> {
     /// Largest span in bytes. The template's file has two pages.
     const MOST: u64 = 64 << 10;
     let (file, info) = sys.open(path).of(path)?;
-    let Mapped { dynamic, image, .. } = map_object(sys, &file, &info, page).of(path)?;
+    let Mapped { dynamic, image, .. } = map_object(sys, arena, &file, &info, page).of(path)?;
     let plan = image.plan();
     if plan.span.len() > MOST {
         return Err(Problem::Map(Errno::ENOMEM)).of(path);

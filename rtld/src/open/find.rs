@@ -20,7 +20,7 @@ pub enum Where {
     Behind(usize),
 }
 
-impl<'a, I: ImageMut> Libraries<'a, I> {
+impl<I: ImageMut + 'static> Libraries<'static, I> {
     /// Looks a name up. Unless the lookup is in one library only, the definer stays loaded as long as module `caller`.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         place: Where,
         caller: Option<usize>,
         name: &Name<'_>,
-    ) -> Result<Option<Definition>, Error<'a>> {
+    ) -> Result<Option<Definition>, Error<'static>> {
         let (root, from) = match place {
             Where::In(root) => (Some(root), None),
             Where::Global => (None, None),

@@ -88,16 +88,16 @@ pub struct Libraries<'a, I> {
     pub changes: (u64, u64),
 }
 
-impl<'a, I: ImageMut> Libraries<'a, I> {
+impl<I: ImageMut + 'static> Libraries<'static, I> {
     /// Adds to the objects of `start`. `tls` is their layout, with room for later modules; `arena` is this value's own.
     ///
     /// # Errors
     /// The arena has no memory left.
     pub fn after(
-        start: &'a Sealed<'a, I>,
+        start: &'static Sealed<'static, I>,
         tls: TlsLayout,
-        circumstances: ProcessInfo<'a>,
-        arena: &'a Arena,
+        circumstances: ProcessInfo<'static>,
+        arena: &'static Arena,
     ) -> Result<Self, OutOfMemory> {
         let namespace = Namespace::after(&start.namespace, arena)?;
         let loader = namespace.all().last();
@@ -121,7 +121,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
 
     /// The objects.
     #[must_use]
-    pub const fn namespace(&self) -> &Namespace<'a, I> {
+    pub const fn namespace(&self) -> &Namespace<'static, I> {
         &self.namespace
     }
 
@@ -137,11 +137,11 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     pub fn open<S: AddressSpace<Image = I>>(
         &mut self,
         sys: &S,
-        arena: &'a Arena,
-        name: &'a [u8],
+        arena: &'static Arena,
+        name: &'static [u8],
         caller: usize,
         flags: Flags,
-    ) -> Result<Option<Opening<'a>>, Error<'a>> {
+    ) -> Result<Option<Opening<'static>>, Error<'static>> {
         let group = &*arena.put(Group { arena, live: Cell::new(0) }).of(name)?;
         let before = (self.tls, self.tls_modules);
         let result = self.load(sys, group, name, caller, flags);
@@ -162,11 +162,11 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     fn load<S: AddressSpace<Image = I>>(
         &mut self,
         sys: &S,
-        group: &'a Group<'a>,
-        name: &'a [u8],
+        group: &'static Group<'static>,
+        name: &'static [u8],
         caller: usize,
         flags: Flags,
-    ) -> Result<Option<Opening<'a>>, Error<'a>> {
+    ) -> Result<Option<Opening<'static>>, Error<'static>> {
         let arena = group.arena;
         let ProcessInfo { library_path, program_path, secure, page, trace, code } = self.circumstances;
         let mut natives = NativeNeeds::new(arena, self.namespace.key());
@@ -236,7 +236,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     }
 
     /// Completes a fresh module: checks its flags, and gives it thread-local storage and its scope.
-    fn admit(&mut self, index: usize, root: usize, flags: Flags) -> Result<(), Error<'a>> {
+    fn admit(&mut self, index: usize, root: usize, flags: Flags) -> Result<(), Error<'static>> {
         let id = self.first_tls_id.saturating_add(from_usize(self.tls_modules));
         let Some(module) = self.namespace.get_mut(index) else { return Ok(()) };
         let flags_1 = module.dynamic.flags_1;
@@ -265,12 +265,12 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         Ok(())
     }
 
-    fn opened_mut(&mut self, index: usize) -> Option<&mut Opened<'a>> {
+    fn opened_mut(&mut self, index: usize) -> Option<&mut Opened<'static>> {
         self.namespace.get_mut(index)?.opened.as_mut()
     }
 
     /// Undoes an open of which no code has run. Returns the modules to [`remove`](Self::remove).
-    pub fn abandon(&mut self, opening: &Opening<'a>) -> &'a [usize] {
+    pub fn abandon(&mut self, opening: &Opening<'static>) -> &'static [usize] {
         for &index in opening.fresh {
             if let Some(opened) = self.opened_mut(index) {
                 opened.stage = Stage::Closing;
@@ -325,7 +325,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     ///
     /// # Errors
     /// [`Problem::NotOpen`] if the library is not open by itself; out of memory.
-    pub fn close(&mut self, arena: &'a Arena, index: usize) -> Result<&'a [usize], Failure<'static>> {
+    pub fn close(&mut self, arena: &'static Arena, index: usize) -> Result<&'static [usize], Failure<'static>> {
         if self.namespace.is_first(index) {
             return Ok(&[]);
         }
@@ -347,7 +347,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     ///
     /// # Errors
     /// The arena has no memory left.
-    pub fn unused(&mut self, arena: &'a Arena) -> Result<&'a [usize], OutOfMemory> {
+    pub fn unused(&mut self, arena: &'static Arena) -> Result<&'static [usize], OutOfMemory> {
         let stays = |index: &usize| {
             let opened = self.namespace.get(*index).and_then(|module| module.opened.as_ref());
             opened.is_some_and(|opened| opened.count != 0 || opened.pinned || opened.stage != Stage::Open)
@@ -372,7 +372,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
     }
 
     /// Unmaps a module that was closed and finalised. Returns the arena of its group if it was the last of the group.
-    pub fn remove<S: AddressSpace<Image = I>>(&mut self, sys: &S, index: usize) -> Option<&'a Arena> {
+    pub fn remove<S: AddressSpace<Image = I>>(&mut self, sys: &S, index: usize) -> Option<&'static Arena> {
         let module = self.namespace.remove(index)?;
         self.changes.1 = self.changes.1.wrapping_add(1);
         let trace = self.circumstances.trace;
@@ -415,7 +415,7 @@ impl<'a, I: ImageMut> Libraries<'a, I> {
         self.marked.truncate(0);
         self.marked.resize(self.namespace.bound(), false)?;
         let Self { namespace, queue, marked, .. } = self;
-        let mut reach = |index: usize, queue: &mut List<'a, usize>| match marked.get_mut(index) {
+        let mut reach = |index: usize, queue: &mut List<'static, usize>| match marked.get_mut(index) {
             Some(marked) if !*marked => {
                 *marked = true;
                 queue.push(index)

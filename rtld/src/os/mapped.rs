@@ -19,7 +19,7 @@ use crate::os::seam::{Image, ImageMut};
 #[derive(Debug)]
 pub struct MappedImage {
     start: NonNull<u8>,
-    plan: LoadPlan,
+    plan: LoadPlan<'static>,
     owned: bool,
 }
 
@@ -30,7 +30,7 @@ impl MappedImage {
     /// The plan's segments are mapped there as the plan says, or will be before anything is read or written; nothing
     /// else writes to them while a borrow from the image lasts. If `owned`, nothing else unmaps the span.
     #[must_use]
-    pub unsafe fn adopt(start: NonNull<u8>, plan: LoadPlan, owned: bool) -> Self {
+    pub unsafe fn adopt(start: NonNull<u8>, plan: LoadPlan<'static>, owned: bool) -> Self {
         Self { start, plan, owned }
     }
 
@@ -76,7 +76,7 @@ impl MappedImage {
 impl Image for MappedImage {
     type Machine = Native;
 
-    fn plan(&self) -> &LoadPlan {
+    fn plan(&self) -> &LoadPlan<'_> {
         &self.plan
     }
 

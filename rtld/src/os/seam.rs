@@ -58,13 +58,14 @@ pub trait Files {
 /// Mapping files into memory. Every call but `reserve` stays within the memory that `reserve` returned.
 pub trait AddressSpace: Files {
     /// The memory of one object.
-    type Image: ImageMut;
+    type Image: ImageMut + 'static;
 
-    /// Reserves the plan's whole span. Pages without a segment are inaccessible once all segments are mapped.
+    /// Reserves the plan's whole span. Pages without a segment are inaccessible once all segments are mapped. The image
+    /// keeps the plan, and modules live as long as the process: so the plan does, too.
     ///
     /// # Errors
     /// The error number of mmap(2); EEXIST if a fixed object's addresses are taken.
-    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<Self::Image, Errno>;
+    fn reserve(&self, plan: &LoadPlan<'static>, file: &Self::File) -> Result<Self::Image, Errno>;
 
     /// Maps one segment: its pages from the file, the rest of the last of them set to zero, then pages of zeros.
     ///
@@ -91,7 +92,7 @@ pub trait Image {
         Self: Sized;
 
     /// The plan by which the object is mapped.
-    fn plan(&self) -> &LoadPlan;
+    fn plan(&self) -> &LoadPlan<'_>;
 
     /// Run-time address minus link-time address.
     fn bias(&self) -> LoadBias;

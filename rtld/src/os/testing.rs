@@ -37,7 +37,7 @@ impl Bytes {
 impl Image for Bytes {
     type Machine = X86_64;
 
-    fn plan(&self) -> &LoadPlan {
+    fn plan(&self) -> &LoadPlan<'_> {
         &LoadPlan::EMPTY
     }
 
@@ -146,7 +146,7 @@ pub(crate) struct Span {
 impl Image for Span {
     type Machine = X86_64;
 
-    fn plan(&self) -> &LoadPlan {
+    fn plan(&self) -> &LoadPlan<'_> {
         &LoadPlan::EMPTY
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn run_command_line(
         sys::may_execute(path).map_err(Problem::Execute).of(path)?;
     }
     sys::skip_line(&mut file, &mut info);
-    let mapped = map_program(&Linux, &file, &info, block.auxiliary().page_size()).of(path)?;
+    let mapped = map_program(&Linux, arena, &file, &info, block.auxiliary().page_size()).of(path)?;
     // What the kernel hands over is meant for this loader.
     let by_kernel = matches!(handed, Some(Handed::ByKernel(_)));
     let mut alone = !by_kernel && mapped.is_self_contained().of(path)?;

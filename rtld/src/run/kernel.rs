@@ -12,7 +12,7 @@ use core::slice;
 use linux_raw_sys::general::{AT_EACCESS, AT_EMPTY_PATH};
 use rtld::base::addr::{LoadBias, PageSize, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
-use rtld::elf::plan::{LoadPlan, Origin};
+use rtld::elf::plan::{LoadPlan, Origin, PlanRoom};
 use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
 use rtld::error::{Errno, Failure, Problem, Table};
 use rtld::link::load::Present;
@@ -142,7 +142,10 @@ impl Block {
     }
 
     /// The program, as the kernel mapped it.
-    pub(crate) fn program(&self) -> Result<Present<'static, MappedImage>, Failure<'static>> {
+    pub(crate) fn program(
+        &self,
+        arena: &'static Arena,
+    ) -> Result<Present<'static, MappedImage>, Failure<'static>> {
         let auxiliary = self.auxiliary();
         let none = Problem::ProgramHeaders { count: 0, entry_size: 0 };
         let (address, count) = auxiliary.program_headers().ok_or(none)?;
@@ -151,7 +154,8 @@ impl Block {
         }
         // SAFETY: AT_PHDR and AT_PHNUM describe a table that can be read.
         let phdrs = unsafe { headers_at(address, count) };
-        let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, auxiliary.page_size())?;
+        let mut room = PlanRoom::new();
+        let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, auxiliary.page_size(), &mut room)?.keep(arena)?;
         let bias = program_bias(phdrs, address, auxiliary.entry().ok_or(Problem::LoadBias)?, &plan)?;
         let start = pointer(bias.runtime(plan.span.start)).ok_or(none)?;
         // SAFETY: the kernel mapped the program by these headers, and nothing has changed that.
@@ -196,7 +200,7 @@ fn program_bias(
     phdrs: &'static [u8],
     address: RuntimeAddr,
     entry: RuntimeAddr,
-    plan: &LoadPlan,
+    plan: &LoadPlan<'_>,
 ) -> Result<LoadBias, Failure<'static>> {
     let page = plan.page();
     let start = RuntimeAddr(page.floor(address.0));
@@ -302,6 +306,7 @@ pub(crate) fn own_header() -> NonNull<u8> {
 /// Its program headers do not fit pages of that size.
 #[inline(never)]
 pub(crate) fn own_image(
+    arena: &'static Arena,
     path: &'static [u8],
     page: PageSize,
 ) -> Result<Present<'static, MappedImage>, Failure<'static>> {
@@ -312,7 +317,8 @@ pub(crate) fn own_image(
     let ehdr = Ehdr::decode(bytes);
     // SAFETY: the linker put the loader's program headers there.
     let phdrs = unsafe { headers_at(RuntimeAddr(address.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum.into()) };
-    let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, page)?;
+    let mut room = PlanRoom::new();
+    let plan = LoadPlan::new(decode(phdrs), Origin::Kernel, page, &mut room)?.keep(arena)?;
     // SAFETY: the kernel mapped the loader by these headers; it is only read through this image.
     let image = unsafe { MappedImage::adopt(header, plan, false) };
     let phdrs = Some((Vaddr(plan.span.start.0.wrapping_add(ehdr.e_phoff)), ehdr.e_phnum));

@@ -45,7 +45,7 @@ pub(crate) fn program_to_run(
     is_late: bool,
 ) -> Result<ProgramToRun, Error<'static>> {
     let path = block.exec_path();
-    let program = block.program().of(path)?;
+    let program = block.program(arena).of(path)?;
     // A program that runs has had its file; what is there now is another question.
     if !is_late {
         require_file(&program.image, path, secure).of(path)?;

@@ -81,7 +81,7 @@ impl Files for Faulty {
 impl AddressSpace for Faulty {
     type Image = MemImage;
 
-    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<MemImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan<'static>, file: &Self::File) -> Result<MemImage, Errno> {
         self.check()?;
         self.os.reserve(plan, file)
     }

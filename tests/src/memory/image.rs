@@ -24,7 +24,7 @@ pub struct MemImage<M = X86_64> {
     machine: PhantomData<M>,
     bias: LoadBias,
     span: PageRange,
-    plan: LoadPlan,
+    plan: LoadPlan<'static>,
     /// How many segments of the plan are mapped.
     mapped: usize,
     memory: &'static mut [u8],
@@ -52,7 +52,7 @@ impl MemImage {
 impl<M: Machine> MemImage<M> {
     /// A reservation at `bias`, inaccessible.
     pub(crate) fn reserve(
-        plan: &LoadPlan,
+        plan: &LoadPlan<'static>,
         bias: LoadBias,
         arena: &'static Arena,
         alive: &'static Cell<usize>,
@@ -203,7 +203,7 @@ impl<M: Machine> MemImage<M> {
 impl<M: Machine> Image for MemImage<M> {
     type Machine = M;
 
-    fn plan(&self) -> &LoadPlan {
+    fn plan(&self) -> &LoadPlan<'_> {
         &self.plan
     }
 

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use abi::libcs::Libc;
 use abi::note::AbiNote;
 use rtld::base::addr::{FileOffset, PageRange};
+use rtld::base::arena::Arena;
 use rtld::elf::dynamic::DynamicInfo;
 use rtld::elf::note::abi_note;
 use rtld::elf::plan::{LoadPlan, Protection, Segment};
@@ -65,7 +66,7 @@ impl<S: Files> Files for Counted<'_, S> {
 impl<S: AddressSpace> AddressSpace for Counted<'_, S> {
     type Image = S::Image;
 
-    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<Self::Image, Errno> {
+    fn reserve(&self, plan: &LoadPlan<'static>, file: &Self::File) -> Result<Self::Image, Errno> {
         self.reserved.set(self.reserved.get() + 1);
         self.sys.reserve(plan, file)
     }
@@ -110,10 +111,11 @@ type Nature = (DynamicInfo, Option<AbiNote>, Option<Libc>);
 
 fn by_mapping<S: AddressSpace>(
     sys: &S,
+    arena: &'static Arena,
     file: &S::File,
     info: &FileInfo,
 ) -> Result<(Nature, Option<Libc>), Failure<'static>> {
-    let mapped = map_object(sys, file, info, PAGE)?;
+    let mapped = map_object(sys, arena, file, info, PAGE)?;
     let note = abi_note(&mapped.image);
     let libc = needs_libc(&mapped.image, &mapped.dynamic);
     // What `choose` asks, which does not care for notes.
@@ -127,13 +129,13 @@ fn by_mapping<S: AddressSpace>(
 ///
 /// # Errors
 /// The file can not be opened.
-pub fn judged<S: AddressSpace>(sys: &S, path: &[u8]) -> Result<Judged, OpenError> {
+pub fn judged<S: AddressSpace>(sys: &S, arena: &'static Arena, path: &[u8]) -> Result<Judged, OpenError> {
     let counted = Counted::new(sys);
     let (file, info) = sys.open(path)?;
     let name = path.escape_ascii();
-    let expected = by_mapping(sys, &file, &info);
-    let named = libc_of(sys, &file, &info, PAGE);
-    let result = judge(&counted, &file, &info, PAGE, Outlook::Natives);
+    let expected = by_mapping(sys, arena, &file, &info);
+    let named = libc_of(sys, arena, &file, &info, PAGE);
+    let result = judge(&counted, arena, &file, &info, PAGE, Outlook::Natives);
     let how = |world| Judged { world, reads: counted.reads(), mapped: counted.reserved() != 0 };
     match (result, expected) {
         (Ok(Kind::Native(libc)), Ok(((_, note, expected), of_mapped))) => {

@@ -238,7 +238,7 @@ impl<M: Machine> Files for MemOs<M> {
 impl<M: Machine> AddressSpace for MemOs<M> {
     type Image = MemImage<M>;
 
-    fn reserve(&self, plan: &LoadPlan, _file: &Self::File) -> Result<MemImage<M>, Errno> {
+    fn reserve(&self, plan: &LoadPlan<'static>, _file: &Self::File) -> Result<MemImage<M>, Errno> {
         self.check(Call::Reserve)?;
         if plan.span.len() > self.largest || plan.align > ROOM {
             return Err(Errno::ENOMEM);

@@ -137,7 +137,7 @@ fn relocated(module: &Module<'_, MemImage>) -> Option<Vec<(Vaddr, Vaddr)>> {
 }
 
 /// `at`, if it lies outside of writable segments.
-fn constant(plan: &LoadPlan, at: Vaddr, size: usize) -> Option<Vaddr> {
+fn constant(plan: &LoadPlan<'_>, at: Vaddr, size: usize) -> Option<Vaddr> {
     let segment = plan.segment_of(at, u64::try_from(size).ok()?)?;
     (!segment.protection.write).then_some(at)
 }
@@ -150,8 +150,8 @@ pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
     let mut os = MemOs::new(arena);
     os.largest = LARGEST;
     os.file(PATH, bytes);
-    let _ = judged(&os, PATH.as_bytes());
-    match map(&os, PATH) {
+    let _ = judged(&os, arena, PATH.as_bytes());
+    match map(&os, arena, PATH) {
         Ok(mapped) => {
             is_within(mapped.image.plan(), bytes.len());
             read_all(&mapped, arena, &said);
@@ -166,7 +166,7 @@ pub fn of_file(bytes: &[u8], arena: &'static Arena) -> bool {
 }
 
 /// Checks that the segments of a plan lie within the file, ascend and do not overlap.
-fn is_within(plan: &LoadPlan, size: usize) {
+fn is_within(plan: &LoadPlan<'_>, size: usize) {
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     let mut end = plan.span.start;
     for segment in plan.segments() {

@@ -108,7 +108,7 @@ impl<M: Machine> Scene<M> {
     /// # Errors
     /// See [`map`].
     pub fn map(&self, path: &str) -> Result<Mapped<MemImage<M>>, Failure<'static>> {
-        map(&self.os, path)
+        map(&self.os, self.arena, path)
     }
 
     fn start(&self) -> Start {
@@ -145,9 +145,13 @@ impl<M: Machine> Scene<M> {
 ///
 /// # Errors
 /// The file is not there, is no ELF object that can be loaded ([`map_object`]), or there is no memory for it.
-pub fn map<S: AddressSpace>(sys: &S, path: &str) -> Result<Mapped<S::Image>, Failure<'static>> {
+pub fn map<S: AddressSpace>(
+    sys: &S,
+    arena: &'static Arena,
+    path: &str,
+) -> Result<Mapped<S::Image>, Failure<'static>> {
     let (file, info) = sys.open(path.as_bytes())?;
-    map_object(sys, &file, &info, PAGE)
+    map_object(sys, arena, &file, &info, PAGE)
 }
 
 /// The circumstances of a start, for any machine and any memory.
@@ -169,10 +173,11 @@ impl Start {
     /// An object that the kernel has mapped before the loader begins.
     fn present<S: AddressSpace>(
         sys: &S,
+        arena: &'static Arena,
         path: &'static str,
     ) -> Result<Present<'static, S::Image>, Error<'static>> {
         let path_bytes = path.as_bytes();
-        let Mapped { image, headers, .. } = map(sys, path).of(path_bytes)?;
+        let Mapped { image, headers, .. } = map(sys, arena, path).of(path_bytes)?;
         let phdrs = image.plan().vaddr_of(headers.phoff).map(|vaddr| (vaddr, headers.phnum));
         Ok(Present { path: path_bytes, image, phdrs })
     }
@@ -187,8 +192,8 @@ impl Start {
         arena: &'static Arena,
     ) -> Result<Loaded<'static, S::Image>, Error<'static>> {
         let request = Request {
-            program: present(arena, Self::present(sys, self.program)?)?,
-            loader: present(arena, Self::present(sys, self.loader)?)?,
+            program: present(arena, Self::present(sys, arena, self.program)?)?,
+            loader: present(arena, Self::present(sys, arena, self.loader)?)?,
             library_path: self.library_path.map(str::as_bytes),
             program_path: ProgramPath::Known(self.program_path.map(str::as_bytes)),
             secure: self.secure,

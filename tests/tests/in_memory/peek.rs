@@ -29,7 +29,7 @@ fn judge(bytes: &[u8]) -> Judged {
     let mut os = MemOs::new(arena());
     os.largest = LARGEST;
     os.file(PATH, bytes);
-    judged(&os, PATH.as_bytes()).unwrap()
+    judged(&os, arena(), PATH.as_bytes()).unwrap()
 }
 
 /// A library that names a libc after something else.
@@ -261,7 +261,7 @@ fn libraries_of_this_machine_are_judged_as_if_they_were_mapped() {
     files.dedup_by_key(|(identity, _)| *identity);
     for (_, path) in files {
         let Ok(Judged { world: World::Native(_), reads, mapped }) =
-            judged(&Linux, path.as_os_str().as_encoded_bytes())
+            judged(&Linux, arena(), path.as_os_str().as_encoded_bytes())
         else {
             continue;
         };

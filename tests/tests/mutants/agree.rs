@@ -103,7 +103,7 @@ impl Files for Real {
 impl AddressSpace for Real {
     type Image = MappedImage;
 
-    fn reserve(&self, plan: &LoadPlan, file: &Self::File) -> Result<MappedImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan<'static>, file: &Self::File) -> Result<MappedImage, Errno> {
         if self.limited && (plan.span.len() > MEMORY || plan.align > ROOM) {
             return Err(Errno::ENOMEM);
         }

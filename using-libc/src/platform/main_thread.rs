@@ -32,7 +32,7 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     if size == 0 {
         return Ok(());
     }
-    let Present { mut image, .. } = kernel::own_image(OWN, process.page)?;
+    let Present { mut image, .. } = kernel::own_image(process.arena, OWN, process.page)?;
     let room = image.plan().tls.ok_or(Problem::TlsSize(size))?;
     // Offset of the block in the room.
     let into = process.sealed.tls.start().wrapping_sub(room_distance()).cast_unsigned();

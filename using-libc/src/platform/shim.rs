@@ -14,7 +14,7 @@ use rtld::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory, Source};
 use rtld::base::text::{DIGITS, decimal};
 use rtld::elf::dynamic::DynamicInfo;
-use rtld::elf::plan::{LoadPlan, Origin, Place};
+use rtld::elf::plan::{LoadPlan, Origin, Place, PlanRoom};
 use rtld::elf::symbol;
 use rtld::elf::{Ehdr, Phdr, consts, size};
 use rtld::error::{Failure, Problem};
@@ -30,7 +30,7 @@ use crate::run::sync;
 pub(crate) struct Made {
     memory: NonNull<[u8]>,
     /// The plan of its segments.
-    pub(crate) plan: LoadPlan,
+    pub(crate) plan: LoadPlan<'static>,
     /// Address and number of its program headers.
     pub(crate) phdrs: (Vaddr, u16),
     /// Its decoded PT_DYNAMIC.
@@ -92,10 +92,12 @@ pub(crate) fn make(
         // SAFETY: fresh memory, which is kept as long as the object.
         let arena = unsafe { Arena::in_memory(rest, Source::keeping(|_| None)) };
         let arena = arena.ok_or(OutOfMemory(size))?;
-        let built = build(arena, &[load], bias)
-            .and_then(|template| Ok((template, arena.slice(SECTIONS, [0u64; 8])?, arena.copy(NAMES)?)));
+        let built = build(arena, &[load], bias).and_then(|template| {
+            let sections = (arena.slice(SECTIONS, [0u64; 8])?, arena.copy(NAMES)?);
+            Ok((template, sections, arena.put(PlanRoom::new())?))
+        });
         match built {
-            Ok((template, sections, names)) => return finish(memory, bias, &template, (sections, names)),
+            Ok((template, sections, room)) => return finish(memory, bias, &template, sections, room),
             Err(_) if size < limit => {
                 // SAFETY: nothing of it was kept.
                 unsafe { sys::give_back(memory) };
@@ -154,8 +156,9 @@ fn finish(
     bias: LoadBias,
     template: &Template<'static>,
     (sections, names): (&mut [[u64; 8]], &[u8]),
+    room: &'static mut PlanRoom,
 ) -> Result<Made, Failure<'static>> {
-    let plan = LoadPlan::new(template.headers(), Origin::Kernel, Native::LARGEST_PAGE)?;
+    let plan = LoadPlan::new(template.headers(), Origin::Kernel, Native::LARGEST_PAGE, room)?;
     let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
     let count = u16::try_from(count).map_err(|_| OutOfMemory(memory.len()))?;
     let mut ident = *b"\x7fELF\0\0\0\0\0\0\0\0\0\0\0\0";

@@ -31,7 +31,7 @@ fn place(image: &MappedImage, range: PageRange) -> Result<*mut core::ffi::c_void
 impl AddressSpace for Linux {
     type Image = MappedImage;
 
-    fn reserve(&self, plan: &LoadPlan, file: &File) -> Result<MappedImage, Errno> {
+    fn reserve(&self, plan: &LoadPlan<'static>, file: &File) -> Result<MappedImage, Errno> {
         let size = plan.span.len();
         if let Some(base) = plan.base() {
             // One mapping of the file is the reservation; the first segment, perhaps others, is in place already.

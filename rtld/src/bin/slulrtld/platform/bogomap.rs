@@ -157,7 +157,7 @@ impl Prepared {
         let search = native_search(process).of(program.path)?;
         let (libc, (file, info)) = choose_libc(process, search, wanted)?;
         let (page, trace) = (process.page, process.trace);
-        let mapped = map_object(&Linux, &file, &info, page).of(libc.interpreter().as_bytes())?;
+        let mapped = map_object(&Linux, process.arena, &file, &info, page).of(libc.interpreter().as_bytes())?;
         let bias = mapped.image.bias();
         trace.line(Category::Libc, words!("bringing in {}, load bias {x}", libc.interpreter(), bias.0));
         let (template, snapshot) = template_parts::write(process, libc, &mapped, search).of(program.path)?;

@@ -11,8 +11,8 @@ use crate::run::kernel;
 
 /// The object that defines the loader's exports: the loader itself, which is linked for the machine's largest page.
 pub(crate) fn exporter(
-    _: &'static Arena,
+    arena: &'static Arena,
     path: &'static [u8],
 ) -> Result<Present<'static, MappedImage>, Failure<'static>> {
-    kernel::own_image(path, Native::LARGEST_PAGE)
+    kernel::own_image(arena, path, Native::LARGEST_PAGE)
 }

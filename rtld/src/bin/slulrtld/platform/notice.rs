@@ -83,7 +83,7 @@ fn map_file(
     let loader = process.sealed.namespace.loader().map_or(&b""[..], |loader| loader.path);
     let terminated = installed(process.arena, loader, process.secure, NATIVE.paths.template).of(loader)?;
     let path = terminated.strip_suffix(b"\0").unwrap_or(terminated);
-    Ok((terminated, map_notice(&Linux, path, process.page)?))
+    Ok((terminated, map_notice(&Linux, process.arena, path, process.page)?))
 }
 
 /// The `r_debug` of this world's objects, once libc is present.
