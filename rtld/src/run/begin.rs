@@ -85,7 +85,7 @@ pub(crate) fn load(
     let itself = block.auxiliary().entry() == Some(own_entry);
     let direct = if itself { Some(command::run_command_line(&mut block, arena, secure)?) } else { None };
     let path = block.exec_path();
-    let settings = if secure { Settings::default() } else { Settings::from_environment(block.environment()) };
+    let settings = settings(&block, secure, is_late);
     let trace = trace::set_up(&settings, arena);
     let began = clock(trace);
     let page = block.auxiliary().page_size();
@@ -144,6 +144,16 @@ pub(crate) fn load(
         other::leave_to_other(&process)?;
     }
     prepare(process, when).of(path)
+}
+
+/// The settings of a start. A start is deferred where no variable asks for anything; what the program has made of its
+/// environment since then is not for the loader to obey.
+fn settings(block: &Block, secure: bool, is_late: bool) -> Settings<'static> {
+    match Settings::from_environment(block.environment()) {
+        _ if secure => Settings::default(),
+        Settings { library_path, .. } if is_late => Settings { library_path, ..Settings::default() },
+        settings => settings,
+    }
 }
 
 /// Writes every relocated word, then makes RELRO read-only.

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tests::damage::install;
-use tests::launch::Ending;
+use tests::launch::{Ending, Outcome};
 
 use tests::start::Start;
 use tests::tracer::{Begun, Tracee};
@@ -129,6 +129,51 @@ pub(crate) fn direct_program(case: Case<'_>) -> Result<()> {
 /// Damaged headers of a program that rt0 hands over.
 pub(crate) fn handed_program(case: Case<'_>) -> Result<()> {
     each(case, "whole", |case: Case<'_>, program| case.handed(program))
+}
+
+/// Each entry of the dynamic section of a program whose start is deferred has other values: the program ends as it does after a
+/// full start, with the same output.
+pub(crate) fn deferred_program(case: Case<'_>) -> Result<()> {
+    /// Values that no table has, and some that one may have.
+    const VALUES: [u64; 7] = [0, 1, 8, 0x1000, 1 << 40, u64::MAX - 7, u64::MAX];
+    /// Size of an entry of the dynamic section.
+    const ENTRY: usize = 16;
+    let (workdir, program) = case.copy("deferred")?;
+    let sound = fs::read(&program)?;
+    let header = phdr(&sound, PT_DYNAMIC).context("no PT_DYNAMIC")?;
+    let field = |at| word(&sound, at).and_then(|value| usize::try_from(value).ok()).context("a field outside");
+    let (section, size) = (field(header + 8)?, field(header + 32)?);
+    let entries = (section..section + size).step_by(ENTRY).take_while(|&at| word(&sound, at) != Some(0));
+    let mut complaints = Complaints::default();
+    let (mut worked, mut refused) = (0, 0);
+    for entry in entries {
+        let tag = word(&sound, entry).context("an entry outside")?;
+        for value in VALUES {
+            let mut bytes = sound.clone();
+            put(&mut bytes, entry + 8, &value.to_le_bytes()).context("an entry outside")?;
+            let broken = workdir.path().join("broken");
+            fs::write(&broken, bytes)?;
+            install(&broken, &program)?;
+            let start = || Start::new(&program, case.user).env("GREETING=hello");
+            let (deferred, full) = (start().run()?, start().env("LD_SLUL_DEBUG=0").run()?);
+            worked += u32::from(full.ending == Ending::Exit(17));
+            refused += u32::from(full.stderr.starts_with("slulrtld: "));
+            let same = |one: &Outcome, other: &Outcome| {
+                one.ending == other.ending && one.stdout == other.stdout && one.stderr == other.stderr
+            };
+            complaints.note(
+                format!("tag {tag:#x}, value {value:#x}"),
+                if same(&deferred, &full) {
+                    Ok(())
+                } else {
+                    Err(anyhow!("{}{}", deferred.shown("deferred"), full.shown("full")))
+                },
+            );
+        }
+    }
+    complaints.verdict()?;
+    ensure!(worked > 10 && refused > 10, "{worked} programs worked, {refused} were refused");
+    Ok(())
 }
 
 /// The loader as a library of itself, and as its own program.

@@ -109,6 +109,7 @@ const CASES: &[Entry] = &[
     ("headers/program", Need::Nothing, headers::program),
     ("headers/direct_program", Need::Nothing, headers::direct_program),
     ("headers/handed_program", Need::Nothing, headers::handed_program),
+    ("headers/deferred_program", Need::Nothing, headers::deferred_program),
     ("headers/loader_itself", Need::Nothing, headers::loader_itself),
 ];
 

@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 80] = [
+const DIFFERENCES: [(&str, &str); 81] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -26,6 +26,7 @@ const DIFFERENCES: [(&str, &str); 80] = [
     ("native/deferred_first/kernel-full", DEFERRED),
     ("native/deferred_first/limit-full", DEFERRED),
     ("native/deferred_first/never-full", DEFERRED),
+    ("native/deferred_first/told-full", DEFERRED),
     ("native/deferred_first/variables-full", DEFERRED),
     ("native/deferred_threads", DEFERRED),
     ("native/eager_off", FIRST),

@@ -97,7 +97,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
     if offered.is_empty() {
         return Ok(());
     }
-    let made = shim::make(|arena, load, bias| {
+    let made = shim::make(process.arena, |arena, load, bias| {
         build::<Native>(arena, &Recipe { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
     });
     let made = made.of(program)?;
@@ -131,7 +131,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
     let (slots, count) = (natives.slots.len(), imports.len());
     // libc fills one word for each slot, and one for each import.
     let place = core::cell::Cell::new(RuntimeAddr(0));
-    let made = shim::make(|arena, load, bias| {
+    let made = shim::make(process.arena, |arena, load, bias| {
         let words = arena.bytes(slots.saturating_add(count).saturating_mul(8), 8)?;
         let first = RuntimeAddr::of(words.as_ptr());
         let word = |index: usize| RuntimeAddr(first.0.wrapping_add(from_usize(index).wrapping_mul(8)));

@@ -58,7 +58,7 @@ pub(crate) fn exporter(
         let at = RuntimeAddr::of(address);
         list.push(Export { name: name.as_bytes(), st_info, at, size: 0, copy: None })?;
     }
-    let made = shim::make(|arena, load, bias| {
+    let made = shim::make(arena, |arena, load, bias| {
         let nothing = shim::nothing(load, bias, bias.runtime(Vaddr(0)));
         build::<Native>(arena, &Recipe { search: Some((consts::DT_SONAME, SONAME)), exports: &list, ..nothing })
     })?;

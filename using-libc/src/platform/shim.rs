@@ -64,9 +64,10 @@ pub(crate) fn nothing<'p>(load: &'p [Phdr], bias: LoadBias, words: RuntimeAddr) 
 /// An empty function: glibc calls DT_PREINIT_ARRAY of opened objects, too.
 extern "C" fn no_hook() {}
 
-/// Writes an object. `build` gets an arena inside the object, the object's PT_LOAD, and its load bias in the memory in
+/// Writes an object; its plan lies in `plans`. `build` gets an arena inside the object, the object's PT_LOAD, and its load bias in the memory in
 /// which it is written.
 pub(crate) fn make(
+    plans: &'static Arena,
     build: impl Fn(&'static Arena, &[Phdr], LoadBias) -> Result<Template<'static>, OutOfMemory>,
 ) -> Result<Made, Failure<'static>> {
     let (mut size, limit) = SIZES;
@@ -92,12 +93,10 @@ pub(crate) fn make(
         // SAFETY: fresh memory, which is kept as long as the object.
         let arena = unsafe { Arena::in_memory(rest, Source::keeping(|_| None)) };
         let arena = arena.ok_or(OutOfMemory(size))?;
-        let built = build(arena, &[load], bias).and_then(|template| {
-            let sections = (arena.slice(SECTIONS, [0u64; 8])?, arena.copy(NAMES)?);
-            Ok((template, sections, arena.put(PlanRoom::new())?))
-        });
+        let built = build(arena, &[load], bias)
+            .and_then(|template| Ok((template, (arena.slice(SECTIONS, [0u64; 8])?, arena.copy(NAMES)?))));
         match built {
-            Ok((template, sections, room)) => return finish(memory, bias, &template, sections, room),
+            Ok((template, sections)) => return finish(plans, memory, bias, &template, sections),
             Err(_) if size < limit => {
                 // SAFETY: nothing of it was kept.
                 unsafe { sys::give_back(memory) };
@@ -152,13 +151,14 @@ fn name_sections(
 
 /// Writes the ELF header, and decodes the tables for use in this program.
 fn finish(
+    plans: &'static Arena,
     memory: NonNull<[u8]>,
     bias: LoadBias,
     template: &Template<'static>,
     (sections, names): (&mut [[u64; 8]], &[u8]),
-    room: &'static mut PlanRoom,
 ) -> Result<Made, Failure<'static>> {
-    let plan = LoadPlan::new(template.headers(), Origin::Kernel, Native::LARGEST_PAGE, room)?;
+    let mut room = PlanRoom::new();
+    let plan = LoadPlan::new(template.headers(), Origin::Kernel, Native::LARGEST_PAGE, &mut room)?.keep(plans)?;
     let (phdr, count) = (bias.vaddr(template.phdr_address()), template.phdr_count());
     let count = u16::try_from(count).map_err(|_| OutOfMemory(memory.len()))?;
     let mut ident = *b"\x7fELF\0\0\0\0\0\0\0\0\0\0\0\0";

@@ -238,8 +238,8 @@ pub(crate) struct Tables {
     /// DT_SYMTAB, whose size nothing tells: each symbol is checked by itself.
     symbols: usize,
     strings: Bytes,
-    /// DT_VERSYM; 0 if there is none.
-    versym: usize,
+    /// DT_VERSYM.
+    versym: Option<usize>,
     /// A bit for each number of a version of a libc's.
     versions: u64,
 }
@@ -278,7 +278,7 @@ impl Tables {
             relr: known!(tags.table::<usize>(program, consts::DT_RELR, consts::DT_RELRSZ)),
             symbols,
             strings,
-            versym: if let Some(versym) = found.versym { versym } else { 0 },
+            versym: found.versym,
             versions: 0,
         };
         // Nothing is searched for but by libc; but that is to find what it would have found at the start.
@@ -337,10 +337,9 @@ impl Tables {
     /// The number of a symbol's version; 0, which is none, without DT_VERSYM.
     #[inline(always)]
     pub(crate) fn version(&self, program: &Program, index: usize) -> Option<u16> {
-        if self.versym == 0 {
-            return Some(0);
-        }
-        let vaddr = self.versym.wrapping_add(index.wrapping_mul(size_of::<u16>()));
+        let Some(versym) = self.versym else { return Some(0) };
+        // An index is at most 32 bits wide.
+        let vaddr = known!(versym.checked_add(index.wrapping_mul(size_of::<u16>())));
         let entry: At<u16> = known!(known!(program.constant(vaddr, size_of::<u16>())).first());
         Some(entry.short() & consts::VERSYM_VERSION)
     }

@@ -20,7 +20,7 @@ use crate::platform::main_thread;
 use crate::run::last_words::refuse;
 use crate::run::native::binding::{ADDRESSES, TARGETS, entry, protect_slots, seal_again};
 use crate::run::process::Process;
-use crate::run::sync::{Blocked, Lock};
+use crate::run::sync::{Lock, set_signal_mask};
 
 /// Whether words of [`Published::Held`] still wait.
 static HELD: AtomicBool = AtomicBool::new(false);
@@ -72,19 +72,20 @@ pub(crate) fn publish_addresses(process: &'static Process, words: Published) {
 /// Publishes the words that wait for the first call of the program, which the calling thread makes.
 ///
 /// # Errors
-/// The thread is none of libc's.
+/// The thread is none of libc's; [`Problem::SignalMask`].
 pub(crate) fn publish_held(process: &'static Process) -> Result<(), Problem<'static>> {
     if !HELD.load(Ordering::Acquire) {
         return Ok(());
     }
     main_thread::is_libcs(process.page)?;
     // A handler that makes such a call in the middle of this would seal the words.
-    let _blocked = Blocked::new();
-    let _held = PUBLISHING.hold();
+    let signals = set_signal_mask(u64::MAX).ok_or(Problem::SignalMask)?;
+    let held = PUBLISHING.hold();
     if HELD.load(Ordering::Acquire) {
         publish_addresses(process, Published::All);
     }
-    Ok(())
+    drop(held);
+    set_signal_mask(signals).map(|_| ()).ok_or(Problem::SignalMask)
 }
 
 /// Stores `new` in the word at `place`, unless the program has replaced `stub` there by another value.
