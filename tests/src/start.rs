@@ -104,7 +104,7 @@ impl Start {
     }
 
     /// Both values of a limit in bytes, in force while the kernel executes the program. Names are those of prlimit(1):
-    /// `as`, `data`, `stack`.
+    /// `as`, `data`, `fsize`, `stack`.
     pub fn limit(self, name: &str, bytes: u64) -> Self {
         self.step(&format!("limit-{name}"), bytes)
     }
@@ -199,6 +199,7 @@ pub fn launch(steps: impl Iterator<Item = String>) -> Result<Infallible> {
             }
             "limit-as" => limit(Resource::RLIMIT_AS, value)?,
             "limit-data" => limit(Resource::RLIMIT_DATA, value)?,
+            "limit-fsize" => limit(Resource::RLIMIT_FSIZE, value)?,
             "limit-stack" => limit(Resource::RLIMIT_STACK, value)?,
             "nobody" => {
                 setgroups(&[])?;

@@ -183,6 +183,12 @@ impl Tracee {
         Ok(())
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// Its stack pointer.
     ///
     /// # Errors

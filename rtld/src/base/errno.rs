@@ -69,6 +69,10 @@ impl Errno {
     pub const EEXIST: Self = Self(17);
     /// No such file or directory.
     pub const ENOENT: Self = Self(2);
+    /// No such system call.
+    pub const ENOSYS: Self = Self(38);
+    /// A part of a path that is no directory.
+    pub const ENOTDIR: Self = Self(20);
     /// The name is longer than a path may be.
     pub const ENAMETOOLONG: Self = Self(36);
 }

@@ -39,9 +39,11 @@ impl Key {
         self.string([0; 2], string)
     }
 
-    /// Hash of the NUL-terminated string at the start of `bytes`; `None` if there is no NUL.
+    /// Hash of the NUL-terminated string at the start of `bytes`, and its length rounded down to a multiple of seven;
+    /// `None` if there is no NUL.
     #[must_use]
-    pub fn hash_terminated(self, mut bytes: &[u8]) -> Option<Hash> {
+    pub fn hash_terminated(self, mut bytes: &[u8]) -> Option<(Hash, usize)> {
+        let whole = bytes.len();
         const ONES: u64 = 0x0101_0101_0101_0101;
         let mut state = [0; 2];
         while let Some(word) = bytes.first_chunk::<8>() {
@@ -52,13 +54,14 @@ impl Key {
                 let lowest = zero & zero.wrapping_neg();
                 let digit = word & (lowest >> 7).wrapping_sub(1);
                 let last = if digit == 0 { state } else { self.digit(state, digit) };
-                return Some(Hash(last.map(reduce)));
+                return Some((Hash(last.map(reduce)), whole.wrapping_sub(bytes.len())));
             }
             state = self.digit(state, word << 8 >> 8);
             bytes = bytes.get(DIGIT..).unwrap_or_default();
         }
         let end = bytes.iter().position(|&byte| byte == 0)?;
-        Some(self.string(state, bytes.get(..end).unwrap_or_default()))
+        let hash = self.string(state, bytes.get(..end).unwrap_or_default());
+        Some((hash, whole.wrapping_sub(bytes.len())))
     }
 
     /// Hash of a longer sequence: of everything in `hash`, then `mark`, which no string contains, then `string`.
@@ -267,9 +270,9 @@ mod tests {
                 let mut ended = bytes[..size].to_vec();
                 assert_eq!(key.hash_terminated(&ended), None);
                 ended.push(0);
-                assert_eq!(key.hash_terminated(&ended).unwrap().0, expected);
+                assert_eq!(key.hash_terminated(&ended).unwrap().0.0, expected);
                 ended.extend([1, 0, 0, 0x80, 1, 1, 1, 1, 1]);
-                assert_eq!(key.hash_terminated(&ended).unwrap().0, expected);
+                assert_eq!(key.hash_terminated(&ended).unwrap().0.0, expected);
             }
         }
     }

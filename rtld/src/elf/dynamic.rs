@@ -13,7 +13,7 @@ use crate::elf::plan::Place;
 use crate::elf::unsupported::unsupported;
 use crate::elf::{Decode, Dyn, Rela, Sym, consts};
 use crate::error::{Failure, Problem, Table};
-use crate::os::seam::Image;
+use crate::os::seam::{Image, NAME_MAX, PATH_MAX};
 
 /// An array of `T` in an object, checked when it was made to lie in readable memory that comes from the file.
 pub struct Entries<T> {
@@ -121,6 +121,12 @@ pub struct Strings {
 }
 
 impl Strings {
+    /// DT_STRSZ, in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The string at `offset`, without its NUL.
     ///
     /// # Errors
@@ -129,6 +135,26 @@ impl Strings {
         let left = self.size.checked_sub(offset).filter(|&left| left != 0);
         let string = left.and_then(|left| image.string(self.start.checked_add(offset)?, left));
         string.ok_or_else(|| Problem::BadString { offset }.into())
+    }
+
+    /// The name of a file, or its path, at `offset`. No more bytes are looked at than a path can have.
+    ///
+    /// # Errors
+    /// [`Problem::BadString`]; [`Problem::LongName`] if it is longer than a path can be or, without a slash, longer than
+    /// the name of a file.
+    pub fn file_name<'i>(
+        &self,
+        image: &'i (impl Image + ?Sized),
+        offset: u64,
+    ) -> Result<&'i [u8], Failure<'static>> {
+        let left = self.size.checked_sub(offset).filter(|&left| left != 0);
+        let limit = from_usize(PATH_MAX);
+        let name = left.and_then(|left| image.string(self.start.checked_add(offset)?, left.min(limit)));
+        match (name, left) {
+            (Some(name), _) if name.len() <= NAME_MAX || name.contains(&b'/') => Ok(name),
+            (None, left) if left.is_none_or(|left| left <= limit) => Err(Problem::BadString { offset }.into()),
+            _ => Err(Problem::LongName { offset }.into()),
+        }
     }
 
     /// The bytes from `offset` to the end of the table.

@@ -5,6 +5,7 @@
 //! and nothing borrows from an image.
 #![forbid(unsafe_code)]
 
+pub mod allowance;
 pub mod dynamic;
 pub mod eh_frame;
 pub mod gnu_hash;

@@ -7,6 +7,7 @@ use crate::base::errno::{Errno, OpenError};
 use crate::base::text::{Sink, Text, displayed};
 use crate::error::fault::{SegmentFault, Table};
 use crate::machine::{Machine, Native};
+use crate::os::seam::{NAME_MAX, PATH_MAX};
 use crate::put_words;
 
 /// The cause of an error.
@@ -88,6 +89,18 @@ pub enum Problem<'a> {
     BadString {
         /// Offset in the string table.
         offset: u64,
+    },
+    /// The name of a needed library is longer than the name or path of any file.
+    LongName {
+        /// Offset in the string table.
+        offset: u64,
+    },
+    /// The long names of symbols have too many bytes in all.
+    LongNames {
+        /// How often each byte of DT_STRTAB may be a part of them.
+        times: u64,
+        /// DT_STRSZ in bytes.
+        size: u64,
     },
     /// The object asks for a feature that the loader does not have; with its name in the specifications.
     Unsupported(&'static str),
@@ -262,6 +275,16 @@ impl Text for Problem<'_> {
                 put_words!(to, "{} outside the image at vaddr {x}", table.name(), vaddr.0)
             }
             Self::BadString { offset } => put_words!(to, "no string at offset {x} of DT_STRTAB", offset),
+            Self::LongName { offset } => put_words!(
+                to,
+                "DT_NEEDED at offset {x} of DT_STRTAB is longer than a name ({} bytes) or path ({}) can be",
+                offset,
+                NAME_MAX,
+                PATH_MAX.saturating_sub(1)
+            ),
+            Self::LongNames { times, size } => {
+                put_words!(to, "names of symbols are longer in all than {} times DT_STRSZ, {} bytes", times, size)
+            }
             Self::Unsupported(what) => put_words!(to, "{} is not supported", what),
             Self::Relocation { r_type, at } => {
                 let name = Native::r_type_name(r_type);

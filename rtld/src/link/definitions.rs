@@ -11,6 +11,7 @@ use core::ops::Range;
 use crate::base::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::base::hash::{Hash, Key};
+use crate::elf::allowance::NameAllowance;
 use crate::elf::symbol::{self, Name, is_canonical_plt, is_exported, is_resolver};
 use crate::elf::version::{FIRST_VERSION, NeededVersions, defined, symbol_version};
 use crate::elf::{Decode, Sym, consts, st_bind, st_type};
@@ -165,6 +166,7 @@ impl<'s> Definitions<'s> {
         })?;
         let strings = dynamic.strings.from(image, 0).unwrap_or_default();
         let symbols = dynamic.symbols.bytes(image, listed.end)?;
+        let mut names = NameAllowance::of(dynamic);
         sweep(strings);
         for (symbol, place) in
             (0..listed.end).zip(symbols.chunks_exact(Sym::SIZE)).skip(to_usize(listed.start.into()))
@@ -174,7 +176,9 @@ impl<'s> Definitions<'s> {
             if !canonical && !is_exported(&sym) {
                 continue;
             }
-            let name = hash(self.key, strings, &sym).ok_or(Problem::BadString { offset: sym.st_name.into() })?;
+            let (name, length) =
+                hash(self.key, strings, &sym).ok_or(Problem::BadString { offset: sym.st_name.into() })?;
+            names.take(length)?;
             let version = if canonical { None } else { symbol_version(image, dynamic, symbol)? };
             let serves = match version.map(|version| (version.number, version.hidden)) {
                 None if canonical => Some(Serves::Canonical),
@@ -306,12 +310,18 @@ impl<'s> Definitions<'s> {
             return Ok(());
         };
         answers.reserve(to_usize(end.into()))?;
+        let mut names = NameAllowance::of(dynamic);
         sweep(strings);
         for symbols in symbols.chunks(Sym::SIZE.saturating_mul(BATCH)) {
             let mut batch = [None; BATCH];
             for (place, sym) in batch.iter_mut().zip(symbols.chunks_exact(Sym::SIZE).map(Sym::decode)) {
                 let foreign = u32::from(sym.st_shndx) == consts::SHN_UNDEF && st_bind(&sym) != consts::STB_LOCAL;
-                *place = hash(self.key, strings, &sym).filter(|_| foreign);
+                let name = hash(self.key, strings, &sym).filter(|_| foreign);
+                // What is not answered here is searched for one by one, and refused there.
+                if name.is_some_and(|(_, length)| names.take(length).is_err()) {
+                    return Ok(());
+                }
+                *place = name.map(|(hash, _)| hash);
             }
             for hash in batch.iter().flatten() {
                 self.bring_in(*hash);
@@ -356,6 +366,6 @@ fn sweep(strings: &[u8]) {
 }
 
 /// Hash of a symbol's name; `None` if the name is not inside the string table.
-fn hash(key: Key, strings: &[u8], sym: &Sym) -> Option<Hash> {
+fn hash(key: Key, strings: &[u8], sym: &Sym) -> Option<(Hash, usize)> {
     key.hash_terminated(strings.get(to_usize(sym.st_name.into())..)?)
 }

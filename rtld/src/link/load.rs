@@ -17,8 +17,9 @@ use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, SpecialReferences, Targets};
 use crate::link::resolve::{KnownLibraries, Resolver};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
-use crate::link::search::ProgramPath;
+use crate::link::search::{ProgramPath, SearchList};
 use crate::link::tls::{TlsLayout, trace_tls};
+use crate::link::tried::Tried;
 use crate::machine::Machine;
 use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::os::seam::{AddressSpace, Image};
@@ -129,7 +130,7 @@ pub fn load<S: AddressSpace>(
         sys,
         arena,
         loader_soname: loader.soname,
-        library_path,
+        library_path: library_path.map(SearchList::new),
         program_path,
         secure,
         page,
@@ -141,6 +142,8 @@ pub fn load<S: AddressSpace>(
         only_known: false,
         known,
         outlook: Outlook::OursOnly,
+        tried: Tried::new(arena),
+        lists: List::new(arena),
     };
     resolver.needs_of_fresh()?;
     let fresh = resolver.fresh;

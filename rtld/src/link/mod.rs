@@ -15,3 +15,4 @@ pub mod sealed;
 pub mod search;
 pub mod stubs;
 pub mod tls;
+pub(crate) mod tried;

@@ -121,8 +121,11 @@ fn nature(image: &dyn Image, dynamic: &DynamicInfo) -> Result<Nature, Failure<'s
 /// [`Problem::BadString`] for a DT_NEEDED name, before that, that is not in the string table.
 pub fn needs_libc(image: &dyn Image, dynamic: &DynamicInfo) -> Result<Option<Libc>, Failure<'static>> {
     for offset in dynamic.values(image, consts::DT_NEEDED) {
-        if let Some(libc) = Libc::named_by(dynamic.strings.get(image, offset)?) {
-            return Ok(Some(libc));
+        // A name that is too long for a file is that of no libc.
+        match dynamic.strings.file_name(image, offset) {
+            Ok(name) if Libc::named_by(name).is_some() => return Ok(Libc::named_by(name)),
+            Err(failure) if !matches!(*failure, Problem::LongName { .. }) => return Err(failure),
+            _ => {}
         }
     }
     Ok(None)

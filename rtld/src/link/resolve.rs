@@ -4,6 +4,8 @@
 //! carries the ABI note, or names no libc in its own DT_NEEDED; every other name is native.
 #![forbid(unsafe_code)]
 
+use core::mem;
+
 use abi::libcs::Libc;
 
 use crate::base::addr::{PageSize, to_usize};
@@ -11,12 +13,14 @@ use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::base::hash::{Key, Numbers};
 use crate::base::report::{Category, Trace};
 use crate::elf::consts;
-use crate::elf::dynamic::DynamicInfo;
-use crate::error::{Error, Failure, OfObject, OpenError, Problem};
+use crate::error::{Errno, Error, Failure, OWN, OfObject, OpenError, Problem};
 use crate::link::file::Mapped;
 use crate::link::namespace::{Module, Namespace, Need};
 use crate::link::peek::{Kind, Outlook, judge};
-use crate::link::search::{DIRECTORIES, ProgramPath, directory, entries, expand, is_path, mentions_origin};
+use crate::link::search::{
+    DIRECTORIES, OwnLists, PathRoom, ProgramPath, SearchList, directory, entries, is_path, mentions_origin,
+};
+use crate::link::tried::Tried;
 use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Group, Opened};
 use crate::os::seam::{AddressSpace, FileInfo, Image};
@@ -28,7 +32,7 @@ pub(crate) struct Resolver<'r, S: AddressSpace> {
     pub(crate) sys: &'r S,
     pub(crate) arena: &'static Arena,
     pub(crate) loader_soname: &'static [u8],
-    pub(crate) library_path: Option<&'static [u8]>,
+    pub(crate) library_path: Option<SearchList<'static>>,
     pub(crate) program_path: ProgramPath<'static>,
     pub(crate) secure: bool,
     pub(crate) page: PageSize,
@@ -45,6 +49,9 @@ pub(crate) struct Resolver<'r, S: AddressSpace> {
     pub(crate) outlook: Outlook,
     /// Libraries that are mapped already.
     pub(crate) known: KnownLibraries<'r>,
+    pub(crate) tried: Tried<'r>,
+    /// The search paths of modules, by number, as far as they were asked for.
+    pub(crate) lists: List<'r, Option<OwnLists<'static>>>,
 }
 
 /// Mapped libraries by soname and by file.
@@ -125,27 +132,44 @@ impl<S: AddressSpace> Resolver<'_, S> {
     fn needs_of(&mut self, index: usize) -> Result<(), Error<'static>> {
         let module = self.namespace.module(index);
         let path = module.path;
-        let mut names = List::new(self.arena);
+        // Names are read again below, not kept: many may be parts of one string.
+        let mut offsets = List::new(self.arena);
         for offset in module.dynamic.values(&module.image, consts::DT_NEEDED) {
-            let name = module.dynamic.strings.get(&module.image, offset).of(path)?;
-            names.push(self.arena.copy(name).of(path)?).of(path)?;
+            let name = module.dynamic.strings.file_name(&module.image, offset).of(path)?;
+            if Libc::named_by(name).is_some() {
+                self.outlook = Outlook::Natives;
+            }
+            offsets.push(offset).of(path)?;
         }
-        if names.iter().any(|name| Libc::named_by(name).is_some()) {
-            self.outlook = Outlook::Natives;
-        }
-        let needed = self.arena.slice(names.len(), Need::Outside).of(path)?;
-        for (place, &name) in needed.iter_mut().zip(names.iter()) {
-            *place = self.need(index, name)?;
-            if *place == Need::Outside && name != self.loader_soname {
-                self.natives.library(name).of(path)?;
+        let needed = self.arena.slice(offsets.len(), Need::Outside).of(path)?;
+        let mut name = mem::replace(&mut self.tried.name, PathRoom::new(self.known.arena));
+        for (place, &offset) in needed.iter_mut().zip(offsets.iter()) {
+            let module = self.namespace.module(index);
+            name.clear();
+            // Its length was checked above.
+            let _ = name.put(module.dynamic.strings.file_name(&module.image, offset).of(path)?).of(path)?;
+            *place = self.need(index, name.path())?;
+            if *place == Need::Outside && name.path() != self.loader_soname {
+                self.natives.library(name.path()).of(path)?;
             }
         }
+        self.tried.name = name;
         self.namespace.module_mut(index).needed = needed;
         Ok(())
     }
 
+    /// A copy of a text that is kept.
+    fn keep(&self, text: &[u8]) -> Result<&'static [u8], Error<'static>> {
+        self.arena.copy(text).of(OWN)
+    }
+
+    /// The error that the path in [`Self::tried`] leads to.
+    fn blame<T>(&self, problem: impl Into<Failure<'static>>) -> Result<T, Error<'static>> {
+        Err(problem).of(self.keep(self.tried.path.path())?)
+    }
+
     /// The meaning of `name` in module `needer`.
-    pub(crate) fn need(&mut self, needer: usize, name: &'static [u8]) -> Result<Need, Error<'static>> {
+    pub(crate) fn need(&mut self, needer: usize, name: &[u8]) -> Result<Need, Error<'static>> {
         if name == self.loader_soname || Libc::named_by(name).is_some() {
             return Ok(Need::Outside);
         }
@@ -164,28 +188,33 @@ impl<S: AddressSpace> Resolver<'_, S> {
     }
 
     /// Resolves a name with a slash. It is a path, used as it is, and must exist.
-    fn by_path(&mut self, needer: usize, name: &'static [u8]) -> Result<Option<usize>, Error<'static>> {
-        let origin = self.origin(needer, name)?;
-        let Some(path) = expand(self.arena, name, origin, self.secure).of(name)? else {
-            let problem = if self.secure { Problem::InsecureName(name) } else { Problem::UnknownOrigin };
+    fn by_path(&mut self, needer: usize, name: &[u8]) -> Result<Option<usize>, Error<'static>> {
+        let origin = self.origin(needer, SearchList::new(name))?;
+        if !self.tried.path.expand(name, origin, self.secure).of(OWN)? {
+            let name = self.keep(name)?;
+            let problem = match origin {
+                _ if self.secure => Problem::InsecureName(name),
+                None if mentions_origin(name) => Problem::UnknownOrigin,
+                _ => Problem::Open(Errno::ENAMETOOLONG),
+            };
             return Err(problem).of(name);
-        };
-        match self.open(needer, name, path)? {
+        }
+        match self.open(needer, name)? {
             Ok(Judged::Library(index)) => Ok(Some(index)),
             Ok(Judged::Outside) => Ok(None),
-            Ok(Judged::Foreign(failure)) => Err(failure).of(path),
-            Err(error) => Err(error).of(path),
+            Ok(Judged::Foreign(failure)) => self.blame(failure),
+            Err(error) => self.blame(error),
         }
     }
 
     /// Searches for a name in the contract's order. A file for another machine is passed over, like in ld.so. If
     /// nothing else is found, it is an error if the object's own path led there, and ignored if LD_LIBRARY_PATH did.
-    fn by_name(&mut self, needer: usize, name: &'static [u8]) -> Result<Option<usize>, Error<'static>> {
+    fn by_name(&mut self, needer: usize, name: &[u8]) -> Result<Option<usize>, Error<'static>> {
         let mut foreign = None;
         let mut ancestor = Some(needer);
         let has_runpath = self.namespace.get(needer).is_some_and(|module| module.dynamic.runpath.is_some());
         while let Some(index) = ancestor.filter(|_| !has_runpath) {
-            if let Some(list) = self.list(index, |dynamic| dynamic.rpath)? {
+            if let Some(list) = self.lists(index)?.rpath {
                 let origin = self.origin(index, list)?;
                 if let Some(found) = self.in_list(needer, name, list, origin, false, &mut foreign)? {
                     return Ok(found);
@@ -200,8 +229,8 @@ impl<S: AddressSpace> Resolver<'_, S> {
                 return Ok(found);
             }
         }
-        let runpath = self.list(needer, |dynamic| dynamic.runpath)?;
-        for list in [runpath, Some(DIRECTORIES)].into_iter().flatten() {
+        let runpath = self.lists(needer)?.runpath;
+        for list in [runpath, Some(SearchList::INSTALLED)].into_iter().flatten() {
             let origin = self.origin(needer, list)?;
             if let Some(found) = self.in_list(needer, name, list, origin, false, &mut foreign)? {
                 return Ok(found);
@@ -215,35 +244,37 @@ impl<S: AddressSpace> Resolver<'_, S> {
     fn in_list(
         &mut self,
         needer: usize,
-        name: &'static [u8],
-        list: &[u8],
+        name: &[u8],
+        list: SearchList<'static>,
         origin: Option<&[u8]>,
         from_environment: bool,
         foreign: &mut Option<Error<'static>>,
     ) -> Result<Option<Option<usize>>, Error<'static>> {
-        for entry in entries(list, from_environment) {
-            let Some(directory) = expand(self.arena, entry, origin, self.secure).of(name)? else { continue };
-            let path = self.arena.concat(&[directory, b"/", name]).of(name)?;
-            self.trace.line(Category::Libs, words!("{}: trying {}", name, path));
-            match self.open(needer, name, path)? {
+        let key = self.namespace.key();
+        for entry in entries(list.text, from_environment) {
+            let usable = self.tried.path.expand(entry, origin, self.secure).of(OWN)?;
+            let directory = self.tried.path.path().len();
+            // A path that is too long leads to no file.
+            if !usable || self.tried.is_missing(key) || !self.tried.path.enter(name).of(OWN)? {
+                continue;
+            }
+            self.trace.line(Category::Libs, words!("{}: trying {}", name, self.tried.path.path()));
+            match self.open(needer, name)? {
                 Ok(Judged::Library(index)) => return Ok(Some(Some(index))),
                 Ok(Judged::Outside) => return Ok(Some(None)),
-                Ok(Judged::Foreign(failure)) => *foreign = Some(failure.of(path)),
-                Err(error) if error.is_absence() => {}
-                Err(error) => return Err(error).of(path),
+                Ok(Judged::Foreign(failure)) => {
+                    *foreign = Some(failure.of(self.keep(self.tried.path.path())?));
+                }
+                Err(error) if error.is_absence() => self.tried.missed(self.sys, key, directory).of(OWN)?,
+                Err(error) => return self.blame(error),
             }
         }
         Ok(None)
     }
 
-    /// Opens a candidate and judges it. The inner error is that of opening.
-    fn open(
-        &mut self,
-        needer: usize,
-        name: &'static [u8],
-        path: &'static [u8],
-    ) -> Result<Result<Judged, OpenError>, Error<'static>> {
-        let (file, info) = match self.sys.open(path) {
+    /// Opens the path in [`Self::tried`] and judges what is there. The inner error is that of opening.
+    fn open(&mut self, needer: usize, name: &[u8]) -> Result<Result<Judged, OpenError>, Error<'static>> {
+        let (file, info) = match self.sys.open(self.tried.path.path()) {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
@@ -253,6 +284,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
         if self.only_known {
             return Ok(Ok(Judged::Outside));
         }
+        let path = self.keep(self.tried.path.path())?;
         let (mapped, note) = match judge(self.sys, self.arena, &file, &info, self.page, self.outlook) {
             Ok(Kind::Library(mapped, note)) => (mapped, note),
             Ok(Kind::Native(libc)) => {
@@ -275,7 +307,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
         dynamic.require_supported().of(path)?;
         let soname = match dynamic.soname {
             Some(offset) => self.arena.copy(dynamic.strings.get(&image, offset).of(path)?).of(path)?,
-            None => name,
+            None => self.keep(name)?,
         };
         let bias = image.bias();
         self.trace.line(Category::Files, words!("{}: mapped, load bias {x}", path, bias.0));
@@ -298,20 +330,25 @@ impl<S: AddressSpace> Resolver<'_, S> {
         Ok(Ok(Judged::Library(index)))
     }
 
-    fn list(
-        &self,
-        index: usize,
-        which: impl Fn(&DynamicInfo) -> Option<u64>,
-    ) -> Result<Option<&'static [u8]>, Error<'static>> {
-        let Some(module) = self.namespace.get(index) else { return Ok(None) };
-        let Some(offset) = which(&module.dynamic) else { return Ok(None) };
-        let list = module.dynamic.strings.get(&module.image, offset).of(module.path)?;
-        self.arena.copy(list).of(module.path).map(Some)
+    /// The search paths of module `index`, which are copied once.
+    fn lists(&mut self, index: usize) -> Result<OwnLists<'static>, Error<'static>> {
+        let Some(module) = self.namespace.get(index) else { return Ok(OwnLists::default()) };
+        if let Some(Some(lists)) = self.lists.get(index) {
+            return Ok(*lists);
+        }
+        let list = |offset: Option<u64>| -> Result<Option<SearchList<'static>>, Error<'static>> {
+            let Some(offset) = offset else { return Ok(None) };
+            let text = module.dynamic.strings.get(&module.image, offset).of(module.path)?;
+            self.arena.copy(text).of(module.path).map(|text| Some(SearchList::new(text)))
+        };
+        let lists = OwnLists { rpath: list(module.dynamic.rpath)?, runpath: list(module.dynamic.runpath)? };
+        self.lists.put_first(index, lists).of(OWN)?;
+        Ok(lists)
     }
 
-    /// The value of `$ORIGIN` in `text`, for module `index`.
-    fn origin(&mut self, index: usize, text: &[u8]) -> Result<Option<&'static [u8]>, Error<'static>> {
-        if !mentions_origin(text) {
+    /// The value of `$ORIGIN` in `list`, for module `index`.
+    fn origin(&mut self, index: usize, list: SearchList<'_>) -> Result<Option<&'static [u8]>, Error<'static>> {
+        if !list.mentions_origin {
             return Ok(None);
         }
         if index != 0 {

@@ -8,6 +8,7 @@
 use abi::arch::NATIVE;
 
 use crate::base::arena::{Arena, OutOfMemory};
+use crate::os::seam::PATH_MAX;
 
 /// Where libc-free libraries are installed, after everything else.
 pub const DIRECTORIES: &[u8] = NATIVE.paths.search.as_bytes();
@@ -82,7 +83,7 @@ impl<'a> ProgramPath<'a> {
         }
     }
 
-    /// The program's directory, if [`expand`] needs it for one of `texts`.
+    /// The program's directory, if [`PathRoom::expand`] needs it for one of `texts`.
     ///
     /// # Errors
     /// The arena has no memory left.
@@ -115,7 +116,7 @@ fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t
     None
 }
 
-/// Whether [`expand`] needs the origin for this text.
+/// Whether [`PathRoom::expand`] needs the origin for this text.
 #[must_use]
 pub fn mentions_origin(entry: &[u8]) -> bool {
     let after = |at: usize| entry.get(at.wrapping_add(1)..).unwrap_or_default();
@@ -123,49 +124,158 @@ pub fn mentions_origin(entry: &[u8]) -> bool {
     dollars.any(|(at, _)| token(after(at), Some(b"ORIGIN")).is_some_and(|(_, value)| value == Some(b"ORIGIN")))
 }
 
-/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (with or without braces) in a directory or path. `None` if the result
-/// must not be used: the text mentions an origin that is not known, or `secure` is set and the text mentions the origin
-/// or is not an absolute path.
-///
-/// # Errors
-/// The arena has no memory left.
-pub fn expand<'a>(
+/// A search path: the text of DT_RPATH, DT_RUNPATH or LD_LIBRARY_PATH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchList<'a> {
+    /// The text.
+    pub text: &'a [u8],
+    /// Whether it needs the origin: the text is read once for that, however often it is searched.
+    pub mentions_origin: bool,
+}
+
+impl<'a> SearchList<'a> {
+    /// The directories of the libc-free libraries, which need no origin.
+    pub const INSTALLED: Self = Self { text: DIRECTORIES, mentions_origin: false };
+
+    /// The search path of that text.
+    #[must_use]
+    pub fn new(text: &'a [u8]) -> Self {
+        Self { text, mentions_origin: mentions_origin(text) }
+    }
+}
+
+/// The search paths that an object brings with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnLists<'a> {
+    /// DT_RPATH, if there is no DT_RUNPATH.
+    pub rpath: Option<SearchList<'a>>,
+    /// DT_RUNPATH.
+    pub runpath: Option<SearchList<'a>>,
+}
+
+/// A path that is being put together. All paths that are tried are made in one piece of memory, and none of them is
+/// longer than a path can be: so the memory for a search does not grow with the number or the length of what is tried.
+#[derive(Debug)]
+pub struct PathRoom<'a> {
     arena: &'a Arena,
-    entry: &[u8],
-    origin: Option<&[u8]>,
-    secure: bool,
-) -> Result<Option<&'a [u8]>, OutOfMemory> {
-    if secure && (entry.first() != Some(&b'/') || mentions_origin(entry)) {
-        return Ok(None);
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> PathRoom<'a> {
+    /// An empty path, without memory yet.
+    #[must_use]
+    pub fn new(arena: &'a Arena) -> Self {
+        Self { arena, bytes: &mut [], len: 0 }
     }
-    // An empty entry is the current directory (ld.so(8)).
-    let mut rest = if entry.is_empty() { b"." } else { entry };
-    let mut expanded: &'a [u8] = b"";
-    while let Some(dollar) = rest.iter().position(|&byte| byte == b'$') {
-        let (literal, tail) = rest.split_at_checked(dollar).unwrap_or((rest, b""));
-        let after = tail.get(1..).unwrap_or_default();
-        let (skip, value) = match token(after, origin) {
-            Some((_, None)) => return Ok(None),
-            Some((len, Some(value))) => (len, value),
-            None => (0, &b"$"[..]),
-        };
-        expanded = arena.concat(&[expanded, literal, value])?;
-        rest = after.get(skip..).unwrap_or_default();
+
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
-    arena.concat(&[expanded, rest]).map(Some)
+
+    /// Makes the path empty.
+    pub const fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Shortens the path to `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Appends `part`. `false`, with the path as it was, if it would be longer than a path can be.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
+    pub fn put(&mut self, part: &[u8]) -> Result<bool, OutOfMemory> {
+        // Most paths are short.
+        const SHORT: usize = 256;
+        let end = self.len.saturating_add(part.len());
+        if end >= PATH_MAX {
+            return Ok(false);
+        }
+        if end > self.bytes.len() {
+            let larger = self.arena.bytes(if end > SHORT { PATH_MAX } else { SHORT }, 1)?;
+            if let Some(place) = larger.get_mut(..self.len) {
+                place.copy_from_slice(self.path());
+            }
+            self.bytes = larger;
+        }
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            place.copy_from_slice(part);
+        }
+        self.len = end;
+        Ok(true)
+    }
+
+    /// Makes the path of a directory or path in which `$ORIGIN`, `$LIB` and `$PLATFORM` (with or without braces) are
+    /// replaced. `false` if it must not be used: the text mentions an origin that is not known; `secure` is set and the
+    /// text mentions the origin or is not an absolute path; or it is longer than a path can be.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
+    pub fn expand(&mut self, entry: &[u8], origin: Option<&[u8]>, secure: bool) -> Result<bool, OutOfMemory> {
+        self.clear();
+        if secure && (entry.first() != Some(&b'/') || mentions_origin(entry)) {
+            return Ok(false);
+        }
+        // An empty entry is the current directory (ld.so(8)).
+        let mut rest = if entry.is_empty() { b"." } else { entry };
+        while let Some(dollar) = rest.iter().position(|&byte| byte == b'$') {
+            let (literal, tail) = rest.split_at_checked(dollar).unwrap_or((rest, b""));
+            let after = tail.get(1..).unwrap_or_default();
+            let (skip, value) = match token(after, origin) {
+                Some((_, None)) => return Ok(false),
+                Some((len, Some(value))) => (len, value),
+                None => (0, &b"$"[..]),
+            };
+            if !self.put(literal)? || !self.put(value)? {
+                return Ok(false);
+            }
+            rest = after.get(skip..).unwrap_or_default();
+        }
+        self.put(rest)
+    }
+
+    /// Appends a slash and `name`. `false` if the path would be longer than a path can be.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
+    pub fn enter(&mut self, name: &[u8]) -> Result<bool, OutOfMemory> {
+        Ok(self.put(b"/")? && self.put(name)?)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{directory, entries, expand, mentions_origin};
+    use super::{PathRoom, directory, entries, mentions_origin};
     use crate::base::arena::Arena;
+    use crate::os::seam::PATH_MAX;
 
+    use std::format;
     use std::string::String;
 
     fn expanded(entry: &str, origin: Option<&str>, secure: bool) -> Option<String> {
         let arena = Arena::new(crate::os::testing::leaking());
-        let path = expand(&arena, entry.as_bytes(), origin.map(str::as_bytes), secure).unwrap()?;
-        Some(String::from_utf8(path.to_vec()).unwrap())
+        let mut room = PathRoom::new(&arena);
+        let usable = room.expand(entry.as_bytes(), origin.map(str::as_bytes), secure).unwrap();
+        usable.then(|| String::from_utf8(room.path().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn no_path_is_longer_than_a_path_can_be() {
+        let longest = "/a".repeat((PATH_MAX - 2) / 2);
+        assert_eq!(expanded(&longest, None, false), Some(longest.clone()));
+        for entry in [format!("{longest}/a"), format!("{longest}$LIB"), "$".repeat(PATH_MAX)] {
+            assert_eq!(expanded(&entry, None, false), None);
+        }
+        let arena = Arena::new(crate::os::testing::leaking());
+        let mut room = PathRoom::new(&arena);
+        assert!(room.expand(longest.as_bytes(), None, false).unwrap() && !room.enter(b"x").unwrap());
+        assert!(room.expand(b"/d", None, false).unwrap() && room.enter(b"x").unwrap());
+        assert_eq!(room.path(), b"/d/x");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::base::arena::Arena;
 use crate::base::report::{Category, Trace};
 use crate::error::{Errno, Error, OWN, OfObject, OpenError, Problem};
 use crate::link::peek::libc_of;
-use crate::link::search::{entries, expand, is_path};
+use crate::link::search::{PathRoom, entries, is_path};
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, FileInfo};
 use crate::words;
@@ -109,26 +109,27 @@ fn named<S: AddressSpace>(
     page: PageSize,
     trace: Trace,
 ) -> Result<Option<Libc>, Error<'static>> {
-    let judge = |path: &'static [u8]| -> Result<Option<Libc>, Error<'static>> {
+    let judge = |path: &[u8]| -> Result<Option<Libc>, Error<'static>> {
         let (file, info) = match sys.open(path) {
             Ok(opened) => opened,
             Err(error) if error.is_absence() || error == OpenError::NotRegular => return Ok(None),
-            Err(error) => return Err(error).of(path),
+            Err(error) => return Err(error).of(arena.copy(path).of(OWN)?),
         };
         match libc_of(sys, arena, &file, &info, page) {
             Ok(libc) => Ok(libc.inspect(|&libc| say(trace, path, libc))),
             // Failures of the kernel are reported here; a broken file is for libc's ld.so to report.
             Err(failure) => match *failure {
-                Problem::Map(_) | Problem::Read(_) => Err(failure).of(path),
+                Problem::Map(_) | Problem::Read(_) => Err(failure).of(arena.copy(path).of(OWN)?),
                 _ => Ok(None),
             },
         }
     };
     let lists = [(places.library_path, true), (places.runpath, false)];
+    let mut room = PathRoom::new(arena);
     for name in libraries.iter().filter(|name| Libc::named_by(name).is_none()) {
         if is_path(name) {
-            if let Some(path) = expand(arena, name, places.origin, places.secure).of(OWN)?
-                && let Some(libc) = judge(path)?
+            if room.expand(name, places.origin, places.secure).of(OWN)?
+                && let Some(libc) = judge(room.path())?
             {
                 return Ok(Some(libc));
             }
@@ -136,10 +137,10 @@ fn named<S: AddressSpace>(
         }
         for (list, from_environment) in lists {
             for entry in list.into_iter().flat_map(|list| entries(list, from_environment)) {
-                let Some(directory) = expand(arena, entry, places.origin, places.secure).of(OWN)? else {
-                    continue;
-                };
-                if let Some(libc) = judge(arena.concat(&[directory, b"/", name]).of(OWN)?)? {
+                if room.expand(entry, places.origin, places.secure).of(OWN)?
+                    && room.enter(name).of(OWN)?
+                    && let Some(libc) = judge(room.path())?
+                {
                     return Ok(Some(libc));
                 }
             }

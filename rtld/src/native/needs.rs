@@ -171,16 +171,16 @@ impl<'a> NativeNeeds<'a> {
         weak && Libc::named_by(library).is_none() && !self.copies.iter().any(|copy| meant(copy.version))
     }
 
-    /// Adds a DT_NEEDED name, unless it is known.
+    /// Adds a copy of a DT_NEEDED name, unless it is known.
     ///
     /// # Errors
     /// The arena has no memory left.
-    pub fn library(&mut self, name: &'a [u8]) -> Result<(), OutOfMemory> {
+    pub fn library(&mut self, name: &[u8]) -> Result<(), OutOfMemory> {
         let number = u32::try_from(self.libraries.len()).map_err(|_| OutOfMemory(usize::MAX))?;
         let hash = self.key.hash(name).fold();
         let Self { arena, libraries, by_name, .. } = self;
         let known = by_name.find_or_insert(arena, hash, number, is_in(libraries, name))?;
-        if known.is_some() { Ok(()) } else { libraries.push(name) }
+        if known.is_some() { Ok(()) } else { libraries.push(arena.copy(name)?) }
     }
 
     /// Whether `name` is among the DT_NEEDED names.

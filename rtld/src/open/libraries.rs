@@ -25,9 +25,10 @@ use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, Targets};
 use crate::link::resolve::{KnownLibraries, Resolver};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
-use crate::link::search::ProgramPath;
+use crate::link::search::{ProgramPath, SearchList};
 use crate::link::tls::TlsLayout;
 use crate::link::tls::trace_tls;
+use crate::link::tried::Tried;
 use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Flags, Group, Opened, Stage};
 use crate::os::seam::{AddressSpace, ImageMut};
@@ -178,7 +179,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             sys,
             arena,
             loader_soname: self.loader_soname,
-            library_path,
+            library_path: library_path.map(SearchList::new),
             program_path,
             secure,
             page,
@@ -190,6 +191,8 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             only_known,
             known,
             outlook: if self.start_has_natives { Outlook::Natives } else { Outlook::OursOnly },
+            tried: Tried::new(&scratch),
+            lists: List::new(&scratch),
         };
         let root = match resolver.need(caller, name)? {
             Need::Module(index) => index,

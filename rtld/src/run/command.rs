@@ -10,7 +10,7 @@ use rtld::link::load::{Present, present, require_no_stray_note};
 use rtld::link::namespace::Module;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
-use rtld::os::seam::{FileInfo, Files, Image};
+use rtld::os::seam::{FileInfo, Files, Image, PATH_MAX};
 use rtld::os::sys::{self, File, Linux};
 use rtld::start::command_line::{CommandLine, HELP, Handed, Mistake, RunRequest, Until, parse};
 use rtld::start::installed::SONAME;
@@ -52,8 +52,10 @@ pub(crate) fn run_command_line(
     let RunRequest { program: index, handed, dropped, library_path, argv0, until } = run;
     let path = block.arguments().nth(index).unwrap_or_default();
     let (mut file, mut info) = open(block, path, handed, secure).of(path)?;
-    if until == Until::Ended && handed.is_none() {
-        sys::may_execute(path).map_err(Problem::Execute).of(path)?;
+    // A file that the kernel has executed was checked by it.
+    let is_by_user = matches!(handed, Some(Handed::ByUser(_)));
+    if is_by_user || until == Until::Ended && handed.is_none() {
+        kernel::may_execute(&file).map_err(Problem::Execute).of(path)?;
     }
     sys::skip_line(&mut file, &mut info);
     let mapped = map_program(&Linux, arena, &file, &info, block.auxiliary().page_size()).of(path)?;
@@ -67,7 +69,7 @@ pub(crate) fn run_command_line(
     }
     let bias = image.bias();
     let phdr = image.plan().vaddr_of(headers.phoff).ok_or(Problem::LoadBias).of(path)?;
-    let mut buffer = [0u8; sys::PATH_MAX];
+    let mut buffer = [0u8; PATH_MAX];
     let absolute = match sys::file_path(&file, &mut buffer) {
         // NUL-terminated, because AT_EXECFN may point at it.
         Some(absolute) => Some(arena.concat(&[absolute, b"\0"]).of(path)?),
@@ -124,12 +126,7 @@ fn open(
         // With privileges, a user of the loader would have them for any program of his choice.
         None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely.into()),
         None => return Ok(Linux.open(path)?),
-        Some(Handed::ByUser(descriptor)) => {
-            kernel::may_execute(descriptor).map_err(Problem::Execute)?;
-            (false, descriptor)
-        }
-        // The kernel has executed the file, and so has checked the permission.
-        Some(Handed::ByProgram(descriptor)) => (false, descriptor),
+        Some(Handed::ByUser(descriptor) | Handed::ByProgram(descriptor)) => (false, descriptor),
         Some(Handed::ByKernel(descriptor)) => (true, descriptor),
     };
     let (file, info) = sys::handed_over(descriptor)?;

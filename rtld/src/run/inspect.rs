@@ -15,6 +15,7 @@ use rtld::start::auxv;
 use crate::run::cpu::calls;
 use crate::run::kernel::{self, Block};
 use crate::run::last_words::refuse;
+use crate::run::sync::without_size_signal;
 
 /// Standard output or error, written in pieces of a buffer.
 struct Output {
@@ -33,7 +34,8 @@ impl Output {
 
     fn flush(&mut self) {
         if self.result.is_ok() {
-            self.result = sys::write_all(self.to, self.buffer.get(..self.used).unwrap_or_default());
+            let bytes = self.buffer.get(..self.used).unwrap_or_default();
+            self.result = without_size_signal(|| sys::write_all(self.to, bytes));
         }
         self.used = 0;
     }

@@ -18,6 +18,7 @@ use rtld::error::{Errno, Failure, Problem, Table};
 use rtld::link::load::Present;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
+use rtld::os::sys::{self, File};
 use rtld::start::handoff::{Auxiliary, Layout};
 
 use crate::run::cpu::{calls, number};
@@ -247,14 +248,18 @@ pub(crate) unsafe fn string(address: u64) -> &'static [u8] {
 }
 
 /// Checks that the process, with its effective ids, may execute an open file. The kernel answers since Linux 5.8
-/// (faccessat2(2)).
-pub(crate) fn may_execute(descriptor: u32) -> Result<(), Errno> {
+/// (faccessat2(2)); older ones do not know the call, nor do the filters of older sandboxes, which answer EPERM.
+pub(crate) fn may_execute(file: &File) -> Result<(), Errno> {
     const X_OK: usize = 1;
     const FLAGS: u32 = AT_EACCESS | AT_EMPTY_PATH;
-    let arguments = [to_usize(descriptor.into()), c"".as_ptr().expose_provenance(), X_OK, FLAGS as usize];
+    let arguments = [to_usize(file.number().into()), c"".as_ptr().expose_provenance(), X_OK, FLAGS as usize];
     // SAFETY: the path is an empty string in the loader.
     let result = unsafe { calls::system_call(number::FACCESSAT2, arguments) };
-    if result == 0 { Ok(()) } else { Err(Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))) }
+    match Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0)) {
+        Errno(0) => Ok(()),
+        Errno::EPERM | Errno::ENOSYS => sys::may_execute_by_link(file),
+        errno => Err(errno),
+    }
 }
 
 /// Whether the kernel can read the pages of `len` bytes from an address on, for which it may grow the stack. If no segment

@@ -10,6 +10,7 @@ use rtld::os::sys;
 use rtld::words;
 
 use crate::run::cpu::calls;
+use crate::run::sync::without_size_signal;
 
 /// Exit status of a refusal.
 pub(crate) const REFUSED: i32 = abi::stub::REFUSED as i32;
@@ -22,7 +23,8 @@ pub(crate) fn refuse(error: &Error<'_>) -> ! {
 
 /// Prints one line on standard error.
 pub(crate) fn say(text: &dyn Text) {
-    sys::write_line(sys::stderr(), Line::new(text).as_bytes());
+    let mut line = Line::new(text);
+    without_size_signal(|| sys::write_line(sys::stderr(), line.as_bytes()));
 }
 
 /// Reports a panic, which is a bug of the loader, and traps. A panic during the report traps at once.

@@ -11,7 +11,7 @@ use rtld::link::load::{present, require_no_stray_note};
 use rtld::link::namespace::Module;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
-use rtld::os::seam::{Files, Image};
+use rtld::os::seam::{Files, Image, PATH_MAX};
 use rtld::os::sys::{self, Linux};
 use rtld::start::command_line::Until;
 use rtld::start::invocation::Settings;
@@ -98,7 +98,7 @@ fn program_path(given: &'static [u8], secure: bool) -> ProgramPath<'static> {
         return ProgramPath::Known(None);
     }
     let ask = |arena: &'static Arena| {
-        let mut buffer = [0u8; sys::PATH_MAX];
+        let mut buffer = [0u8; PATH_MAX];
         sys::program_path(&mut buffer).map(|path| arena.copy(path)).transpose()
     };
     ProgramPath::Asked(ask, given.contains(&b'/').then_some(given))

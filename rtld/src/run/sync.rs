@@ -7,6 +7,7 @@
 
 use core::sync::atomic::{AtomicI32, Ordering};
 
+use crate::run::cpu::number::SIGXFSZ;
 use crate::run::cpu::{calls, number};
 
 /// The kernel's id of the calling thread.
@@ -54,12 +55,34 @@ pub(crate) fn wake(word: &AtomicI32, count: i32) {
 /// force.
 pub(crate) fn set_signal_mask(mask: u64) -> Option<u64> {
     const SIG_SETMASK: usize = 2;
+    change_signal_mask(SIG_SETMASK, mask)
+}
+
+fn change_signal_mask(how: usize, mask: u64) -> Option<u64> {
     let mut old = 0u64;
     let new = (&raw const mask).expose_provenance();
     let place = (&raw mut old).expose_provenance();
     // SAFETY: masks of eight bytes, the size of the kernel's.
-    let result = unsafe { calls::system_call(number::RT_SIGPROCMASK, [SIG_SETMASK, new, place, 8]) };
+    let result = unsafe { calls::system_call(number::RT_SIGPROCMASK, [how, new, place, 8]) };
     (result == 0).then_some(old)
+}
+
+/// Calls `write`, which writes to a file, without the signal that the kernel sends where the file may not become larger
+/// (SIGXFSZ, by RLIMIT_FSIZE): the write fails with EFBIG, and the process goes on.
+pub(crate) fn without_size_signal<T>(write: impl FnOnce() -> T) -> T {
+    const SIG_BLOCK: usize = 0;
+    let signal = 1u64 << SIGXFSZ.wrapping_sub(1);
+    let before = change_signal_mask(SIG_BLOCK, signal);
+    let result = write();
+    if let Some(before) = before.filter(|before| before & signal == 0) {
+        let (set, now) = ((&raw const signal).expose_provenance(), [0u64; 2]);
+        let now = (&raw const now).expose_provenance();
+        // The program has not blocked it, so one that is pending is from the write above.
+        // SAFETY: a mask of eight bytes, and a time of no length.
+        unsafe { calls::system_call(number::RT_SIGTIMEDWAIT, [set, 0, now, 8]) };
+        let _ = set_signal_mask(before);
+    }
+    result
 }
 
 /// Blocks all signals, as far as the kernel permits, until it is dropped.

@@ -1,27 +1,35 @@
 //! The output of trace lines: standard error, or the file that LD_SLUL_DEBUG_OUTPUT names.
 
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use rtld::base::arena::Arena;
 use rtld::base::report::{Trace, subjects};
-use rtld::base::text::{DIGITS, decimal};
+use rtld::base::text::{DIGITS, Of, decimal};
+use rtld::error::Problem;
 use rtld::os::sys;
 use rtld::start::invocation::Settings;
 
+use crate::run::last_words::say;
+use crate::run::sync::without_size_signal;
 use crate::run::{inspect, sync};
 
 /// Path of the output file, with the process id; null for standard error.
 static OUTPUT: AtomicPtr<&'static [u8]> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Whether descriptor 2 was open when the trace began. If not, a file that the program opens under that number later is
+/// not for trace lines.
+static STDERR_IS_OPEN: AtomicBool = AtomicBool::new(false);
 
 /// Writes one line. The file is opened for each line, so that no descriptor of the loader stays open in the program.
 #[allow(unsafe_code)]
 fn write(line: &[u8]) {
     // SAFETY: null, or a path that was put into the arena before it was published and is never changed.
     let path = unsafe { OUTPUT.load(Ordering::Acquire).as_ref() };
-    match path.and_then(|path| sys::open_output(path)) {
-        Some(file) => sys::write_line(file, line),
-        None => sys::write_line(sys::stderr(), line),
-    }
+    without_size_signal(|| match path.map(|path| sys::open_output(path)) {
+        Some(Ok(file)) => sys::write_line(file, line),
+        Some(Err(_)) if !STDERR_IS_OPEN.load(Ordering::Relaxed) => {}
+        _ => sys::write_line(sys::stderr(), line),
+    });
 }
 
 /// The trace that the settings ask for.
@@ -30,17 +38,24 @@ pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
     if subjects(value).any(|subject| subject == b"help") {
         inspect::debug_help();
     }
+    let stderr_is_open = sync::is_open(2);
+    STDERR_IS_OPEN.store(stderr_is_open, Ordering::Relaxed);
     if let Some(path) = settings.debug_output {
         // Without memory the trace goes to stderr.
         let mut digits = [0u8; DIGITS];
         let digits = decimal(sync::process_id(), &mut digits);
         let published = arena.concat(&[path, b".", digits]).and_then(|path| arena.put(path));
         if let Ok(path) = published {
-            OUTPUT.store(path, Ordering::Release);
+            match sys::open_output(path) {
+                Ok(_) => OUTPUT.store(path, Ordering::Release),
+                Err(error) if stderr_is_open => {
+                    say(&Of(path, &Of(b"LD_SLUL_DEBUG_OUTPUT", &Problem::from(error))))
+                }
+                Err(_) => {}
+            }
         }
     }
-    if OUTPUT.load(Ordering::Relaxed).is_null() && !sync::is_open(2) {
-        // Descriptor 2 is closed. A file that the program opens under that number later is not for trace lines.
+    if OUTPUT.load(Ordering::Relaxed).is_null() && !stderr_is_open {
         return Trace::OFF;
     }
     Trace::parse(value, write)

@@ -8,6 +8,8 @@
 //! | [`bare`] | there is no /proc, /dev or /etc; the mount forbids to execute |
 //! | [`absent`] | libc's ld.so is missing, damaged, or may not be read |
 //! | [`block`] | the kernel's block lacks entries, or has absurd ones |
+//! | [`bounds`] | names and search paths are long, and share their bytes |
+//! | [`output`] | output may not go where it is sent; calls of the system are unknown |
 //! | [`persona`] | the address space has another layout |
 //! | [`signals`] | signals are blocked and ignored: they stay so |
 //! | [`kinds`] | DT_NEEDED names a file that is not regular, or can not be read |
@@ -23,12 +25,14 @@
 mod absent;
 mod bare;
 mod block;
+mod bounds;
 mod descriptors;
 mod faults;
 mod headers;
 mod kinds;
 mod limits;
 mod many;
+mod output;
 mod persona;
 mod races;
 mod signals;
@@ -74,6 +78,10 @@ const CASES: &[Entry] = &[
     ("bare/noexec_program", Need::Chroot, bare::noexec_program),
     ("absent/first_call", Need::Chroot, absent::first_call),
     ("absent/asked_for", Need::Chroot, absent::asked_for),
+    ("bounds/needed_names", Need::Anybody, bounds::needed_names),
+    ("bounds/search_paths", Need::Anybody, bounds::search_paths),
+    ("bounds/missing_directories", Need::Anybody, bounds::missing_directories),
+    ("bounds/symbol_names", Need::Anybody, bounds::symbol_names),
     ("block/without_needless_entries", Need::Nothing, block::without_needless_entries),
     ("block/without_needed_entries", Need::Nothing, block::without_needed_entries),
     ("block/without_needless_entries_musl", Need::Musl, block::without_needless_entries_musl),
@@ -86,6 +94,10 @@ const CASES: &[Entry] = &[
     ("variables/table", Need::Nothing, variables::table),
     ("variables/secure", Need::Root, variables::secure),
     ("variables/not_installed", Need::Nothing, variables::not_installed),
+    ("output/links", Need::Nothing, output::links),
+    ("output/special_files", Need::Nothing, output::special_files),
+    ("output/largest_size", Need::Nothing, output::largest_size),
+    ("output/unknown_calls", Need::Nothing, output::unknown_calls),
     ("persona/each", Need::Nothing, persona::each),
     ("signals/kept", Need::Nothing, signals::kept),
     ("kinds/searched", Need::Nothing, kinds::searched),

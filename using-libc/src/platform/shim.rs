@@ -24,7 +24,7 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::sys;
 
 use crate::run::native::libc;
-use crate::run::sync;
+use crate::run::sync::{self, without_size_signal};
 
 /// An object in the memory in which it was written.
 pub(crate) struct Made {
@@ -212,7 +212,7 @@ impl Made {
     pub(crate) fn open(&self, name: &CStr, descriptors: &[u8]) -> Result<Option<LoadBias>, Failure<'static>> {
         // SAFETY: the whole object, which nothing writes to now.
         let bytes = unsafe { self.memory.as_ref() };
-        let file = sys::memory_file(name, bytes).map_err(Problem::Map)?;
+        let file = without_size_signal(|| sys::memory_file(name, bytes)).map_err(Problem::Map)?;
         let (mut process, mut number) = ([0u8; DIGITS], [0u8; DIGITS]);
         let (process, number) = (decimal(sync::process_id(), &mut process), decimal(file.number(), &mut number));
         let parts = [b"/proc/", process, descriptors, number];

@@ -46,6 +46,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let sym = module.dynamic.symbols.get(&module.image, r_sym(rela)).of(path)?;
         let name = module.dynamic.strings.get(&module.image, u64::from(sym.st_name)).of(path)?;
         let version = self.versions.of(&module.image, &module.dynamic, r_sym(rela)).of(path)?;
+        self.names.take(name.len()).of(path)?;
         let name = Name::versioned(name, version.map(|version| version.version));
         let found = self.finder.find(self.namespace, &self.objects, index, &name, Among::Others)?;
         let is_native = |version: &VersionRef<'_>| self.natives.has_library(version.file);

@@ -15,6 +15,7 @@ pub use self::relocator::{Indirect, RelocContext, Relocator, SpecialReferences};
 use crate::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::base::arena::List;
 use crate::base::report::Category;
+use crate::elf::allowance::NameAllowance;
 use crate::elf::symbol::{Name, is_exported, is_resolver};
 use crate::elf::version::VersionRef;
 use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibility};
@@ -65,6 +66,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             );
             self.versions.read(&module.image, dynamic).of(path)?;
             self.used.truncate(0);
+            self.names = NameAllowance::of(dynamic);
             self.finder.turn_to(self.namespace, &self.versions, index).of(path)?;
             if !self.written {
                 self.relative(index).of(path)?;
@@ -260,7 +262,10 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         self.seen.lists |= bytes == b"dl_iterate_phdr";
         // Code that is opened later may ask for libc.
         self.seen.libc_wanted |= bytes == b"slul_load_libc" || self.seen.opens;
+        self.names.take(bytes.len()).of(path)?;
         let version = self.versions.of(&module.image, &module.dynamic, number).of(path)?;
+        let of_version = version.map_or(0, |version| version.file.len().saturating_add(version.version.len()));
+        self.names.take(of_version).of(path)?;
         // An object linked against a libc refers to `__tls_get_addr` of ld.so, with its version; but DTPMOD words hold
         // the loader's own module numbers.
         let version = version.filter(|_| bytes != b"__tls_get_addr");

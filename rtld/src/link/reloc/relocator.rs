@@ -4,6 +4,7 @@
 use crate::base::addr::{RuntimeAddr, Vaddr};
 use crate::base::arena::{Arena, List};
 use crate::base::report::Trace;
+use crate::elf::allowance::NameAllowance;
 use crate::elf::version::NeededVersions;
 use crate::error::Failure;
 use crate::link::namespace::Namespace;
@@ -48,6 +49,8 @@ pub struct Relocator<'r, 'a, I> {
     pub(super) finder: Finder<'r>,
     /// Versions that the present module needs.
     pub(super) versions: NeededVersions<'a>,
+    /// The bytes of names that may still be read of it.
+    pub(super) names: NameAllowance,
     /// Modules to which the present one is known to refer, if it was opened at run time.
     pub(super) used: List<'r, bool>,
     pub(super) copies: List<'a, CopyLater>,
@@ -111,6 +114,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             trace,
             finder: Finder::new(scratch),
             versions: NeededVersions::new(arena),
+            names: NameAllowance::default(),
             used: List::new(scratch),
             copies,
             written,

@@ -18,7 +18,7 @@ use rustix::io::{pread, try_close};
 use crate::base::addr::{FileOffset, from_usize};
 use crate::base::text::{DIGITS, decimal};
 use crate::error::{Errno, OpenError};
-use crate::os::seam::{FileInfo, Files};
+use crate::os::seam::{FileInfo, Files, PATH_MAX};
 
 impl From<rustix::io::Errno> for Errno {
     fn from(errno: rustix::io::Errno) -> Self {
@@ -69,9 +69,6 @@ impl Drop for File {
         let _ = unsafe { try_close(self.descriptor.as_raw_fd()) };
     }
 }
-
-/// Longest path in bytes, its NUL included (PATH_MAX).
-pub const PATH_MAX: usize = 4096;
 
 fn with_path<T>(path: &[u8], then: impl Fn(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
     // Most paths are short, and clearing a page for each is measurable.
@@ -199,21 +196,40 @@ pub fn memory_file(name: &CStr, bytes: &[u8]) -> Result<File, Errno> {
     Ok(file)
 }
 
-/// Checks that the process, with its effective ids, may execute the file.
+/// Checks that the process may execute an open file, for kernels that can not be asked about descriptors (before Linux
+/// 5.8). By its link in /proc, with the real ids, which are the effective ones unless AT_SECURE is set; without /proc by
+/// its mode, and that of its file system.
 ///
 /// # Errors
-/// The error number of faccessat(2), such as EACCES; ENAMETOOLONG for a path of 4096 bytes or more.
-pub fn may_execute(path: &[u8]) -> Result<(), Errno> {
-    with_path(path, |path| Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?))
+/// EACCES; another error number of faccessat(2), unless it is for want of /proc.
+pub fn may_execute_by_link(file: &File) -> Result<(), Errno> {
+    const EACCES: Errno = Errno(13);
+    let link = descriptor_link(file);
+    let asked = CStr::from_bytes_until_nul(&link).map_err(|_| Errno::ENOENT)?;
+    match accessat(CWD, asked, Access::EXEC_OK, AtFlags::empty()) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::NOSYS) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let (mode, system) = (Mode::from_raw_mode(fstat(file)?.st_mode), fstatvfs(file)?);
+    let anybody = Mode::XUSR | Mode::XGRP | Mode::XOTH;
+    let forbidden = system.f_flag.contains(StatVfsMountFlags::NOEXEC) || !mode.intersects(anybody);
+    if forbidden { Err(EACCES) } else { Ok(()) }
 }
 
 /// The absolute path of an open file, from /proc; `None` if /proc does not tell.
 pub fn file_path<'b>(file: &File, buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b [u8]> {
+    link_target(CStr::from_bytes_until_nul(&descriptor_link(file)).ok()?, buffer)
+}
+
+/// Path of the link in /proc to an open file, and NULs.
+fn descriptor_link(file: &File) -> [u8; 25] {
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     let mut digits = [0u8; DIGITS];
-    let digits = decimal(file.number(), &mut digits);
-    path.get_mut(14..)?.get_mut(..digits.len())?.copy_from_slice(digits);
-    link_target(CStr::from_bytes_until_nul(&path).ok()?, buffer)
+    for (place, &digit) in path.iter_mut().skip(14).zip(decimal(file.number(), &mut digits)) {
+        *place = digit;
+    }
+    path
 }
 
 /// The target of a link in /proc; `None` if it is not an absolute path or does not fit the buffer.
@@ -248,10 +264,17 @@ pub fn program_path(buffer: &mut [u8; PATH_MAX]) -> Option<&[u8]> {
     link_target(c"/proc/self/exe", buffer)
 }
 
-/// Opens a file for appending trace lines, and creates it if necessary.
-pub fn open_output(path: &[u8]) -> Option<File> {
+/// Opens a regular file for appending trace lines, and creates it if necessary. Its name, which ends in the id of the
+/// process, can be guessed: so a symbolic link of that name is not followed, and no reader of a FIFO is waited for.
+///
+/// # Errors
+/// The error number of open(2), ELOOP for a symbolic link and ENXIO for a FIFO without readers; or it is no regular file.
+pub fn open_output(path: &[u8]) -> Result<File, OpenError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
-    with_path(path, |path| Ok(File::new(open(path, flags, Mode::from_raw_mode(0o644))?))).ok()
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mode = Mode::from_raw_mode(0o644);
+    let file = with_path(path, |path| Ok(File::new(open(path, flags, mode)?))).map_err(OpenError::Errno)?;
+    Ok(regular(file)?.0)
 }
 
 /// Writes all of `bytes`.

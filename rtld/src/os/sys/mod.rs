@@ -5,7 +5,7 @@ mod mapping;
 pub(crate) mod memory;
 
 pub use files::{
-    BorrowedFd, File, Linux, PATH_MAX, explains_ids, file_path, file_size, handed_over, may_execute, memory_file,
+    BorrowedFd, File, Linux, explains_ids, file_path, file_size, handed_over, may_execute_by_link, memory_file,
     open_output, program_path, program_size, set_name, skip_line, stderr, stdout, write_all, write_line,
 };
 pub use memory::{MEMORY, anonymous, anonymous_near, give_back, named_page, protect, stack};

@@ -1,12 +1,14 @@
 //! The description of program and libraries for libc's ld.so, gathered from the loaded objects.
 #![forbid(unsafe_code)]
 
-use rtld::base::addr::RuntimeAddr;
+use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::arena::{List, OutOfMemory};
+use rtld::base::hash::Numbers;
+use rtld::elf::allowance::NameAllowance;
 use rtld::elf::consts;
 use rtld::elf::symbol;
 use rtld::error::Failure;
-use rtld::link::search::{directory, entries, expand};
+use rtld::link::search::{PathRoom, directory, entries};
 use rtld::native::needs::{Import, NativeCopy};
 use rtld::native::template::{CopyOf, Export};
 use rtld::os::seam::Image;
@@ -18,7 +20,9 @@ use crate::run::process::Process;
 /// objects are joined.
 pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Failure<'static>> {
     let arena = process.arena;
-    let mut joined: &'static [u8] = b"";
+    let key = process.sealed.namespace.key();
+    let (mut room, mut known) = (PathRoom::new(arena), Numbers::default());
+    let mut directories: List<'static, &'static [u8]> = List::new(arena);
     for (index, module) in process.sealed.namespace.loaded() {
         let Some(offset) = module.dynamic.runpath.or(module.dynamic.rpath) else { continue };
         let list = module.dynamic.strings.get(&module.image, offset)?;
@@ -28,14 +32,24 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
         };
         for entry in entries(list, false) {
             // A list can not contain a directory with a colon in its name.
-            let expanded = expand(arena, entry, origin, process.secure)?;
-            let known = |directory: &[u8]| entries(joined, false).any(|entry| entry == directory);
-            if let Some(directory) = expanded.filter(|found| !found.contains(&b':') && !known(found)) {
-                let separator: &[u8] = if joined.is_empty() { b"" } else { b":" };
-                joined = arena.concat(&[joined, separator, directory])?;
+            if !room.expand(entry, origin, process.secure)? || room.path().contains(&b':') {
+                continue;
+            }
+            let number = u32::try_from(directories.len()).map_err(|_| OutOfMemory(usize::MAX))?;
+            let is = |number: u32| directories.get(to_usize(number.into())).copied() == Some(room.path());
+            if known.find_or_insert(arena, key.hash(room.path()).fold(), number, is)?.is_none() {
+                directories.push(arena.copy(room.path())?)?;
             }
         }
     }
+    let mut joined: List<'static, u8> = List::new(arena);
+    for directory in directories.iter() {
+        if !joined.is_empty() {
+            joined.push(b':')?;
+        }
+        joined.extend(directory)?;
+    }
+    let joined = arena.copy(&joined)?;
     let program = process.sealed.namespace.module(0).dynamic;
     let tag = if program.rpath.is_some() { consts::DT_RPATH } else { consts::DT_RUNPATH };
     Ok((!joined.is_empty()).then_some((tag, joined)))
@@ -56,6 +70,7 @@ pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<
         exports.push(Export { name, st_info, at, size, copy: Some(CopyOf { version: copy.version }) })?;
     }
     for (_, module) in process.sealed.namespace.loaded() {
+        let mut names = NameAllowance::of(&module.dynamic);
         for index in symbol::listed(&module.image, &module.dynamic)? {
             let sym = module.dynamic.symbols.get(&module.image, index)?;
             let kind = rtld::elf::st_type(&sym);
@@ -63,6 +78,7 @@ pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<
                 continue;
             }
             let name = module.dynamic.strings.get(&module.image, sym.st_name.into())?;
+            names.take(name.len())?;
             if libc_template::NEVER_EXPORTED.contains(&name) || libc_template::LOADER_IMPORTS.contains(&name) {
                 continue;
             }
