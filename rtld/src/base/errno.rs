@@ -25,6 +25,7 @@ impl Errno {
             22 => "EINVAL",
             23 => "ENFILE",
             24 => "EMFILE",
+            27 => "EFBIG",
             28 => "ENOSPC",
             32 => "EPIPE",
             36 => "ENAMETOOLONG",

@@ -3,5 +3,6 @@ pub mod addr;
 pub mod arena;
 pub mod errno;
 pub mod hash;
+pub mod limits;
 pub mod report;
 pub mod text;

@@ -12,6 +12,7 @@ pub mod gnu_hash;
 pub mod headers;
 pub mod note;
 pub mod plan;
+pub mod strings;
 pub mod symbol;
 mod unsupported;
 pub mod version;

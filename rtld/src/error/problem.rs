@@ -4,10 +4,10 @@
 use crate::base::addr::{FileOffset, Vaddr};
 use crate::base::arena::OutOfMemory;
 use crate::base::errno::{Errno, OpenError};
+use crate::base::limits::{NAME_MAX, PATH_MAX};
 use crate::base::text::{Sink, Text, displayed};
 use crate::error::fault::{SegmentFault, Table};
 use crate::machine::{Machine, Native};
-use crate::os::seam::{NAME_MAX, PATH_MAX};
 use crate::put_words;
 
 /// The cause of an error.

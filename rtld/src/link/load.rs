@@ -15,11 +15,10 @@ use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Module, Namespace, TlsPlace};
 use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, SpecialReferences, Targets};
-use crate::link::resolve::{KnownLibraries, Resolver};
+use crate::link::resolve::{KnownLibraries, Resolver, Searches};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::{ProgramPath, SearchList};
 use crate::link::tls::{TlsLayout, trace_tls};
-use crate::link::tried::Tried;
 use crate::machine::Machine;
 use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::os::seam::{AddressSpace, Image};
@@ -142,8 +141,7 @@ pub fn load<S: AddressSpace>(
         only_known: false,
         known,
         outlook: Outlook::OursOnly,
-        tried: Tried::new(arena),
-        lists: List::new(arena),
+        searches: Searches::new(arena),
     };
     resolver.needs_of_fresh()?;
     let fresh = resolver.fresh;

@@ -49,9 +49,21 @@ pub(crate) struct Resolver<'r, S: AddressSpace> {
     pub(crate) outlook: Outlook,
     /// Libraries that are mapped already.
     pub(crate) known: KnownLibraries<'r>,
-    pub(crate) tried: Tried<'r>,
+    pub(crate) searches: Searches<'r, 'static>,
+}
+
+/// The state of all searches of one load.
+pub(crate) struct Searches<'r, 'a> {
+    tried: Tried<'r>,
     /// The search paths of modules, by number, as far as they were asked for.
-    pub(crate) lists: List<'r, Option<OwnLists<'static>>>,
+    lists: List<'r, Option<OwnLists<'a>>>,
+}
+
+impl<'r> Searches<'r, '_> {
+    /// Nothing was searched for yet.
+    pub(crate) fn new(arena: &'r Arena) -> Self {
+        Self { tried: Tried::new(arena), lists: List::new(arena) }
+    }
 }
 
 /// Mapped libraries by soname and by file.
@@ -142,7 +154,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
             offsets.push(offset).of(path)?;
         }
         let needed = self.arena.slice(offsets.len(), Need::Outside).of(path)?;
-        let mut name = mem::replace(&mut self.tried.name, PathRoom::new(self.known.arena));
+        let mut name = mem::replace(&mut self.searches.tried.name, PathRoom::new(self.known.arena));
         for (place, &offset) in needed.iter_mut().zip(offsets.iter()) {
             let module = self.namespace.module(index);
             name.clear();
@@ -153,7 +165,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
                 self.natives.library(name.path()).of(path)?;
             }
         }
-        self.tried.name = name;
+        self.searches.tried.name = name;
         self.namespace.module_mut(index).needed = needed;
         Ok(())
     }
@@ -163,9 +175,9 @@ impl<S: AddressSpace> Resolver<'_, S> {
         self.arena.copy(text).of(OWN)
     }
 
-    /// The error that the path in [`Self::tried`] leads to.
+    /// The error that the path in [`Tried::path`] leads to.
     fn blame<T>(&self, problem: impl Into<Failure<'static>>) -> Result<T, Error<'static>> {
-        Err(problem).of(self.keep(self.tried.path.path())?)
+        Err(problem).of(self.keep(self.searches.tried.path.path())?)
     }
 
     /// The meaning of `name` in module `needer`.
@@ -190,7 +202,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
     /// Resolves a name with a slash. It is a path, used as it is, and must exist.
     fn by_path(&mut self, needer: usize, name: &[u8]) -> Result<Option<usize>, Error<'static>> {
         let origin = self.origin(needer, SearchList::new(name))?;
-        if !self.tried.path.expand(name, origin, self.secure).of(OWN)? {
+        if !self.searches.tried.path.expand(name, origin, self.secure).of(OWN)? {
             let name = self.keep(name)?;
             let problem = match origin {
                 _ if self.secure => Problem::InsecureName(name),
@@ -252,29 +264,31 @@ impl<S: AddressSpace> Resolver<'_, S> {
     ) -> Result<Option<Option<usize>>, Error<'static>> {
         let key = self.namespace.key();
         for entry in entries(list.text, from_environment) {
-            let usable = self.tried.path.expand(entry, origin, self.secure).of(OWN)?;
-            let directory = self.tried.path.path().len();
+            let usable = self.searches.tried.path.expand(entry, origin, self.secure).of(OWN)?;
+            let directory = self.searches.tried.path.path().len();
             // A path that is too long leads to no file.
-            if !usable || self.tried.is_missing(key) || !self.tried.path.enter(name).of(OWN)? {
+            if !usable || self.searches.tried.is_missing(key) || !self.searches.tried.path.enter(name).of(OWN)? {
                 continue;
             }
-            self.trace.line(Category::Libs, words!("{}: trying {}", name, self.tried.path.path()));
+            self.trace.line(Category::Libs, words!("{}: trying {}", name, self.searches.tried.path.path()));
             match self.open(needer, name)? {
                 Ok(Judged::Library(index)) => return Ok(Some(Some(index))),
                 Ok(Judged::Outside) => return Ok(Some(None)),
                 Ok(Judged::Foreign(failure)) => {
-                    *foreign = Some(failure.of(self.keep(self.tried.path.path())?));
+                    *foreign = Some(failure.of(self.keep(self.searches.tried.path.path())?));
                 }
-                Err(error) if error.is_absence() => self.tried.missed(self.sys, key, directory).of(OWN)?,
+                Err(error) if error.is_absence() => {
+                    self.searches.tried.missed(self.sys, key, directory).of(OWN)?
+                }
                 Err(error) => return self.blame(error),
             }
         }
         Ok(None)
     }
 
-    /// Opens the path in [`Self::tried`] and judges what is there. The inner error is that of opening.
+    /// Opens the path in [`Tried::path`] and judges what is there. The inner error is that of opening.
     fn open(&mut self, needer: usize, name: &[u8]) -> Result<Result<Judged, OpenError>, Error<'static>> {
-        let (file, info) = match self.sys.open(self.tried.path.path()) {
+        let (file, info) = match self.sys.open(self.searches.tried.path.path()) {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
@@ -284,8 +298,8 @@ impl<S: AddressSpace> Resolver<'_, S> {
         if self.only_known {
             return Ok(Ok(Judged::Outside));
         }
-        let path = self.keep(self.tried.path.path())?;
-        let (mapped, note) = match judge(self.sys, self.arena, &file, &info, self.page, self.outlook) {
+        let path = self.keep(self.searches.tried.path.path())?;
+        let (mapped, note) = match judge(self.sys, &file, &info, self.page, self.outlook) {
             Ok(Kind::Library(mapped, note)) => (mapped, note),
             Ok(Kind::Native(libc)) => {
                 self.outlook = Outlook::Natives;
@@ -333,7 +347,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
     /// The search paths of module `index`, which are copied once.
     fn lists(&mut self, index: usize) -> Result<OwnLists<'static>, Error<'static>> {
         let Some(module) = self.namespace.get(index) else { return Ok(OwnLists::default()) };
-        if let Some(Some(lists)) = self.lists.get(index) {
+        if let Some(Some(lists)) = self.searches.lists.get(index) {
             return Ok(*lists);
         }
         let list = |offset: Option<u64>| -> Result<Option<SearchList<'static>>, Error<'static>> {
@@ -342,7 +356,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
             self.arena.copy(text).of(module.path).map(|text| Some(SearchList::new(text)))
         };
         let lists = OwnLists { rpath: list(module.dynamic.rpath)?, runpath: list(module.dynamic.runpath)? };
-        self.lists.put_first(index, lists).of(OWN)?;
+        self.searches.lists.put_first(index, lists).of(OWN)?;
         Ok(lists)
     }
 

@@ -8,7 +8,7 @@
 use abi::arch::NATIVE;
 
 use crate::base::arena::{Arena, OutOfMemory};
-use crate::os::seam::PATH_MAX;
+use crate::base::limits::PATH_MAX;
 
 /// Where libc-free libraries are installed, after everything else.
 pub const DIRECTORIES: &[u8] = NATIVE.paths.search.as_bytes();
@@ -252,7 +252,7 @@ impl<'a> PathRoom<'a> {
 mod tests {
     use super::{PathRoom, directory, entries, mentions_origin};
     use crate::base::arena::Arena;
-    use crate::os::seam::PATH_MAX;
+    use crate::base::limits::PATH_MAX;
 
     use std::format;
     use std::string::String;

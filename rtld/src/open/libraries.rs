@@ -23,12 +23,10 @@ use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Namespace, Need, TlsPlace};
 use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, Targets};
-use crate::link::resolve::{KnownLibraries, Resolver};
+use crate::link::resolve::{KnownLibraries, Resolver, Searches};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::{ProgramPath, SearchList};
-use crate::link::tls::TlsLayout;
-use crate::link::tls::trace_tls;
-use crate::link::tried::Tried;
+use crate::link::tls::{TlsLayout, trace_tls};
 use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Flags, Group, Opened, Stage};
 use crate::os::seam::{AddressSpace, ImageMut};
@@ -191,8 +189,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             only_known,
             known,
             outlook: if self.start_has_natives { Outlook::Natives } else { Outlook::OursOnly },
-            tried: Tried::new(&scratch),
-            lists: List::new(&scratch),
+            searches: Searches::new(&scratch),
         };
         let root = match resolver.need(caller, name)? {
             Need::Module(index) => index,

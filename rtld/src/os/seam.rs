@@ -13,12 +13,6 @@ use crate::elf::plan::{LoadPlan, Protection, Segment};
 use crate::error::{Errno, OpenError};
 use crate::machine::Machine;
 
-/// Longest path in bytes, its NUL included (Linux: <linux/limits.h>).
-pub const PATH_MAX: usize = 4096;
-
-/// Longest name of a file in a directory, in bytes, without a NUL (Linux: <linux/limits.h>).
-pub const NAME_MAX: usize = 255;
-
 /// Identity and size of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileInfo {

@@ -4,13 +4,14 @@
 use linux_raw_sys::auxvec;
 use rtld::base::addr::{RuntimeAddr, from_usize};
 use rtld::base::arena::Arena;
-use rtld::error::{Error, Failure, OfObject, Problem};
+use rtld::base::limits::PATH_MAX;
+use rtld::error::{Error, Failure, OfObject, OpenError, Problem};
 use rtld::link::file::{Mapped, map_program};
 use rtld::link::load::{Present, present, require_no_stray_note};
 use rtld::link::namespace::Module;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
-use rtld::os::seam::{FileInfo, Files, Image, PATH_MAX};
+use rtld::os::seam::{FileInfo, Files, Image};
 use rtld::os::sys::{self, File, Linux};
 use rtld::start::command_line::{CommandLine, HELP, Handed, Mistake, RunRequest, Until, parse};
 use rtld::start::installed::SONAME;
@@ -126,7 +127,13 @@ fn open(
         // With privileges, a user of the loader would have them for any program of his choice.
         None | Some(Handed::ByUser(_)) if secure => return Err(Problem::ExecutedSecurely.into()),
         None => return Ok(Linux.open(path)?),
-        Some(Handed::ByUser(descriptor) | Handed::ByProgram(descriptor)) => (false, descriptor),
+        Some(Handed::ByUser(descriptor)) => {
+            return sys::handed_over(descriptor).map_err(|error| match error {
+                OpenError::Errno(errno) | OpenError::Stat(errno) => Problem::Execute(errno).into(),
+                OpenError::NotRegular => Problem::NotRegular.into(),
+            });
+        }
+        Some(Handed::ByProgram(descriptor)) => (false, descriptor),
         Some(Handed::ByKernel(descriptor)) => (true, descriptor),
     };
     let (file, info) = sys::handed_over(descriptor)?;

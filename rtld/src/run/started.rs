@@ -5,13 +5,14 @@ use core::mem::MaybeUninit;
 
 use rtld::base::addr::{FileOffset, RuntimeAddr, from_usize};
 use rtld::base::arena::Arena;
+use rtld::base::limits::PATH_MAX;
 use rtld::elf::note;
 use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::link::load::{present, require_no_stray_note};
 use rtld::link::namespace::Module;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
-use rtld::os::seam::{Files, Image, PATH_MAX};
+use rtld::os::seam::{Files, Image};
 use rtld::os::sys::{self, Linux};
 use rtld::start::command_line::Until;
 use rtld::start::invocation::Settings;

@@ -50,7 +50,11 @@ pub(crate) fn links(case: Case<'_>) -> Result<()> {
 /// A FIFO is not waited for, and not written to; nor is a directory.
 pub(crate) fn special_files(case: Case<'_>) -> Result<()> {
     let workdir = Workdir::new()?;
-    let fifo = |path: &Path| Ok(nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o622))?);
+    let fifo = |path: &Path| {
+        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR)?;
+        // Not by mkfifo, whose mode the umask changes.
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o666))?)
+    };
     said(&traced(case, workdir.path(), fifo)?, "ENXIO")?;
     let mut reader = None;
     let with_reader = |path: &Path| {

@@ -16,9 +16,10 @@ use rustix::fs::{accessat, fstat, fstatvfs, memfd_create, open, readlinkat_raw, 
 use rustix::io::{pread, try_close};
 
 use crate::base::addr::{FileOffset, from_usize};
+use crate::base::limits::PATH_MAX;
 use crate::base::text::{DIGITS, decimal};
 use crate::error::{Errno, OpenError};
-use crate::os::seam::{FileInfo, Files, PATH_MAX};
+use crate::os::seam::{FileInfo, Files};
 
 impl From<rustix::io::Errno> for Errno {
     fn from(errno: rustix::io::Errno) -> Self {
