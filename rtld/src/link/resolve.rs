@@ -299,7 +299,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
             return Ok(Ok(Judged::Outside));
         }
         let path = self.keep(self.searches.tried.path.path())?;
-        let (mapped, note) = match judge(self.sys, &file, &info, self.page, self.outlook) {
+        let (mapped, note) = match judge(self.sys, self.arena, &file, &info, self.page, self.outlook) {
             Ok(Kind::Library(mapped, note)) => (mapped, note),
             Ok(Kind::Native(libc)) => {
                 self.outlook = Outlook::Natives;
