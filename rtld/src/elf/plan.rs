@@ -209,6 +209,8 @@ pub struct LoadPlan<'p> {
     pub tls: Option<TlsSegment>,
     /// PT_GNU_RELRO, in whole pages.
     pub relro: Option<PageRange>,
+    /// Whether PT_GNU_STACK asks for a stack that is executable. Without PT_GNU_STACK nothing is asked for.
+    pub executable_stack: bool,
 }
 
 impl<'p> LoadPlan<'p> {
@@ -222,6 +224,7 @@ impl<'p> LoadPlan<'p> {
         dynamic: None,
         tls: None,
         relro: None,
+        executable_stack: false,
     };
 
     /// Plans an object from its program headers. `room` holds what the plan refers to.
@@ -292,8 +295,8 @@ impl<'p> LoadPlan<'p> {
     #[inline(never)]
     pub fn keep<'a>(&self, arena: &'a Arena) -> Result<LoadPlan<'a>, OutOfMemory> {
         let (segments, notes) = (arena.copy(self.segments)?, arena.copy(self.notes)?);
-        let Self { span, fixed, align, dynamic, tls, relro, .. } = *self;
-        Ok(LoadPlan { segments, notes, span, fixed, align, dynamic, tls, relro })
+        let Self { span, fixed, align, dynamic, tls, relro, executable_stack, .. } = *self;
+        Ok(LoadPlan { segments, notes, span, fixed, align, dynamic, tls, relro, executable_stack })
     }
 
     /// The PT_LOAD segments, in ascending order.
@@ -398,6 +401,7 @@ impl<'p> LoadPlan<'p> {
                 self.tls =
                     Some(TlsSegment { vaddr: place.vaddr, file_size: image.size, mem_size: place.size, align });
             }
+            consts::PT_GNU_STACK => self.executable_stack = phdr.p_flags & consts::PF_X != 0,
             consts::PT_GNU_RELRO if phdr.p_memsz != 0 => {
                 let outside = Problem::OutsideImage { table: Table::Relro, vaddr: place.vaddr };
                 let end = place.vaddr.checked_add(place.size).ok_or(outside)?;
@@ -565,5 +569,17 @@ mod tests {
         let mut dynamic = load(0x10, 0, 0, 0x1000, 4);
         dynamic.p_type = consts::PT_DYNAMIC;
         assert!(plan(&[load(0, 0, 1, 1, 6), dynamic]).is_err());
+    }
+
+    #[test]
+    fn an_executable_stack_is_what_the_header_asks_for() {
+        let stack = |flags| Phdr { p_type: consts::PT_GNU_STACK, ..load(0, 0, 0, 0, flags) };
+        for (headers, wanted) in [
+            (&[load(0, 0, 1, 1, 5)][..], false),
+            (&[load(0, 0, 1, 1, 5), stack(6)], false),
+            (&[stack(7), load(0, 0, 1, 1, 4)], true),
+        ] {
+            assert_eq!(plan(headers).unwrap().executable_stack, wanted);
+        }
     }
 }

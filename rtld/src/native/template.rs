@@ -388,10 +388,13 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         let mut table = WordTable::new(self.arena, count, size::PHDR)?;
         let (start, size) = (table.address(), from_usize(count.saturating_mul(size::PHDR)));
         let (read, write) = (consts::PF_R, consts::PF_R | consts::PF_W);
+        // What threads' stacks are like, and whether a native library may want an executable one.
+        let stack = parts.phdrs.iter().find(|phdr| phdr.p_type == consts::PT_GNU_STACK);
+        let executable = stack.map_or(0, |phdr| phdr.p_flags & consts::PF_X);
         let (path, path_size) = (self.vaddr(RuntimeAddr::of(path)), from_usize(path.len()));
         table.header((consts::PT_PHDR, read), self.vaddr(start), size, 8)?;
         table.header((consts::PT_INTERP, read), path, path_size, 1)?;
-        table.header((consts::PT_GNU_STACK, write), 0, 0, 16)?;
+        table.header((consts::PT_GNU_STACK, write | executable), 0, 0, 16)?;
         table.header((consts::PT_DYNAMIC, write), self.vaddr(self.dynamic.address()), self.dynamic.size(), 8)?;
         if let Some(TlsSnapshot { at, size, align }) = parts.tls {
             table.header((consts::PT_TLS, read), self.vaddr(at), size, align)?;

@@ -20,7 +20,7 @@ use rtld::link::namespace::Module;
 use rtld::link::reloc::{LoaderCode, SpecialReferences};
 use rtld::link::sealed::Sealed;
 use rtld::os::mapped::MappedImage;
-use rtld::os::sys::Linux;
+use rtld::os::sys::{self, Linux};
 use rtld::start::command_line::Until;
 use rtld::start::invocation::Settings;
 use rtld::words;
@@ -170,6 +170,12 @@ fn relocate_and_seal(
 
 /// Prepares the program's stack, thread-local storage and the tables of native symbols; then publishes the process.
 fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure<'static>> {
+    if process.wants_executable_stack() {
+        // The kernel has done that already if it was the program that was executed, and not the loader.
+        // SAFETY: the block is at the end of the stack.
+        let made = unsafe { sys::make_stack_executable(RuntimeAddr(process.block.address())) };
+        made.map_err(Problem::Protect)?;
+    }
     let natives = &process.sealed.natives;
     if process.may_want_libc() {
         // Packers may drop it. The program's start has not depended on it.

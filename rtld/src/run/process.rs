@@ -16,6 +16,7 @@ use rtld::link::reloc::LoaderCode;
 use rtld::link::sealed::Sealed;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
+use rtld::os::seam::Image;
 use rtld::os::sys;
 use rtld::start::invocation::Settings;
 
@@ -95,6 +96,11 @@ impl Process {
     /// Whether libc may be needed at any time.
     pub(crate) fn may_want_libc(&self) -> bool {
         self.sealed.natives.any() || self.sealed.seen.libc_wanted
+    }
+
+    /// Whether the program is to have an executable stack.
+    pub(crate) fn wants_executable_stack(&self) -> bool {
+        self.sealed.namespace.module(0).image.plan().executable_stack
     }
 
     /// Whether the main thread has a TCB.

@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 81] = [
+const DIFFERENCES: [(&str, &str); 82] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -31,6 +31,7 @@ const DIFFERENCES: [(&str, &str); 81] = [
     ("native/deferred_told", DEFERRED),
     ("native/eager_off", FIRST),
     ("native/environment", LD_SO),
+    ("native/executable_stack/native-asks", EXECUTABLE),
     ("native/exit_in_native_constructor/callback", FIRST),
     ("native/exit_in_native_constructor/exit", FIRST),
     ("native/finalisers", FIRST),
@@ -101,8 +102,10 @@ const PROC: &str = "/proc tells of the command line and environment of slulrtld-
 const STACK: &str = "the program's stack begins below frames of libc's, and libc knows nothing of that";
 
 const DEFERRED: &str = "no start is deferred, and the loader is another file";
+const EXECUTABLE: &str = "libc's dlopen makes the stack executable where a library asks for it";
 
-const REASONS: [&str; 11] = [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED];
+const REASONS: [&str; 12] =
+    [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED, EXECUTABLE];
 
 /// The reason for which a fixture differs, if it is known to.
 pub(crate) fn difference(fixture: &str) -> Option<&'static str> {

@@ -58,9 +58,9 @@ pub const MEMORY: Source = unsafe { Source::new(anonymous, give_back) };
 
 /// Fresh memory for a stack of `bytes` bytes, both multiples of a page. The lowest `guard` bytes are inaccessible.
 #[must_use]
-pub fn stack(bytes: usize, guard: usize) -> Option<NonNull<[u8]>> {
-    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-    let flags = flags | MapFlags::NORESERVE | MapFlags::STACK;
+pub fn stack(bytes: usize, guard: usize, executable: bool) -> Option<NonNull<[u8]>> {
+    let protection = prot_flags(Protection { execute: executable, ..Protection::READ_WRITE });
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
     let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, flags) }.ok()?;
     let start = NonNull::new(start.cast())?;
@@ -125,6 +125,21 @@ pub unsafe fn protect(pages: NonNull<[u8]>, protection: Protection) -> Result<()
     flags.set(MprotectFlags::EXEC, protection.execute);
     // SAFETY: by the caller.
     Ok(unsafe { mprotect(pages.as_ptr().cast(), pages.len(), flags) }?)
+}
+
+/// Makes the stack executable that contains an address, from there down.
+///
+/// # Errors
+/// The error number of mprotect(2).
+///
+/// # Safety
+/// The kernel made that stack.
+pub unsafe fn make_stack_executable(address: crate::base::addr::RuntimeAddr) -> Result<(), Errno> {
+    let start = to_usize(address.0) & !page().wrapping_sub(1);
+    let start = ptr::with_exposed_provenance_mut(start);
+    let flags = MprotectFlags::READ | MprotectFlags::WRITE | MprotectFlags::EXEC | MprotectFlags::GROWSDOWN;
+    // SAFETY: by the caller.
+    Ok(unsafe { mprotect(start, page(), flags) }?)
 }
 
 /// Makes `size` bytes at `start` inaccessible.

@@ -126,7 +126,9 @@ fn map(file: usize, headers: Records<Phdr>, headers_end: usize, fixed: bool) -> 
         let mut rest = headers.rest();
         while let Some(phdr) = rest.next() {
             let kind = phdr.kind();
-            if kind == consts::PT_INTERP || kind == consts::PT_TLS {
+            // The full start does what is to be done.
+            let executable_stack = kind == consts::PT_GNU_STACK && phdr.flags() & consts::PF_X != 0;
+            if kind == consts::PT_INTERP || kind == consts::PT_TLS || executable_stack {
                 return None;
             }
             if kind != consts::PT_LOAD {

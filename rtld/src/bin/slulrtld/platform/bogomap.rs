@@ -124,7 +124,7 @@ fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result
 /// The first two phases, on libc's stack.
 fn ready(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<Committed, Error<'static>> {
     let program = process.sealed.namespace.module(0);
-    let stack = LibcStack::with_block(process.block.words()).of(program.path)?;
+    let stack = LibcStack::with_block(process.block.words(), process.wants_executable_stack()).of(program.path)?;
     let mut committed = Err(Problem::NoLibc).of(OWN);
     let mut work =
         || committed = Prepared::new(process, wanted, stack).and_then(|prepared| prepared.commit(signals));

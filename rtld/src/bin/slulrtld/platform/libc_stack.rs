@@ -47,7 +47,7 @@ pub(crate) struct LibcStack {
 
 impl LibcStack {
     /// A fresh one, with a copy of the words.
-    pub(crate) fn with_block(words: &[u64]) -> Result<Self, OutOfMemory> {
+    pub(crate) fn with_block(words: &[u64], executable: bool) -> Result<Self, OutOfMemory> {
         let wanted = match stack_limit() {
             StackLimit::Bytes(limit) => to_usize(limit).clamp(LEAST, LARGEST),
             StackLimit::Unlimited => UNLIMITED,
@@ -56,7 +56,7 @@ impl LibcStack {
         // Whole pages, whatever their size.
         let mut size = wanted & !(GUARD.wrapping_sub(1));
         let memory = loop {
-            match sys::stack(size, GUARD) {
+            match sys::stack(size, GUARD, executable) {
                 Some(memory) => break memory,
                 None if size > MINIMUM => size = (size >> 1) & !(GUARD.wrapping_sub(1)),
                 None => return Err(OutOfMemory(size)),
