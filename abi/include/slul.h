@@ -34,7 +34,11 @@ extern "C" {
                          : : "i"((flags_) & SLUL_CALL_ENTRY));                                    \
     }
 
-/* Brings the system's libc into the process. 0, or a negative errno, and then nothing has changed: -EPERM in a child that has
+/* Brings the system's libc into the process. 0, or a negative errno, and then nothing has changed, and slul_dlerror() has a
+ * text in a program that imports it: -ENOENT if there is no libc, or a native library of the program is missing, or one that
+ * such a library needs in turn (a file that is no ELF file: -ENOEXEC). What libc's own ld.so finds wrong with the contents of
+ * libraries, such as a version or symbol that they lack, still ends the process with a line; so does anything that is
+ * missing where LD_PRELOAD, LD_AUDIT or /etc/ld.so.preload change what ld.so would load. -EPERM in a child that has
  * its parent's memory (vfork, or clone with CLONE_VM), and in a thread whose thread pointer the program has set itself. A
  * runtime that has thread pointers of its own calls this before it sets the first one, keeps the one that it finds then
  * (arch_prctl(2), rdfsbase), and sets that back for each native call, in this thread alone. Values of the calling
@@ -63,7 +67,8 @@ unsigned long slul_getauxval(unsigned long type);
 #define SLUL_RTLD_NEXT     ((void *)-1)
 
 /* Opens a library, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is. What is not
- * found there, or needs libc, is opened by libc's own dlopen, which brings libc in. NULL or "" is the program.
+ * found there, or needs libc, is opened by libc's own dlopen, which brings libc in. NULL or "" is the program. A library
+ * that is not found is looked for before libc comes, as slul_load_libc() does: libc stays absent then.
  *
  * The handle points to the library's `struct link_map`, whose first word is the load bias. NULL if it fails. Takes up to
  * 32 KiB of the caller's stack. From several threads, one open or close happens at a time; initialisers and finalisers

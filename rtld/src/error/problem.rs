@@ -199,6 +199,13 @@ pub enum Problem<'a> {
     },
     /// The machine has no ld.so of a libc.
     NoLibc,
+    /// A native library is missing.
+    NativeLibrary {
+        /// The object that needs it.
+        needer: &'a [u8],
+        /// The directories and files that were searched for it.
+        tried: &'a [u8],
+    },
     /// No native library defines a symbol.
     NativeSymbol {
         /// Its name.
@@ -322,6 +329,10 @@ impl Text for Problem<'_> {
             Self::TlsSize(bytes) => put_words!(to, "thread-local storage of {} bytes does not fit", bytes),
             Self::UnknownOrigin => put_words!(to, "it is not known what $ORIGIN stands for"),
             Self::NoLibc => put_words!(to, "a native library is needed, but there is no libc to load it with"),
+            // Begins as glibc's message does.
+            Self::NativeLibrary { needer, tried } => {
+                put_words!(to, "cannot open shared object file: not found; {} needs it; tried {}", needer, tried)
+            }
             Self::NativeSymbol { symbol, version: b"" } => {
                 put_words!(to, "undefined symbol: {} (in no native library)", symbol)
             }
@@ -415,7 +426,7 @@ impl Problem<'_> {
             | Self::Write(errno)
             | Self::Map(errno)
             | Self::Protect(errno) => errno,
-            Self::NoLibc => Errno::ENOENT,
+            Self::NoLibc | Self::NativeLibrary { .. } => Errno::ENOENT,
             Self::OutOfMemory(_) => Errno::ENOMEM,
             Self::SharedMemory | Self::ForeignThread { .. } => Errno::EPERM,
             _ => Errno::ENOEXEC,

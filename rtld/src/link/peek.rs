@@ -104,8 +104,8 @@ pub struct Nature {
     pub libc: Option<Libc>,
 }
 
-/// A rule, applied to an object.
-type Question = fn(&dyn Image, &DynamicInfo) -> Result<Nature, Failure<'static>>;
+/// A rule, applied to an object. It may be asked several times; the last answer counts.
+type Question<'q> = &'q mut dyn FnMut(&dyn Image, &DynamicInfo) -> Result<Nature, Failure<'static>>;
 
 /// One file, one world: an object with the ABI note is a library, whatever it needs; one without is native if it names
 /// a libc.
@@ -139,7 +139,7 @@ fn peek<S: AddressSpace>(
     info: &FileInfo,
     plan: &LoadPlan<'_>,
     excerpts: &mut Excerpts<'_>,
-    question: Question,
+    question: Question<'_>,
     dynamic: &mut DynamicInfo,
 ) -> Result<Option<Nature>, Failure<'static>> {
     let Some(section) = plan.dynamic else { return Err(Problem::NoDynamic.into()) };
@@ -194,7 +194,7 @@ pub fn judge<S: AddressSpace>(
     page: PageSize,
     outlook: Outlook,
 ) -> Result<Kind<S::Image>, Failure<'static>> {
-    ask(sys, arena, file, info, page, outlook, nature)
+    ask(sys, arena, file, info, page, outlook, &mut nature)
 }
 
 /// The libc for which a native library's open file is built.
@@ -208,9 +208,31 @@ pub fn libc_of<S: AddressSpace>(
     info: &FileInfo,
     page: PageSize,
 ) -> Result<Option<Libc>, Failure<'static>> {
-    let question: Question = |image, dynamic| Ok(Nature { note: None, libc: needs_libc(image, dynamic)? });
-    let kind = ask(sys, arena, file, info, page, Outlook::Natives, question)?;
+    let mut question =
+        |image: &dyn Image, dynamic: &DynamicInfo| Ok(Nature { note: None, libc: needs_libc(image, dynamic)? });
+    let kind = ask(sys, arena, file, info, page, Outlook::Natives, &mut question)?;
     Ok(if let Kind::Native(libc) = kind { Some(libc) } else { None })
+}
+
+/// Shows an open file to `look`, which copies what it wants to know; the last time that it is called counts.
+///
+/// # Errors
+/// That of `look`, [`Problem::Read`], or [`Problem::Map`] if the file must be mapped; otherwise the fault of its headers or
+/// its PT_DYNAMIC.
+pub fn tell<S: AddressSpace>(
+    sys: &S,
+    arena: &'static Arena,
+    file: &S::File,
+    info: &FileInfo,
+    page: PageSize,
+    look: &mut dyn FnMut(&dyn Image, &DynamicInfo) -> Result<(), Failure<'static>>,
+) -> Result<(), Failure<'static>> {
+    // As a native one, it is not kept.
+    let mut question = |image: &dyn Image, dynamic: &DynamicInfo| {
+        look(image, dynamic)?;
+        Ok(Nature { note: None, libc: Some(Libc::Gnu) })
+    };
+    ask(sys, arena, file, info, page, Outlook::Natives, &mut question).map(|_| ())
 }
 
 #[inline(never)]
@@ -221,7 +243,7 @@ fn ask<S: AddressSpace>(
     info: &FileInfo,
     page: PageSize,
     outlook: Outlook,
-    question: Question,
+    question: Question<'_>,
 ) -> Result<Kind<S::Image>, Failure<'static>> {
     let (mut room, mut plan_room) = (room(), PlanRoom::new());
     let mut excerpts = Excerpts::new(&mut room);
@@ -231,7 +253,7 @@ fn ask<S: AddressSpace>(
     let peeked = if outlook == Outlook::OursOnly || says_library(&planned.plan, &excerpts) {
         None
     } else {
-        peek(sys, file, info, &planned.plan, &mut excerpts, question, &mut dynamic)?
+        peek(sys, file, info, &planned.plan, &mut excerpts, &mut *question, &mut dynamic)?
     };
     if let Some(Nature { libc: Some(libc), .. }) = peeked {
         return Ok(Kind::Native(libc));

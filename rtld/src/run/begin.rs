@@ -37,6 +37,7 @@ use crate::run::cpu::{calls, words};
 use crate::run::kernel::{Block, own_header, random};
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
+use crate::run::native::missing::Start;
 use crate::run::open::{debugger, opening, runtime};
 use crate::run::process::{DONE, Process, STARTED, new_arena};
 use crate::run::sync::process_id;
@@ -94,8 +95,7 @@ pub(crate) fn load(
         None => started::program_to_run(&block, arena, secure, &settings, is_late)?,
     };
     let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
-    let own_path = loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN);
-    let own_path = arena.copy(own_path).of(path)?;
+    let own_path = arena.copy(loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN)).of(path)?;
     let request = Request {
         program,
         loader: loader_itself(arena, own_path)?,
@@ -110,14 +110,15 @@ pub(crate) fn load(
         inspect::show_auxv(&block)?;
     }
     let loaded = load_all(&Linux, arena, request)?;
+    let start = Start { arena, block: &block, program_path, secure, page, trace };
     if until == Until::Loaded || settings.list {
-        inspect::list(&loaded);
+        inspect::list(&loaded, &start);
     }
     let code = words::code();
     let sealed = if is_late { loaded.adopt(code)?.sealed()? } else { relocate_and_seal(loaded, code)? };
     image::seal_own().of(own_path)?;
     if until == Until::Relocated {
-        inspect::verified(&sealed);
+        inspect::verified(&sealed, &start)?;
     }
     let entry = started::entry(&block, sealed.namespace.module(0)).of(path)?;
     let process = Process {

@@ -5,20 +5,28 @@
 //! This file exists because exported names must not be mangled.
 #![allow(unsafe_code)]
 
+use rtld::error::Problem;
 use rtld::words;
 
-use crate::platform::{ensure_libc, presence};
+use crate::platform::{ensure_libc_for, presence};
 use crate::run::cpu::calls::exit_group;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::process::Process;
+use crate::run::thread;
 
-/// Brings the system's libc in. Returns 0, or a negative errno.
+/// Brings the system's libc in. Returns 0, or a negative errno, and then keeps the message for `slul_dlerror`.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_load_libc() -> i32 {
     let Some(process) = Process::get() else { return rtld::error::Errno::EPERM.0.wrapping_neg() };
-    match ensure_libc(process) {
+    match ensure_libc_for(process, &[]) {
         Ok(()) => 0,
-        Err(error) => error.problem.errno().0.wrapping_neg(),
+        Err(error) => {
+            // What the program has set leads to no state of the loader's.
+            if !matches!(error.problem, Problem::ForeignThread { .. }) {
+                thread::fail(&error);
+            }
+            error.problem.errno().0.wrapping_neg()
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Output in place of running the program (`--list`, `--verify`, LD_TRACE_LOADED_OBJECTS, `LD_SLUL_DEBUG=help`), or
 //! before it (LD_SHOW_AUXV). All of it goes to standard output, except the help of LD_SLUL_DEBUG.
 
+use rtld::base::arena::List;
 use rtld::base::report::Category;
-use rtld::base::text::Sink;
+use rtld::base::text::{Sink, Text};
 use rtld::error::{Errno, Error, OfObject, Problem};
 use rtld::link::load::Loaded;
 use rtld::link::sealed::Sealed;
@@ -15,6 +16,7 @@ use rtld::start::auxv;
 use crate::run::cpu::calls;
 use crate::run::kernel::{self, Block};
 use crate::run::last_words::refuse;
+use crate::run::native::missing::{Start, first};
 use crate::run::sync::without_size_signal;
 
 /// Standard output or error, written in pieces of a buffer.
@@ -75,14 +77,30 @@ pub(crate) fn print(text: &str) -> ! {
 }
 
 /// Lists the loaded objects and the names that are left to libc, in the format of ldd(1), and ends the process.
-pub(crate) fn list(loaded: &Loaded<'static, MappedImage>) -> ! {
+pub(crate) fn list(loaded: &Loaded<'static, MappedImage>, start: &Start<'_>) -> ! {
     let mut output = Output::new();
+    // Without a libc, nothing is looked for.
+    let faults =
+        start.faults_of_chosen((loaded.namespace(), loaded.natives())).unwrap_or_else(|_| List::new(start.arena));
+    let is_missing = |name: &[u8]| faults.iter().any(|fault| fault.object == name);
     let libraries = loaded.namespace().loaded().skip(1);
     for (_, module) in libraries {
         put_words!(&mut output, "\t{} => {} ({p})\n", module.soname, module.path, module.image.bias().0);
     }
-    for name in loaded.natives().libraries.iter() {
+    for name in loaded.natives().libraries.iter().filter(|name| !is_missing(name)) {
         put_words!(&mut output, "\t{} => native\n", *name);
+    }
+    for fault in faults.iter() {
+        put_words!(&mut output, "\t{} => ", fault.object);
+        match fault.problem {
+            Problem::NativeLibrary { needer, tried } => {
+                put_words!(&mut output, "not found; {} needs it; tried {}\n", needer, tried);
+            }
+            problem => {
+                problem.write(&mut output);
+                output.put(b"\n");
+            }
+        }
     }
     if let Some((_, loader)) = loaded.namespace().all().last() {
         put_words!(&mut output, "\t{} ({p})\n", loader.path, loader.image.bias().0);
@@ -91,7 +109,11 @@ pub(crate) fn list(loaded: &Loaded<'static, MappedImage>) -> ! {
 }
 
 /// Reports that everything was loaded and relocated, and ends the process.
-pub(crate) fn verified(sealed: &Sealed<'static, MappedImage>) -> ! {
+///
+/// # Errors
+/// A native library is missing or broken; there is no libc for those that there are.
+pub(crate) fn verified(sealed: &Sealed<'static, MappedImage>, start: &Start<'_>) -> Result<(), Error<'static>> {
+    first(&start.faults_of_chosen((&sealed.namespace, &sealed.natives))?)?;
     let program = sealed.namespace.module(0).path;
     let libraries = sealed.namespace.loaded().count().saturating_sub(1);
     let (natives, symbols) = (sealed.natives.libraries.len(), sealed.natives.imports.len());

@@ -64,8 +64,8 @@ const _: fn(&'static Process) -> Done = platform::ensure_libc;
 /// Brings libc in like [`platform::ensure_libc`], for a call that the calling thread is about to make: it must be one of libc's.
 const _: fn(&'static Process) -> Done = platform::ensure_callable;
 
-/// Brings libc in like [`platform::ensure_libc`]. Native libraries of the given names decide which libc, if nothing
-/// else does.
+/// Brings libc in like [`platform::ensure_libc`], for a caller that goes on without it: a native library that is missing is
+/// an error. Native libraries of the given names are looked for, too, and decide which libc, if nothing else does.
 const _: fn(&'static Process, &[&[u8]]) -> Done = platform::ensure_libc_for;
 
 /// Called when the initialisers of all libraries have run, before those of the program.

@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 82] = [
+const DIFFERENCES: [(&str, &str); 84] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -46,8 +46,10 @@ const DIFFERENCES: [(&str, &str); 82] = [
     ("native/many_imports/some-lazy", FIRST),
     ("native/many_imports/some-now", FIRST),
     ("native/missing_library/lazy", FIRST),
+    ("native/missing_reported", FIRST),
     ("native/missing_symbol/no-plt", FIRST),
     ("native/missing_symbol/plt", FIRST),
+    ("native/not_missing/token", PROC),
     ("native/notice/code", TEMPLATE),
     ("native/notice/cut", TEMPLATE),
     ("native/notice/directory", TEMPLATE),
@@ -98,7 +100,7 @@ const SEARCH: &str =
 const TEMPLATE: &str = "there is no template, and nothing to be noticed";
 const LD_SO: &str = "libc's ld.so acts on its own variables, as in every process that it starts";
 const CANARY: &str = "the canary is libc's own";
-const PROC: &str = "/proc tells of the command line and environment of slulrtld-using-libc";
+const PROC: &str = "/proc, and $ORIGIN, tell of the command line, environment and path of slulrtld-using-libc";
 const STACK: &str = "the program's stack begins below frames of libc's, and libc knows nothing of that";
 
 const DEFERRED: &str = "no start is deferred, and the loader is another file";

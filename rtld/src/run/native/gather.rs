@@ -2,15 +2,17 @@
 #![forbid(unsafe_code)]
 
 use rtld::base::addr::{RuntimeAddr, to_usize};
-use rtld::base::arena::{List, OutOfMemory};
+use rtld::base::arena::{Arena, List, OutOfMemory};
 use rtld::base::hash::Numbers;
 use rtld::elf::allowance::NameAllowance;
 use rtld::elf::consts;
 use rtld::elf::symbol;
 use rtld::error::Failure;
-use rtld::link::search::{PathRoom, directory, entries};
+use rtld::link::namespace::Namespace;
+use rtld::link::search::{PathRoom, ProgramPath, directory, entries};
 use rtld::native::needs::{Import, NativeCopy};
 use rtld::native::template::{CopyOf, Export};
+use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
 use crate::run::process::Process;
@@ -19,20 +21,29 @@ use crate::run::process::Process;
 /// libraries, with `$ORIGIN` expanded. ld.so sees a single object that needs the native libraries, so the paths of all
 /// objects are joined.
 pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Failure<'static>> {
-    let arena = process.arena;
-    let key = process.sealed.namespace.key();
+    search_of(process.arena, &process.sealed.namespace, process.program_path, process.secure)
+}
+
+/// [`native_search`] of objects that are not relocated yet.
+pub(crate) fn search_of(
+    arena: &'static Arena,
+    namespace: &Namespace<'static, MappedImage>,
+    program_path: ProgramPath<'static>,
+    secure: bool,
+) -> Result<Option<(u64, &'static [u8])>, Failure<'static>> {
+    let key = namespace.key();
     let (mut room, mut known) = (PathRoom::new(arena), Numbers::default());
     let mut directories: List<'static, &'static [u8]> = List::new(arena);
-    for (index, module) in process.sealed.namespace.loaded() {
+    for (index, module) in namespace.loaded() {
         let Some(offset) = module.dynamic.runpath.or(module.dynamic.rpath) else { continue };
         let list = module.dynamic.strings.get(&module.image, offset)?;
         let origin = match index {
-            0 => process.program_path.origin_for(arena, [list].into_iter())?,
+            0 => program_path.origin_for(arena, [list].into_iter())?,
             _ => Some(directory(module.path)),
         };
         for entry in entries(list, false) {
             // A list can not contain a directory with a colon in its name.
-            if !room.expand(entry, origin, process.secure)? || room.path().contains(&b':') {
+            if !room.expand(entry, origin, secure)? || room.path().contains(&b':') {
                 continue;
             }
             let number = u32::try_from(directories.len()).map_err(|_| OutOfMemory(usize::MAX))?;
@@ -50,7 +61,7 @@ pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [
         joined.extend(directory)?;
     }
     let joined = arena.copy(&joined)?;
-    let program = process.sealed.namespace.module(0).dynamic;
+    let program = namespace.module(0).dynamic;
     let tag = if program.rpath.is_some() { consts::DT_RPATH } else { consts::DT_RUNPATH };
     Ok((!joined.is_empty()).then_some((tag, joined)))
 }

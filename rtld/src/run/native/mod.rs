@@ -3,5 +3,6 @@
 pub(crate) mod binding;
 pub(crate) mod gather;
 pub(crate) mod libc;
+pub(crate) mod missing;
 pub(crate) mod natives;
 pub(crate) mod optional;

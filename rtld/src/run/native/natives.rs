@@ -18,7 +18,7 @@ use rtld::open::libraries::Opening;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
-use crate::platform::{ensure_libc, ensure_libc_for, presence};
+use crate::platform::{ensure_libc_for, presence};
 use crate::run::native::libc;
 use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NOLOAD, RTLD_NOW};
 use crate::run::native::optional::{in_c, look_up};
@@ -80,7 +80,7 @@ pub(crate) fn symbol_of_all(
     if !runtime.process.sealed.natives.any() && presence::state() == LIBC_ABSENT {
         return Err(Refusal::Symbol(name, false));
     }
-    ensure_libc(runtime.process)?;
+    ensure_libc_for(runtime.process, &[])?;
     found(libc::symbol(RTLD_DEFAULT, name_in_c, None))
 }
 

@@ -57,6 +57,7 @@ use crate::platform::{main_thread, presence, publish, stack_end, template_parts}
 use crate::run::clock::clock;
 use crate::run::kernel;
 use crate::run::native::gather::native_search;
+use crate::run::native::missing::{Start, first};
 use crate::run::native::{binding, optional};
 use crate::run::open::runtime::runtime;
 use crate::run::open::unwind;
@@ -66,7 +67,7 @@ use crate::run::sync;
 /// Whether libc is brought in before anything of the program runs.
 pub(crate) fn comes_first(process: &Process) -> bool {
     let natives = &process.sealed.natives;
-    process.settings.eager_libc && natives.any() || natives.eager.is_some()
+    process.settings.eager_libc && process.may_want_libc() || natives.eager.is_some()
 }
 
 /// Brings libc in, once. A second thread waits until libc is present. If a native constructor calls back into the
@@ -75,7 +76,7 @@ pub(crate) fn comes_first(process: &Process) -> bool {
 /// If a native constructor waits for a thread of the program that is in here, that thread waits only until everything
 /// is bound.
 pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static>> {
-    ensure_libc_for(process, &[])
+    ensure(process, None)
 }
 
 /// [`ensure_libc`] for a call of a native function, which the calling thread is about to make.
@@ -84,8 +85,14 @@ pub(crate) fn ensure_callable(process: &'static Process) -> Result<(), Error<'st
     publish::publish_held(process).of(process.sealed.namespace.module(0).path)
 }
 
-/// Brings libc in like [`ensure_libc`]. Native libraries of the names `wanted` decide which libc, if nothing else does.
+/// Brings libc in like [`ensure_libc`], for a caller that goes on without it: if a native library is missing, that is an
+/// error, and nothing has changed. Native libraries of the names `wanted`, which the caller will open, are looked for, too,
+/// and decide which libc, if nothing else does.
 pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Result<(), Error<'static>> {
+    ensure(process, Some(wanted))
+}
+
+fn ensure(process: &'static Process, wanted: Option<&[&[u8]]>) -> Result<(), Error<'static>> {
     if STATE.load(Ordering::Acquire) == PRESENT {
         return Ok(());
     }
@@ -110,7 +117,7 @@ pub(crate) fn ensure_libc_for(process: &'static Process, wanted: &[&[u8]]) -> Re
 }
 
 /// Brings libc in. The caller has made the state its own and blocked signals; `signals` is the mask to restore.
-fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<(), Error<'static>> {
+fn bring_in(process: &'static Process, wanted: Option<&[&[u8]]>, signals: u64) -> Result<(), Error<'static>> {
     let result = ready(process, wanted, signals).map(|committed| committed.enter().publish());
     let before = STATE.swap(if result.is_ok() { PRESENT } else { ABSENT }, Ordering::Release);
     if result.is_err() {
@@ -122,7 +129,7 @@ fn bring_in(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result
 }
 
 /// The first two phases, on libc's stack.
-fn ready(process: &'static Process, wanted: &[&[u8]], signals: u64) -> Result<Committed, Error<'static>> {
+fn ready(process: &'static Process, wanted: Option<&[&[u8]]>, signals: u64) -> Result<Committed, Error<'static>> {
     let program = process.sealed.namespace.module(0);
     let stack = LibcStack::with_block(process.block.words(), process.wants_executable_stack()).of(program.path)?;
     let mut committed = Err(Problem::NoLibc).of(OWN);
@@ -150,14 +157,21 @@ struct Prepared {
 
 impl Prepared {
     /// Chooses a libc, maps its ld.so, writes the template.
-    fn new(process: &'static Process, wanted: &[&[u8]], stack: LibcStack) -> Result<Self, Error<'static>> {
+    fn new(process: &'static Process, wanted: Option<&[&[u8]]>, stack: LibcStack) -> Result<Self, Error<'static>> {
         let began = clock(process.trace);
         let program = process.sealed.namespace.module(0);
         main_thread::is_as_left().of(program.path)?;
         let search = native_search(process).of(program.path)?;
-        let (libc, (file, info)) = choose_libc(process, search, wanted)?;
+        let (libc, (file, info)) = choose_libc(process, search, wanted.unwrap_or_default())?;
         let (page, trace) = (process.page, process.trace);
         let mapped = map_object(&Linux, process.arena, &file, &info, page).of(libc.interpreter().as_bytes())?;
+        if let Some(wanted) = wanted {
+            // A call of a native function has no way to fail, so what ld.so says serves there.
+            let Process { arena, ref block, ref sealed, program_path, secure, page, trace, .. } = *process;
+            let start = Start { arena, block, program_path, secure, page, trace };
+            let objects = (&sealed.namespace, &sealed.natives);
+            first(&start.faults(objects, (libc, &mapped.image), search, wanted))?;
+        }
         let bias = mapped.image.bias();
         trace.line(Category::Libc, words!("bringing in {}, load bias {x}", libc.interpreter(), bias.0));
         let (template, snapshot) = template_parts::write(process, libc, &mapped, search).of(program.path)?;
