@@ -17,6 +17,9 @@ extern "C" {
 
 /* Flags of the ABI note. */
 #define SLUL_CALL_ENTRY 1u /* e_entry is int entry(int argc, char **argv, char **envp, const void *auxv) */
+#define SLUL_EAGER_LIBC 2u /* libc is brought in before the entry, if the program may come to need it: for programs that
+                              change root directory, namespaces or filters before their first native call. In the note
+                              of a library of the start it counts for the program */
 
 /* Emits the ABI note (owner "SLUL", type 1). Use once, at file scope, in the program: SLUL_ABI_NOTE(SLUL_CALL_ENTRY)
  * For SLUL_CALL_ENTRY it defines `_init` as well, as 0, unless the program has one: linkers make a DT_INIT of it, which names no
@@ -39,7 +42,9 @@ extern "C" {
  * such a library needs in turn (a file that is no ELF file: -ENOEXEC). What libc's own ld.so finds wrong with the contents of
  * libraries, such as a version or symbol that they lack, still ends the process with a line; so does anything that is
  * missing where LD_PRELOAD, LD_AUDIT or /etc/ld.so.preload change what ld.so would load. -EPERM in a child that has
- * its parent's memory (vfork, or clone with CLONE_VM), and in a thread whose thread pointer the program has set itself. A
+ * its parent's memory (vfork, or clone with CLONE_VM), in a thread whose thread pointer the program has set itself, and in
+ * another root directory or mount namespace than the start's. A program that changes these, or forbids itself system calls,
+ * calls this before, or has SLUL_EAGER_LIBC in its note. A
  * runtime that has thread pointers of its own calls this before it sets the first one, keeps the one that it finds then
  * (arch_prctl(2), rdfsbase), and sets that back for each native call, in this thread alone. Values of the calling
  * thread's thread-local variables are kept, their addresses are not: libc decides on them. (A program that names native

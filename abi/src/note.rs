@@ -48,6 +48,10 @@ pub const LOADER_VERSION: u32 = 1;
 /// result is the exit status.
 pub const FLAG_CALL_ENTRY: u32 = 1 << 0;
 
+/// libc is brought in before the program's entry, if the program or a library may come to need it: for programs that change
+/// their root directory, namespaces or filters before their first native call.
+pub const FLAG_EAGER_LIBC: u32 = 1 << 1;
+
 /// Value of DT_INIT in a program with [`FLAG_CALL_ENTRY`]: it names no function, and says the same where the note was lost,
 /// because linkers make it of the symbol `_init`, which `SLUL_ABI_NOTE` defines so.
 pub const CALL_ENTRY_INIT: u64 = 0;
@@ -93,7 +97,7 @@ impl AbiNote {
     /// Mandatory flags that this tree does not know.
     #[must_use]
     pub const fn unknown_flags(&self) -> u32 {
-        self.flags & MANDATORY_FLAGS & !FLAG_CALL_ENTRY
+        self.flags & MANDATORY_FLAGS & !(FLAG_CALL_ENTRY | FLAG_EAGER_LIBC)
     }
 }
 
@@ -147,19 +151,22 @@ impl Default for LoaderNote {
 
 #[cfg(test)]
 mod tests {
-    use super::{ABI_MAJOR, ABI_MINOR, AbiNote, FLAG_CALL_ENTRY, LOADER_VERSION, LoaderNote, NOTE_OWNER};
+    use super::{
+        ABI_MAJOR, ABI_MINOR, AbiNote, FLAG_CALL_ENTRY, FLAG_EAGER_LIBC, LOADER_VERSION, LoaderNote, NOTE_OWNER,
+    };
 
     #[test]
     fn words_in_the_order_of_the_contract() {
         let mut desc = [0; 16];
         desc[..2].copy_from_slice(&1u16.to_ne_bytes());
         desc[2..4].copy_from_slice(&2u16.to_ne_bytes());
-        desc[4..8].copy_from_slice(&0x8000_0003u32.to_ne_bytes());
+        desc[4..8].copy_from_slice(&0x8000_0007u32.to_ne_bytes());
         desc[8..12].copy_from_slice(&0x1_0004u32.to_ne_bytes());
         let note = AbiNote::from_ne_bytes(desc);
         assert_eq!((note.abi_major, note.abi_minor), (1, 2));
         assert_eq!(note.flags & FLAG_CALL_ENTRY, FLAG_CALL_ENTRY);
-        assert_eq!(note.unknown_flags(), 2, "the upper half may be ignored");
+        assert_eq!(note.flags & FLAG_EAGER_LIBC, FLAG_EAGER_LIBC);
+        assert_eq!(note.unknown_flags(), 4, "the upper half may be ignored");
         assert_eq!(note.min_loader, 0x1_0004);
     }
 

@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use abi::export::{self, Declared, Export};
-use abi::note::{ABI_MAJOR, ABI_MINOR, AbiNote, FLAG_CALL_ENTRY, LOADER_VERSION};
+use abi::note::{ABI_MAJOR, ABI_MINOR, AbiNote, FLAG_CALL_ENTRY, FLAG_EAGER_LIBC, LOADER_VERSION};
 use slul_abi as abi;
 
 /// Every constant of the header.
 fn constants() -> Vec<(&'static str, i64)> {
     vec![
         ("SLUL_CALL_ENTRY", FLAG_CALL_ENTRY.into()),
+        ("SLUL_EAGER_LIBC", FLAG_EAGER_LIBC.into()),
         ("SLUL_LIBC_ABSENT", export::LIBC_ABSENT.into()),
         ("SLUL_LIBC_LOADING", export::LIBC_LOADING.into()),
         ("SLUL_LIBC_PRESENT", export::LIBC_PRESENT.into()),

@@ -29,6 +29,9 @@ pub enum LoaderImport {
     CxaAtexit,
     /// The variable `__libc_stack_end`, the end of the main thread's stack; glibc alone has it.
     StackEnd,
+    /// The variable that environ(7) is another name of. It is the only one that libcs themselves refer to, so a program
+    /// that defines an `environ` of its own keeps that.
+    Environ,
     /// dlopen(3).
     Dlopen,
     /// dlsym(3).
@@ -44,11 +47,12 @@ pub enum LoaderImport {
 }
 
 /// Names of the [`LoaderImport`]s. All references are weak and without a version: any version serves.
-pub const LOADER_IMPORTS: [&[u8]; 10] = [
+pub const LOADER_IMPORTS: [&[u8]; 11] = [
     b"__libc_start_main",
     b"exit",
     b"__cxa_atexit",
     b"__libc_stack_end",
+    b"__environ",
     b"dlopen",
     b"dlsym",
     b"dlvsym",
@@ -67,6 +71,13 @@ pub fn is_masked_variable(variable: &[u8]) -> bool {
         .strip_prefix(b"LD_DEBUG=")
         .is_some_and(|list| list.split(|byte| matches!(byte, b',' | b':' | b' ')).any(|word| word == b"help"));
     help || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+}
+
+/// Whether libc reads a `NAME=value` string when it starts, and no later: those for ld.so, and the settings of glibc
+/// (ld.so(8), mallopt(3)). What a program makes of its environment does not change them.
+#[must_use]
+pub fn is_start_variable(variable: &[u8]) -> bool {
+    [&b"LD_"[..], b"MALLOC_", TUNABLES].iter().any(|start| variable.starts_with(start))
 }
 
 /// Beginning of the variable with settings for glibc's ld.so (ld.so(8)).
@@ -104,11 +115,19 @@ pub fn is_unsecure_variable(variable: &[u8]) -> bool {
 
 /// Number of [`LOADER_IMPORTS`], from the first, that the template of every program has. The others are for programs
 /// that open libraries, or that have some.
-pub const START_IMPORTS: usize = 4;
+pub const START_IMPORTS: usize = 5;
 
-/// Names that the template never exports, whichever object defines them: libc must use its own. [`LOADER_IMPORTS`] are
-/// not exported either: the loader's lookups begin at the template, and would find the program's definitions.
-pub const NEVER_EXPORTED: [&[u8]; 9] = [
+/// Whether the template never exports a name, whichever object defines it: libc must use its own. The functions of
+/// [`LOADER_IMPORTS`] are not exported either: the loader's lookups begin at the template, and would find the program's
+/// definitions. Of the variable, libc itself uses a definition (or a copy) of the program's.
+#[must_use]
+pub fn is_never_exported(name: &[u8]) -> bool {
+    let is_variable = LOADER_IMPORTS.get(LoaderImport::Environ as usize) == Some(&name);
+    NEVER_EXPORTED.contains(&name) || LOADER_IMPORTS.contains(&name) && !is_variable
+}
+
+/// Names that libc must have of its own.
+const NEVER_EXPORTED: [&[u8]; 9] = [
     b"__tls_get_addr",
     b"dl_iterate_phdr",
     b"_r_debug",
@@ -122,7 +141,17 @@ pub const NEVER_EXPORTED: [&[u8]; 9] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{is_masked_variable, is_unsecure_variable};
+    use super::{is_masked_variable, is_never_exported, is_start_variable, is_unsecure_variable};
+
+    #[test]
+    fn names_of_the_loader() {
+        for name in ["exit", "dlopen", "__libc_start_main", "memcpy", "_r_debug"] {
+            assert!(is_never_exported(name.as_bytes()), "{name}");
+        }
+        for name in ["__environ", "environ", "malloc"] {
+            assert!(!is_never_exported(name.as_bytes()), "{name}");
+        }
+    }
 
     #[test]
     fn variables_by_name() {
@@ -132,6 +161,8 @@ mod tests {
         for plain in ["LD_DEBUG=files", "LD_DEBUG=helpful", "LD_BIND_NOW=1", "PATH=help"] {
             assert!(!is_masked_variable(plain.as_bytes()), "{plain}");
         }
+        assert!(is_start_variable(b"LD_PRELOAD=x") && is_start_variable(b"GLIBC_TUNABLES="));
+        assert!(is_start_variable(b"MALLOC_CHECK_=3") && !is_start_variable(b"TMPDIR=/x"));
         assert!(is_unsecure_variable(b"TMPDIR=/x") && is_unsecure_variable(b"LD_PRELOAD=x"));
         assert!(!is_unsecure_variable(b"PATH=/x") && !is_unsecure_variable(b"TMPDIRS=/x"));
     }

@@ -49,5 +49,6 @@ unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
     system::find_libc();
     let process = begin::load(block, When::First, cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
     system::take_name(process);
+    system::share_environment(process);
     begin::begin(process)
 }

@@ -13,7 +13,7 @@ use rtld::base::addr::{RuntimeAddr, to_usize};
 
 use crate::cpu::PRCTL;
 use crate::run::cpu::calls::system_call;
-use crate::run::native::libc::LOADER_TARGETS;
+use crate::run::native::libc::{self, LOADER_TARGETS};
 use crate::run::process::Process;
 
 unsafe extern "C" {
@@ -114,6 +114,15 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
     // SAFETY: RTLD_DEFAULT, and a C string.
     let symbol = unsafe { dlsym(ptr::null_mut(), name.as_ptr()) };
     (!symbol.is_null()).then_some(symbol)
+}
+
+/// Makes the program's list of variables libc's: what the program changes there, libc sees.
+pub(crate) fn share_environment(process: &Process) {
+    let place = ptr::with_exposed_provenance_mut::<u64>(libc::environ());
+    if !place.is_null() {
+        // SAFETY: libc's variable, a pointer, which no other code uses now.
+        unsafe { place.write(process.arguments().envp) };
+    }
 }
 
 /// Gives the process the program's name: the one that the kernel shows, and the one that libc puts before its messages.

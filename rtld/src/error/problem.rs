@@ -206,6 +206,10 @@ pub enum Problem<'a> {
         /// The directories and files that were searched for it.
         tried: &'a [u8],
     },
+    /// The root directory or the mount namespace is not the start's, so libc's files may be anybody's.
+    OtherRoot,
+    /// Whether it is, the kernel does not tell.
+    UnknownRoot(Errno),
     /// No native library defines a symbol.
     NativeSymbol {
         /// Its name.
@@ -259,6 +263,10 @@ impl From<OutOfMemory> for Problem<'_> {
         Self::OutOfMemory(error)
     }
 }
+
+/// What to do where libc can not be taken from where it is now.
+const BEFORE: &str = "libc is not taken from there; call slul_load_libc() before chroot, pivot_root, setns, unshare or a filter of \
+     system calls, or set SLUL_EAGER_LIBC in the ABI note";
 
 impl Text for Problem<'_> {
     #[expect(clippy::too_many_lines, reason = "a line for each problem")]
@@ -333,6 +341,8 @@ impl Text for Problem<'_> {
             Self::NativeLibrary { needer, tried } => {
                 put_words!(to, "cannot open shared object file: not found; {} needs it; tried {}", needer, tried)
             }
+            Self::OtherRoot => put_words!(to, "not the start's root directory or mount namespace: {}", BEFORE),
+            Self::UnknownRoot(errno) => put_words!(to, "root directory unknown ({e}): {}", errno, BEFORE),
             Self::NativeSymbol { symbol, version: b"" } => {
                 put_words!(to, "undefined symbol: {} (in no native library)", symbol)
             }
@@ -425,10 +435,11 @@ impl Problem<'_> {
             | Self::Read(errno)
             | Self::Write(errno)
             | Self::Map(errno)
-            | Self::Protect(errno) => errno,
+            | Self::Protect(errno)
+            | Self::UnknownRoot(errno) => errno,
             Self::NoLibc | Self::NativeLibrary { .. } => Errno::ENOENT,
             Self::OutOfMemory(_) => Errno::ENOMEM,
-            Self::SharedMemory | Self::ForeignThread { .. } => Errno::EPERM,
+            Self::SharedMemory | Self::ForeignThread { .. } | Self::OtherRoot => Errno::EPERM,
             _ => Errno::ENOEXEC,
         }
     }
@@ -437,6 +448,7 @@ impl Problem<'_> {
 #[cfg(test)]
 mod tests {
     use super::Problem;
+    use crate::base::errno::Errno;
     use std::string::ToString;
 
     #[test]
@@ -454,6 +466,8 @@ mod tests {
             Problem::NoDynamic,
             Problem::NewerAbi { abi_major: 2, min_loader: 0x2_0000 },
             Problem::AbiFlags(4),
+            Problem::OtherRoot,
+            Problem::UnknownRoot(Errno::EPERM),
         ];
         for problem in problems {
             assert!(!problem.to_string().is_empty());

@@ -61,6 +61,14 @@ pub fn is_path(name: &[u8]) -> bool {
     name.contains(&b'/')
 }
 
+/// Whether a path, or a directory of a list, depends on the current directory: it begins neither with a slash nor with
+/// `$ORIGIN`. An empty directory is the current one.
+#[must_use]
+pub fn is_relative(entry: &[u8]) -> bool {
+    let origin = entry.strip_prefix(b"$").and_then(|rest| token(rest, Some(b"ORIGIN")));
+    entry.first() != Some(&b'/') && origin.is_none_or(|(_, value)| value != Some(b"ORIGIN"))
+}
+
 /// The program's path, whose directory is the value of `$ORIGIN` in it.
 #[derive(Clone, Copy, Debug)]
 pub enum ProgramPath<'a> {
@@ -72,6 +80,16 @@ pub enum ProgramPath<'a> {
 }
 
 impl<'a> ProgramPath<'a> {
+    /// The path for later use, when the current directory may be another: one that depends on it is unknown then.
+    #[must_use]
+    pub fn later(self) -> Self {
+        let lasting = |path: Option<&'a [u8]>| path.filter(|path| !is_relative(path));
+        match self {
+            Self::Known(path) => Self::Known(lasting(path)),
+            Self::Asked(ask, otherwise) => Self::Asked(ask, lasting(otherwise)),
+        }
+    }
+
     /// The path, if it is known.
     ///
     /// # Errors
@@ -239,6 +257,29 @@ impl<'a> PathRoom<'a> {
         self.put(rest)
     }
 
+    /// Places a path that does not begin with a slash below `directory`, if there is one. `false`, with the path as it was, if it
+    /// would be longer than a path can be.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
+    pub fn place_below(&mut self, directory: Option<&[u8]>) -> Result<bool, OutOfMemory> {
+        let Some(directory) = directory.filter(|_| self.path().first() != Some(&b'/')) else { return Ok(true) };
+        let len = self.len;
+        if !self.put(directory)? || !self.put(b"/")? {
+            self.truncate(len);
+            return Ok(false);
+        }
+        let added = self.len.wrapping_sub(len);
+        self.bytes.copy_within(..len, added);
+        if let Some((before, slash)) =
+            self.bytes.get_mut(..added).and_then(|bytes| bytes.split_at_mut_checked(directory.len()))
+        {
+            before.copy_from_slice(directory);
+            slash.copy_from_slice(b"/");
+        }
+        Ok(true)
+    }
+
     /// Appends a slash and `name`. `false` if the path would be longer than a path can be.
     ///
     /// # Errors
@@ -250,7 +291,7 @@ impl<'a> PathRoom<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PathRoom, directory, entries, mentions_origin};
+    use super::{PathRoom, directory, entries, is_relative, mentions_origin};
     use crate::base::arena::Arena;
     use crate::base::limits::PATH_MAX;
 
@@ -295,6 +336,16 @@ mod tests {
         }
         assert_eq!(expanded("$ORIGIN", None, false), None);
         assert!(mentions_origin(b"/x/${ORIGIN}/y") && !mentions_origin(b"/x/$LIB/$ORIGINAL"));
+    }
+
+    #[test]
+    fn paths_that_depend_on_the_current_directory() {
+        for entry in ["", ".", "lib", "../x", "$LIB/x", "$ORIGINAL/x", "x/$ORIGIN"] {
+            assert!(is_relative(entry.as_bytes()), "{entry}");
+        }
+        for entry in ["/", "/x", "$ORIGIN", "$ORIGIN/../lib", "${ORIGIN}/x"] {
+            assert!(!is_relative(entry.as_bytes()), "{entry}");
+        }
     }
 
     #[test]

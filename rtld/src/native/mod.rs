@@ -9,6 +9,8 @@ pub mod built_in;
 pub mod cache;
 pub mod choose;
 pub mod describe;
+pub mod directory;
+pub mod environment;
 pub mod missing;
 pub mod needs;
 pub mod notice_file;

@@ -10,6 +10,7 @@ use crate::elf::symbol::is_canonical_plt;
 use crate::elf::version::VersionRef;
 use crate::elf::{Sym, consts, st_bind, st_type};
 use crate::machine::{Machine, RelocKind};
+use crate::native::directory::NEEDED;
 
 /// A native symbol, as the program and its libraries refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +182,25 @@ impl<'a> NativeNeeds<'a> {
         let Self { arena, libraries, by_name, .. } = self;
         let known = by_name.find_or_insert(arena, hash, number, is_in(libraries, name))?;
         if known.is_some() { Ok(()) } else { libraries.push(arena.copy(name)?) }
+    }
+
+    /// Makes names that are paths and depend on the current directory absolute. `directory` is that.
+    ///
+    /// # Errors
+    /// The arena has no memory left.
+    pub fn place_below(&mut self, directory: &[u8]) -> Result<(), OutOfMemory> {
+        let arena = self.arena;
+        let place = |name: &mut &'a [u8]| -> Result<(), OutOfMemory> {
+            if NEEDED.is_relative(name) {
+                *name = NEEDED.absolute(arena, b"", name, directory)?;
+            }
+            Ok(())
+        };
+        self.libraries.iter_mut().try_for_each(place)?;
+        let files =
+            |version: Option<&mut VersionRef<'a>>| version.map_or(Ok(()), |version| place(&mut version.file));
+        self.imports.iter_mut().try_for_each(|import| files(import.version.as_mut()))?;
+        self.copies.iter_mut().try_for_each(|copy| files(copy.version.as_mut()))
     }
 
     /// Whether `name` is among the DT_NEEDED names.

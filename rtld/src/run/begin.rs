@@ -5,11 +5,11 @@
 //! This file exists because initialisers and the program itself are entered by address.
 #![allow(unsafe_code)]
 
-use core::iter;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::{iter, ptr, slice};
 
 use linux_raw_sys::auxvec;
-use rtld::base::addr::RuntimeAddr;
+use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::arena::{Arena, List, OutOfMemory};
 use rtld::base::hash::Key;
 use rtld::base::report::Category;
@@ -22,18 +22,20 @@ use rtld::link::sealed::Sealed;
 use rtld::os::mapped::MappedImage;
 use rtld::os::sys::{self, Linux};
 use rtld::start::command_line::Until;
+use rtld::start::handoff::Layout;
 use rtld::start::invocation::Settings;
 use rtld::words;
 
 use crate::platform;
 use crate::platform::block::place_of_copy;
 use crate::platform::image::LIBC_KNOWS_PROGRAM;
-use crate::platform::{exporter, finalisers, image, main_thread, other};
+use crate::platform::{exporter, finalisers, image, keep, main_thread, other};
 use crate::run::clock::clock;
 use crate::run::code::{self, Arguments};
 use crate::run::command::{self, ProgramToRun};
 use crate::run::cpu::exports::slul_exit;
 use crate::run::cpu::{calls, words};
+use crate::run::kept::{KeptForLibc, LeftForLate};
 use crate::run::kernel::{Block, own_header, random};
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
@@ -49,8 +51,8 @@ pub(crate) enum When {
     /// Before anything of the program runs.
     First,
     /// At the first native call: a deferred start has written the program's words, sealed its RELRO, and given it its copy of the
-    /// block, at this address, in the process of this id.
-    Late(u64, u32),
+    /// block.
+    Late(LeftForLate),
 }
 
 /// The key of tables by hash: random bytes or, without them, addresses of this process, which the author of an object
@@ -66,6 +68,26 @@ fn loader_itself(
     path: &'static [u8],
 ) -> Result<&'static mut Module<'static, MappedImage>, Error<'static>> {
     present(arena, exporter::exporter(arena, path).of(path)?)
+}
+
+/// The settings of a start. A secure one obeys no variable. A start is deferred where no variable asks for anything; what the
+/// program has made of its environment since then is not for the loader to obey.
+fn settings(
+    block: &Block,
+    arena: &'static Arena,
+    secure: bool,
+    when: When,
+) -> Result<Settings<'static>, OutOfMemory> {
+    if secure {
+        return Ok(Settings::default());
+    }
+    if let When::Late(LeftForLate { variable, .. }) = when {
+        return Ok(Settings::from_environment(variable.into_iter().map(|(_, text)| text)));
+    }
+    let settings = Settings::from_environment(block.environment());
+    // The program may write over its strings, and this one is read again.
+    let library_path = settings.library_path.map(|list| arena.copy(list)).transpose()?;
+    Ok(Settings { library_path, ..settings })
 }
 
 /// Loads, relocates and seals the program and its needs. No code of any of them has run when this returns, but for a program whose
@@ -86,10 +108,9 @@ pub(crate) fn load(
     let itself = block.auxiliary().entry() == Some(own_entry);
     let direct = if itself { Some(command::run_command_line(&mut block, arena, secure)?) } else { None };
     let path = block.exec_path();
-    let settings = settings(&block, secure, is_late);
+    let settings = settings(&block, arena, secure, when).of(path)?;
     let trace = trace::set_up(&settings, arena);
-    let began = clock(trace);
-    let page = block.auxiliary().page_size();
+    let (began, page) = (clock(trace), block.auxiliary().page_size());
     let ProgramToRun { program, path: program_path, library_path, loader, until, alone } = match direct {
         Some(direct) => direct,
         None => started::program_to_run(&block, arena, secure, &settings, is_late)?,
@@ -110,7 +131,7 @@ pub(crate) fn load(
         inspect::show_auxv(&block)?;
     }
     let loaded = load_all(&Linux, arena, request)?;
-    let start = Start { arena, block: &block, program_path, secure, page, trace };
+    let start = Start { arena, block: &block, variables: None, program_path, secure, page, trace };
     if until == Until::Loaded || settings.list {
         inspect::list(&loaded, &start);
     }
@@ -128,10 +149,11 @@ pub(crate) fn load(
         secure,
         code,
         page,
-        program_path,
+        program_path: program_path.later(),
         sealed,
         program_block: block.address(),
         apart: None,
+        kept: KeptForLibc::NOTHING,
         thread_local: None,
         entry,
         alone,
@@ -145,16 +167,6 @@ pub(crate) fn load(
         other::leave_to_other(&process)?;
     }
     prepare(process, when).of(path)
-}
-
-/// The settings of a start. A start is deferred where no variable asks for anything; what the program has made of its
-/// environment since then is not for the loader to obey.
-fn settings(block: &Block, secure: bool, is_late: bool) -> Settings<'static> {
-    match Settings::from_environment(block.environment()) {
-        _ if secure => Settings::default(),
-        Settings { library_path, .. } if is_late => Settings { library_path, ..Settings::default() },
-        settings => settings,
-    }
 }
 
 /// Writes every relocated word, then makes RELRO read-only.
@@ -187,10 +199,18 @@ fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure
         binding::set_up(process.arena, natives.imports.len())?;
         let (copy, id) = match when {
             When::First => (place_of_copy(&process.block, process.page)?, process_id()),
-            When::Late(copy, id) => (copy, id),
+            When::Late(LeftForLate { copy, id, root, variable }) => {
+                let variables = process.arena.copy(variable.as_slice())?;
+                process.kept =
+                    KeptForLibc { variables: Some(variables), root: Some(root), ..KeptForLibc::NOTHING };
+                (copy, id)
+            }
         };
         process.program_block = copy;
         process.apart = Some(id);
+        if let When::First = when {
+            keep::keep(&mut process)?;
+        }
     }
     if process.sealed.seen.opens {
         thread::make_room(&mut process.sealed.tls)?;
@@ -239,6 +259,9 @@ fn run(process: &'static Process) -> ! {
     if platform::comes_first(process) {
         process.watch.end();
         platform::ensure_libc(process).unwrap_or_else(|error| refuse(&error));
+        let behind = behind_variables(process);
+        let Layout { auxv, end, .. } = process.block.layout();
+        program_words(process).copy_within(auxv..end, behind);
     }
     resolve_indirect(process).unwrap_or_else(|error| refuse(&error));
     let program = process.sealed.namespace.module(0);
@@ -277,6 +300,21 @@ fn resolve_indirect(process: &Process) -> Result<(), Error<'static>> {
     code::protect_indirect(namespace, init_order, indirect, Protection::READ)
 }
 
+/// The program's block, as it is now.
+fn program_words(process: &Process) -> &'static mut [u64] {
+    let place = ptr::with_exposed_provenance_mut(to_usize(process.program_block));
+    // SAFETY: the program's copy has as many words as the block, and so has the block; nobody else uses it before the program.
+    unsafe { slice::from_raw_parts_mut(place, process.block.layout().end) }
+}
+
+/// Where the auxiliary vector is to be in the program's block: behind the variables, of which native constructors may have
+/// removed some.
+fn behind_variables(process: &Process) -> usize {
+    let Layout { envp, auxv, .. } = process.block.layout();
+    let variables = program_words(process).get(envp..auxv).unwrap_or_default();
+    variables.iter().position(|&word| word == 0).map_or(auxv, |count| envp.wrapping_add(count).wrapping_add(1))
+}
+
 fn initialise(process: &Process, calls: &[(usize, RuntimeAddr)]) {
     for &(begun, function) in calls {
         process.initialised.store(begun, Ordering::Relaxed);
@@ -299,7 +337,7 @@ fn initialisers(process: &Process) -> Result<List<'static, (usize, RuntimeAddr)>
 
 fn call_entry(process: &Process) -> ! {
     let Arguments { argc, argv, envp } = process.arguments();
-    let (auxv, block) = (process.program_word(process.block.layout().auxv), process.program_block);
+    let (auxv, block) = (process.program_word(behind_variables(process)), process.program_block);
     // SAFETY: AT_ENTRY is code, and the ABI note says that it is a function of these arguments; with the program's block, and
     // nothing on this stack is needed again.
     unsafe { calls::call_entry(argc, argv, envp, auxv, process.entry.0, block, slul_exit) }

@@ -107,6 +107,8 @@ pub(crate) fn run_command_line(
     }
     let absolute =
         absolute.and_then(|path| path.strip_suffix(b"\0")).or_else(|| path.contains(&b'/').then_some(path));
+    // The string is the program's to write over, and is read again.
+    let library_path = library_path.map(|list| arena.copy(list)).transpose().of(path)?;
     let program = present(arena, Present { path, image, phdrs: Some((phdr, headers.phnum)) })?;
     if !alone {
         require_no_stray_note(program).of(program.path)?;

@@ -13,7 +13,7 @@ use rtld::link::load::Present;
 use rtld::os::mapped::MappedImage;
 
 use crate::platform::thread_local::ThreadLocal;
-use crate::platform::{self, block, exporter, finalisers, image, main_thread, other, presence};
+use crate::platform::{self, block, exporter, finalisers, image, keep, main_thread, other, presence};
 use crate::run::kernel::Block;
 use crate::run::process::Process;
 
@@ -35,6 +35,9 @@ const _: Exporter = exporter::exporter;
 
 /// Where the program is to have its block, if libc may come.
 const _: Place = block::place_of_copy;
+
+/// Keeps for libc what the program may change before it comes.
+const _: fn(&mut Process) -> Result<(), Failure<'static>> = keep::keep;
 
 /// Makes the full start of a process whose start was deferred, where starts are.
 const _: extern "C" fn() = crate::early::late::slul_late_start;

@@ -13,6 +13,7 @@ pub(crate) mod finish;
 pub(crate) mod first_call;
 pub(crate) mod inspect;
 mod interface;
+pub(crate) mod kept;
 pub(crate) mod kernel;
 pub(crate) mod last_words;
 pub(crate) mod native;

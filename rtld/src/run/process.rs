@@ -23,6 +23,7 @@ use rtld::start::invocation::Settings;
 use crate::platform::thread_local::ThreadLocal;
 use crate::run::code::Arguments;
 use crate::run::cut::Watch;
+use crate::run::kept::KeptForLibc;
 use crate::run::kernel::Block;
 
 /// The state of the process: what the start found out, and where things are.
@@ -41,6 +42,8 @@ pub(crate) struct Process {
     /// Where libc may come, so that the program has a block of its own: the kernel's id of the process that was started. A
     /// child has another.
     pub(crate) apart: Option<u32>,
+    /// What libc is to find of the start.
+    pub(crate) kept: KeptForLibc,
     pub(crate) thread_local: Option<ThreadLocal>,
     /// Code of the loader to which relocated words refer.
     pub(crate) code: LoaderCode,

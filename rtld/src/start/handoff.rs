@@ -246,10 +246,11 @@ pub const fn libc_values(phdr: u64, phnum: u64, base: u64, entry: u64) -> [(u32,
     [(auxvec::AT_PHDR, phdr), (auxvec::AT_PHNUM, phnum), (auxvec::AT_BASE, base), (auxvec::AT_ENTRY, entry)]
 }
 
-/// Whether a variable is removed from the environment of a secure process, for all later readers.
+/// Whether a variable is removed from the environment of a secure process, for all later readers: the program, libc,
+/// and what the program executes.
 #[must_use]
 pub fn is_unsafe_variable(variable: &[u8]) -> bool {
-    variable.starts_with(b"LD_") || variable.starts_with(b"GLIBC_TUNABLES=")
+    libc_template::is_unsecure_variable(variable)
 }
 
 #[cfg(test)]
@@ -358,6 +359,7 @@ mod tests {
     fn unsafe_variables() {
         assert!(is_unsafe_variable(b"LD_SLUL_DEBUG=all") && is_unsafe_variable(b"GLIBC_TUNABLES=x"));
         assert!(is_unsafe_variable(b"LD_"), "also without a value");
+        assert!(is_unsafe_variable(b"GCONV_PATH=/x") && is_unsafe_variable(b"MALLOC_TRACE=/x"));
         assert!(!is_unsafe_variable(b"PATH=/bin") && !is_unsafe_variable(b"GLIBC_TUNABLESX=1"));
     }
 }

@@ -7,6 +7,7 @@
 //! | [`limits`] | memory, stack or descriptors are limited |
 //! | [`bare`] | there is no /proc, /dev or /etc; the mount forbids to execute |
 //! | [`absent`] | libc's ld.so is missing, damaged, or may not be read |
+//! | [`changed`] | the program has changed directory, root, namespaces, privileges or filters before libc comes |
 //! | [`block`] | the kernel's block lacks entries, or has absurd ones |
 //! | [`bounds`] | names and search paths are long, and share their bytes |
 //! | [`output`] | output may not go where it is sent; calls of the system are unknown |
@@ -26,6 +27,7 @@ mod absent;
 mod bare;
 mod block;
 mod bounds;
+mod changed;
 mod descriptors;
 mod faults;
 mod headers;
@@ -82,6 +84,14 @@ const CASES: &[Entry] = &[
     ("bounds/search_paths", Need::Anybody, bounds::search_paths),
     ("bounds/missing_directories", Need::Anybody, bounds::missing_directories),
     ("bounds/symbol_names", Need::Anybody, bounds::symbol_names),
+    ("changed/directory", Need::Nothing, changed::directory),
+    ("changed/directory_without_name", Need::Nothing, changed::directory_without_name),
+    ("changed/strings", Need::Nothing, changed::strings),
+    ("changed/root", Need::Chroot, changed::root),
+    ("changed/root_asked", Need::Chroot, changed::root_asked),
+    ("changed/privileges", Need::RootAlone, changed::privileges),
+    ("changed/descriptors", Need::Nothing, changed::descriptors),
+    ("changed/filters", Need::Nothing, changed::filters),
     ("block/without_needless_entries", Need::Nothing, block::without_needless_entries),
     ("block/without_needed_entries", Need::Nothing, block::without_needed_entries),
     ("block/without_needless_entries_musl", Need::Musl, block::without_needless_entries_musl),

@@ -19,11 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .env("LD_PRELOAD", "{dir}/libpreload.so"),
         case("bind-now").env("LD_BIND_NOW", "1"),
         case("tunables").env("GLIBC_TUNABLES", "glibc.malloc.perturb=170"),
-        case("edited").compile(&["-DEDITED"]).reference(Reference::Says(
-            "number 1\nA=first first\nown A=the program's\nperturbed 0\n",
-            17,
-            "an ordinary executable shares its environment with libc; here each has its own",
-        )),
+        case("edited").compile(&["-DEDITED"]),
         // Children are ordinary executables, and would print theirs.
         case("show-auxv-off").env("LD_SHOW_AUXV", "0").compile(&["-DCHILDLESS"]).reference(Reference::Says(
             SHOW_AUXV,
@@ -32,7 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
         )),
         case("edited-trace-off").compile(&["-DEDITED"]).env("LD_TRACE_LOADED_OBJECTS", "0").reference(
             Reference::Says(
-                "number 1\nA=first first\nown A=the program's\nperturbed 0\n",
+                "number 1\nA=the program's the program's\nown A=the program's\nperturbed 0\n",
                 17,
                 "glibc's ld.so lists and ends whatever the value, and ours when it is not 0",
             ),

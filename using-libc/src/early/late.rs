@@ -5,10 +5,11 @@
 #![allow(unsafe_code)]
 
 use crate::run::begin::{When, begin_late};
+use crate::run::kept::LeftForLate;
 use crate::run::process::Process;
 
 /// What the loader's file of this name makes use of, and nothing here.
-const _: fn(u64, u32) -> When = When::Late;
+const _: fn(LeftForLate) -> When = When::Late;
 const _: fn(&Process) = begin_late;
 
 /// Never called: the full start comes before the program.

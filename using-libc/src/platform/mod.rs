@@ -6,6 +6,7 @@ pub(crate) mod block;
 pub(crate) mod exporter;
 pub(crate) mod finalisers;
 pub(crate) mod image;
+pub(crate) mod keep;
 pub(crate) mod main_thread;
 pub(crate) mod other;
 pub(crate) mod presence;

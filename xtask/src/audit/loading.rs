@@ -32,8 +32,9 @@ struct Limit {
 const UNUSED: Limit = Limit {
     instructions_title: "libc named and not used: instructions",
     calls_title: "libc named and not used: system calls",
-    instructions: 6_900,
-    system_calls: 5,
+    instructions: 7_200,
+    // One of them asks for the root directory, which libc is to be found in.
+    system_calls: 6,
 };
 const ONE_LIBRARY: Limit = Limit {
     instructions_title: "one library: instructions",
@@ -48,7 +49,7 @@ const NATIVES: Limit = Limit {
     instructions_title: "30 native libraries: instructions",
     calls_title: "30 native libraries: system calls",
     instructions: 410_000,
-    system_calls: 192,
+    system_calls: 193,
 };
 const MANY_LIBRARIES: Limit = Limit {
     instructions_title: "50 libraries: instructions",
@@ -61,8 +62,8 @@ const MANY_LIBRARIES: Limit = Limit {
 const OPENS_NOTHING: Limit = Limit {
     instructions_title: "slul_dlopen named and not used: instructions",
     calls_title: "slul_dlopen named and not used: system calls",
-    instructions: 43_500,
-    system_calls: 15,
+    instructions: 46_900,
+    system_calls: 16,
 };
 const EXIT_CALLS: &str = "slul_dlopen named and not used: its last system calls";
 

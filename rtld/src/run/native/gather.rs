@@ -21,15 +21,18 @@ use crate::run::process::Process;
 /// libraries, with `$ORIGIN` expanded. ld.so sees a single object that needs the native libraries, so the paths of all
 /// objects are joined.
 pub(crate) fn native_search(process: &Process) -> Result<Option<(u64, &'static [u8])>, Failure<'static>> {
-    search_of(process.arena, &process.sealed.namespace, process.program_path, process.secure)
+    let Process { arena, ref sealed, program_path, secure, ref kept, .. } = *process;
+    search_of(arena, &sealed.namespace, program_path, secure, kept.directory)
 }
 
-/// [`native_search`] of objects that are not relocated yet.
+/// [`native_search`] of objects that are not relocated yet. What depends on the current directory is placed below `start`, if that
+/// is given.
 pub(crate) fn search_of(
     arena: &'static Arena,
     namespace: &Namespace<'static, MappedImage>,
     program_path: ProgramPath<'static>,
     secure: bool,
+    start: Option<&[u8]>,
 ) -> Result<Option<(u64, &'static [u8])>, Failure<'static>> {
     let key = namespace.key();
     let (mut room, mut known) = (PathRoom::new(arena), Numbers::default());
@@ -43,7 +46,10 @@ pub(crate) fn search_of(
         };
         for entry in entries(list, false) {
             // A list can not contain a directory with a colon in its name.
-            if !room.expand(entry, origin, secure)? || room.path().contains(&b':') {
+            if !room.expand(entry, origin, secure)? || !room.place_below(start)? {
+                continue;
+            }
+            if room.path().contains(&b':') {
                 continue;
             }
             let number = u32::try_from(directories.len()).map_err(|_| OutOfMemory(usize::MAX))?;
@@ -90,7 +96,7 @@ pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<
             }
             let name = module.dynamic.strings.get(&module.image, sym.st_name.into())?;
             names.take(name.len())?;
-            if libc_template::NEVER_EXPORTED.contains(&name) || libc_template::LOADER_IMPORTS.contains(&name) {
+            if libc_template::is_never_exported(name) {
                 continue;
             }
             if copies.iter().any(|copy| copy.name == name) {

@@ -34,6 +34,11 @@ pub(crate) fn exit() -> usize {
     address(LoaderImport::Exit).map_or(0, |address| to_usize(address.0))
 }
 
+/// Address of libc's `environ` (environ(7)); 0 if there is none.
+pub(crate) fn environ() -> usize {
+    address(LoaderImport::Environ).map_or(0, |address| to_usize(address.0))
+}
+
 /// Registers `run` with exit(3), which calls it before the functions that were registered earlier (`__cxa_atexit` of
 /// the Itanium C++ ABI).
 pub(crate) fn at_exit(run: extern "C" fn(usize)) {

@@ -25,6 +25,8 @@ use crate::run::native::gather::search_of;
 pub(crate) struct Start<'p> {
     pub(crate) arena: &'static Arena,
     pub(crate) block: &'p Block,
+    /// The variables of the start, if the program has run since.
+    pub(crate) variables: Option<&'p [(usize, &'static [u8])]>,
     pub(crate) program_path: ProgramPath<'static>,
     pub(crate) secure: bool,
     pub(crate) page: PageSize,
@@ -38,6 +40,13 @@ type Objects<'p> = (&'p Namespace<'static, MappedImage>, &'p NativeNeeds<'static
 type SearchPath<'p> = Option<(u64, &'p [u8])>;
 
 impl Start<'_> {
+    /// The variables that ld.so sees.
+    fn environment(&self) -> impl Iterator<Item = &'static [u8]> {
+        let kept = self.variables.unwrap_or_default().iter().map(|(_, text)| *text);
+        let now = if self.variables.is_some() { 0 } else { usize::MAX };
+        kept.chain(self.block.environment().take(now))
+    }
+
     /// The faults of the native libraries, and of those of the names `wanted`, that ld.so would end the process for.
     pub(crate) fn faults(
         &self,
@@ -46,16 +55,16 @@ impl Start<'_> {
         search: SearchPath<'_>,
         wanted: &[&[u8]],
     ) -> List<'static, Fault<'static>> {
-        let Self { arena, block, secure, page, .. } = *self;
+        let Self { arena, secure, page, .. } = *self;
         // These bring other libraries, or other rules.
         let changes = |variable: &[u8]| {
             let others = [&b"LD_PRELOAD="[..], b"LD_AUDIT="];
             others.iter().any(|name| variable.strip_prefix(*name).is_some_and(|value| !value.is_empty()))
         };
-        if !secure && block.environment().any(changes) {
+        if !secure && self.environment().any(changes) {
             return List::new(arena);
         }
-        let library_path = Settings::from_environment(block.environment()).library_path.filter(|_| !secure);
+        let library_path = Settings::from_environment(self.environment()).library_path.filter(|_| !secure);
         let program = namespace.module(0).path;
         let circumstances = Circumstances { libc, program, search, library_path, secure, page };
         let roots = natives.libraries.iter().filter(|name| !natives.is_optional(name)).chain(wanted);
@@ -70,14 +79,14 @@ impl Start<'_> {
         &self,
         objects: Objects<'_>,
     ) -> Result<List<'static, Fault<'static>>, Error<'static>> {
-        let Self { arena, block, program_path, secure, page, trace } = *self;
+        let Self { arena, program_path, secure, page, trace, .. } = *self;
         let (namespace, natives) = objects;
         if natives.libraries.is_empty() {
             return Ok(List::new(arena));
         }
         let program = namespace.module(0).path;
-        let search = search_of(arena, namespace, program_path, secure).of(program)?;
-        let library_path = Settings::from_environment(block.environment()).library_path.filter(|_| !secure);
+        let search = search_of(arena, namespace, program_path, secure, None).of(program)?;
+        let library_path = Settings::from_environment(self.environment()).library_path.filter(|_| !secure);
         let expanded = natives.libraries.iter().copied().chain(library_path);
         let origin = program_path.origin_for(arena, expanded).of(program)?;
         let runpath = search.map(|(_, list)| list);

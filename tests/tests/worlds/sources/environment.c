@@ -42,7 +42,7 @@ int main(int argc, char **argv, char **envp)
 {
     (void)argc, (void)argv;
 #ifdef EDITED
-    /* The program's own copy of the block is the program's. */
+    /* The list is libc's, too. */
     for (char **variable = envp; *variable; variable++)
         if ((*variable)[0] == 'A' && (*variable)[1] == '=')
             *variable = "A=the program's";

@@ -177,29 +177,65 @@ impl RawBlock {
         self.0.0
     }
 
-    /// Whether no entry of LD_LIBRARY_PATH depends on the current directory.
+    /// The variable that libc reads when it starts (`libc_template::is_start_variable`), if it is LD_LIBRARY_PATH and depends on
+    /// nothing that may change. `None` if there are others.
     #[inline(always)]
-    pub(crate) fn searches_absolutely(self) -> bool {
-        let mut place = self.0.after(self.argc()).after(2);
+    pub(crate) fn variable_of_start(self) -> Option<StartVariable> {
+        let mut found = StartVariable { number: 0, address: 0, size: 0 };
+        let (mut place, mut number) = (self.0.after(self.argc()).after(2), 0usize);
         loop {
             let variable = place.word();
             place = place.after(1);
+            number = number.wrapping_add(1);
             if variable == 0 {
-                return true;
+                return Some(found);
             }
-            // SAFETY: a string of the environment, and one of ours.
-            let (variable, name) =
-                unsafe { (EarlyString::new(variable), EarlyString::new((&raw const LIBRARY_PATH) as usize)) };
-            if let Some(list) = variable.after(name)
-                && !list.searches_absolutely(true)
-            {
-                return false;
+            // SAFETY: a string of the environment, or one of ours.
+            let string = |address: usize| unsafe { EarlyString::new(address) };
+            let variable = string(variable);
+            if !variable.begins_with_any(START_BYTES) {
+                continue;
+            }
+            let known = |name: usize| variable.after(string(name));
+            if let Some(list) = known((&raw const LIBRARY_PATH) as usize) {
+                if found.number != 0 || !list.searches_absolutely(true) {
+                    return None;
+                }
+                found = StartVariable { number, address: variable.address(), size: variable.size() };
+            } else {
+                let mut name = (&raw const START_VARIABLES) as usize;
+                let end = name.wrapping_add(size_of_val(&START_VARIABLES));
+                while name != end {
+                    if known(name).is_some() {
+                        return None;
+                    }
+                    name = name.wrapping_add(LONGEST);
+                }
             }
         }
     }
 }
 
+/// A variable of the environment.
+pub(crate) struct StartVariable {
+    /// Its place in envp, from 1 on; 0 if there is none.
+    pub(crate) number: usize,
+    /// Address of the string.
+    pub(crate) address: usize,
+    /// Size in bytes, with the NUL.
+    pub(crate) size: usize,
+}
+
 static LIBRARY_PATH: [u8; 17] = *b"LD_LIBRARY_PATH=\0";
+
+const LONGEST: usize = 16;
+
+/// The first bytes of those that follow.
+const START_BYTES: [u8; 3] = *b"LMG";
+
+/// Beginnings of variables that libc reads when it starts, each with its NULs.
+static START_VARIABLES: [[u8; LONGEST]; 3] =
+    [*b"LD_\0\0\0\0\0\0\0\0\0\0\0\0\0", *b"MALLOC_\0\0\0\0\0\0\0\0\0", *b"GLIBC_TUNABLES=\0"];
 
 /// The auxiliary vector of a block.
 #[derive(Clone, Copy)]

@@ -3,11 +3,12 @@
 //!
 //! Here you have what `handed.rs` has. A native function's word gets the address of the first-call stub that the full start
 //! would have chosen, RELRO is sealed, the program has its own copy of the block. The loader is not relocated, and nothing of
-//! it is written: what its first-call stub finds of the start is what the kernel keeps, the auxiliary vector, and two words
-//! below the block, the address of the copy and the id of the process (`late.rs`).
+//! it is written: what its first-call stub finds of the start is what the kernel keeps, the auxiliary vector, and what is left
+//! below the block ([`Left`], `late.rs`).
 //!
 //! Deferred is only what the full start would do in the same way, whenever it runs: all names in DT_NEEDED are a libc's, so
-//! nothing is searched for; no library path depends on the current directory; no initialisers, no thread-local storage,
+//! nothing is searched for; no library path depends on the current directory, of the variables that
+//! libc reads when it starts there is none but LD_LIBRARY_PATH, which is kept; no initialisers, no thread-local storage,
 //! no canary, nothing that libc has to fill in before the program begins; no import of the loader but memory functions.
 //! Every table is where nothing can change it, and has been checked as the full start checks it, or more strictly. In
 //! any doubt the answer is no, and nothing has changed.
@@ -26,7 +27,7 @@ use core::mem::{MaybeUninit, offset_of};
 use linux_raw_sys::auxvec::{
     AT_BASE, AT_ENTRY, AT_EXECFN, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_RANDOM, AT_SECURE,
 };
-use linux_raw_sys::general::{__NR_mprotect, __NR_newfstatat, AT_FDCWD, PROT_READ, stat};
+use linux_raw_sys::general::{__NR_mprotect, __NR_newfstatat, __NR_statx, AT_FDCWD, PROT_READ, stat, statx};
 use rtld::elf::{Phdr, Rela, consts};
 
 use crate::cpu::ops::{
@@ -40,15 +41,63 @@ use crate::early::raw::{At, Records, RelrWords};
 use crate::early::saved::slul_saved_block;
 use crate::early::tables::Tables;
 use crate::early::text::EarlyString;
-use crate::platform::block::place_below;
+use crate::platform::block::{BETWEEN, place_below};
+use crate::platform::root::ASKED;
+use crate::run::kept::Root;
 
-/// Answer of [`slul_deferred_start`].
+/// Answer of [`slul_deferred_start`]. It ends where the kernel's block begins, and its last six words stay there, for the first
+/// native call.
 #[repr(C)]
 pub(crate) struct Deferred {
     /// Where to go; 0 if the start can not be deferred.
     entry: usize,
     /// Address of the program's copy of the block, a multiple of 16; one more if the entry is a C function (`CALL_ENTRY`).
     stack: usize,
+    /// Size of the block in bytes.
+    size: usize,
+    /// What follows the copy: the string of a variable, as the program may write over it. Its address, and size in bytes.
+    text: usize,
+    text_size: usize,
+    reserved: usize,
+    /// What stays.
+    left: Left,
+}
+
+/// What a deferred start leaves right below the kernel's block.
+#[repr(C)]
+pub(crate) struct Left {
+    /// Place of that variable in envp, from 1 on; 0 if there is none.
+    pub(crate) number: usize,
+    /// The root directory.
+    pub(crate) root: Root,
+    /// The id of the process, which tells it from a child.
+    pub(crate) id: usize,
+    /// Address of the program's copy of the block.
+    pub(crate) copy: usize,
+}
+
+const _: () = assert!(size_of::<Left>() == BETWEEN && size_of::<Deferred>().is_multiple_of(16));
+
+impl Deferred {
+    /// Writes a word of the answer at an address.
+    #[inline(always)]
+    fn set(answer: usize, offset: usize, value: usize) {
+        put(answer.wrapping_add(offset), value);
+    }
+}
+
+/// A word of the program, or of an answer.
+#[inline(always)]
+fn word(place: usize) -> usize {
+    // SAFETY: what is read here is a word of the program (`is_target`), or of what the kernel has filled.
+    unsafe { load(place) }
+}
+
+/// Writes such a word.
+#[inline(always)]
+fn put(place: usize, value: usize) {
+    // SAFETY: a word of the program, which is writable (`is_target`), or of an answer.
+    unsafe { store(place, value) };
 }
 
 /// Largest block in bytes that is copied without asking whether the stack can grow by so much: less than what this start
@@ -183,15 +232,46 @@ fn relro_pages(program: &Program, relro: At<Phdr>) -> Option<(usize, usize)> {
     None
 }
 
+/// What the kernel answers, if a system call succeeds.
+struct Answer<T>(MaybeUninit<T>);
+
+impl<T> Answer<T> {
+    /// Asks for it. `arguments` makes the system call's of the address of the answer.
+    #[inline(always)]
+    fn ask(&mut self, number: u32, arguments: impl Fn(usize) -> [usize; 6]) -> bool {
+        // SAFETY: callers ask for a `T`, of what is there.
+        unsafe { call(number, arguments((&raw mut self.0) as usize)) == 0 }
+    }
+
+    /// The word at an offset in it.
+    #[inline(always)]
+    fn word(&self, offset: usize) -> usize {
+        word(((&raw const self.0) as usize).wrapping_add(offset))
+    }
+}
+
 /// Whether the file of that path has as many bytes. (If it is another by now, the full start finds that out.)
 #[inline(always)]
 fn has_file(path: EarlyString, size: usize) -> bool {
-    let mut place = MaybeUninit::<stat>::uninit();
-    let address = (&raw mut place) as usize;
-    // SAFETY: a string, and room for what the kernel says of the file.
-    let result = unsafe { call(__NR_newfstatat, [AT_FDCWD as usize, path.address(), address, 0, 0, 0]) };
-    // SAFETY: a word of `place`.
-    result == 0 && unsafe { load::<usize>(address.wrapping_add(offset_of!(stat, st_size))) } >= size
+    let mut answer = Answer(MaybeUninit::<stat>::uninit());
+    let found = answer.ask(__NR_newfstatat, |place| [AT_FDCWD as usize, path.address(), place, 0, 0, 0]);
+    found && answer.word(offset_of!(stat, st_size)) >= size
+}
+
+static ROOT_DIRECTORY: [u8; 2] = *b"/\0";
+
+/// Keeps the root directory, which libc is to be found in.
+#[inline(always)]
+fn keep_root(answer: usize) -> bool {
+    let mut root = Answer(MaybeUninit::<statx>::uninit());
+    let path = (&raw const ROOT_DIRECTORY) as usize;
+    if !root.ask(__NR_statx, |place| [AT_FDCWD as usize, path, 0, ASKED as usize, place, 0]) {
+        return false;
+    }
+    Deferred::set(answer, offset_of!(Deferred, left.root.inode), root.word(offset_of!(statx, stx_ino)));
+    Deferred::set(answer, offset_of!(Deferred, left.root.device), root.word(offset_of!(statx, stx_dev_major)));
+    Deferred::set(answer, offset_of!(Deferred, left.root.mount), root.word(offset_of!(statx, stx_mnt_id)));
+    true
 }
 
 /// What all words are about.
@@ -254,8 +334,7 @@ impl RelocatedWords<'_> {
         let bias = self.program.bias();
         let mut relative = RelrWords::of(self.tables.relr);
         while let Some(vaddr) = relative.next() {
-            // SAFETY: a word of the program (`is_target`).
-            let value = unsafe { load::<usize>(bias.wrapping_add(vaddr)) };
+            let value = word(bias.wrapping_add(vaddr));
             self.write(vaddr, value.wrapping_add(bias));
         }
         let mut tables = 0u32;
@@ -278,8 +357,7 @@ impl RelocatedWords<'_> {
 
     #[inline(always)]
     fn write(&self, vaddr: usize, value: usize) {
-        // SAFETY: a word of the program, which is writable (`is_target`).
-        unsafe { store(self.program.bias().wrapping_add(vaddr), value) };
+        put(self.program.bias().wrapping_add(vaddr), value);
     }
 }
 
@@ -287,19 +365,23 @@ impl RelocatedWords<'_> {
 /// `own_header` its ELF header.
 ///
 /// # Safety
-/// `sp` is the stack pointer as the kernel left it.
+/// `sp` is the stack pointer as the kernel left it, and right below it is `answer`, a [`Deferred`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) unsafe extern "C" fn slul_deferred_start(sp: usize, own_entry: usize, own_header: usize) -> Deferred {
+pub(crate) unsafe extern "C" fn slul_deferred_start(
+    answer: usize,
+    sp: usize,
+    own_entry: usize,
+    own_header: usize,
+) {
+    Deferred::set(answer, offset_of!(Deferred, entry), 0);
+    Deferred::set(answer, offset_of!(Deferred, stack), 0);
     // SAFETY: by the caller.
-    match defer(unsafe { RawBlock::at(sp) }, own_entry, own_header) {
-        Some(deferred) => deferred,
-        None => Deferred { entry: 0, stack: 0 },
-    }
+    let _ = defer(answer, unsafe { RawBlock::at(sp) }, own_entry, own_header);
 }
 
 #[inline(always)]
-fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferred> {
+fn defer(answer: usize, block: RawBlock, own_entry: usize, own_header: usize) -> Option<()> {
     let mut values = Values::new();
     let auxv = known!(block.walk(&mut values));
     let entry = values.get(AT_ENTRY);
@@ -308,9 +390,10 @@ fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferre
         return None;
     }
     let (phdrs, count) = (values.get(AT_PHDR), values.get(AT_PHNUM));
-    if phdrs == 0 || count == 0 || entry == 0 || auxv.find(AT_RANDOM) == 0 || !block.searches_absolutely() {
+    if phdrs == 0 || count == 0 || entry == 0 || auxv.find(AT_RANDOM) == 0 {
         return None;
     }
+    let variable = known!(block.variable_of_start());
     let path = known!(auxv.text(AT_EXECFN));
     // SAFETY: the kernel's values.
     let program = known!(unsafe { Program::new(phdrs, count, entry) });
@@ -326,11 +409,11 @@ fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferre
         return None;
     }
     let size = auxv.end().wrapping_sub(block.address());
-    if size > MOST_COPIED {
+    if size.wrapping_add(variable.size) > MOST_COPIED || !keep_root(answer) {
         return None;
     }
     // `slul_enter_deferred` copies the block, once this stack is not needed any more.
-    let copy = place_below(block.address(), size);
+    let copy = place_below(block.address(), size.wrapping_add(variable.size));
     // From here on nothing is refused any more.
     words.apply(&numbers);
     if tables.debug != 0 {
@@ -343,9 +426,16 @@ fn defer(block: RawBlock, own_entry: usize, own_header: usize) -> Option<Deferre
         // SAFETY: pages of the program, all of whose words have been written.
         let result = unsafe { call(__NR_mprotect, [place, size, PROT_READ as usize, 0, 0, 0]) };
         if result != 0 {
-            return Some(Deferred { entry: 0, stack: copy });
+            Deferred::set(answer, offset_of!(Deferred, stack), copy);
+            return None;
         }
     }
     let called = shape.entry.called | tables.marked & !shape.entry.noted;
-    Some(Deferred { entry: shape.entry.address, stack: copy | usize::from(called) })
+    Deferred::set(answer, offset_of!(Deferred, entry), shape.entry.address);
+    Deferred::set(answer, offset_of!(Deferred, stack), copy | usize::from(called));
+    Deferred::set(answer, offset_of!(Deferred, size), size);
+    Deferred::set(answer, offset_of!(Deferred, text), variable.address);
+    Deferred::set(answer, offset_of!(Deferred, text_size), variable.size);
+    Deferred::set(answer, offset_of!(Deferred, left.number), variable.number);
+    Some(())
 }

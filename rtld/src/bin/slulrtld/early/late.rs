@@ -17,6 +17,7 @@
     reason = "ids of threads are small, and what checks that would be a call"
 )]
 
+use core::ptr;
 use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general::{
@@ -27,10 +28,12 @@ use rtld::base::addr::{RuntimeAddr, from_usize};
 
 use crate::cpu::ops::{call, load, own_places};
 use crate::early::bootstrap::slul_relocate_self;
+use crate::early::deferred::Left;
 use crate::early::saved::slul_saved_block;
 use crate::early::sharing::{SHARED_LINE, slul_shares_memory};
 use crate::run::begin::{self, When};
-use crate::run::kernel::Block;
+use crate::run::kept::LeftForLate;
+use crate::run::kernel::{Block, string};
 use crate::run::last_words::{REFUSED, refuse};
 use crate::run::process::{DONE, STARTED};
 
@@ -122,11 +125,18 @@ fn give_up(text: &[u8]) -> ! {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn slul_late_main(block: usize, id: usize) {
-    // SAFETY: what `slul_enter_deferred` has left there, which nothing overwrites: the program's stack ends below it.
-    let copy: usize = unsafe { load(block.wrapping_sub(8)) };
+    // SAFETY: what the deferred start has left there, which nothing overwrites: the program's stack ends below it.
+    let left: Left = unsafe { ptr::with_exposed_provenance::<Left>(block.wrapping_sub(size_of::<Left>())).read() };
     // SAFETY: the block as the kernel left it; the program has its own, and knows nothing of this one.
     let block = unsafe { Block::at(block) };
+    let copy = from_usize(left.copy);
+    let variable = left.number.checked_sub(1).map(|index| {
+        let behind = copy.wrapping_add(from_usize(block.words().len()).wrapping_mul(8));
+        // SAFETY: the string follows the copy, and is not the program's.
+        (index, unsafe { string(behind) })
+    });
     // It was the program that the kernel has started: this loader was not entered as one.
-    let process = begin::load(block, When::Late(from_usize(copy), id as u32), RuntimeAddr(0));
+    let late = LeftForLate { copy, id: id as u32, root: left.root, variable };
+    let process = begin::load(block, When::Late(late), RuntimeAddr(0));
     begin::begin_late(process.unwrap_or_else(|error| refuse(&error)));
 }

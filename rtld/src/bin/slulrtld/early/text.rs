@@ -50,10 +50,27 @@ impl EarlyString {
     }
 
     /// Whether no entry of this list of directories depends on the current one: each begins with a slash, or with where the
-    /// program is. (Without an entry, if it is not empty as a whole, it is the current directory.)
+    /// program is. (An empty entry of a list that is not empty as a whole is the current directory.)
     #[inline(always)]
     pub(crate) fn searches_absolutely(self, from_environment: bool) -> bool {
         slul_early_absolute(self, from_environment)
+    }
+
+    /// Whether its first byte is one of these.
+    #[inline(always)]
+    pub(crate) fn begins_with_any(self, [one, two, three]: [u8; 3]) -> bool {
+        let first = self.byte();
+        first == one || first == two || first == three
+    }
+
+    /// Its size in bytes, with its NUL.
+    #[inline(always)]
+    pub(crate) fn size(self) -> usize {
+        let mut rest = self;
+        while let Some((_, next)) = rest.split() {
+            rest = next;
+        }
+        rest.0.wrapping_sub(self.0).wrapping_add(1)
     }
 
     /// Whether both are the same.

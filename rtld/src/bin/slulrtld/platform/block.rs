@@ -12,8 +12,8 @@ use crate::run::cpu::calls::system_call;
 use crate::run::cpu::number;
 use crate::run::kernel::{Block, can_read};
 
-/// Bytes between the block and the program's copy of it, for the two words that a deferred start leaves there.
-const BETWEEN: usize = 16;
+/// Bytes between the block and the program's copy of it, for what a deferred start leaves there (`early::deferred::Left`).
+pub(crate) const BETWEEN: usize = 48;
 
 /// The address of the program's copy, right below the block: both are multiples of 16, and so the program's stack begins
 /// wherever within its page the kernel has put it.

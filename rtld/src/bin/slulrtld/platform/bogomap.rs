@@ -29,33 +29,33 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
-use libc_template::{is_masked_variable, is_unsecure_variable};
+use abi::note::FLAG_EAGER_LIBC;
 use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::report::Category;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::link::file::map_object;
+use rtld::link::sealed::Sealed;
 use rtld::native::template::Template;
-use rtld::native::tunables::with_static_tls_room;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
-use rtld::start::handoff::libc_values;
+use rtld::start::handoff::{Layout, libc_values};
 use rtld::words;
 
 use crate::cpu::ops::enter;
 use crate::cpu::template_entry::template_entry;
 use crate::early::sharing::slul_shares_memory;
 use crate::platform::choice::choose_libc;
+use crate::platform::environment::Hidden;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::hook::{ENTERING, Entering, HOOKED, MAIN_BLOCK};
 use crate::platform::libc_stack::LibcStack;
 use crate::platform::notice::{self, Notice, announce_libc};
 use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE, WAITING};
 use crate::platform::publish::Published;
-use crate::platform::{main_thread, presence, publish, stack_end, template_parts};
+use crate::platform::{environment, main_thread, presence, publish, root, stack_end, template_parts};
 use crate::run::clock::clock;
-use crate::run::kernel;
 use crate::run::native::gather::native_search;
 use crate::run::native::missing::{Start, first};
 use crate::run::native::{binding, optional};
@@ -64,10 +64,15 @@ use crate::run::open::unwind;
 use crate::run::process::Process;
 use crate::run::sync;
 
-/// Whether libc is brought in before anything of the program runs.
+/// Whether libc is brought in before anything of the program runs: because a native symbol or the environment asks for it,
+/// because the program or a library of the start does (ABI note, `EAGER_LIBC`), or because something that libc would have
+/// found at the start can not be kept for later.
 pub(crate) fn comes_first(process: &Process) -> bool {
-    let natives = &process.sealed.natives;
-    process.settings.eager_libc && process.may_want_libc() || natives.eager.is_some()
+    let Sealed { natives, namespace, .. } = &process.sealed;
+    let asked = process.settings.eager_libc
+        || process.kept.at_once
+        || namespace.loaded().any(|(_, it)| it.note.is_some_and(|note| note.flags & FLAG_EAGER_LIBC != 0));
+    asked && process.may_want_libc() || natives.eager.is_some()
 }
 
 /// Brings libc in, once. A second thread waits until libc is present. If a native constructor calls back into the
@@ -161,6 +166,7 @@ impl Prepared {
         let began = clock(process.trace);
         let program = process.sealed.namespace.module(0);
         main_thread::is_as_left().of(program.path)?;
+        root::require_same(process)?;
         let search = native_search(process).of(program.path)?;
         let (libc, (file, info)) = choose_libc(process, search, wanted.unwrap_or_default())?;
         let (page, trace) = (process.page, process.trace);
@@ -168,7 +174,8 @@ impl Prepared {
         if let Some(wanted) = wanted {
             // A call of a native function has no way to fail, so what ld.so says serves there.
             let Process { arena, ref block, ref sealed, program_path, secure, page, trace, .. } = *process;
-            let start = Start { arena, block, program_path, secure, page, trace };
+            let start =
+                Start { arena, block, variables: process.kept.variables, program_path, secure, page, trace };
             let objects = (&sealed.namespace, &sealed.natives);
             first(&start.faults(objects, (libc, &mapped.image), search, wanted))?;
         }
@@ -183,14 +190,11 @@ impl Prepared {
     fn commit(self, signals: u64) -> Result<Committed, Error<'static>> {
         let Self { process, mut stack, template, base, entry, snapshot, began, image } = self;
         let program = process.sealed.namespace.module(0);
-        let entering = Entering { process, stack, masked: &[], snapshot, signals };
+        let layout = process.block.layout();
+        let environment = process.arena.copy(layout.environment(process.block.words())).of(program.path)?;
+        let hidden = environment::hidden(process).of(program.path)?;
+        let entering = Entering { process, stack, hidden, snapshot, signals };
         let entering = process.arena.put(entering).of(program.path)?;
-        let environment = process.block.layout().environment(process.block.words()).len();
-        let masked = process.arena.slice(environment, (0usize, 0u64)).of(program.path)?;
-        let with_static_tls_room = match process.sealed.seen.opens && !process.secure {
-            true => with_static_tls_room(process.arena, process.block.environment()).of(program.path)?,
-            false => None,
-        };
         binding::protect_slots(process, false, Protection::READ_WRITE)
             .inspect_err(|_| binding::seal_again(process, false))?;
         // Nothing fails from here on: ld.so stays mapped for good.
@@ -200,8 +204,8 @@ impl Prepared {
         let values = libc_values(phdr, phnum, base, entered);
         // SAFETY: nobody else knows of them yet.
         let words = unsafe { stack.block() };
-        entering.masked = make_libcs(process, words, masked, with_static_tls_room, &values);
-        // What a set-id process must not have is still in the kernel's.
+        make_libcs(words, layout, hidden, &values);
+        // What a set-id process must not have may have been written into the kernel's.
         let main = if process.secure { stack.block_address() } else { process.block.address() };
         MAIN_BLOCK.store(to_usize(main), Ordering::Relaxed);
         if let (Some(live), Some(snapshot)) = (process.thread_local, snapshot) {
@@ -210,7 +214,7 @@ impl Prepared {
         }
         ENTERING.store(entering, Ordering::Release);
         let shown = Shown { debug_slot: template.debug_slot(), notice: Notice::show(process) };
-        Ok(Committed { process, stack, image, entry, shown, began })
+        Ok(Committed { process, stack, image, entry, shown, environment, began })
     }
 }
 
@@ -229,54 +233,29 @@ struct Committed {
     /// ld.so's entry.
     entry: u64,
     shown: Shown,
+    /// The variables in the kernel's block.
+    environment: &'static [u64],
     began: u64,
 }
 
 impl Committed {
     /// Enters ld.so. Returns when libc has started.
     fn enter(self) -> Escaped {
-        let Self { process, stack, image, entry, shown, began } = self;
+        let Self { process, stack, image, entry, shown, environment, began } = self;
         // SAFETY: a block with unused stack below it; `STATE` permits this once.
         unsafe { enter(stack.block_address(), entry) };
-        Escaped { process, stack, image, shown, began }
+        Escaped { process, stack, image, shown, environment, began }
     }
 }
 
-/// Turns a copy of the kernel's block into the one for ld.so. The auxiliary vector is ld.so's. In a set-id process, the variables
-/// that ld.so would remove are removed; in any other, variables on which ld.so must not act are masked, and the
-/// variable `with_static_tls_room` replaces one of them. Returns the replaced words, to be restored.
-fn make_libcs(
-    process: &Process,
-    words: &mut [u64],
-    masked: &'static mut [(usize, u64)],
-    with_static_tls_room: Option<(usize, &'static [u8])>,
-    values: &[(u32, u64)],
-) -> &'static [(usize, u64)] {
-    static EMPTY: [u8; 2] = *b"=\0";
-    let empty = RuntimeAddr::of(&raw const EMPTY).0;
-    let mut layout = process.block.layout();
-    let mut count = 0usize;
-    if process.secure {
-        layout.remove_variables(words, |address| kernel::is_variable(address, is_unsecure_variable));
-    } else {
-        let variables = layout.envp..layout.auxv.saturating_sub(1);
-        for (index, word) in words.iter_mut().enumerate().filter(|(index, _)| variables.contains(index)) {
-            let instead = match with_static_tls_room {
-                Some((number, text)) if layout.envp.saturating_add(number) == index => {
-                    RuntimeAddr::of(text.as_ptr()).0
-                }
-                _ if kernel::is_variable(*word, is_masked_variable) => empty,
-                _ => continue,
-            };
-            if let Some(place) = masked.get_mut(count) {
-                *place = (index, *word);
-                *word = instead;
-                count = count.wrapping_add(1);
-            }
+/// Turns a copy of the kernel's block into the one for ld.so, with its own auxiliary vector.
+fn make_libcs(words: &mut [u64], layout: Layout, hidden: &[Hidden], values: &[(u32, u64)]) {
+    for &Hidden { index, instead, .. } in hidden {
+        if let Some(word) = words.get_mut(index) {
+            *word = instead;
         }
     }
     layout.patch(words, values);
-    masked.get(..count).unwrap_or_default()
 }
 
 /// The third phase: libc has started, and control is back.
@@ -285,17 +264,20 @@ struct Escaped {
     stack: LibcStack,
     image: ManuallyDrop<MappedImage>,
     shown: Shown,
+    environment: &'static [u64],
     began: u64,
 }
 
 impl Escaped {
     /// Publishes libc to the program's threads, to debuggers, and to unwinders.
     fn publish(self) {
-        let Self { process, stack, image, shown: Shown { debug_slot, notice }, began } = self;
+        let Self { process, stack, image, shown, environment, began } = self;
+        let Shown { debug_slot, notice } = shown;
         stack_end::tell(process, &image, stack.block_address());
         // SAFETY: libc has called its `main`.
         unsafe { stack.trim() };
         optional::open_optional(process);
+        environment::share(process, environment, stack.block_address());
         main_thread::is_now_libcs();
         let words = match comes_first(process) {
             false => Published::All,

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use rtld::error::{Error, Problem};
 
+use crate::platform::environment::Hidden;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::libc_stack::LibcStack;
 use crate::platform::presence::{self, BOUND, STATE};
@@ -23,8 +24,8 @@ use crate::run::sync;
 pub(crate) struct Entering {
     pub(crate) process: &'static Process,
     pub(crate) stack: LibcStack,
-    /// Variables masked in libc's environment: index of the word, and its value.
-    pub(crate) masked: &'static [(usize, u64)],
+    /// Variables that libc sees otherwise while it starts.
+    pub(crate) hidden: &'static [Hidden],
     /// The copy of the live thread-local block, which becomes the image for later threads.
     pub(crate) snapshot: Option<NonNull<u8>>,
     /// The signal mask to restore.
@@ -52,10 +53,12 @@ pub(crate) extern "C" fn hook() {
     // SAFETY: null the second time; otherwise the value that `commit` published, in an arena that stays.
     let Some(entering) = (unsafe { entering.as_ref() }) else { return };
     let process = entering.process;
-    for &(index, value) in entering.masked {
-        // SAFETY: a word of envp, at the index that `make_libcs` recorded. This is the thread that brings libc in,
-        // called by ld.so, which moves words only in a set-id process; there nothing is masked.
-        unsafe { entering.stack.restore(index, value) };
+    for &Hidden { index, variable, instead } in entering.hidden {
+        // glibc's ld.so exchanges GLIBC_TUNABLES for a copy. In a set-id process it may remove variables, and what
+        // follows one moves: such a word is no longer at its index, and stays hidden.
+        let expected = process.secure.then_some(instead);
+        // SAFETY: the index of a word of envp. This is the thread that brings libc in, called by ld.so.
+        unsafe { entering.stack.restore(index, variable, expected) };
     }
     if let (Some(live), Some(snapshot)) = (process.thread_local, entering.snapshot) {
         // SAFETY: the buffer that the template's PT_TLS describes. libc has copied it to the main thread's storage, and

@@ -85,13 +85,19 @@ impl LibcStack {
         unsafe { slice::from_raw_parts_mut(self.block.as_ptr(), self.words) }
     }
 
-    /// Writes a word of libc's block.
+    /// Writes a word of libc's block; if `expected` is given, only where it is that now.
     ///
     /// # Safety
     /// It is one, and ld.so waits.
-    pub(crate) unsafe fn restore(self, index: usize, value: u64) {
+    pub(crate) unsafe fn restore(self, index: usize, value: u64, expected: Option<u64>) {
         // SAFETY: by the caller.
-        unsafe { self.block.as_ptr().add(index).write(value) };
+        let word = unsafe { self.block.as_ptr().add(index) };
+        // SAFETY: by the caller.
+        let now = unsafe { word.read() };
+        if expected.is_none_or(|expected| expected == now) {
+            // SAFETY: by the caller.
+            unsafe { word.write(value) };
+        }
     }
 
     /// Runs `work` on it: the caller may be on a small stack, and ld.so touches the same pages.

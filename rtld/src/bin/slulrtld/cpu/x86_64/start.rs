@@ -7,6 +7,7 @@
 
 use core::arch::naked_asm;
 
+use crate::early::deferred::Deferred;
 use crate::run::cpu::frames::{frame_begins, frame_ends, frame_from, frame_outermost, frame_size};
 
 /// The loader's entry. The block is at the stack pointer, which is a multiple of 16.
@@ -21,10 +22,18 @@ unsafe extern "C" fn _start() -> ! {
         "call {plain}",
         "test rax, rax",
         "jnz 3f",
+        "sub rsp, {room}", // for the answer
         "mov rdi, rsp",
-        "lea rsi, [rip + _start]",
-        "lea rdx, [rip + __ehdr_start]",
+        "lea rsi, [rsp + {room}]",
+        "lea rdx, [rip + _start]",
+        "lea rcx, [rip + __ehdr_start]",
         "call {deferred}",
+        "mov rax, [rsp]",
+        "mov rdx, [rsp + 8]",
+        "mov r9, [rsp + 16]",
+        "mov r10, [rsp + 24]",
+        "mov r12, [rsp + 32]",
+        "add rsp, {room}",
         "test rax, rax",
         "jnz {enter_deferred}",
         "test rdx, rdx",
@@ -59,6 +68,7 @@ unsafe extern "C" fn _start() -> ! {
         "ud2",
         frame_ends!(frame_outermost!()),
         plain = sym crate::early::plain::slul_plain_start,
+        room = const size_of::<Deferred>().next_multiple_of(16),
         deferred = sym crate::early::deferred::slul_deferred_start,
         enter_deferred = sym slul_enter_deferred,
         unsealed = sym crate::slul_unsealed,
@@ -90,8 +100,8 @@ unsafe extern "C" fn slul_plain_call() -> ! {
 }
 
 /// Enters the program at rax, whose full start is deferred, on its own copy of the block, which is to be at rdx; one more if
-/// the entry is a C function. The kernel's block is at rsp. The copy ends 16 to 31 bytes below it: the first native call finds
-/// its address there, and the id of the process, which tells it from a child.
+/// the entry is a C function. The kernel's block is at rsp, with r9 bytes; the string at r10, of r12 bytes, is to follow the copy.
+/// What is left for the first native call is right below the block already, but for its last two words.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn slul_enter_deferred() -> ! {
@@ -105,11 +115,13 @@ unsafe extern "C" fn slul_enter_deferred() -> ! {
         "and rdi, -2",
         "mov [rsp - 8], rdi",
         "mov rsi, rsp",
-        "lea rcx, [rsp - 16]",
-        "sub rcx, rdi",
+        "mov rcx, r9",
         "shr rcx, 3",
         "mov rsp, rdi",
         "rep movsq",
+        "mov rsi, r10",
+        "mov rcx, r12",
+        "rep movsb",
         "test dl, 1",
         "jnz 2f",
         "lea rdx, [rip + {finaliser}]",
