@@ -20,7 +20,7 @@ const _: () = assert!(NOTE_OWNER.len() == OWNER_SIZE as usize && PADDED_OWNER.le
 /// `n_type` of the ABI note.
 pub const NT_SLUL_ABI: u32 = 1;
 
-/// `n_type` of the stubs' note, the distance to the program's own entry, see [`stub`](crate::stub).
+/// `n_type` of the stubs' note, the distances to the program's own entry and to a function for debuggers, see [`stub`](crate::stub).
 pub const NT_SLUL_RT0: u32 = 2;
 
 /// `n_type` of the loader's note, the loader's version, see [`LoaderNote`].
@@ -32,8 +32,11 @@ pub const ABI_NOTE_DESC_SIZE: usize = 16;
 /// Size of the whole entry in bytes.
 pub const ABI_NOTE_SIZE: usize = 12 + PADDED_OWNER.len() + ABI_NOTE_DESC_SIZE;
 
+/// Size of the descriptor of type [`NT_SLUL_RT0`] in bytes: two words of 32 bits.
+pub const RT0_NOTE_DESC_SIZE: usize = 8;
+
 /// Size in bytes of the whole entry of type [`NT_SLUL_RT0`].
-pub const RT0_NOTE_SIZE: usize = 12 + PADDED_OWNER.len() + 4;
+pub const RT0_NOTE_SIZE: usize = 12 + PADDED_OWNER.len() + RT0_NOTE_DESC_SIZE;
 
 /// Major version of the binary interface that this tree implements.
 pub const ABI_MAJOR: u16 = 1;
@@ -98,6 +101,24 @@ impl AbiNote {
     #[must_use]
     pub const fn unknown_flags(&self) -> u32 {
         self.flags & MANDATORY_FLAGS & !(FLAG_CALL_ENTRY | FLAG_EAGER_LIBC)
+    }
+}
+
+/// Descriptor of an `NT_SLUL_RT0` note: distances in bytes from the descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rt0Note {
+    /// To the program's own entry.
+    pub entry: i32,
+    /// To the stub's function for debuggers; 0 if it has none.
+    pub changed: i32,
+}
+
+impl Rt0Note {
+    /// Decodes the descriptor of a note of this machine's byte order.
+    #[must_use]
+    pub const fn from_ne_bytes(desc: [u8; RT0_NOTE_DESC_SIZE]) -> Self {
+        let [a, b, c, d, e, f, g, h] = desc;
+        Self { entry: i32::from_ne_bytes([a, b, c, d]), changed: i32::from_ne_bytes([e, f, g, h]) }
     }
 }
 

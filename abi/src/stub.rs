@@ -2,10 +2,14 @@
 //! stand in this crate alone.
 //!
 //! A stub is a program's `e_entry`, `slul_rt0`. It comes with a note, owner `SLUL`, type [`NT_SLUL_RT0`], whose
-//! descriptor of four bytes is the distance from the descriptor to the program's own entry, `_start`. The loader enters
-//! that whenever there is such a note, however it was started, and never `e_entry`: so no stub runs twice. The whole note
-//! stands a second time right before `slul_rt0`, in the program's text, and counts first: tools remove notes, and patchelf(1)
-//! moves them, which makes the distance wrong; text stays where it was linked.
+//! descriptor is two words, [`Rt0Note`](crate::note::Rt0Note). The first is the distance from the descriptor to the
+//! program's own entry, `_start`. The loader enters that whenever there is such a note, however it was started, and never
+//! `e_entry`: so no stub runs twice. The whole note stands a second time right before `slul_rt0`, in the program's text, and
+//! counts first: tools remove notes, and patchelf(1) moves them, which makes distances wrong; text stays where it was linked.
+//!
+//! The second word is the distance from the descriptor to a function of the stub's that does nothing, or 0. The loader calls
+//! it whenever its list of objects changes. Its symbol, `_dl_debug_state`, is where gdb sets its breakpoint in a program
+//! without PT_INTERP (`solib_break_names` in gdb's `solib-svr4.c`), if symbols were not stripped.
 //!
 //! * **`rt0.o`** executes the installed loader. The loader's argv is a marker, then the program's argv, unchanged; its
 //!   environment is the program's. The marker (`@000003`) tells the descriptor that the program's file is open as,
@@ -20,7 +24,7 @@
 //!   must be root's, and nobody else's to write.
 
 use crate::arch::Arch;
-use crate::note::{LOADER_VERSION, NT_SLUL_LOADER, NT_SLUL_RT0, OWNER_SIZE, PADDED_OWNER};
+use crate::note::{LOADER_VERSION, NT_SLUL_LOADER, NT_SLUL_RT0, OWNER_SIZE, PADDED_OWNER, RT0_NOTE_DESC_SIZE};
 
 /// What a marker begins with. The descriptor follows, in hexadecimal digits.
 pub const MARK: u8 = b'@';
@@ -45,10 +49,11 @@ pub const ENTRY: &str = "slul_rt0";
 /// What the stubs for a machine are assembled with, beside the string `SLUL_LOADER`, the path of the loader, and, for
 /// `rt0-embed.o`, the string `SLUL_EMBED`, the file of the loader that it carries.
 #[must_use]
-pub fn defines(arch: &Arch) -> [(&'static str, u64); 10] {
+pub fn defines(arch: &Arch) -> [(&'static str, u64); 11] {
     let [s, l, u, l2, ..] = PADDED_OWNER;
     [
         ("SLUL_NT_RT0", NT_SLUL_RT0.into()),
+        ("SLUL_RT0_DESC_SIZE", RT0_NOTE_DESC_SIZE as u64),
         ("SLUL_NT_LOADER", NT_SLUL_LOADER.into()),
         ("SLUL_OWNER_SIZE", OWNER_SIZE.into()),
         // The table's machines are little-endian.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 
+use abi::note::{NT_SLUL_RT0, OWNER_SIZE, RT0_NOTE_DESC_SIZE};
 use anyhow::{Context, Error, Result, bail, ensure};
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_NOTE, PT_PHDR, ProgramType, SHT_RELA};
@@ -146,7 +147,8 @@ impl Damage {
             Self::Directory | Self::Without(_) => bail!("not a change of bytes"),
             Self::StaleStub => {
                 // The first one is that of the section; the second stands in the text, where it stays.
-                let note = [5u32, 4, 2].map(u32::to_le_bytes).concat();
+                let size = RT0_NOTE_DESC_SIZE.try_into()?;
+                let note = [OWNER_SIZE, size, NT_SLUL_RT0].map(u32::to_le_bytes).concat();
                 let found = bytes.windows(note.len()).position(|window| window == note);
                 let place = found.context("no stub's note")? + 20;
                 let moved = bytes.get(place).context("the note is cut off")? ^ 0x40;

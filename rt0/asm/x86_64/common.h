@@ -23,16 +23,18 @@
     .set AT_SECURE, 23
     .set AT_EXECFN, 31
 
-/* Where the program's own entry is, for the loader. */
-    .macro LINKED_TO
+/* Where the program's own entry is, for the loader, and the function for debuggers, if there is one. */
+    .macro LINKED_TO changed
     .balign 4
-    .long SLUL_OWNER_SIZE, 4, SLUL_NT_RT0
+    .long SLUL_OWNER_SIZE, SLUL_RT0_DESC_SIZE, SLUL_NT_RT0
     .long SLUL_OWNER, 0
     .long _start - .
+    .ifb \changed
+    .long 0
+    .else
+    .long \changed - . + 4
+    .endif
     .endm
-
-    .section .note.slul, "a", @note
-    LINKED_TO
 
     .section .note.GNU-stack, "", @progbits
 

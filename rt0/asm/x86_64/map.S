@@ -4,6 +4,10 @@
  */
 #include "common.h"
 
+    .section .note.slul, "a", @note
+    LINKED_TO _dl_debug_state
+    .section .text.slul_rt0
+
     .set PROT_READ_WRITE, 3
     .set PROT_READ_EXEC, 5
     .set MAP_PRIVATE, 2
@@ -29,7 +33,13 @@
     .set STAT, 144
 
 LOADER_TEXT
-    LINKED_TO                       /* again, where no tool moves it or takes it away */
+    /* The loader calls it whenever its list of objects changes. Local, so that it is nobody else's. */
+    .type _dl_debug_state, @function
+_dl_debug_state:
+    ret
+    .size _dl_debug_state, . - _dl_debug_state
+
+    LINKED_TO _dl_debug_state       /* again, where no tool moves it or takes it away */
 slul_rt0:
     .cfi_startproc
     .cfi_undefined rip

@@ -3,6 +3,10 @@
  */
 #include "common.h"
 
+    .section .note.slul, "a", @note
+    LINKED_TO
+    .section .text.slul_rt0
+
 LOADER_TEXT
 itself:
     .asciz "/proc/self/exe"

@@ -1,7 +1,9 @@
 //! The notes of a program or library: `NT_SLUL_ABI`, and `NT_SLUL_RT0` where the rt0 stub is linked in.
 #![forbid(unsafe_code)]
 
-use abi::note::{ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0, RT0_NOTE_SIZE};
+use abi::note::{
+    ABI_MAJOR, AbiNote, LOADER_VERSION, NOTE_OWNER, NT_SLUL_ABI, NT_SLUL_RT0, RT0_NOTE_SIZE, Rt0Note,
+};
 
 use crate::base::addr::{Vaddr, from_usize};
 use crate::elf::plan::{Place, Segment};
@@ -79,14 +81,25 @@ pub fn stray_note(image: &impl Image) -> Option<Vaddr> {
     })
 }
 
-/// The program's own entry, if its `e_entry`, at `entry`, is the rt0 stub: by the note before it, or by that of a PT_NOTE.
-pub fn entry_behind_stub(image: &impl Image, entry: Vaddr) -> Option<Vaddr> {
+/// What an rt0 stub's note tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stub {
+    /// The program's own entry.
+    pub entry: Vaddr,
+    /// The function to call when the list of objects has changed; debuggers set a breakpoint there.
+    pub changed: Option<Vaddr>,
+}
+
+/// The stub, if a program's `e_entry`, at `entry`, is one: by the note before it, or by that of a PT_NOTE.
+pub fn stub(image: &impl Image, entry: Vaddr) -> Option<Stub> {
     let size = from_usize(RT0_NOTE_SIZE);
     let before = entry.0.checked_sub(size).map(|start| Place { vaddr: Vaddr(start), size });
     before.iter().chain(image.plan().notes).find_map(|place| {
         let (desc, at) = find(image.bytes(place.vaddr, place.size)?, NT_SLUL_RT0)?;
-        let distance = i32::from_ne_bytes(*desc.first_chunk()?);
-        Some(Vaddr(place.vaddr.0.wrapping_add(from_usize(at)).wrapping_add_signed(distance.into())))
+        let note = Rt0Note::from_ne_bytes(*desc.first_chunk()?);
+        let start = place.vaddr.0.wrapping_add(from_usize(at));
+        let far = |distance: i32| Vaddr(start.wrapping_add_signed(distance.into()));
+        Some(Stub { entry: far(note.entry), changed: (note.changed != 0).then(|| far(note.changed)) })
     })
 }
 

@@ -8,7 +8,7 @@ use crate::base::addr::{FileOffset, PageSize, Vaddr};
 use crate::base::arena::Arena;
 use crate::elf::dynamic::{DynamicInfo, Entries};
 use crate::elf::headers::{Headers, MAX_PHDRS};
-use crate::elf::note::{abi_note, entry_behind_stub};
+use crate::elf::note::{abi_note, stub};
 use crate::elf::plan::{LoadPlan, Origin, PlanRoom};
 use crate::elf::{Decode, Ehdr, Phdr, Rela, consts, r_sym, size};
 use crate::error::{Failure, Problem};
@@ -39,7 +39,7 @@ impl<I: Image> Mapped<I> {
             let mut entries = (0..table.len()).filter_map(|index| table.get(image, index));
             entries.any(|rela| r_sym(&rela) != 0)
         };
-        let ours = dynamic.called || abi_note(image)?.is_some() || entry_behind_stub(image, *entry).is_some();
+        let ours = dynamic.called || abi_note(image)?.is_some() || stub(image, *entry).is_some();
         let needs = dynamic.values(image, consts::DT_NEEDED).next().is_some();
         Ok(!ours && !needs && !refers(dynamic.rela) && !refers(dynamic.jmprel))
     }

@@ -141,7 +141,7 @@ pub(crate) fn load(
     if until == Until::Relocated {
         inspect::verified(&sealed, &start)?;
     }
-    let entry = started::entry(&block, sealed.namespace.module(0)).of(path)?;
+    let entry = started::entry(&block, sealed.namespace.module(0), itself).of(path)?;
     let process = Process {
         arena,
         trace,
@@ -249,7 +249,7 @@ pub(crate) fn begin(process: &'static Process) -> ! {
 
 fn run(process: &'static Process) -> ! {
     let SpecialReferences { opens, lists, .. } = process.sealed.seen;
-    if runtime::any(process) {
+    if runtime::any(process) || debugger::is_program_hidden() {
         debugger::announce_own(process);
     }
     if opens || lists {

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use rtld::base::addr::{FileOffset, RuntimeAddr, from_usize};
 use rtld::base::arena::Arena;
 use rtld::base::limits::PATH_MAX;
-use rtld::elf::note;
+use rtld::elf::note::{self, Stub};
 use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::link::load::{present, require_no_stray_note};
 use rtld::link::namespace::Module;
@@ -17,23 +17,30 @@ use rtld::os::sys::{self, Linux};
 use rtld::start::command_line::Until;
 use rtld::start::invocation::Settings;
 
+use crate::platform::image::LIBC_KNOWS_PROGRAM;
 use crate::run::command::ProgramToRun;
 use crate::run::kernel::Block;
+use crate::run::open::debugger;
 
-/// The program's entry, checked to be code of the program.
+/// The program's entry, checked to be code of the program. Tells the debuggers' list of its stub, and of the loader itself
+/// where that was executed.
 pub(crate) fn entry(
     block: &Block,
     program: &Module<'static, MappedImage>,
+    executed: bool,
 ) -> Result<RuntimeAddr, Failure<'static>> {
     let entry = block.auxiliary().entry().ok_or(Problem::LoadBias)?;
     let bias = program.image.bias();
     let entry = bias.vaddr(entry);
-    let vaddr = note::entry_behind_stub(&program.image, entry).unwrap_or(entry);
-    if program.is_code(vaddr) {
-        Ok(bias.runtime(vaddr))
-    } else {
-        Err(Problem::NotCode { what: "e_entry", vaddr }.into())
-    }
+    let Stub { entry, changed } = note::stub(&program.image, entry).unwrap_or(Stub { entry, changed: None });
+    let code = |what, vaddr| match program.is_code(vaddr) {
+        true => Ok(bias.runtime(vaddr)),
+        false => Err(Problem::NotCode { what, vaddr }),
+    };
+    let changed = changed.map(|vaddr| code("the function of the stub's note", vaddr)).transpose()?;
+    // Where libc has started the loader, debuggers follow libc's list.
+    debugger::set_up(executed && LIBC_KNOWS_PROGRAM, changed);
+    Ok(code("e_entry", entry)?)
 }
 
 /// The program that the kernel has mapped, with the circumstances of its start.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use abi::paths::LIBRARIES;
 use rtld::base::addr::{Vaddr, to_usize};
 use rtld::base::arena::Arena;
-use rtld::elf::note::{abi_note, entry_behind_stub};
+use rtld::elf::note::{abi_note, stub};
 use rtld::elf::plan::{LoadPlan, Place};
 use rtld::elf::symbol::{self, Name};
 use rtld::elf::version::{self, NeededVersions, Wanted};
@@ -198,7 +198,7 @@ fn read_all(mapped: &Mapped<MemImage>, scratch: &Arena, said: &dyn Fn(Failure<'_
     const MOST: u32 = 1000;
     let Mapped { dynamic, image, .. } = mapped;
     let _ = abi_note(image).map_err(said);
-    let _ = entry_behind_stub(image, Vaddr(0x1018));
+    let _ = stub(image, Vaddr(0x1018));
     let _ = dynamic.require_supported().map_err(said);
     let _ = needs_libc(image, dynamic).map_err(said);
     for tag in [consts::DT_NEEDED, consts::DT_SONAME, consts::DT_RPATH, consts::DT_RUNPATH] {

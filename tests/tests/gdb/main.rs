@@ -7,6 +7,7 @@
 mod backtrace;
 mod core;
 mod perf;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -109,6 +110,14 @@ fn main() -> Result<ExitCode> {
                 add(format!("gdb/core/{profile}"), lacks, Box::new(move || core::run(&recipe, &stage)));
             } else {
                 add(format!("gdb/perf/{profile}"), perf::lacks(), Box::new(move || perf::run(&recipe, &stage)));
+            }
+        }
+    }
+    for stage in Stage::all()? {
+        for way in ways::ALL {
+            for needs in ways::NEEDS {
+                let (name, stage) = (format!("gdb/ways/{way:?}/{needs:?}/{}", stage.profile), stage.clone());
+                add(name.to_lowercase(), gdb_lacks, Box::new(move || ways::run(way, needs, &stage)));
             }
         }
     }

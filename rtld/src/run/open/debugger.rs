@@ -4,20 +4,29 @@
 //! lists the objects of libc's ld.so, and a second `r_debug`, linked by `r_next`, lists the objects of this world: a
 //! debugger then takes libc for the program's first namespace, where libthread_db looks for threads.
 //!
+//! A debugger takes the first entry for the file that the kernel has executed, which it knows by other means, and ignores
+//! it. If that was the loader, an entry of the loader's comes before the program's, which has its path.
+//!
+//! Debuggers learn of a change by a breakpoint. In the loader it is at `_dl_debug_state`; where a stub has mapped the
+//! loader, gdb knows no loader, and finds a function of that name in the program, the stub's: both are called.
+//!
 //! # Safety
-//! This file exists because the debugger reads these structures, and ld.so has written some, by address.
+//! This file exists because the debugger reads these structures, and ld.so has written some, by address, and because the
+//! stub's function is called by its address.
 #![allow(unsafe_code)]
 
 use core::ffi::c_char;
 use core::ptr;
-use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
-use rtld::base::addr::{RuntimeAddr, to_usize};
+use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
 use rtld::link::namespace::Module;
+use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
+use crate::run::code;
 use crate::run::kernel::own_header;
 use crate::run::process::Process;
 
@@ -66,17 +75,36 @@ pub(crate) extern "C" fn _dl_debug_state() {
 
 /// `struct link_map` of <link.h>: its public part.
 #[repr(C)]
-struct LinkMap {
-    bias: usize,
-    name: usize,
-    dynamic: usize,
-    next: AtomicUsize,
-    previous: AtomicUsize,
+pub(crate) struct LinkMap {
+    pub(crate) bias: usize,
+    pub(crate) name: usize,
+    pub(crate) dynamic: usize,
+    pub(crate) next: AtomicUsize,
+    pub(crate) previous: AtomicUsize,
 }
 
-/// First and last entry of the list of this world; 0 if it is empty.
-pub(crate) static FIRST: AtomicUsize = AtomicUsize::new(0);
+/// First and last entry of the list of this world, without the one before the program's; 0 if it is empty.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
 static LAST: AtomicUsize = AtomicUsize::new(0);
+
+/// Entry of the loader before all others, where it was executed itself; 0 if there is none.
+static HEAD: AtomicUsize = AtomicUsize::new(0);
+/// Whether there is to be one.
+static EXECUTED: AtomicBool = AtomicBool::new(false);
+/// The stub's function; 0 if there is none.
+static CHANGED: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells of the start, before anything is listed: whether the loader itself was executed, and the function of the program's
+/// stub, which is code of the program.
+pub(crate) fn set_up(executed: bool, changed: Option<RuntimeAddr>) {
+    EXECUTED.store(executed, Ordering::Relaxed);
+    CHANGED.store(changed.map_or(0, |address| to_usize(address.0)), Ordering::Relaxed);
+}
+
+/// Whether debuggers know nothing of the program, because the loader itself was executed.
+pub(crate) fn is_program_hidden() -> bool {
+    EXECUTED.load(Ordering::Relaxed)
+}
 
 /// Address of `_r_debug`.
 pub(crate) fn address() -> RuntimeAddr {
@@ -89,13 +117,38 @@ pub(crate) fn begin_change(state: i32) {
     let base = own_header().as_ptr().expose_provenance();
     _r_debug.loader_base.store(base, Ordering::Relaxed);
     _r_debug.state.store(state, Ordering::Release);
-    _dl_debug_state();
+    stop();
 }
 
 /// Announces that the list is consistent again.
 pub(crate) fn end_change() {
     _r_debug.state.store(RT_CONSISTENT, Ordering::Release);
+    stop();
+}
+
+/// Debuggers have their breakpoints here.
+fn stop() {
     _dl_debug_state();
+    let changed = CHANGED.load(Ordering::Relaxed);
+    if changed != 0 {
+        // SAFETY: code of the program, and by the stub's note a function that does nothing.
+        let changed: extern "C" fn() = unsafe { code::function(RuntimeAddr(from_usize(changed))) };
+        changed();
+    }
+}
+
+/// The two entries of a plain start whose program was handed over (`early/listed.rs`), in words.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "a symbol for the code before relocation")]
+static slul_plain_list: [AtomicUsize; 2 * size_of::<LinkMap>() / size_of::<usize>()] =
+    [const { AtomicUsize::new(0) }; 2 * size_of::<LinkMap>() / size_of::<usize>()];
+
+/// Address of the first entry; 0 if there is none.
+pub(crate) fn first() -> usize {
+    match HEAD.load(Ordering::Relaxed) {
+        0 => FIRST.load(Ordering::Relaxed),
+        head => head,
+    }
 }
 
 /// Lists the program, libraries and loader. If there is no memory for the list, debuggers see less of it; the program
@@ -104,14 +157,29 @@ pub(crate) fn announce_own(process: &Process) {
     begin_change(RT_ADD);
     // A list that is cut short is better than none.
     let _ = list_own(process);
-    _r_debug.map.store(FIRST.load(Ordering::Relaxed), Ordering::Release);
+    _r_debug.map.store(first(), Ordering::Release);
     end_change();
 }
 
 /// Adds the objects of the start to the list.
 pub(crate) fn list_own(process: &Process) -> Result<(), OutOfMemory> {
     for (index, module) in process.sealed.namespace.all() {
-        add(process.arena, module, index == 0)?;
+        let path = match (index, process.program_path) {
+            (0, _) if !is_program_hidden() => b"",
+            (0, ProgramPath::Known(Some(path))) => path,
+            _ => module.path,
+        };
+        add(process.arena, module, path)?;
+    }
+    if is_program_hidden() {
+        let (next, previous) = (AtomicUsize::new(FIRST.load(Ordering::Relaxed)), AtomicUsize::new(0));
+        let (bias, name) = (own_header().as_ptr().expose_provenance(), c"".as_ptr().expose_provenance());
+        let map: &'static LinkMap = process.arena.put(LinkMap { bias, name, dynamic: 0, next, previous })?;
+        let head = ptr::from_ref(map).expose_provenance();
+        if let Some(program) = entry(FIRST.load(Ordering::Relaxed)) {
+            program.previous.store(head, Ordering::Relaxed);
+        }
+        HEAD.store(head, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -124,14 +192,13 @@ fn entry(address: usize) -> Option<&'static LinkMap> {
 }
 
 /// Adds an object at the end of the list, between [`begin_change`] and [`end_change`]; returns the address of the
-/// entry.
+/// entry. Its name is `path`, or empty if that is no path: gdb would look for a file of that name elsewhere.
 pub(crate) fn add(
     arena: &'static Arena,
     module: &Module<'static, MappedImage>,
-    is_program: bool,
+    path: &[u8],
 ) -> Result<usize, OutOfMemory> {
-    // A debugger takes the first entry for the program, whose file it knows by other means.
-    let path = if is_program { b"" } else { module.path };
+    let path = if path.contains(&b'/') { path } else { b"" };
     let name = arena.concat(&[path, b"\0"])?;
     let bias = module.image.bias();
     let dynamic = module.image.plan().dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));

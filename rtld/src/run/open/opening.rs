@@ -70,7 +70,7 @@ impl ObjectList {
         for &index in opening.fresh {
             let module = namespace.module(index);
             thread::admit(module);
-            match (debugger::add(arena, module, false), handles.get_mut(index)) {
+            match (debugger::add(arena, module, module.path), handles.get_mut(index)) {
                 (Ok(entry), Some(handle)) => *handle = entry,
                 (Err(error), _) => added = Err(error),
                 _ => {}
@@ -226,7 +226,8 @@ impl Runtime {
         let tls_id = module.tls.map_or(0, |place| to_usize(place.id));
         Some(PhdrInfo {
             bias: to_usize(bias.0),
-            name: debugger::name(state.handle(index)),
+            // The program's is empty, as dl_iterate_phdr(3) has it.
+            name: if index == 0 { c"".as_ptr() } else { debugger::name(state.handle(index)) },
             phdrs: if count == 0 { 0 } else { to_usize(bias.runtime(phdrs).0) },
             count,
             adds,

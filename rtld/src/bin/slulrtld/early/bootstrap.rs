@@ -12,7 +12,7 @@
 use linux_raw_sys::general::{__NR_exit_group, __NR_mprotect, __NR_write, PROT_READ, PROT_WRITE};
 use rtld::elf::{Dyn, Rela, consts};
 
-use crate::cpu::ops::{RELATIVE, call, load, store, touch};
+use crate::cpu::ops::{RELATIVE, call, debugger_rendezvous, load, store, touch};
 use crate::early::raw::{Bytes, RelrWords};
 
 const STDERR: usize = 2;
@@ -56,6 +56,10 @@ pub(crate) unsafe extern "C" fn slul_relocate_self(bias: usize, dynamic: usize, 
             relr = bias.wrapping_add(value);
         } else if tag == consts::DT_RELRSZ {
             relr_size = value;
+        } else if tag == consts::DT_DEBUG {
+            // For a debugger that has executed the loader itself, and takes it for the program.
+            // SAFETY: a word of the dynamic section.
+            unsafe { store(entry.value_address(), debugger_rendezvous()) };
         }
     }
     // SAFETY: the tables are the linker's.

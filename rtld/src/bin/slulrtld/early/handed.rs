@@ -22,6 +22,7 @@ use rtld::machine::{Machine, Native};
 
 use crate::cpu::ops::{PAGE, call, store};
 use crate::early::block::{RawBlock, Values};
+use crate::early::listed::slul_plain_listed;
 use crate::early::plain::{NOT_PLAIN, PlainStart, ProgramEntry, slul_plain_program};
 use crate::early::raw::{At, Records};
 use crate::early::text::EarlyString;
@@ -224,6 +225,18 @@ fn path_of(file: usize) -> Option<EarlyString> {
     None
 }
 
+/// The `p_vaddr` of PT_DYNAMIC; 0 without one.
+#[inline(always)]
+fn dynamic_section(headers: Records<Phdr>) -> usize {
+    let mut rest = headers;
+    while let Some(phdr) = rest.next() {
+        if phdr.kind() == consts::PT_DYNAMIC {
+            return phdr.vaddr();
+        }
+    }
+    0
+}
+
 /// The entries in which the program's auxiliary vector differs from the loader's.
 struct Differences {
     phdrs: usize,
@@ -290,7 +303,7 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
     }
     // SAFETY: so many are in the buffer.
     let headers = unsafe { Records::new(start.wrapping_add(EHDR), count) };
-    let Some(area) = map(file, headers, headers_end, fixed) else { return NOT_PLAIN };
+    let Some(area) = map(file, headers.rest(), headers_end, fixed) else { return NOT_PLAIN };
     let phdrs = area.start.wrapping_add(EHDR);
     let at = if fixed { entry } else { area.start.wrapping_add(entry) };
     // SAFETY: mapped by these headers.
@@ -309,6 +322,11 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
         call(__NR_prctl, [PR_SET_NAME as usize, path.file_name().address(), 0, 0, 0, 0]);
         call(__NR_close, [file, 0, 0, 0, 0, 0]);
     }
+    let dynamic = dynamic_section(headers);
+    let bias = if fixed { 0 } else { area.start };
+    let dynamic = if dynamic == 0 { 0 } else { dynamic.wrapping_add(bias) };
+    // SAFETY: once, by the only thread. The program is entered next, and calls nothing of the loader.
+    unsafe { slul_plain_listed(bias, path.address(), dynamic) };
     let differences = Differences { phdrs, count, own_header, entry: at, path: path.address() };
     let auxv = auxv.drop_argument(|key, value| differences.value(key, value));
     PlainStart { entry: address, auxv: if called { auxv } else { 0 } }

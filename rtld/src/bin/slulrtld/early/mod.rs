@@ -15,6 +15,7 @@ pub(crate) mod bootstrap;
 pub(crate) mod deferred;
 pub(crate) mod handed;
 pub(crate) mod late;
+mod listed;
 mod numbers;
 mod own;
 pub(crate) mod plain;

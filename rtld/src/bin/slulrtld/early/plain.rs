@@ -136,7 +136,7 @@ extern "C" fn slul_early_note(segment: Bytes, entry: &mut ProgramEntry) -> bool 
         let end = name_end.wrapping_add(desc_size.wrapping_add(3) & !3).wrapping_add(size_of::<NoteHead>());
         let is_abi = kind == abi::note::NT_SLUL_ABI;
         if name_size == abi::note::NOTE_OWNER.len() && (is_abi || kind == abi::note::NT_SLUL_RT0) {
-            let least = if is_abi { abi::note::ABI_NOTE_DESC_SIZE } else { 4 };
+            let least = if is_abi { abi::note::ABI_NOTE_DESC_SIZE } else { STUB_DESC };
             let Some(ours) = rest.first::<OurNote>() else { return false };
             if desc_size < least || end > rest.size() {
                 return false;
@@ -168,6 +168,9 @@ extern "C" fn slul_early_note(segment: Bytes, entry: &mut ProgramEntry) -> bool 
     true
 }
 
+/// Size in bytes of the descriptor of a stub's note.
+const STUB_DESC: usize = abi::note::RT0_NOTE_DESC_SIZE;
+
 /// Size in bytes of a stub's note.
 pub(crate) const STUB_NOTE: usize = abi::note::RT0_NOTE_SIZE;
 
@@ -175,7 +178,7 @@ pub(crate) const STUB_NOTE: usize = abi::note::RT0_NOTE_SIZE;
 #[inline(always)]
 pub(crate) fn is_of_stub(bytes: Bytes) -> bool {
     match bytes.first::<NoteHead>() {
-        Some(head) => head.name_size() == abi::note::OWNER_SIZE && head.desc_size() == 4,
+        Some(head) => head.name_size() == abi::note::OWNER_SIZE && head.desc_size() as usize == STUB_DESC,
         None => false,
     }
 }

@@ -22,7 +22,7 @@ use rtld::os::sys::{self, Linux};
 use rtld::start::installed::installed;
 
 use crate::cpu::ops::{__notice__libc_bogomapped_by_slul, leave_notice};
-use crate::run::open::debugger::{_r_debug, FIRST, RDebug, RT_ADD, append, begin_change, end_change, list_own};
+use crate::run::open::debugger::{_r_debug, RDebug, RT_ADD, append, begin_change, end_change, first, list_own};
 use crate::run::process::Process;
 
 /// The parts of the notice that are mapped, for good.
@@ -93,14 +93,14 @@ static OWN: RDebug = RDebug::new(2);
 /// address of the DT_DEBUG that ld.so has filled.
 pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr, notice: &Notice) {
     begin_change(RT_ADD);
-    if FIRST.load(Ordering::Relaxed) == 0 {
+    if first() == 0 {
         let _ = list_own(process);
     }
     for &Listed { bias, name, dynamic } in notice.listed.iter().flatten() {
         // Without memory the entry is left out.
         let _ = append(process.arena, bias, name, dynamic);
     }
-    let own = FIRST.load(Ordering::Relaxed);
+    let own = first();
     let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));
     // SAFETY: the value of DT_DEBUG in the template's dynamic section, which ld.so has written.
     let libc = unsafe { slot.read() };

@@ -142,6 +142,18 @@ pub(crate) fn debugger_rendezvous() -> usize {
     address_of!("_r_debug")
 }
 
+/// Address of `_dl_debug_state`.
+#[inline(always)]
+pub(crate) fn debugger_stop() -> usize {
+    address_of!("_dl_debug_state")
+}
+
+/// Address of the list of a plain start.
+#[inline(always)]
+pub(crate) fn plain_list() -> usize {
+    address_of!("slul_plain_list")
+}
+
 /// Addresses of the loader's own DT_GNU_HASH, DT_SYMTAB and DT_STRTAB.
 #[inline(always)]
 pub(crate) fn own_tables() -> (usize, usize, usize) {
