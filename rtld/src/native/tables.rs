@@ -4,7 +4,7 @@
 use crate::base::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::elf::version::VersionRef;
-use crate::elf::{consts, size, sysv_hash};
+use crate::elf::{Phdr, consts, size, sysv_hash};
 
 /// A table of structures made of words, written into memory of its final size.
 pub(super) struct WordTable<'a> {
@@ -39,6 +39,13 @@ impl<'a> WordTable<'a> {
         self.put([pair(kind.0, kind.1), 0, vaddr, vaddr, size, size, align])
     }
 
+    /// Adds a program header of an object's.
+    pub(super) fn copy_header(&mut self, phdr: &Phdr) -> Result<(), OutOfMemory> {
+        let rest = [phdr.p_offset, phdr.p_vaddr, phdr.p_paddr, phdr.p_filesz, phdr.p_memsz, phdr.p_align];
+        let [offset, vaddr, paddr, file_size, size, align] = rest;
+        self.put([pair(phdr.p_type, phdr.p_flags), offset, vaddr, paddr, file_size, size, align])
+    }
+
     /// Address at which ld.so reads the table, and writes parts of it.
     pub(super) fn address(&self) -> RuntimeAddr {
         RuntimeAddr::of(self.room.as_ptr())
@@ -63,6 +70,11 @@ impl<'a> WordTable<'a> {
 /// Two numbers of 32 bits as one word, the first at the lower address.
 pub(super) fn pair(first: u32, second: u32) -> u64 {
     u64::from(first) | u64::from(second) << 32
+}
+
+/// `st_info` of an import. It is weak, because the loader itself reports missing symbols.
+pub(super) const fn weak(st_type: u8) -> u8 {
+    consts::STB_WEAK << 4 | st_type
 }
 
 /// A DT_STRTAB.

@@ -22,7 +22,7 @@ use crate::elf::version::VersionRef;
 use crate::elf::{Phdr, consts, gnu_hash, size};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Import;
-use crate::native::tables::{StringTable, VersionTables, WordTable, pair};
+use crate::native::tables::{StringTable, VersionTables, WordTable, pair, weak};
 
 /// A word for ld.so to fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -382,8 +382,7 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
     fn headers(&self) -> Result<WordTable<'a>, OutOfMemory> {
         let parts = self.parts;
         let path = self.arena.concat(&[parts.interpreter.as_bytes(), b"\0"])?;
-        let from_program = [consts::PT_LOAD, consts::PT_GNU_EH_FRAME, consts::PT_GNU_RELRO];
-        let program = parts.phdrs.iter().filter(|phdr| from_program.contains(&phdr.p_type));
+        let program = parts.phdrs.iter().filter(|phdr| FROM_PROGRAM.contains(&phdr.p_type));
         let count = program.clone().count().saturating_add(if parts.tls.is_some() { 5 } else { 4 });
         let mut table = WordTable::new(self.arena, count, size::PHDR)?;
         let (start, size) = (table.address(), from_usize(count.saturating_mul(size::PHDR)));
@@ -400,18 +399,14 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
             table.header((consts::PT_TLS, read), self.vaddr(at), size, align)?;
         }
         for phdr in program {
-            let rest = [phdr.p_offset, phdr.p_vaddr, phdr.p_paddr, phdr.p_filesz, phdr.p_memsz, phdr.p_align];
-            let [offset, vaddr, paddr, file_size, size, align] = rest;
-            table.put([pair(phdr.p_type, phdr.p_flags), offset, vaddr, paddr, file_size, size, align])?;
+            table.copy_header(phdr)?;
         }
         Ok(table)
     }
 }
 
-/// `st_info` of an import. It is weak, because the loader itself reports missing symbols.
-const fn weak(st_type: u8) -> u8 {
-    consts::STB_WEAK << 4 | st_type
-}
+/// The program's own headers that the template has, too.
+const FROM_PROGRAM: [u32; 3] = [consts::PT_LOAD, consts::PT_GNU_EH_FRAME, consts::PT_GNU_RELRO];
 
 /// Largest number of entries in the dynamic section besides DT_NEEDED.
 const OTHER_ENTRIES: usize = 17;

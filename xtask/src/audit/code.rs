@@ -41,7 +41,7 @@ enum Variables {
     Write,
 }
 
-const EARLY: [Rules; 17] = [
+const EARLY: [Rules; 16] = [
     Rules {
         title: "code of _start",
         function: "_start",
@@ -79,15 +79,7 @@ const EARLY: [Rules; 17] = [
     Rules {
         title: "code of slul_plain_handed",
         function: "slul_plain_handed",
-        may_call: &["slul_plain_program", "slul_early_walk", "slul_plain_listed"],
-        system_calls: true,
-        register_jumps: false,
-        variables: Variables::Read,
-    },
-    Rules {
-        title: "code of slul_plain_listed",
-        function: "slul_plain_listed",
-        may_call: &["_dl_debug_state"],
+        may_call: &["slul_plain_program", "slul_early_walk", "_dl_debug_state"],
         system_calls: true,
         register_jumps: false,
         variables: Variables::Write,

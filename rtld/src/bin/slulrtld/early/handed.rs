@@ -22,7 +22,7 @@ use rtld::machine::{Machine, Native};
 
 use crate::cpu::ops::{PAGE, call, store};
 use crate::early::block::{RawBlock, Values};
-use crate::early::listed::slul_plain_listed;
+use crate::early::listed::list_program;
 use crate::early::plain::{NOT_PLAIN, PlainStart, ProgramEntry, slul_plain_program};
 use crate::early::raw::{At, Records};
 use crate::early::text::EarlyString;
@@ -325,8 +325,7 @@ pub(crate) unsafe extern "C" fn slul_plain_handed(sp: usize, own_entry: usize, o
     let dynamic = dynamic_section(headers);
     let bias = if fixed { 0 } else { area.start };
     let dynamic = if dynamic == 0 { 0 } else { dynamic.wrapping_add(bias) };
-    // SAFETY: once, by the only thread. The program is entered next, and calls nothing of the loader.
-    unsafe { slul_plain_listed(bias, path.address(), dynamic) };
+    list_program(bias, path.address(), dynamic);
     let differences = Differences { phdrs, count, own_header, entry: at, path: path.address() };
     let auxv = auxv.drop_argument(|key, value| differences.value(key, value));
     PlainStart { entry: address, auxv: if called { auxv } else { 0 } }

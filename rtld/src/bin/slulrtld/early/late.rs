@@ -58,7 +58,7 @@ pub(crate) extern "C" fn slul_late_start() {
     if slul_shares_memory(id) {
         give_up(SHARED_LINE);
     }
-    let (header, dynamic, variables, end) = own_places();
+    let (header, _, variables, end) = own_places();
     let (size, protection) = (end.wrapping_sub(variables), (PROT_READ | PROT_WRITE) as usize);
     // SAFETY: the loader's variables, which stay writable from the first time on.
     let result = unsafe { call(__NR_mprotect, [variables, size, protection, 0, 0, 0]) };
@@ -75,7 +75,7 @@ pub(crate) extern "C" fn slul_late_start() {
         let begun = STARTED.compare_exchange(0, MAKING, Ordering::AcqRel, Ordering::Acquire);
         if begun.is_ok() {
             // SAFETY: nobody else has done it, or will.
-            unsafe { slul_relocate_self(header, dynamic, end) };
+            unsafe { slul_relocate_self(header) };
             slul_late_main(block, id);
             // Before signals are let in again: a handler may not come back.
             if STARTED.swap(DONE, Ordering::AcqRel) == AWAITED {

@@ -51,8 +51,6 @@ unsafe extern "C" fn _start() -> ! {
         "jmp rax",
         "2:",
         "lea rdi, [rip + __ehdr_start]",
-        "lea rsi, [rip + _DYNAMIC]",
-        "lea rdx, [rip + slul_end]",
         "call {relocate}",
         "mov rdi, rsp",
         "lea rsi, [rip + _start]",
@@ -60,8 +58,6 @@ unsafe extern "C" fn _start() -> ! {
         "ud2",
         "4:", // The program is ready, but for its RELRO, which can not be sealed.
         "lea rdi, [rip + __ehdr_start]",
-        "lea rsi, [rip + _DYNAMIC]",
-        "lea rdx, [rip + slul_end]",
         "call {relocate}",
         "mov rdi, rsp",
         "call {unsealed}",
