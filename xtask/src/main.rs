@@ -98,7 +98,7 @@ enum Command {
         #[arg(long)]
         quick: bool,
         /// Put the tables into docs/performance.md.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "quick")]
         update_docs: bool,
         /// Install nothing; leave out what needs a missing package, and say so.
         #[arg(long)]

@@ -1,5 +1,5 @@
-//! The loader's exports, besides the memory functions. `exports.map` has their versions; the audit compares the binary
-//! with the list in `exports.golden`.
+//! The loader's exports, besides the memory functions. The audit compares the binary with the table of `abi/src/export.rs`,
+//! which has their versions.
 //!
 //! # Safety
 //! This file exists because exported names must not be mangled.

@@ -1,6 +1,6 @@
 //! What belongs to one processor or kernel stands in the files of that processor.
 
-use crate::{Text, loader, none};
+use crate::{Text, loader, none, texts};
 
 /// Folders of processors: tables that every host compiles, then code.
 const TABLES: &str = "rtld/src/machine/";
@@ -70,6 +70,28 @@ fn violations(files: &[Text]) -> Vec<String> {
         }
     }
     violations
+}
+
+/// Tables that no test loads an object by could hold any number.
+#[test]
+fn tables_of_processors_are_tested() {
+    let tested = &texts("tests/tests/in_memory/machines.rs")[0].text;
+    let tables: Vec<Text> = texts(TABLES.trim_end_matches('/'))
+        .into_iter()
+        .filter(|file| !["mod.rs", "interface.rs"].iter().any(|name| file.path.ends_with(name)))
+        .collect();
+    assert!(tables.len() >= 3, "there are tables");
+    for Text { path, text } in &tables {
+        let (_, machine) = text.split_once("\nimpl Machine for ").unwrap();
+        let name = machine.split_whitespace().next().unwrap();
+        assert!(
+            tested.contains(&format!("impl Psabi for {name} {{")),
+            "{path}: not in tests/in_memory/machines.rs"
+        );
+        let known = |word: &str| NAMES.iter().any(|(name, _)| name.starts_with("R_") && word.starts_with(name));
+        let mut numbers = machine.split_whitespace().filter(|word| word.starts_with("R_"));
+        assert!(numbers.all(known), "{path}: its relocation types are not in NAMES");
+    }
 }
 
 #[test]

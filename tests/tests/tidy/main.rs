@@ -64,21 +64,26 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// All text files below a folder, by path.
+/// All text files below a folder, by path; or one file.
 fn texts(folder: &str) -> Vec<Text> {
     let mut paths = Vec::new();
     collect(&root().join(folder), &mut paths);
     paths.sort();
+    // A program that somebody has built in the tree is no text.
     let read = |path: PathBuf| {
-        let text = String::from_utf8(fs::read(&path).unwrap()).unwrap();
-        Text { path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), text }
+        let text = String::from_utf8(fs::read(&path).unwrap()).ok()?;
+        Some(Text { path: path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), text })
     };
-    let texts: Vec<_> = paths.into_iter().map(read).collect();
+    let texts: Vec<_> = paths.into_iter().filter_map(read).collect();
     assert!(!texts.is_empty(), "{folder} is empty");
     texts
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+    if folder.is_file() {
+        paths.push(folder.to_owned());
+        return;
+    }
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
