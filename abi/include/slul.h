@@ -18,8 +18,8 @@ extern "C" {
 /* Flags of the ABI note. */
 #define SLUL_CALL_ENTRY 1u /* e_entry is int entry(int argc, char **argv, char **envp, const void *auxv) */
 #define SLUL_EAGER_LIBC 2u /* libc is brought in before the entry, if the program may come to need it: for programs that
-                              change root directory, namespaces or filters before their first native call. In the note
-                              of a library of the start it counts for the program */
+                              change root directory, namespaces or filters before their first native call, which makes
+                              no system call of the loader's then. It counts in a library of the start, too */
 
 /* Emits the ABI note (owner "SLUL", type 1). Use once, at file scope, in the program: SLUL_ABI_NOTE(SLUL_CALL_ENTRY)
  * For SLUL_CALL_ENTRY it defines `_init` as well, as 0, unless the program has one: linkers make a DT_INIT of it, which names no

@@ -36,6 +36,8 @@ impl Programs {
         let programs = Self { dir: Workdir::new()?, stage: stage.clone() };
         programs.compile("report", &[], "report.o")?;
         programs.compile("report", &["-DNATIVE"], "report-native.o")?;
+        let eager = ["-DNATIVE", "-DEAGER", "-DPROGRAM_FLAGS=(SLUL_CALL_ENTRY | SLUL_EAGER_LIBC)"];
+        programs.compile("report", &eager, "report-eager.o")?;
         programs.compile("launch", &[], "launch.o")?;
         let launcher = programs.dir.path().join("launch");
         run(Command::new("ld").arg("-static").arg("-o").arg(launcher).arg(programs.dir.path().join("launch.o")))?;
@@ -70,6 +72,15 @@ impl Programs {
     /// # Errors
     /// ld fails.
     pub fn report(&self, link: Link, native: bool, libraries: &[&str], to: &Path) -> Result<()> {
+        self.report_of(link, if native { "report-native.o" } else { "report.o" }, libraries, to)
+    }
+
+    /// Links one of the objects of that program: `report.o`, `report-native.o`, or `report-eager.o`, whose note asks for libc
+    /// before the entry.
+    ///
+    /// # Errors
+    /// ld fails.
+    pub fn report_of(&self, link: Link, object: &str, libraries: &[&str], to: &Path) -> Result<()> {
         let mut ld = Command::new("ld");
         ld.args(["-pie", "--build-id=none", "-z", "noexecstack", "--as-needed"]);
         ld.arg(format!("-L/usr/lib/{}", NATIVE.multiarch));
@@ -78,7 +89,6 @@ impl Programs {
             Link::Bare => ld.arg("--no-dynamic-linker"),
             Link::Stub(name) => ld.args(["--no-dynamic-linker", "-e", ENTRY]).arg(self.stub(name)),
         };
-        let object = if native { "report-native.o" } else { "report.o" };
         run(ld.arg(self.dir.path().join(object)).args(libraries).arg("-o").arg(to))
     }
 }

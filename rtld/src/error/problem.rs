@@ -265,7 +265,7 @@ impl From<OutOfMemory> for Problem<'_> {
 }
 
 /// What to do where libc can not be taken from where it is now.
-const BEFORE: &str = "libc is not taken from there; call slul_load_libc() before chroot, pivot_root, setns, unshare or a filter of \
+const BEFORE: &str = "libc is not taken from here; call slul_load_libc() before chroot, pivot_root, setns, unshare or a filter of \
      system calls, or set SLUL_EAGER_LIBC in the ABI note";
 
 impl Text for Problem<'_> {
@@ -341,7 +341,7 @@ impl Text for Problem<'_> {
             Self::NativeLibrary { needer, tried } => {
                 put_words!(to, "cannot open shared object file: not found; {} needs it; tried {}", needer, tried)
             }
-            Self::OtherRoot => put_words!(to, "not the start's root directory or mount namespace: {}", BEFORE),
+            Self::OtherRoot => put_words!(to, "not in the start's root directory or mount namespace: {}", BEFORE),
             Self::UnknownRoot(errno) => put_words!(to, "root directory unknown ({e}): {}", errno, BEFORE),
             Self::NativeSymbol { symbol, version: b"" } => {
                 put_words!(to, "undefined symbol: {} (in no native library)", symbol)

@@ -12,6 +12,7 @@ use core::slice;
 use linux_raw_sys::general::{AT_EACCESS, AT_EMPTY_PATH};
 use rtld::base::addr::{LoadBias, PageSize, RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
+use rtld::base::limits::PATH_MAX;
 use rtld::elf::plan::{LoadPlan, Origin, PlanRoom};
 use rtld::elf::{Decode, Ehdr, Phdr, consts, size};
 use rtld::error::{Errno, Failure, Problem, Table};
@@ -245,6 +246,19 @@ pub(crate) fn text(address: u64) -> &'static [u8] {
 pub(crate) unsafe fn string(address: u64) -> &'static [u8] {
     // SAFETY: by the caller.
     unsafe { CStr::from_ptr(ptr::with_exposed_provenance(to_usize(address))) }.to_bytes()
+}
+
+/// The path of the current directory; `None` if the kernel does not tell an absolute one.
+///
+/// # Errors
+/// The arena has no memory left.
+pub(crate) fn current_directory(arena: &'static Arena) -> Result<Option<&'static [u8]>, OutOfMemory> {
+    let mut buffer = [0u8; PATH_MAX];
+    let place = buffer.as_mut_ptr().expose_provenance();
+    // SAFETY: a buffer of that size.
+    let size = unsafe { calls::system_call(number::GETCWD, [place, PATH_MAX, 0, 0]) };
+    let path = usize::try_from(size).ok().and_then(|size| buffer.get(..size)?.strip_suffix(b"\0"));
+    path.filter(|path| path.starts_with(b"/")).map(|path| arena.copy(path)).transpose()
 }
 
 /// Checks that the process, with its effective ids, may execute an open file. The kernel answers since Linux 5.8

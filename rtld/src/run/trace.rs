@@ -9,6 +9,7 @@ use rtld::error::Problem;
 use rtld::os::sys;
 use rtld::start::invocation::Settings;
 
+use crate::run::kernel::current_directory;
 use crate::run::last_words::say;
 use crate::run::sync::without_size_signal;
 use crate::run::{inspect, sync};
@@ -44,7 +45,11 @@ pub(crate) fn set_up(settings: &Settings<'_>, arena: &'static Arena) -> Trace {
         // Without memory the trace goes to stderr.
         let mut digits = [0u8; DIGITS];
         let digits = decimal(sync::process_id(), &mut digits);
-        let published = arena.concat(&[path, b".", digits]).and_then(|path| arena.put(path));
+        // Each line opens the file, and the program may go to another directory.
+        let directory = if path.starts_with(b"/") { None } else { current_directory(arena).unwrap_or_default() };
+        let below: &[u8] = if directory.is_some() { b"/" } else { b"" };
+        let parts = [directory.unwrap_or_default(), below, path, b".", digits];
+        let published = arena.concat(&parts).and_then(|path| arena.put(path));
         if let Ok(path) = published {
             match sys::open_output(path) {
                 Ok(_) => OUTPUT.store(path, Ordering::Release),

@@ -59,6 +59,10 @@ struct Trials {
     lacks: BTreeSet<String>,
 }
 
+/// Objects of the program that reports what it sees, and what they are called in names of tests.
+const KINDS: [(&str, &str); 3] =
+    [("report.o", "plain"), ("report-native.o", "native"), ("report-eager.o", "eager")];
+
 impl Trials {
     fn push(&mut self, name: String, lack: Option<String>, check: impl FnOnce() -> Result<()> + Send + 'static) {
         let run = move || check().map_err(|error| Failed::from(format!("{error:#}")));
@@ -74,11 +78,11 @@ impl Trials {
         let no_namespaces = root::refusal();
         for way in &same::WAYS {
             let row = table.get(way.name).with_context(|| format!("docs/ways-in.md: no row `{}`", way.name))?;
-            for (native, kind) in [(false, "plain"), (true, "native")] {
+            for (object, kind) in KINDS {
                 let lack = no_namespaces.clone().or_else(|| root::binfmt_refusal().filter(|_| way.binfmt));
                 let (row, programs, stage) = (row.clone(), Arc::clone(&programs), Arc::clone(stage));
                 let name = format!("same/{}/{kind}/{}", way.name, stage.profile);
-                self.push(name, lack, move || same::check(way, native, &row, &programs, &stage));
+                self.push(name, lack, move || same::check(way, object, &row, &programs, &stage));
             }
         }
         self.stubs(stage, &programs, &no_namespaces)?;

@@ -60,10 +60,10 @@ const LOADER: &str = NATIVE.paths.loader;
 const FILE: &str = "/work/report";
 
 /// Runs the report by one way in, and returns the keys and values that it prints.
-fn report(way: &Way, native: bool, programs: &Programs, stage: &Stage) -> Result<Vec<(String, String)>> {
+fn report(way: &Way, object: &str, programs: &Programs, stage: &Stage) -> Result<Vec<(String, String)>> {
     let root = Root::new(stage, Holds { binfmt: way.binfmt, ..Holds::ALL })?;
     install(&programs.launcher(), &root.work("launch"))?;
-    programs.report(way.link, native, &["-lz", "-lc"], &root.work("report"))?;
+    programs.report_of(way.link, object, &["-lz", "-lc"], &root.work("report"))?;
     if let Some(subcommand) = way.made_by {
         let (from, to) = (root.work("linked"), root.work("report"));
         fs::rename(&to, &from)?;
@@ -105,8 +105,8 @@ fn meaning<'w>(word: &str, way: &'w Way) -> Result<&'w str> {
 }
 
 /// Checks one way in against the table and the first of all.
-pub(crate) fn check(way: &Way, native: bool, row: &Row, programs: &Programs, stage: &Stage) -> Result<()> {
-    let mut found = report(way, native, programs, stage)?;
+pub(crate) fn check(way: &Way, object: &str, row: &Row, programs: &Programs, stage: &Stage) -> Result<()> {
+    let mut found = report(way, object, programs, stage)?;
     for (column, word) in row {
         let place = found.iter().position(|(key, _)| key == column);
         let (_, value) = found.remove(place.with_context(|| format!("the report does not say {column}"))?);
@@ -117,7 +117,7 @@ pub(crate) fn check(way: &Way, native: bool, row: &Row, programs: &Programs, sta
         };
         ensure!(value == expected, "{column} is {value}, and not {expected}, which the table says by `{word}`");
     }
-    let mut ordinary = report(&WAYS[0], native, programs, stage)?;
+    let mut ordinary = report(&WAYS[0], object, programs, stage)?;
     ordinary.retain(|(key, _)| !row.contains_key(key));
     ensure!(found == ordinary, "\n{found:#?}\ninstead of\n{ordinary:#?}");
     Ok(())

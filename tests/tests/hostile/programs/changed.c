@@ -1,6 +1,6 @@
 // A program that changes its process as its arguments say, and then calls a native function for the first time.
-//# variants: deferred full noted asked run-dot run-empty rpath-dot needed kept evil evil-needed
-//# native[full noted asked run-dot run-empty rpath-dot]: libnative.so
+//# variants: deferred full noted asked opens run-dot run-empty rpath-dot needed kept evil evil-needed
+//# native[full noted asked opens run-dot run-empty rpath-dot]: libnative.so
 //# native[kept]: libnative.so -DKEPT
 //# native[evil]: libnative.so -DEVIL
 //# native[needed]: libnative.so -Wl,-soname,./libnative.so
@@ -8,14 +8,48 @@
 //# program[deferred]: -DDEFERRED
 //# program[noted]: -DNOTED
 //# program[asked]: -DASKED
+//# program[opens]: -DOPENS
 //# rpath[run-dot rpath-dot]: .
 //# rpath[run-empty]: /nowhere:
 //# rpath[deferred needed evil-needed]: none
 //# program[rpath-dot]: -Wl,--disable-new-dtags
-//# link[asked]: {stage}/usr/lib/slul/x86_64/libslulrtld.so
+//# link[asked opens]: {stage}/usr/lib/slul/x86_64/libslulrtld.so
 //# link: -l:libc.so.6
 #ifdef IN_libnative
-long getppid(void);
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static char directory[4096];
+
+__attribute__((constructor)) static void begin(void)
+{
+    if (!getcwd(directory, sizeof directory - 1))
+        *directory = 0;
+}
+
+/* The directory in which this constructor ran. */
+const char *began_in(void)
+{
+    for (char *end = directory;; end++)
+        if (!*end) {
+            *end = '\n';
+            return directory;
+        }
+}
+
+/* The default size of threads' stacks in KiB. */
+const char *stacks(void)
+{
+    static char text[32];
+    pthread_attr_t attributes;
+    size_t size = 0;
+    if (pthread_getattr_default_np(&attributes) == 0)
+        pthread_attr_getstacksize(&attributes, &size);
+    snprintf(text, sizeof text, "%zu\n", size >> 10);
+    return text;
+}
 
 const char *whose(void)
 {
@@ -36,7 +70,7 @@ const char *whose(void)
 #endif
 #include "libcfree.h"
 
-const char *whose(void);
+const char *whose(void), *began_in(void), *stacks(void);
 long getppid(void);
 
 enum { SYS_unshare = 272, SYS_chroot = 161, SYS_mount = 165, SYS_pivot_root = 155, SYS_umount2 = 166, SYS_prctl = 157 };
@@ -113,6 +147,54 @@ static int change(char **argument, char **envp)
     } else if (same(what, "directory")) {
         call(80 /* chdir */, path, 0, 0, 0);
         return 2;
+    } else if (same(what, "descriptor")) {
+        long directory = system_call(SYS_open, path, 0200000 /* O_DIRECTORY */, 0, 0);
+        call(81 /* fchdir */, (word)directory, 0, 0, 0);
+        return 2;
+    } else if (same(what, "deep")) {
+        // A directory with a path that is longer than a path may be.
+        static char name[201];
+        for (word place = 0; place < sizeof name - 1; place++)
+            name[place] = 'd';
+        for (int depth = 0; depth < 25; depth++) {
+            call(83 /* mkdir */, (word)name, 0777, 0, 0);
+            call(80, (word)name, 0, 0, 0);
+        }
+    } else if (same(what, "deleted")) {
+        call(83, path, 0777, 0, 0);
+        call(80, path, 0, 0, 0);
+        call(84 /* rmdir */, path, 0, 0, 0);
+        return 2;
+    } else if (same(what, "unreachable")) {
+        call(SYS_mount, 0, (word) "/", 0, MS_REC | MS_PRIVATE);
+        call(SYS_mount, path, path, 0, MS_BIND);
+        call(80, path, 0, 0, 0);
+        call(SYS_umount2, path, 2, 0, 0);
+        return 2;
+    } else if (same(what, "link")) {
+        call(88 /* symlink */, path, (word) "libnative.so", 0, 0);
+        return 2;
+    } else if (same(what, "limit")) {
+        const word limit[] = {1 << 20, 1 << 20};
+        call(302 /* prlimit64 */, 0, 3 /* RLIMIT_STACK */, (word)limit, 0);
+#ifndef DEFERRED
+    } else if (same(what, "began")) {
+        say(began_in());
+    } else if (same(what, "stacks")) {
+        say(stacks());
+#endif
+    } else if (same(what, "execute")) {
+        call(SYS_execve, path, (word)(argument + 1), (word)envp, 0);
+#ifdef OPENS
+    } else if (same(what, "open")) {
+        void *handle = slul_dlopen(argument[1], SLUL_RTLD_NOW);
+        if (handle) {
+            say(((const char *(*)(void))slul_dlsym(handle, "whose"))());
+            leave(SUCCESS);
+        }
+        say("not there\n");
+        return 2;
+#endif
     } else if (same(what, "root")) {
         call(SYS_chroot, path, 0, 0, 0);
         return 2;

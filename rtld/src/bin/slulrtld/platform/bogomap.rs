@@ -35,7 +35,6 @@ use rtld::base::report::Category;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::link::file::map_object;
-use rtld::link::sealed::Sealed;
 use rtld::native::template::Template;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
@@ -68,11 +67,14 @@ use crate::run::sync;
 /// because the program or a library of the start does (ABI note, `EAGER_LIBC`), or because something that libc would have
 /// found at the start can not be kept for later.
 pub(crate) fn comes_first(process: &Process) -> bool {
-    let Sealed { natives, namespace, .. } = &process.sealed;
-    let asked = process.settings.eager_libc
-        || process.kept.at_once
-        || namespace.loaded().any(|(_, it)| it.note.is_some_and(|note| note.flags & FLAG_EAGER_LIBC != 0));
-    asked && process.may_want_libc() || natives.eager.is_some()
+    let asked = process.settings.eager_libc || process.kept.at_once || has_eager_note(process);
+    asked && process.may_want_libc() || process.sealed.natives.eager.is_some()
+}
+
+/// Whether the program, or a library of the start, asks for libc before the entry.
+fn has_eager_note(process: &Process) -> bool {
+    let mut loaded = process.sealed.namespace.loaded();
+    loaded.any(|(_, it)| it.note.is_some_and(|note| note.flags & FLAG_EAGER_LIBC != 0))
 }
 
 /// Brings libc in, once. A second thread waits until libc is present. If a native constructor calls back into the
@@ -279,7 +281,8 @@ impl Escaped {
         optional::open_optional(process);
         environment::share(process, environment, stack.block_address());
         main_thread::is_now_libcs();
-        let words = match comes_first(process) {
+        // Who asks for libc may forbid itself any system call before its first call.
+        let words = match comes_first(process) && !has_eager_note(process) {
             false => Published::All,
             true => Published::Held { only_called: process.settings.eager_libc },
         };

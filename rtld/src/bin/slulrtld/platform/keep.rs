@@ -12,6 +12,7 @@ use rtld::native::directory::{
 
 use crate::platform::bogomap::comes_first;
 use crate::platform::root;
+use crate::run::kernel::current_directory;
 use crate::run::process::Process;
 
 /// Keeps what the start has, before anything of the program runs. A secure process has no variables that libc reads
@@ -73,7 +74,7 @@ fn keep_paths(process: &mut Process) -> Result<(), Failure<'static>> {
     }
     if longest != 0 {
         let most = PATH_MAX.saturating_sub(NAME_MAX).saturating_sub(longest);
-        let directory = root::current_directory(arena)?;
+        let directory = current_directory(arena)?;
         process.kept.directory = directory.filter(|path| can_be_listed(path) && path.len() < most);
         process.kept.at_once = process.kept.directory.is_none();
     }

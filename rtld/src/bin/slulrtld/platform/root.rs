@@ -1,4 +1,4 @@
-//! Where paths begin: the root directory of the process, and its current directory.
+//! Where absolute paths begin: the root directory of the process.
 //!
 //! # Safety
 //! This file exists because the kernel writes its answers to addresses.
@@ -7,11 +7,9 @@
 use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{AT_FDCWD, STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, stat, statx};
-use rtld::base::arena::{Arena, OutOfMemory};
-use rtld::base::limits::PATH_MAX;
 use rtld::error::{Errno, Error, Problem};
 
-use crate::cpu::number::{GETCWD, NEWFSTATAT, STATX};
+use crate::cpu::number::{NEWFSTATAT, STATX};
 use crate::cpu::ops::call;
 use crate::run::cpu::calls::system_call;
 use crate::run::kept::Root;
@@ -70,17 +68,4 @@ pub(crate) fn require_same(process: &Process) -> Result<(), Error<'static>> {
         Err(error) => Problem::UnknownRoot(error),
     };
     Err(Error::new(process.sealed.namespace.module(0).path, problem))
-}
-
-/// The path of the current directory; `None` if the kernel does not tell one that leads there.
-///
-/// # Errors
-/// The arena has no memory left.
-pub(crate) fn current_directory(arena: &'static Arena) -> Result<Option<&'static [u8]>, OutOfMemory> {
-    let mut buffer = [0u8; PATH_MAX];
-    let place = buffer.as_mut_ptr().expose_provenance();
-    // SAFETY: a buffer of that size.
-    let size = unsafe { system_call(GETCWD, [place, PATH_MAX, 0, 0]) };
-    let path = usize::try_from(size).ok().and_then(|size| buffer.get(..size)?.strip_suffix(b"\0"));
-    path.map(|path| arena.copy(path)).transpose()
 }
