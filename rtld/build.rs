@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let script = PathBuf::from(env::var("OUT_DIR")?).join("exports.map");
     fs::write(&script, VersionScript.to_string())?;
     println!("cargo::rerun-if-changed=layout.ld");
+    println!("cargo::rustc-check-cfg=cfg(using_libc)");
     println!("cargo::rerun-if-changed=build.rs");
     let arguments = [
         // No crt0, no libc, no interpreter: the kernel starts it, or starts a program with it.

@@ -6,6 +6,9 @@ fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     println!("cargo::rerun-if-changed=exports.map");
     println!("cargo::rerun-if-changed=build.rs");
+    // What `rtld/src/run` has to know of the program that it is a part of, where it can not ask `platform`.
+    println!("cargo::rustc-check-cfg=cfg(using_libc)");
+    println!("cargo::rustc-cfg=using_libc");
     let arguments = [
         "-lc".to_owned(),
         // Like an executable of any other language: nothing of it is for libraries to bind to.

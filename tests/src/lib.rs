@@ -52,6 +52,7 @@ pub mod directive;
 pub mod expectation;
 pub mod launch;
 pub mod linked;
+pub mod machine;
 pub mod memory;
 pub mod objects;
 pub mod part;

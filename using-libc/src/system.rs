@@ -6,7 +6,7 @@
 
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc_template::LOADER_IMPORTS;
 use rtld::base::addr::{RuntimeAddr, to_usize};
@@ -99,7 +99,9 @@ pub(crate) fn forget_errors() {
 
 /// Finds libc's functions that the loader calls: the first definition of each name, preloaded libraries included.
 pub(crate) fn find_libc() {
-    for (target, name) in LOADER_TARGETS.iter().zip(LOADER_IMPORTS) {
+    static TABLE: [AtomicUsize; LOADER_IMPORTS.len()] = [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
+    LOADER_TARGETS.store(TABLE.as_ptr().cast_mut(), Ordering::Relaxed);
+    for (target, name) in TABLE.iter().zip(LOADER_IMPORTS) {
         let mut buffer = [0u8; 32];
         if let Some(place) = buffer.get_mut(..name.len()) {
             place.copy_from_slice(name);

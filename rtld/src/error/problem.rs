@@ -210,6 +210,8 @@ pub enum Problem<'a> {
     OtherRoot,
     /// Whether it is, the kernel does not tell.
     UnknownRoot(Errno),
+    /// Another thread was bringing libc in when the process was forked.
+    ForkedMeanwhile,
     /// No native library defines a symbol.
     NativeSymbol {
         /// Its name.
@@ -337,6 +339,7 @@ impl Text for Problem<'_> {
             Self::TlsSize(bytes) => put_words!(to, "thread-local storage of {} bytes does not fit", bytes),
             Self::UnknownOrigin => put_words!(to, "it is not known what $ORIGIN stands for"),
             Self::NoLibc => put_words!(to, "a native library is needed, but there is no libc to load it with"),
+            Self::ForkedMeanwhile => put_words!(to, "forked while another thread was bringing libc in"),
             // Begins as glibc's message does.
             Self::NativeLibrary { needer, tried } => {
                 put_words!(to, "cannot open shared object file: not found; {} needs it; tried {}", needer, tried)

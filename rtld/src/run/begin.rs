@@ -137,7 +137,6 @@ pub(crate) fn load(
     }
     let code = words::code();
     let sealed = if is_late { loaded.adopt(code)?.sealed()? } else { relocate_and_seal(loaded, code)? };
-    image::seal_own().of(own_path)?;
     if until == Until::Relocated {
         inspect::verified(&sealed, &start)?;
     }
@@ -166,7 +165,8 @@ pub(crate) fn load(
     if process.settings.never_bogomap && process.may_want_libc() {
         other::leave_to_other(&process)?;
     }
-    prepare(process, when).of(path)
+    let process = prepare(process, when).of(path)?;
+    image::seal_own().of(own_path).map(|()| process)
 }
 
 /// Writes every relocated word, then makes RELRO read-only.
@@ -196,7 +196,7 @@ fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure
         if let Some(key) = process.block.auxiliary().missing_for_libc() {
             return Err(Problem::Auxiliary(key.into()).into());
         }
-        binding::set_up(process.arena, natives.imports.len())?;
+        binding::set_up(process.arena, natives.imports.len(), process.page)?;
         let (copy, id) = match when {
             When::First => (place_of_copy(&process.block, process.page)?, process_id()),
             When::Late(LeftForLate { copy, id, root, variable }) => {

@@ -27,6 +27,9 @@ const _: bool = image::LIBC_KNOWS_PROGRAM;
 /// Whether words for native functions wait for the first call, with the address of a stub in them.
 const _: bool = image::WORDS_WAIT;
 
+/// Whether another process has this one's memory.
+const _: fn() -> bool = image::shares_memory;
+
 /// Makes the relocated data of the loader itself read-only.
 const _: fn() -> Result<(), Problem<'static>> = image::seal_own;
 

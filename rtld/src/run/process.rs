@@ -77,6 +77,7 @@ pub(crate) static STARTED: AtomicI32 = AtomicI32::new(0);
 /// There has.
 pub(crate) const DONE: i32 = -1;
 
+#[cfg_attr(not(using_libc), unsafe(link_section = ".data.rel.ro.process"))]
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
 impl Process {

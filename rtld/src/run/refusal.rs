@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     Error(Error<'static>),
     /// The call comes from a callback of `dl_iterate_phdr`, which is being shown the list.
     Busy,
+    /// The list was being changed by another thread when this process was forked.
+    Forked,
     /// Invalid flags.
     Mode(i32),
     /// A number that is not the handle of an open object.
@@ -38,6 +40,11 @@ impl Text for Refusal {
         match *self {
             Self::Error(ref error) => error.write(to),
             Self::Busy => put_words!(to, "not from a callback of dl_iterate_phdr"),
+            Self::Forked => put_words!(
+                to,
+                "another thread was opening or closing a library when this process was forked: use fork() of libc, which \
+                 waits for that"
+            ),
             Self::Mode(flags) => put_words!(to, "invalid mode for slul_dlopen(): {x}", flags.cast_unsigned()),
             Self::Handle(handle) => put_words!(to, "{x} is no handle of an object that is open", handle),
             Self::Symbol(name, _) => put_words!(to, "undefined symbol: {}", name),

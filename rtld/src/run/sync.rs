@@ -7,6 +7,9 @@
 
 use core::sync::atomic::{AtomicI32, Ordering};
 
+use rtld::base::addr::to_usize;
+
+use crate::platform::image;
 use crate::run::cpu::number::SIGXFSZ;
 use crate::run::cpu::{calls, number};
 
@@ -105,6 +108,16 @@ impl Drop for Blocked {
     }
 }
 
+/// Whether a thread is neither in this process nor in one that has the same memory: it had a lock, or was doing something, when
+/// this process was forked.
+pub(crate) fn is_gone(thread: i32) -> bool {
+    const ESRCH: isize = -3;
+    let (process, thread) = (to_usize(process_id().into()), usize::try_from(thread).unwrap_or(0));
+    // SAFETY: touches no memory; signal 0 is none.
+    let asked = unsafe { calls::system_call(number::TGKILL, [process, thread, 0, 0]) };
+    asked == ESRCH && !image::shares_memory()
+}
+
 /// A lock that its owner may take again.
 ///
 /// The outermost holder releases it, and no depth is counted: so a signal handler may take the lock at any instant,
@@ -141,6 +154,12 @@ impl Lock {
             match self.owner.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Held { lock: self, again: false },
                 Err(owner) if owner & !CONTENDED == thread => return Held { lock: self, again: true },
+                Err(owner) if is_gone(owner & !CONTENDED) => {
+                    // A child of a process whose thread had the lock, which is not in the child.
+                    if self.owner.compare_exchange(owner, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                        return Held { lock: self, again: false };
+                    }
+                }
                 Err(owner) => {
                     let contended = owner | CONTENDED;
                     let marked =
@@ -158,8 +177,38 @@ impl Lock {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if !self.again && self.lock.owner.swap(0, Ordering::Release) & CONTENDED != 0 {
-            wake(&self.lock.owner, 1);
+        if !self.again {
+            self.lock.release();
         }
+    }
+}
+
+impl Held<'_> {
+    /// Whether the thread had the lock before.
+    pub(crate) const fn is_again(&self) -> bool {
+        self.again
+    }
+}
+
+impl Lock {
+    /// Releases the lock for its owner, which is this thread, or was before a fork.
+    fn release(&self) {
+        if self.owner.swap(0, Ordering::Release) & CONTENDED != 0 {
+            wake(&self.owner, 1);
+        }
+    }
+
+    /// Takes the lock for a fork that libc is about to make; `false` if the thread has it already. Neither this process nor its
+    /// child has a half-changed list then.
+    pub(crate) fn hold_for_fork(&self) -> bool {
+        let mut held = self.hold();
+        let taken = !held.again;
+        held.again = true;
+        taken
+    }
+
+    /// Releases the lock after a fork, in the process or in its child.
+    pub(crate) fn release_after_fork(&self) {
+        self.release();
     }
 }

@@ -8,6 +8,7 @@ use rtld::elf::symbol::{Name, lookup};
 use rtld::error::Error;
 use rtld::link::peek::needs_libc;
 use rtld::os::seam::Image;
+use tests::machine::is_for_this_machine;
 use tests::memory::file::{DATA, TEXT};
 use tests::memory::mutation::{Xorshift, mutate};
 use tests::memory::property::is_sound;
@@ -96,8 +97,9 @@ fn libraries_of_this_machine() {
     let mut seen = 0;
     for (file, symbol) in [("libz.so.1", Some("inflate")), ("libc.so.6", Some("malloc")), ("libm.so.6", None)] {
         let directories = ["/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib"];
-        let path = directories.iter().map(|directory| Path::new(directory).join(file)).find(|path| path.is_file());
-        let Some(bytes) = path.and_then(|path| fs::read(path).ok()) else { continue };
+        // Some of these directories may have the libraries of another machine, such as 32-bit ones.
+        let files = directories.iter().filter_map(|directory| fs::read(Path::new(directory).join(file)).ok());
+        let Some(bytes) = files.into_iter().find(|bytes| is_for_this_machine(bytes)) else { continue };
         seen += 1;
         let mut scene = Scene::new(&program_needing(&[file]));
         scene.os.file("/lib/slul/real", &bytes);

@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 84] = [
+const DIFFERENCES: [(&str, &str); 87] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -45,6 +45,8 @@ const DIFFERENCES: [(&str, &str); 84] = [
     ("native/load_libc", FIRST),
     ("native/many_imports/some-lazy", FIRST),
     ("native/many_imports/some-now", FIRST),
+    ("native/misaligned/deferred", STUBS),
+    ("native/misaligned/misaligned", STUBS),
     ("native/missing_library/lazy", FIRST),
     ("native/missing_reported", FIRST),
     ("native/missing_symbol/no-plt", FIRST),
@@ -70,6 +72,7 @@ const DIFFERENCES: [(&str, &str); 84] = [
     ("native/own_thread_pointer/thread", FIRST),
     ("native/own_thread_pointer/tls", FIRST),
     ("native/own_thread_pointer/tls-thread", FIRST),
+    ("native/sealed_targets", STUBS),
     ("native/shared_memory/deferred", FIRST),
     ("native/shared_memory/full", FIRST),
     ("native/signal_mask", FIRST),
@@ -100,14 +103,15 @@ const SEARCH: &str =
 const TEMPLATE: &str = "there is no template, and nothing to be noticed";
 const LD_SO: &str = "libc's ld.so acts on its own variables, as in every process that it starts";
 const CANARY: &str = "the canary is libc's own";
+const STUBS: &str = "there are no stubs, and the tables of addresses serve the binding alone";
 const PROC: &str = "/proc, and $ORIGIN, tell of the command line, environment and path of slulrtld-using-libc";
 const STACK: &str = "the program's stack begins below frames of libc's, and libc knows nothing of that";
 
 const DEFERRED: &str = "no start is deferred, and the loader is another file";
 const EXECUTABLE: &str = "libc's dlopen makes the stack executable where a library asks for it";
 
-const REASONS: [&str; 12] =
-    [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED, EXECUTABLE];
+const REASONS: [&str; 13] =
+    [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED, EXECUTABLE, STUBS];
 
 /// The reason for which a fixture differs, if it is known to.
 pub(crate) fn difference(fixture: &str) -> Option<&'static str> {

@@ -28,7 +28,7 @@ use crate::run::native::gather::{exports, native_search, needs};
 use crate::run::native::libc::RTLD_DEFAULT;
 use crate::run::native::optional::open_optional;
 use crate::run::native::{binding, libc};
-use crate::run::open::unwind;
+use crate::run::open::{fork, unwind};
 use crate::run::process::Process;
 use crate::system;
 
@@ -68,6 +68,8 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     open_optional(process);
     register_finalisers();
     unwind::register(process, process.arena, true);
+    fork::watch();
+    let _ = binding::protect_tables(process, Protection::READ);
     process.trace.line(Category::Libc, words!("present from the start"));
     system::forget_errors();
     Ok(())

@@ -1,42 +1,64 @@
 //! The words in program and libraries that refer to native symbols, and the tables of the symbols' addresses.
 //!
 //! ld.so fills a table of the loader's, [`ADDRESSES`]. When libc is published to all threads, those addresses replace
-//! the stubs in the words, and any stub that is still called jumps through [`TARGETS`].
+//! the stubs in the words, and any stub that is still called jumps through [`TARGETS`]. The tables are read-only from then
+//! on, and the pointers to them, which are among the loader's relocated data, from the program's entry on.
 //!
 //! # Safety
 //! This file exists because those words are written by address, and the tables are found through pointers. The tables
 //! are made once, before anything of the program runs.
 #![allow(unsafe_code)]
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use rtld::base::addr::{Vaddr, from_usize, to_usize};
+use libc_template::LOADER_IMPORTS;
+use rtld::base::addr::{PageSize, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
 use rtld::elf::consts;
 use rtld::elf::plan::Protection;
-use rtld::error::{Error, Problem};
+use rtld::error::{Errno, Error, Problem};
 use rtld::link::sealed::protect_relro;
 use rtld::native::needs::Import;
 use rtld::os::seam::Image;
-use rtld::os::sys::Linux;
+use rtld::os::sys::{self, Linux};
 
 use crate::run::last_words::refuse;
+use crate::run::native::libc::LOADER_TARGETS;
 use crate::run::process::Process;
 
 /// The address of each import, as ld.so has bound it. Copied to [`TARGETS`] when libc is published.
+#[cfg_attr(not(using_libc), unsafe(link_section = ".data.rel.ro.tables"))]
 pub(crate) static ADDRESSES: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
 /// The address to which each import's stub jumps; 0 until libc is published to all threads.
+#[cfg_attr(not(using_libc), unsafe(link_section = ".data.rel.ro.tables"))]
 pub(crate) static TARGETS: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
-/// Makes room for the addresses of `count` imports, before anything of the program runs.
-pub(crate) fn set_up(arena: &'static Arena, count: usize) -> Result<(), OutOfMemory> {
-    for table in [&ADDRESSES, &TARGETS] {
-        let words = arena.bytes(count.saturating_mul(8), 8)?;
-        table.store(words.as_mut_ptr().cast(), Ordering::Relaxed);
+/// Makes room for the addresses of `count` imports, and of libc's functions that the loader calls, before anything of the
+/// program runs. Nothing else is in those pages.
+pub(crate) fn set_up(arena: &'static Arena, count: usize, page: PageSize) -> Result<(), OutOfMemory> {
+    let start: *mut AtomicUsize = arena.bytes(room(count, page), to_usize(page.bytes()))?.as_mut_ptr().cast();
+    ADDRESSES.store(start, Ordering::Relaxed);
+    TARGETS.store(start.wrapping_add(count), Ordering::Relaxed);
+    if LOADER_TARGETS.load(Ordering::Relaxed).is_null() {
+        LOADER_TARGETS.store(start.wrapping_add(count.saturating_mul(2)), Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Size in bytes of the pages of the tables.
+fn room(count: usize, page: PageSize) -> usize {
+    let words = count.saturating_mul(2).saturating_add(LOADER_IMPORTS.len());
+    words.saturating_mul(8).next_multiple_of(to_usize(page.bytes()))
+}
+
+/// Changes the protection of the tables. A failure is no reason to end a program for which libc has started.
+pub(crate) fn protect_tables(process: &Process, protection: Protection) -> Result<(), Errno> {
+    let size = room(process.sealed.natives.imports.len(), process.page);
+    let Some(start) = NonNull::new(ADDRESSES.load(Ordering::Relaxed).cast()) else { return Ok(()) };
+    // SAFETY: the pages that `set_up` has got for the tables alone.
+    unsafe { sys::protect(NonNull::slice_from_raw_parts(start, size), protection) }
 }
 
 /// The word of an import in one of the tables.

@@ -6,9 +6,10 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{CStr, c_char};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use libc_template::{LOADER_IMPORTS, LoaderImport};
+use libc_template::LoaderImport;
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 
 use crate::run::code;
@@ -18,14 +19,19 @@ pub(crate) use abi::export::{RTLD_GLOBAL, RTLD_NOLOAD, RTLD_NOW};
 pub(crate) const RTLD_DEFAULT: usize = abi::export::RTLD_DEFAULT.cast_unsigned();
 pub(crate) const RTLD_NEXT: usize = abi::export::RTLD_NEXT.cast_unsigned();
 
-/// Addresses that ld.so binds for the loader itself, in the order of [`LOADER_IMPORTS`].
-pub(crate) static LOADER_TARGETS: [AtomicUsize; LOADER_IMPORTS.len()] =
-    [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
+/// The table of the addresses that ld.so binds for the loader itself, in the order of [`LoaderImport`]; null where libc
+/// never comes.
+#[cfg_attr(not(using_libc), unsafe(link_section = ".data.rel.ro.tables"))]
+pub(crate) static LOADER_TARGETS: AtomicPtr<AtomicUsize> = AtomicPtr::new(ptr::null_mut());
 
 /// The address that ld.so has found.
 pub(crate) fn address(import: LoaderImport) -> Option<RuntimeAddr> {
-    let target: Option<&AtomicUsize> = LOADER_TARGETS.get(import as usize);
-    let address = target.map_or(0, |target| target.load(Ordering::Acquire));
+    let table = LOADER_TARGETS.load(Ordering::Relaxed);
+    if table.is_null() {
+        return None;
+    }
+    // SAFETY: the table has a word for each `LoaderImport`, and stays.
+    let address = unsafe { &*table.add(import as usize) }.load(Ordering::Acquire);
     (address != 0).then(|| RuntimeAddr(from_usize(address)))
 }
 

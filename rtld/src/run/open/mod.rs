@@ -2,6 +2,7 @@
 
 pub(crate) mod debugger;
 pub(crate) mod dlfcn;
+pub(crate) mod fork;
 pub(crate) mod opening;
 pub(crate) mod phdr_info;
 pub(crate) mod runtime;

@@ -137,13 +137,19 @@ impl Runtime {
     pub(crate) fn with<T>(&self, then: impl FnOnce(&mut ObjectList) -> T) -> Result<T, Refusal> {
         // Looked at where it is: it is several words, and this is in many places.
         let mut change = self.change();
-        change.as_mut().map(|change| then(&mut change.state)).ok_or(Refusal::Busy)
+        match &mut change {
+            Ok(change) => Ok(then(&mut change.state)),
+            Err(true) => Err(Refusal::Busy),
+            Err(false) => Err(Refusal::Forked),
+        }
     }
 
     #[inline(never)]
-    fn change(&self) -> Option<Change<'_>> {
+    /// Without access, returns whether it is this thread that has it, and not one that is gone.
+    fn change(&self) -> Result<Change<'_>, bool> {
         let blocked = Blocked::new();
         let held = self.list.hold();
-        Some(Change { state: self.state.try_borrow_mut().ok()?, _held: held, _blocked: blocked })
+        let state = self.state.try_borrow_mut().map_err(|_| held.is_again())?;
+        Ok(Change { state, _held: held, _blocked: blocked })
     }
 }

@@ -29,12 +29,15 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
+use abi::libcs::Libc;
 use abi::note::FLAG_EAGER_LIBC;
+use libc_template::{LOADER_IMPORTS, LoaderImport};
 use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::report::Category;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::link::file::map_object;
+use rtld::native::needs::Import;
 use rtld::native::template::Template;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
@@ -59,7 +62,7 @@ use crate::run::native::gather::native_search;
 use crate::run::native::missing::{Start, first};
 use crate::run::native::{binding, optional};
 use crate::run::open::runtime::runtime;
-use crate::run::open::unwind;
+use crate::run::open::{fork, unwind};
 use crate::run::process::Process;
 use crate::run::sync;
 
@@ -117,6 +120,9 @@ fn ensure(process: &'static Process, wanted: Option<&[&[u8]]>) -> Result<(), Err
                 if state & BOUND != 0 || state & !WAITING == thread {
                     return Ok(());
                 }
+                if sync::is_gone(state & !WAITING) {
+                    return Err(Problem::ForkedMeanwhile).of(program);
+                }
                 presence::wait(state);
             }
         }
@@ -171,6 +177,13 @@ impl Prepared {
         root::require_same(process)?;
         let search = native_search(process).of(program.path)?;
         let (libc, (file, info)) = choose_libc(process, search, wanted.unwrap_or_default())?;
+        let starts_libc =
+            |import: &Import<'_>| Some(&import.name) == LOADER_IMPORTS.get(LoaderImport::StartMain as usize);
+        if libc == Libc::Musl && process.sealed.natives.imports.iter().any(starts_libc) {
+            // glibc's only calls what it is given; musl's starts itself a second time, which is a crash.
+            return Err(Problem::Unsupported("starting musl (crt1.o) with this loader in PT_INTERP"))
+                .of(program.path);
+        }
         let (page, trace) = (process.page, process.trace);
         let mapped = map_object(&Linux, process.arena, &file, &info, page).of(libc.interpreter().as_bytes())?;
         if let Some(wanted) = wanted {
@@ -293,6 +306,7 @@ impl Escaped {
             register_finalisers();
         }
         unwind::register(process, process.arena, false);
+        fork::watch();
         notice::end_backtraces(process, notice.frame);
         {
             // Keeps other threads from changing the debuggers' list.

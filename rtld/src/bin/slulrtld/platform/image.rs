@@ -9,6 +9,7 @@ use rtld::error::Problem;
 use rtld::os::sys;
 
 use crate::cpu::ops::relocated_data;
+use crate::early::sharing::slul_shares_memory;
 
 /// Whether libc takes the program for the executable that was started, and shows it in dl_iterate_phdr(3): it does, by
 /// the template.
@@ -16,6 +17,11 @@ pub(crate) const LIBC_KNOWS_PROGRAM: bool = true;
 
 /// Whether words for native functions wait for the first call.
 pub(crate) const WORDS_WAIT: bool = true;
+
+/// Whether another process has this one's memory ([`slul_shares_memory`]).
+pub(crate) fn shares_memory() -> bool {
+    slul_shares_memory(0)
+}
 
 /// Makes the relocated data of the loader itself read-only.
 pub(crate) fn seal_own() -> Result<(), Problem<'static>> {

@@ -18,7 +18,7 @@ use rtld::os::seam::Image;
 
 use crate::platform::main_thread;
 use crate::run::last_words::refuse;
-use crate::run::native::binding::{ADDRESSES, TARGETS, entry, protect_slots, seal_again};
+use crate::run::native::binding::{ADDRESSES, TARGETS, entry, protect_slots, protect_tables, seal_again};
 use crate::run::process::Process;
 use crate::run::sync::{Lock, set_signal_mask};
 
@@ -60,13 +60,14 @@ pub(crate) fn publish_addresses(process: &'static Process, words: Published) {
         }
     }
     seal_again(process, true);
-    HELD.store(words != Published::All, Ordering::Release);
     if words == Published::All {
         for (number, _) in (0u32..).zip(natives.imports.iter()) {
             let address = entry(&ADDRESSES, number).load(Ordering::Acquire);
             entry(&TARGETS, number).store(address, Ordering::Release);
         }
     }
+    let _ = protect_tables(process, Protection::READ);
+    HELD.store(words != Published::All, Ordering::Release);
 }
 
 /// Publishes the words that wait for the first call of the program, which the calling thread makes.
@@ -81,11 +82,16 @@ pub(crate) fn publish_held(process: &'static Process) -> Result<(), Problem<'sta
     // A handler that makes such a call in the middle of this would seal the words.
     let signals = set_signal_mask(u64::MAX).ok_or(Problem::SignalMask)?;
     let held = PUBLISHING.hold();
+    let mut unsealed = Ok(());
     if HELD.load(Ordering::Acquire) {
-        publish_addresses(process, Published::All);
+        unsealed = protect_tables(process, Protection::READ_WRITE);
+        if unsealed.is_ok() {
+            publish_addresses(process, Published::All);
+        }
     }
     drop(held);
-    set_signal_mask(signals).map(|_| ()).ok_or(Problem::SignalMask)
+    set_signal_mask(signals).ok_or(Problem::SignalMask)?;
+    unsealed.map_err(Problem::Protect)
 }
 
 /// Stores `new` in the word at `place`, unless the program has replaced `stub` there by another value.

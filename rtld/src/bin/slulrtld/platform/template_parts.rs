@@ -1,6 +1,7 @@
 //! The template of this process: its parts are gathered from the loaded objects, and written.
 
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
 
 use abi::libcs::Libc;
 use libc_template::{LOADER_IMPORTS, MERGED_GLIBC_VERSION, SPLIT_GLIBC_SONAMES, START_IMPORTS};
@@ -71,7 +72,7 @@ pub(crate) fn write(
         bindings: &bindings,
         targets: publish::addresses(),
         loader_imports,
-        loader_targets: RuntimeAddr::of(&raw const LOADER_TARGETS),
+        loader_targets: RuntimeAddr::of(LOADER_TARGETS.load(Ordering::Relaxed)),
         exports: &exports,
         tls,
         hook: RuntimeAddr::of(preinit as *const ()),

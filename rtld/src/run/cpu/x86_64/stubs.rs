@@ -134,6 +134,8 @@ global_asm!(
     "call {late}",
     "7:",
     "mov rdi, [r12]",
+    // rbp was pushed right below the return address.
+    "lea rsi, [rbp + 8]",
     "call {asked}",
     "mov [r12], rax",
     "test ebx, ebx",
@@ -244,11 +246,13 @@ unsafe extern "C" {
 }
 
 /// The address at which a stub continues. Given the number of an import: its function. Given the address of a
-/// `TlsDescArg` with bit 63 set: the code that retries the descriptor.
-extern "C" fn asked(what: u64) -> usize {
+/// `TlsDescArg` with bit 63 set: the code that retries the descriptor. `stack` is the stack pointer at the call.
+extern "C" fn asked(what: u64, stack: u64) -> usize {
     const DESCRIBED: u64 = 1 << 63;
     if what & DESCRIBED == 0 {
-        return crate::run::first_call::first_call(u32::try_from(what).unwrap_or(u32::MAX));
+        // "The Stack Frame": its end is a multiple of 16 before the return address is pushed.
+        let misaligned = stack.wrapping_add(8) & 15;
+        return crate::run::first_call::first_call(u32::try_from(what).unwrap_or(u32::MAX), misaligned);
     }
     crate::run::thread::make_described_ready(what & !DESCRIBED);
     (&raw const slul_described_again).expose_provenance()
