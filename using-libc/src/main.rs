@@ -25,6 +25,8 @@ mod platform;
 mod run;
 mod system;
 
+use rtld::os::sys::map_each_segment;
+
 use crate::run::begin::{self, When};
 use crate::run::kernel::Block;
 use crate::run::last_words::refuse;
@@ -47,6 +49,7 @@ unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
         Block::at(place)
     };
     system::find_libc();
+    map_each_segment();
     let process = begin::load(block, When::First, cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
     system::take_name(process);
     system::share_environment(process);

@@ -180,11 +180,6 @@ impl<'p> Planned<'p> {
         dynamic: Option<&DynamicInfo>,
     ) -> Result<Mapped<S::Image>, Failure<'static>> {
         let &Self { headers, entry, ref plan, program } = self;
-        if plan.executable_stack && !program {
-            return Err(
-                Problem::Unsupported("a library that wants an executable stack (PT_GNU_STACK with PF_X)").into()
-            );
-        }
         let mut image = sys.reserve(&plan.keep(arena)?, file).map_err(Problem::Map)?;
         for segment in plan.segments() {
             sys.map_segment(&mut image, file, segment).map_err(Problem::Map)?;

@@ -319,6 +319,10 @@ impl<S: AddressSpace> Resolver<'_, S> {
         };
         let Mapped { dynamic, image, headers, .. } = mapped;
         dynamic.require_supported().of(path)?;
+        if image.plan().executable_stack && !self.namespace.module(0).image.plan().executable_stack {
+            let wanted = "a library that wants an executable stack (PT_GNU_STACK with PF_X)";
+            return Err(Problem::Unsupported(wanted)).of(path);
+        }
         let soname = match dynamic.soname {
             Some(offset) => self.arena.copy(dynamic.strings.get(&image, offset).of(path)?).of(path)?,
             None => self.keep(name)?,

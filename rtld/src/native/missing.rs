@@ -8,10 +8,13 @@
 use abi::arch::NATIVE;
 use abi::libcs::Libc;
 
+use crate::base::addr::RuntimeAddr;
 use crate::base::arena::{Arena, List};
+use crate::base::hash::Key;
 use crate::error::Problem;
 use crate::link::peek::tell;
-use crate::link::search::{PathRoom, directory, is_path};
+use crate::link::search::{directory, is_path};
+use crate::link::tried::Tried;
 use crate::native::built_in::BuiltIn;
 use crate::native::walk::{Circumstances, Fault, NamedNeed, Object, Step, Walk};
 use crate::os::seam::AddressSpace;
@@ -62,7 +65,9 @@ fn all_missing<'r, S: AddressSpace>(
         needs: List::new(scratch),
         misses: List::new(scratch),
         broken: List::new(arena),
-        room: PathRoom::new(scratch),
+        search: Tried::new(scratch),
+        // Addresses of this process, which the author of a library can not know.
+        key: Key::new([RuntimeAddr::of(&raw const *scratch).0, RuntimeAddr::of(&raw const *circumstances).0]),
     };
     walk.begin(roots)?;
     let mut next = 0usize;
@@ -119,19 +124,24 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
             }
             for &step in steps.iter() {
                 self.each(step, &mut |walk| {
-                    let directory = walk.room.path().len();
+                    if walk.search.is_missing(walk.key) {
+                        return Some(false);
+                    }
+                    let directory = walk.search.path.path().len();
                     for before in BEFORE {
-                        walk.room.truncate(directory);
+                        walk.search.path.truncate(directory);
                         walk.require_none(before)?;
                     }
-                    walk.room.truncate(directory);
-                    if walk.room.enter(b"glibc-hwcaps/").ok()? && is_there(walk.sys, walk.room.path()) {
-                        let directory = walk.room.path().len();
+                    walk.search.path.truncate(directory);
+                    if walk.search.path.enter(b"glibc-hwcaps/").ok()?
+                        && is_there(walk.sys, walk.search.path.path())
+                    {
+                        let directory = walk.search.path.path().len();
                         for need in 0..walk.needs.len() {
                             let name = walk.needs.get(need)?.name;
                             for level in LEVELS {
-                                walk.room.truncate(directory);
-                                let _ = walk.room.put(level).ok()?;
+                                walk.search.path.truncate(directory);
+                                let _ = walk.search.path.put(level).ok()?;
                                 walk.require_none(name)?;
                             }
                         }
@@ -150,9 +160,9 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
         Some(())
     }
 
-    /// Requires that there is no file of that name in the directory of [`Self::room`].
+    /// Requires that there is no file of that name in the directory of [`Self::search`].
     fn require_none(&mut self, name: &[u8]) -> Option<()> {
-        let there = self.room.enter(name).ok()? && is_there(self.sys, self.room.path());
+        let there = self.search.path.enter(name).ok()? && is_there(self.sys, self.search.path.path());
         if there { None } else { Some(()) }
     }
 
@@ -177,7 +187,7 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
             let cut = self.each(list, &mut |walk| {
                 text.extend(if text.is_empty() { b"" } else { b", " }).ok()?;
                 let cut = text.len() > TRIED;
-                text.extend(if cut { b"..." } else { walk.room.path() }).ok()?;
+                text.extend(if cut { b"..." } else { walk.search.path.path() }).ok()?;
                 Some(cut)
             })?;
             if cut {

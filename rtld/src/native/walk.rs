@@ -9,11 +9,13 @@ use abi::libcs::Libc;
 
 use crate::base::addr::{FileOffset, PageSize, to_usize};
 use crate::base::arena::{Arena, List};
+use crate::base::hash::Key;
 use crate::elf::dynamic::DynamicInfo;
 use crate::elf::{consts, size};
 use crate::error::{Errno, Failure, OpenError, Problem};
 use crate::link::peek::tell;
-use crate::link::search::{PathRoom, directory, entries, is_path};
+use crate::link::search::{directory, entries, is_path};
+use crate::link::tried::Tried;
 use crate::native::built_in::BuiltIn;
 use crate::native::cache::Cache;
 use crate::os::seam::{AddressSpace, Image};
@@ -90,7 +92,9 @@ pub(super) struct Walk<'w, 's, S: AddressSpace> {
     pub(super) needs: List<'s, NamedNeed<'s>>,
     pub(super) misses: List<'s, NamedNeed<'s>>,
     pub(super) broken: List<'static, Fault<'static>>,
-    pub(super) room: PathRoom<'s>,
+    pub(super) search: Tried<'s>,
+    /// Key of the search's table.
+    pub(super) key: Key,
 }
 
 impl<'s, S: AddressSpace> Walk<'_, 's, S> {
@@ -142,8 +146,8 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
     /// Finds a library and adds it, or notes that it is missing.
     pub(super) fn resolve(&mut self, name: &'s [u8], needer: usize) -> Option<()> {
         if is_path(name) {
-            self.room.clear();
-            if name.contains(&b'$') || !self.room.put(name).ok()? {
+            self.search.path.clear();
+            if name.contains(&b'$') || !self.search.path.put(name).ok()? {
                 return None;
             }
             return if self.take(name, needer)? {
@@ -154,15 +158,13 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         }
         for &step in self.steps(needer)?.iter() {
             let found = match step {
-                Step::List(..) => {
-                    self.each(step, &mut |walk| Some(walk.room.enter(name).ok()? && walk.take(name, needer)?))?
-                }
+                Step::List(..) => self.each(step, &mut |walk| walk.take_from_directory(name, needer))?,
                 Step::Cache => {
                     let mut paths = self.cache()?.into_iter().flat_map(|cache| cache.paths(name));
                     loop {
                         let Some(path) = paths.next() else { break false };
-                        self.room.clear();
-                        if self.room.put(path?).ok()? && self.take(name, needer)? {
+                        self.search.path.clear();
+                        if self.search.path.put(path?).ok()? && self.take(name, needer)? {
                             break true;
                         }
                     }
@@ -208,7 +210,7 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         Some(steps)
     }
 
-    /// Makes [`Self::room`] the path of one directory of a list after the other, until `then` returns true.
+    /// Makes [`Self::search`] the path of one directory of a list after the other, until `then` returns true.
     pub(super) fn each(
         &mut self,
         step: Step<'s>,
@@ -223,7 +225,7 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         Some(false)
     }
 
-    /// Makes [`Self::room`] the path of a directory. `Some(false)` if it is too long; `None` if only ld.so knows what the
+    /// Makes [`Self::search`] the path of a directory. `Some(false)` if it is too long; `None` if only ld.so knows what the
     /// entry means.
     fn enter(&mut self, entry: &[u8], origin: &[u8]) -> Option<bool> {
         let known =
@@ -232,18 +234,31 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         if rest.any(|text| !known(text) || origin.is_empty() || self.circumstances.secure) {
             return None;
         }
-        self.room.expand(entry, Some(origin), false).ok()
+        self.search.path.expand(entry, Some(origin), false).ok()
     }
 
-    /// Adds the library at the path in [`Self::room`]. `Some(false)` if ld.so goes on with its search.
+    /// Adds the library of that name in the directory in [`Self::search`]. `Some(false)` if ld.so goes on with its search.
+    fn take_from_directory(&mut self, name: &'s [u8], needer: usize) -> Option<bool> {
+        if self.search.is_missing(self.key) {
+            return Some(false);
+        }
+        let directory = self.search.path.path().len();
+        if self.search.path.enter(name).ok()? && self.take(name, needer)? {
+            return Some(true);
+        }
+        self.search.missed(self.sys, self.key, directory).ok()?;
+        Some(false)
+    }
+
+    /// Adds the library at the path in [`Self::search`]. `Some(false)` if ld.so goes on with its search.
     fn take(&mut self, name: &'s [u8], needer: usize) -> Option<bool> {
-        let (file, info) = match self.sys.open(self.room.path()) {
+        let (file, info) = match self.sys.open(self.search.path.path()) {
             Ok(opened) => opened,
             Err(error) if error.is_absence() => return Some(false),
             Err(_) => return None,
         };
         let scratch = self.scratch;
-        let path = scratch.copy(self.room.path()).ok()?;
+        let path = scratch.copy(self.search.path.path()).ok()?;
         let mut object = Object { name, path, needer, ..Object::default() };
         let mut needed = List::<&'s [u8]>::new(scratch);
         let mut filters = false;

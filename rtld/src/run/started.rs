@@ -33,14 +33,15 @@ pub(crate) fn entry(
     let bias = program.image.bias();
     let entry = bias.vaddr(entry);
     let Stub { entry, changed } = note::stub(&program.image, entry).unwrap_or(Stub { entry, changed: None });
-    let code = |what, vaddr| match program.is_code(vaddr) {
-        true => Ok(bias.runtime(vaddr)),
-        false => Err(Problem::NotCode { what, vaddr }),
-    };
-    let changed = changed.map(|vaddr| code("the function of the stub's note", vaddr)).transpose()?;
+    // A tool that has moved code has made it wrong; only debuggers miss it.
+    let changed = changed.filter(|vaddr| program.is_code(*vaddr)).map(|vaddr| bias.runtime(vaddr));
     // Where libc has started the loader, debuggers follow libc's list.
     debugger::set_up(executed && LIBC_KNOWS_PROGRAM, changed);
-    Ok(code("e_entry", entry)?)
+    if program.is_code(entry) {
+        Ok(bias.runtime(entry))
+    } else {
+        Err(Problem::NotCode { what: "e_entry", vaddr: entry }.into())
+    }
 }
 
 /// The program that the kernel has mapped, with the circumstances of its start.

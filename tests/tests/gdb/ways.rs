@@ -21,7 +21,7 @@ pub(crate) enum Way {
     Interpreter,
     /// gdb executes the loader, which is told the program's path.
     ByName,
-    /// A program that gdb executes executes the loader, as the kernel does for `#!` and binfmt_misc.
+    /// A program that gdb executes executes the loader with the program's path, as a shell does where binfmt_misc is set.
     Executed,
     /// By `rt0.o`.
     Rt0,

@@ -148,7 +148,9 @@ pub(crate) fn needed_names(case: Case<'_>) -> Result<()> {
     for (count, length, good) in [(4000, 400_000, false), (1000, 4096, false), (250, 255, true)] {
         for option in ["--list", "--verify"] {
             let outcome = needs_of_one_string(count, length).inspect(case, option, &[])?;
-            let ran = matches!(outcome.ending, Ending::Exit(0)) || option == "--verify";
+            // --verify says that none of them is there.
+            let missing = option == "--verify" && matches!(outcome.ending, Ending::Exit(127));
+            let ran = matches!(outcome.ending, Ending::Exit(0)) || missing;
             let as_wanted = if good { ran } else { refused(&outcome, "longer than a name (255 bytes)") };
             if !as_wanted {
                 complaints.push(format!("{option}, {count} of {length}: {outcome:?}"));
@@ -207,7 +209,8 @@ pub(crate) fn missing_directories(case: Case<'_>) -> Result<()> {
         Ok((tracee.finish()?, calls))
     })?;
     ensure!(outcome.ending == Ending::Exit(0), "{outcome:?}");
-    ensure!(calls < 20 * MANY, "{calls} system calls for {MANY} names in {MANY} directories");
+    // Each name is looked for in the other directories of both worlds, too.
+    ensure!(calls < 40 * MANY, "{calls} system calls for {MANY} names in {MANY} directories");
     Ok(())
 }
 

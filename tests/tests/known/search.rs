@@ -1,6 +1,6 @@
 //! Attacks by the directories of libraries.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tests::start::Start;
 use tests::world::Case;
 
@@ -15,9 +15,15 @@ fn late(case: Case<'_>, program: &str) -> Result<()> {
         start.arg(&first).arg(&second).env("HOME=/").env(&format!("LD_LIBRARY_PATH={}", lair.path().display()))
     };
     obeyed(case, victim, attack, Expected::Ran("program\nevil library\nevil native\n"))?;
-    let missing = "cannot open shared object file: No such file or directory";
+    let mut outcome = attack(Start::new(victim, case.user)).run()?;
+    let tried = lair.path().display().to_string();
+    ensure!(!outcome.stdout.contains(&tried), "{} was searched: {}", tried, outcome.stdout);
+    // Who needs it, and where it was looked for, follows.
+    outcome.stdout =
+        outcome.stdout.lines().flat_map(|line| [line.split("; ").next().unwrap_or_default(), "\n"]).collect();
+    let missing = "cannot open shared object file: not found";
     let expected = format!("program\nlibone.so: {missing}\nlibtwo.so: {missing}\n");
-    attacked(case, victim, attack, Expected::Ran(&expected))
+    Expected::Ran(&expected).of(&outcome).context("with privileges")
 }
 
 /// With the loader in PT_INTERP.

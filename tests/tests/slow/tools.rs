@@ -157,12 +157,14 @@ fn replaced(stage: &Stage) -> Result<(), Failed> {
     expect(right && outcome.stderr.lines().count() == 1, &outcome)
 }
 
-/// memcheck follows the loader into `slulrtld-using-libc`, knows malloc's blocks there, and reports errors with them.
+/// memcheck follows the loader into `slulrtld-using-libc`, knows malloc's blocks there and the
+/// program's functions, and reports errors with them.
 fn valgrind(stage: &Stage) -> Result<(), Failed> {
     let (build, _sources) = build(stage).map_err(|error| format!("{error:#}"))?;
     let program = build.path().to_string_lossy();
     let loader = build.dir().join(USING_LIBC[0]);
-    let checked = ["-q", "--leak-check=full", "--error-exitcode=9"];
+    // valgrind calls it "(below main)".
+    let checked = ["-q", "--leak-check=full", "--error-exitcode=9", "--show-below-main=yes"];
     let direct = |last: &[&str]| {
         let loader = loader.to_string_lossy();
         let args: Vec<&str> =
@@ -179,6 +181,7 @@ fn valgrind(stage: &Stage) -> Result<(), Failed> {
         outcome.ending == Ending::Exit(9)
             && said("Invalid write of size 1")
             && said("0 bytes after a block of size 40 alloc'd")
+            && said(": _start (in ")
             && said("77 bytes in 1 blocks are definitely lost")
     };
     let broken = direct(&["break"])?;

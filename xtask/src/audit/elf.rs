@@ -5,8 +5,8 @@ use object::elf;
 use super::image::{Image, Segment};
 use super::table::Row;
 
-/// The most a stripped loader may take: what it takes now and a little slack, so that growth is noticed. The goal
-/// is 64 KiB; what stands in its way is listed in `docs/weaknesses.md`.
+/// The most a stripped loader may take: what it takes now and a little slack, so that growth is noticed. The goal, and what
+/// stands in its way, is in `docs/weaknesses.md`.
 const SIZE_LIMIT: u64 = 233 * 1024;
 
 /// All checks of the file's structure.

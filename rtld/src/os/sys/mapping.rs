@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::mm::{mmap, mmap_anonymous};
@@ -20,6 +21,15 @@ use crate::os::sys::memory::{prot_flags, protect, unmap};
 
 /// Number of pages up to which a writable segment is small. Most libraries have no larger one.
 const FEW: u64 = 2;
+
+/// Whether each PT_LOAD has a mapping of its own, also where the reservation has the same pages of the file in place.
+static ONE_FOR_EACH: AtomicBool = AtomicBool::new(false);
+
+/// Gives each PT_LOAD that is mapped from now on a mapping of its own, as libc's ld.so does: tools that watch mmap(2), such as
+/// valgrind, read an object's symbols only then.
+pub fn map_each_segment() {
+    ONE_FOR_EACH.store(true, Ordering::Relaxed);
+}
 
 /// EINVAL, for a range outside the reservation, which would be a bug of the loader.
 const OUTSIDE: Errno = Errno(22);
@@ -84,7 +94,9 @@ impl AddressSpace for Linux {
         let protection = prot_flags(segment.protection);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
         if !segment.file_pages().is_empty() {
-            if !image.plan().is_in_base(segment) {
+            let is_first = segment.pages().start == image.plan().span.start;
+            let again = ONE_FOR_EACH.load(Ordering::Relaxed) && !is_first;
+            if again || !image.plan().is_in_base(segment) {
                 let start = place(image, segment.file_pages())?;
                 let size = to_usize(segment.file_pages().len());
                 // Relocation will write to all of so few pages. Making them at once saves one or two page faults for
