@@ -77,8 +77,11 @@ pub fn is_masked_variable(variable: &[u8]) -> bool {
 /// (ld.so(8), mallopt(3)). What a program makes of its environment does not change them.
 #[must_use]
 pub fn is_start_variable(variable: &[u8]) -> bool {
-    [&b"LD_"[..], b"MALLOC_", TUNABLES].iter().any(|start| variable.starts_with(start))
+    START_VARIABLES.iter().any(|start| variable.starts_with(start))
 }
+
+/// Beginnings of the variables that libc reads when it starts.
+pub const START_VARIABLES: [&[u8]; 3] = [b"LD_", b"MALLOC_", TUNABLES];
 
 /// Beginning of the variable with settings for glibc's ld.so (ld.so(8)).
 pub const TUNABLES: &[u8] = b"GLIBC_TUNABLES=";

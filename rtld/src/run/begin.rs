@@ -256,12 +256,13 @@ fn run(process: &'static Process) -> ! {
         let made = opening::set_up(process).of(process.sealed.namespace.module(0).path);
         made.unwrap_or_else(|error| refuse(&error));
     }
+    let Layout { mut auxv, end, .. } = process.block.layout();
     if platform::comes_first(process) {
         process.watch.end();
         platform::ensure_libc(process).unwrap_or_else(|error| refuse(&error));
         let behind = behind_variables(process);
-        let Layout { auxv, end, .. } = process.block.layout();
         program_words(process).copy_within(auxv..end, behind);
+        auxv = behind;
     }
     resolve_indirect(process).unwrap_or_else(|error| refuse(&error));
     let program = process.sealed.namespace.module(0);
@@ -278,7 +279,7 @@ fn run(process: &'static Process) -> ! {
         process.trace.line(Category::Timings, words!("entry after {} ns in the loader", spent));
     }
     if process.calls_entry() {
-        call_entry(process)
+        call_entry(process, process.program_word(auxv))
     }
     let finaliser = if process.alone { None } else { Some(finish::finalise as extern "C" fn()) };
     // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
@@ -335,9 +336,9 @@ fn initialisers(process: &Process) -> Result<List<'static, (usize, RuntimeAddr)>
     Ok(calls)
 }
 
-fn call_entry(process: &Process) -> ! {
+fn call_entry(process: &Process, auxv: u64) -> ! {
     let Arguments { argc, argv, envp } = process.arguments();
-    let (auxv, block) = (process.program_word(behind_variables(process)), process.program_block);
+    let block = process.program_block;
     // SAFETY: AT_ENTRY is code, and the ABI note says that it is a function of these arguments; with the program's block, and
     // nothing on this stack is needed again.
     unsafe { calls::call_entry(argc, argv, envp, auxv, process.entry.0, block, slul_exit) }

@@ -41,7 +41,10 @@ pub(crate) fn check(case: &Case, libc: Libc, workshop: &Workshop, stages: &[Stag
             let loader = dir.join(LOADER);
             fs::remove_file(&loader)?;
             install(&stage.loader(), &loader)?;
-            let whens: &[When] = if case.lazily_alone { &[When::Lazily] } else { &[When::Lazily, When::Eagerly] };
+            // Where nothing says which libc is meant, an eager start takes glibc, and only a lazy one learns better.
+            let unsaid = case.names_no_libc && libc == Libc::Musl;
+            let lazily = case.lazily_alone || unsaid;
+            let whens: &[When] = if lazily { &[When::Lazily] } else { &[When::Lazily, When::Eagerly] };
             for &when in whens {
                 for time in 0..case.times {
                     let ours = launch(case, World::Slulrtld, user, when, dir)?;

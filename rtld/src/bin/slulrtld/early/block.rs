@@ -237,6 +237,24 @@ const START_BYTES: [u8; 3] = *b"LMG";
 static START_VARIABLES: [[u8; LONGEST]; 3] =
     [*b"LD_\0\0\0\0\0\0\0\0\0\0\0\0\0", *b"MALLOC_\0\0\0\0\0\0\0\0\0", *b"GLIBC_TUNABLES=\0"];
 
+// The same as for the full start, which takes them from there: references can not be used before relocation.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler alone")]
+const _: () = {
+    let known = libc_template::START_VARIABLES;
+    assert!(known.len() == START_VARIABLES.len() && known.len() == START_BYTES.len());
+    let mut at = 0;
+    while at < known.len() {
+        assert!(START_BYTES[at] == known[at][0] && known[at].len() < LONGEST);
+        let mut byte = 0;
+        while byte < LONGEST {
+            let wanted = if byte < known[at].len() { known[at][byte] } else { 0 };
+            assert!(START_VARIABLES[at][byte] == wanted);
+            byte += 1;
+        }
+        at += 1;
+    }
+};
+
 /// The auxiliary vector of a block.
 #[derive(Clone, Copy)]
 pub(crate) struct Auxv {

@@ -6,7 +6,7 @@
 
 use core::ptr;
 use core::slice;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use libc_template::{is_masked_variable, is_start_variable, is_unsecure_variable};
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
@@ -101,23 +101,29 @@ pub(crate) fn share(process: &Process, before: &[u64], entered: u64) {
     if of_libc != list_in(entered) && of_libc != list_in(process.block.address()) || of_libc == of_program {
         return;
     }
-    // SAFETY: the list of one of these blocks, and the 0 behind it. libc does not make it longer.
-    let now = unsafe { list(of_libc, before.len()) };
+    let copy = |places: &[AtomicU64]| {
+        let words = process.arena.slice(places.len(), 0)?;
+        words.iter_mut().zip(places).for_each(|(word, place)| *word = place.load(Ordering::Relaxed));
+        Ok::<_, OutOfMemory>(words)
+    };
+    // SAFETY: the lists of the program's copy and of one of these blocks, and the 0 behind each. libc makes none longer.
+    let (program, now) = unsafe { (list(of_program, before.len()), list(of_libc, before.len())) };
+    // Without memory the lists stay apart.
+    let (Ok(words), Ok(now)) = (copy(program), copy(now)) else { return };
     let end = now.iter().position(|&word| word == 0).unwrap_or(now.len());
     let now = now.get(..end).unwrap_or_default();
     if now != before {
-        // SAFETY: the program's copy of it, which has as many words.
-        let program = unsafe { list(of_program, before.len()) };
-        follow(program, before, now);
+        follow(words, before, now);
+        program.iter().zip(words).for_each(|(place, word)| place.store(*word, Ordering::Relaxed));
     }
     let _ = place.compare_exchange(of_libc, of_program, Ordering::AcqRel, Ordering::Acquire);
 }
 
-/// A list of variables of so many words, with its 0.
+/// A list of variables of so many words, with its 0. Other threads may read it, and write to it.
 ///
 /// # Safety
-/// It is there, and used by nobody else.
-unsafe fn list(address: usize, count: usize) -> &'static mut [u64] {
-    // SAFETY: by the caller.
-    unsafe { slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(address), count.saturating_add(1)) }
+/// It is there.
+unsafe fn list(address: usize, count: usize) -> &'static [AtomicU64] {
+    // SAFETY: by the caller; the words are read and written as a whole.
+    unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(address), count.saturating_add(1)) }
 }

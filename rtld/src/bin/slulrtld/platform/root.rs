@@ -6,12 +6,11 @@
 
 use core::mem::MaybeUninit;
 
-use linux_raw_sys::general::{AT_FDCWD, STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, stat, statx};
+use linux_raw_sys::general::{AT_FDCWD, STATX_INO, STATX_MNT_ID, STATX_MNT_ID_UNIQUE, statx};
 use rtld::error::{Errno, Error, Problem};
 
-use crate::cpu::number::{NEWFSTATAT, STATX};
+use crate::cpu::number::STATX;
 use crate::cpu::ops::call;
-use crate::run::cpu::calls::system_call;
 use crate::run::kept::Root;
 use crate::run::process::Process;
 
@@ -23,7 +22,7 @@ pub(crate) const ASKED: u32 = STATX_INO | STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
 /// The root directory now.
 ///
 /// # Errors
-/// The error number of statx(2), or of newfstatat(2) where there is no statx(2) (before Linux 4.11).
+/// The error number of statx(2): ENOSYS before Linux 4.11, and where a filter says so.
 pub(crate) fn now() -> Result<Root, Errno> {
     let (here, path) = (AT_FDCWD as usize, c"/".as_ptr().expose_provenance());
     let mut place = MaybeUninit::<statx>::zeroed();
@@ -36,24 +35,7 @@ pub(crate) fn now() -> Result<Root, Errno> {
         let device = u64::from(root.stx_dev_major) | u64::from(root.stx_dev_minor) << 32;
         return Ok(Root { inode: root.stx_ino, device, mount: root.stx_mnt_id });
     }
-    let error = errno(result.cast_signed());
-    if error != Errno::ENOSYS {
-        return Err(error);
-    }
-    let mut place = MaybeUninit::<stat>::zeroed();
-    let answer = place.as_mut_ptr().expose_provenance();
-    // SAFETY: as above.
-    let result = unsafe { system_call(NEWFSTATAT, [here, path, answer, 0]) };
-    if result != 0 {
-        return Err(errno(result));
-    }
-    // SAFETY: as above.
-    let root = unsafe { place.assume_init() };
-    Ok(Root { inode: root.st_ino, device: root.st_dev, mount: 0 })
-}
-
-fn errno(result: isize) -> Errno {
-    Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0))
+    Err(Errno(i32::try_from(result.cast_signed().wrapping_neg()).unwrap_or(0)))
 }
 
 /// Refuses to take a libc from another root directory, or another mount namespace, than the start's.
