@@ -21,7 +21,7 @@ pub(crate) extern "C" fn slul_load_libc() -> i32 {
     match ensure_libc_for(process, &[]) {
         Ok(()) => 0,
         Err(error) => {
-            // What the program has set leads to no state of the loader's.
+            // The text is kept for the thread, in memory that is found by the thread pointer as the loader left it.
             if !matches!(error.problem, Problem::ForeignThread { .. }) {
                 thread::fail(&error);
             }

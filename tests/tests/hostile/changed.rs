@@ -80,7 +80,10 @@ fn from_directory(case: Case<'_>, name: &str) -> Result<()> {
             // An audit library that is none is said by ld.so, and left out.
             let outcome = start.run()?;
             let result = match variable.starts_with("LD_AUDIT") {
-                true => (outcome.stdout == START).then_some(()).with_context(|| format!("{outcome:?}")),
+                true => {
+                    let named = outcome.stderr.contains(&own.display().to_string());
+                    (outcome.stdout == START && named).then_some(()).with_context(|| format!("{outcome:?}"))
+                }
                 false => runs(&outcome, expected),
             };
             complaints.note(format!("{program} {variable} {earlier:?}"), result);
