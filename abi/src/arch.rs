@@ -44,6 +44,9 @@ pub struct Arch {
     pub rust_target: &'static str,
     /// The directory of the machine's libraries below /usr/lib on Debian ("multiarch tuple").
     pub multiarch: &'static str,
+    /// The flags of the machine's libraries in glibc's cache of them (`_DL_CACHE_DEFAULT_ID` in its dl-cache.h): 3 for ELF
+    /// libraries of glibc, and the machine.
+    pub cache_flags: u32,
     /// The installed files with the machine's name in theirs.
     pub paths: OfArch,
 }
@@ -89,6 +92,7 @@ pub const X86_64: Arch = Arch {
     interpreters: ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1"],
     rust_target: "x86_64-unknown-linux-gnu",
     multiarch: "x86_64-linux-gnu",
+    cache_flags: 0x303,
     paths: of_arch!("x86_64"),
 };
 
@@ -102,6 +106,7 @@ pub const AARCH64: Arch = Arch {
     interpreters: ["/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-aarch64.so.1"],
     rust_target: "aarch64-unknown-linux-gnu",
     multiarch: "aarch64-linux-gnu",
+    cache_flags: 0xa03,
     paths: of_arch!("aarch64"),
 };
 
@@ -115,6 +120,7 @@ pub const RISCV64: Arch = Arch {
     interpreters: ["/lib/ld-linux-riscv64-lp64d.so.1", "/lib/ld-musl-riscv64.so.1"],
     rust_target: "riscv64gc-unknown-linux-gnu",
     multiarch: "riscv64-linux-gnu",
+    cache_flags: 0x1003,
     paths: of_arch!("riscv64"),
 };
 
@@ -128,6 +134,7 @@ pub const I686: Arch = Arch {
     interpreters: ["/lib/ld-linux.so.2", "/lib/ld-musl-i386.so.1"],
     rust_target: "i686-unknown-linux-gnu",
     multiarch: "i386-linux-gnu",
+    cache_flags: 3,
     paths: of_arch!("i686"),
 };
 

@@ -66,6 +66,8 @@ impl Errno {
     pub const ENOEXEC: Self = Self(8);
     /// No memory.
     pub const ENOMEM: Self = Self(12);
+    /// No permission.
+    pub const EACCES: Self = Self(13);
     /// Something is there already.
     pub const EEXIST: Self = Self(17);
     /// No such file or directory.

@@ -137,9 +137,13 @@ fn token<'t>(text: &[u8], origin: Option<&'t [u8]>) -> Option<(usize, Option<&'t
 /// Whether [`PathRoom::expand`] needs the origin for this text.
 #[must_use]
 pub fn mentions_origin(entry: &[u8]) -> bool {
-    let after = |at: usize| entry.get(at.wrapping_add(1)..).unwrap_or_default();
-    let mut dollars = entry.iter().enumerate().filter(|&(_, &byte)| byte == b'$');
-    dollars.any(|(at, _)| token(after(at), Some(b"ORIGIN")).is_some_and(|(_, value)| value == Some(b"ORIGIN")))
+    dollars(entry).any(|is_origin| is_origin)
+}
+
+/// For every `$` of a text, whether `$ORIGIN` begins there.
+pub(crate) fn dollars(entry: &[u8]) -> impl Iterator<Item = bool> {
+    let after = entry.split(|&byte| byte == b'$').skip(1);
+    after.map(|text| token(text, Some(b"ORIGIN")).is_some_and(|(_, value)| value == Some(b"ORIGIN")))
 }
 
 /// A search path: the text of DT_RPATH, DT_RUNPATH or LD_LIBRARY_PATH.

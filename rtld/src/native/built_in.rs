@@ -22,7 +22,8 @@ const MUSL: &[u8] = b"/lib:/usr/local/lib:/usr/lib";
 
 impl<'s> BuiltIn<'s> {
     /// Those of a mapped ld.so: every absolute path in its read-only data that ends in a slash counts as a directory, so there
-    /// may be too many, but none is missing. `None` if there is none; out of memory.
+    /// may be too many, but none is missing. `None` if there is none, or not just one absolute path of a cache: then it is
+    /// another program than glibc's, or searches in its own way; out of memory.
     pub fn of(libc: Libc, image: &impl Image, arena: &'s Arena) -> Option<Self> {
         if libc == Libc::Musl {
             return Some(Self { directories: MUSL, cache: b"", preload: b"" });
@@ -42,28 +43,32 @@ impl<'s> BuiltIn<'s> {
                             directories.push(b':').ok()?;
                         }
                     } else if text.ends_with(b"/ld.so.cache") {
+                        if !found.cache.is_empty() && found.cache != text {
+                            return None;
+                        }
                         found.cache = arena.copy(text).ok()?;
                     } else if text.ends_with(b"/ld.so.preload") {
                         found.preload = arena.copy(text).ok()?;
                     }
                 }
             }
-            if let Some((_, list)) = directories.split_last() {
+            if let (Some((_, list)), false) = (directories.split_last(), found.cache.is_empty()) {
                 found.directories = arena.copy(list).ok()?;
-                return Some(found);
+                return found.cache.starts_with(b"/").then_some(found);
             }
         }
         None
     }
 }
 
-/// The absolute path at the end of bytes that a NUL follows.
+/// The absolute path at the end of bytes that a NUL follows; of a file, the path as it is there.
 fn path_in(bytes: &[u8]) -> Option<&[u8]> {
     if !matches!(bytes.last(), Some(b'/' | b'e' | b'd')) {
         return None;
     }
     let text = bytes.rsplit(|byte| !byte.is_ascii_graphic()).next()?;
-    text.get(text.iter().position(|&byte| byte == b'/')?..)
+    let start = text.iter().position(|&byte| byte == b'/')?;
+    text.get(if text.ends_with(b"/") { start } else { 0 }..)
 }
 
 #[cfg(test)]
@@ -77,6 +82,7 @@ mod tests {
             (b"\x01\x02/usr/lib/", Some(b"/usr/lib/")),
             (b"xy/lib64/", Some(b"/lib64/")),
             (b"/etc/ld.so.cache", Some(b"/etc/ld.so.cache")),
+            (b"../etc/ld.so.cache", Some(b"../etc/ld.so.cache")),
             (b"%s/", Some(b"/")),
             (b"lib", None),
             (b"", None),

@@ -16,7 +16,7 @@ use crate::words;
 /// The places in which native libraries are searched for, to tell their libc.
 #[derive(Clone, Copy, Debug)]
 pub struct Places<'p> {
-    /// LD_LIBRARY_PATH; `None` if `secure`.
+    /// LD_LIBRARY_PATH, as ld.so will see it; `None` if `secure`.
     pub library_path: Option<&'p [u8]>,
     /// DT_RUNPATH or DT_RPATH of the program and of its libraries.
     pub runpath: Option<&'p [u8]>,
@@ -24,6 +24,8 @@ pub struct Places<'p> {
     pub origin: Option<&'p [u8]>,
     /// AT_SECURE.
     pub secure: bool,
+    /// Whether the program was loaded by these places, so that its native libraries were searched for there.
+    pub searched: bool,
 }
 
 /// A libc, and its ld.so, opened.
@@ -33,8 +35,8 @@ pub type Chosen<F> = (Libc, (F, FileInfo));
 ///
 /// On a machine with one libc, it is that one. With both, the first native library decides, by its DT_NEEDED, that is
 /// found through LD_LIBRARY_PATH, a DT_RUNPATH, or a slash in its name. Libraries in the system's own directories do
-/// not decide: they are glibc's on a machine that has glibc. The libraries of `natives` were searched for when the
-/// program was loaded.
+/// not decide: they are glibc's on a machine that has glibc. The libraries of `natives` are searched for only if that was not
+/// done when the program was loaded.
 ///
 /// # Errors
 /// An ld.so is present and can not be opened, by its path; the kernel's error for a file of `wanted`; out of memory.
@@ -53,19 +55,20 @@ pub fn choose<'a, S: AddressSpace>(
         Err(error) if error.is_absence() => Ok(Err(error)),
         Err(error) => Err(error).of(libc.interpreter().as_bytes()),
     };
+    let (told, again) = if places.searched { (natives.told, &[][..]) } else { (None, &*natives.libraries) };
     let mut names = natives.libraries.iter().chain(wanted);
     // If the program needs no native library but libc, the name of that libc tells which it was linked with.
     let is_musl = names.any(|name| Libc::named_by(name) == Some(Libc::Musl));
     let by_name = if is_musl { Libc::Musl } else { Libc::Gnu };
     let listed = places.library_path.is_some() || places.runpath.is_some();
     let tells = |name: &&[u8]| Libc::named_by(name).is_none() && (listed || is_path(name));
-    let sure = match natives.told {
+    let sure = match told {
         Some((path, libc)) => {
             say(trace, path, libc);
             Some(libc)
         }
-        // No library in `wanted` can be found to say otherwise.
-        None if !wanted.iter().any(tells) => Some(by_name),
+        // No library can be found to say otherwise.
+        None if !again.iter().chain(wanted).any(tells) => Some(by_name),
         None => None,
     };
     let [first, second] = match sure {
@@ -78,7 +81,7 @@ pub fn choose<'a, S: AddressSpace>(
     };
     Ok(match (opened, open(second)?) {
         (Ok(opened), Ok(other)) => {
-            let libc = named(sys, arena, wanted, places, page, trace)?.unwrap_or(by_name);
+            let libc = named(sys, arena, again.iter().chain(wanted), places, page, trace)?.unwrap_or(by_name);
             Some(if libc == first { (first, opened) } else { (second, other) })
         }
         (Ok(opened), Err(_)) => Some((first, opened)),
@@ -101,10 +104,10 @@ fn say(trace: Trace, path: &[u8], libc: Libc) {
 }
 
 /// The libc that the first of `libraries` that is found is built for.
-fn named<S: AddressSpace>(
+fn named<'n, S: AddressSpace>(
     sys: &S,
     arena: &'static Arena,
-    libraries: &[&[u8]],
+    libraries: impl Iterator<Item = &'n &'n [u8]>,
     places: &Places<'_>,
     page: PageSize,
     trace: Trace,
@@ -126,7 +129,7 @@ fn named<S: AddressSpace>(
     };
     let lists = [(places.library_path, true), (places.runpath, false)];
     let mut room = PathRoom::new(arena);
-    for name in libraries.iter().filter(|name| Libc::named_by(name).is_none()) {
+    for name in libraries.filter(|name| Libc::named_by(name).is_none()) {
         if is_path(name) {
             if room.expand(name, places.origin, places.secure).of(OWN)?
                 && let Some(libc) = judge(room.path())?

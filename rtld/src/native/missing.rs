@@ -10,17 +10,13 @@ use abi::libcs::Libc;
 
 use crate::base::addr::RuntimeAddr;
 use crate::base::arena::{Arena, List};
-use crate::base::hash::Key;
-use crate::error::Problem;
-use crate::link::peek::tell;
+use crate::base::hash::{Key, Numbers};
+use crate::error::{Errno, OpenError, Problem};
 use crate::link::search::{directory, is_path};
 use crate::link::tried::Tried;
 use crate::native::built_in::BuiltIn;
-use crate::native::walk::{Circumstances, Fault, NamedNeed, Object, Step, Walk};
+use crate::native::walk::{Circumstances, Fault, NamedNeed, Object, Step, Walk, is_passed_over};
 use crate::os::seam::AddressSpace;
-
-/// Largest number of needs that are followed.
-const MOST: usize = 4000;
 
 /// Longest list of what was tried, in bytes.
 const TRIED: usize = 300;
@@ -63,6 +59,7 @@ fn all_missing<'r, S: AddressSpace>(
         cache: None,
         objects: List::new(scratch),
         needs: List::new(scratch),
+        by_name: Numbers::default(),
         misses: List::new(scratch),
         broken: List::new(arena),
         search: Tried::new(scratch),
@@ -76,18 +73,10 @@ fn all_missing<'r, S: AddressSpace>(
             walk.resolve(name, needer)?;
         }
         next = next.wrapping_add(1);
-        if next > MOST {
-            return None;
-        }
     }
     // A library that is found later may have that name for its own.
-    let misses = walk.misses.iter().filter(|miss| !walk.is_here(miss.name));
     let mut first = List::<NamedNeed<'_>>::new(scratch);
-    for &miss in misses {
-        if !first.iter().any(|known| known.name == miss.name) {
-            first.push(miss).ok()?;
-        }
-    }
+    walk.misses.iter().filter(|miss| !walk.is_here(miss.name)).try_for_each(|&miss| first.push(miss)).ok()?;
     if first.is_empty() && walk.broken.is_empty() {
         return Some(());
     }
@@ -102,8 +91,7 @@ fn all_missing<'r, S: AddressSpace>(
 }
 
 impl<S: AddressSpace> Walk<'_, '_, S> {
-    /// Requires that ld.so has no choice of other files than those that were looked for: for certain processors, or by a
-    /// second entry of the cache.
+    /// Requires that ld.so has no choice of other files than those that were looked for, for certain processors.
     fn require_no_others(&mut self) -> Option<()> {
         if self.circumstances.libc == Libc::Musl {
             return Some(());
@@ -120,7 +108,7 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
                 0 => steps = self.steps(0)?,
                 _ => [rpath, runpath]
                     .into_iter()
-                    .try_for_each(|list| steps.push(Step::List(list, directory(path), false)).ok())?,
+                    .try_for_each(|list| steps.push(Step::List(list, directory(path), b":")).ok())?,
             }
             for &step in steps.iter() {
                 self.each(step, &mut |walk| {
@@ -128,21 +116,28 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
                         return Some(false);
                     }
                     let directory = walk.search.path.path().len();
+                    // Nothing is found in or below a directory that the process may not search. (One that it may not read it
+                    // may search all the same.)
+                    if walk.error_at(b"?")? == Some(OpenError::Errno(Errno::EACCES)) {
+                        return Some(false);
+                    }
                     for before in BEFORE {
                         walk.search.path.truncate(directory);
-                        walk.require_none(before)?;
+                        if !walk.is_absent(before)? {
+                            return None;
+                        }
                     }
                     walk.search.path.truncate(directory);
-                    if walk.search.path.enter(b"glibc-hwcaps/").ok()?
-                        && is_there(walk.sys, walk.search.path.path())
-                    {
+                    if !walk.is_absent(b"glibc-hwcaps/")? {
                         let directory = walk.search.path.path().len();
                         for need in 0..walk.needs.len() {
                             let name = walk.needs.get(need)?.name;
                             for level in LEVELS {
                                 walk.search.path.truncate(directory);
                                 let _ = walk.search.path.put(level).ok()?;
-                                walk.require_none(name)?;
+                                if !walk.error_at(name)?.is_some_and(is_passed_over) {
+                                    return None;
+                                }
                             }
                         }
                     }
@@ -150,32 +145,21 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
                 })?;
             }
         }
-        let Some(cache) = self.cache()? else { return Some(()) };
-        for need in self.needs.iter().filter(|need| cache.paths(need.name).nth(1).is_some()) {
-            let used = |path: &[u8]| self.objects.iter().any(|object| object.path == path);
-            if cache.paths(need.name).any(|path| path.is_none_or(|path| !used(path) && !self.is_foreign(path))) {
-                return None;
-            }
-        }
         Some(())
     }
 
-    /// Requires that there is no file of that name in the directory of [`Self::search`].
-    fn require_none(&mut self, name: &[u8]) -> Option<()> {
-        let there = self.search.path.enter(name).ok()? && is_there(self.sys, self.search.path.path());
-        if there { None } else { Some(()) }
+    /// The error of opening what has that name in the directory of [`Self::search`].
+    fn error_at(&mut self, name: &[u8]) -> Option<Option<OpenError>> {
+        // Nothing has a path that is too long.
+        if !self.search.path.enter(name).ok()? {
+            return Some(Some(OpenError::Errno(Errno::ENOENT)));
+        }
+        Some(self.sys.open(self.search.path.path()).err())
     }
 
-    /// Whether a file is absent, or one that ld.so passes over.
-    fn is_foreign(&self, path: &[u8]) -> bool {
-        match self.sys.open(path) {
-            Ok((file, info)) => {
-                let page = self.circumstances.page;
-                tell(self.sys, self.arena, &file, &info, page, &mut |_, _| Ok(()))
-                    .is_err_and(|failure| matches!(*failure, Problem::Class(_) | Problem::Machine(_)))
-            }
-            Err(error) => error.is_absence(),
-        }
+    /// Whether the directory of [`Self::search`] has no directory of that name.
+    fn is_absent(&mut self, name: &[u8]) -> Option<bool> {
+        Some(matches!(self.error_at(name)?, Some(OpenError::Errno(Errno::ENOENT | Errno::ENOTDIR))))
     }
 
     /// What was searched for the needs of an object, for a message.
@@ -183,7 +167,7 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
         let mut text = List::new(self.arena);
         let cache = self.built_in.cache;
         for &step in self.steps(needer)?.iter() {
-            let list = if let Step::Cache = step { Step::List(cache, b"", false) } else { step };
+            let list = if let Step::Cache = step { Step::List(cache, b"", b"") } else { step };
             let cut = self.each(list, &mut |walk| {
                 text.extend(if text.is_empty() { b"" } else { b", " }).ok()?;
                 let cut = text.len() > TRIED;
@@ -196,9 +180,4 @@ impl<S: AddressSpace> Walk<'_, '_, S> {
         }
         self.arena.copy(&text).ok()
     }
-}
-
-/// Whether something may be at a path.
-fn is_there<S: AddressSpace>(sys: &S, path: &[u8]) -> bool {
-    !sys.open(path).is_err_and(|error| error.is_absence())
 }

@@ -8,13 +8,14 @@ use core::mem::MaybeUninit;
 use abi::libcs::Libc;
 
 use crate::base::addr::{FileOffset, PageSize, to_usize};
-use crate::base::arena::{Arena, List};
-use crate::base::hash::Key;
+use crate::base::arena::{Arena, List, OutOfMemory};
+use crate::base::hash::{Key, Numbers};
+use crate::base::limits::NAME_MAX;
 use crate::elf::dynamic::DynamicInfo;
 use crate::elf::{consts, size};
 use crate::error::{Errno, Failure, OpenError, Problem};
 use crate::link::peek::tell;
-use crate::link::search::{directory, entries, is_path};
+use crate::link::search::{directory, dollars, is_path};
 use crate::link::tried::Tried;
 use crate::native::built_in::BuiltIn;
 use crate::native::cache::Cache;
@@ -49,6 +50,12 @@ pub struct Fault<'a> {
 /// Largest size of a file that lists libraries or directories, in bytes.
 const LARGEST: u64 = 16 << 20;
 
+/// Largest number of names that are followed.
+const MOST: usize = 4000;
+
+/// Size in bytes of the room in which musl makes a path; it passes over a longer one (ldso/dynlink.c, load_library).
+const MUSLS_ROOM: usize = 2 * NAME_MAX + 2;
+
 /// A library, or the program. Empty texts stand for what it has not.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Object<'s> {
@@ -72,8 +79,8 @@ pub(super) struct NamedNeed<'s> {
 /// A step of a search.
 #[derive(Clone, Copy)]
 pub(super) enum Step<'s> {
-    /// The directories of a list; with the directory for `$ORIGIN`, and whether semicolons separate, too.
-    List(&'s [u8], &'s [u8], bool),
+    /// The directories of a list; with the directory for `$ORIGIN`, and the bytes that separate entries.
+    List(&'s [u8], &'s [u8], &'static [u8]),
     Cache,
 }
 
@@ -89,7 +96,10 @@ pub(super) struct Walk<'w, 's, S: AddressSpace> {
     /// The contents of the cache, once they were asked for.
     pub(super) cache: Option<Option<Cache<'s>>>,
     pub(super) objects: List<'s, Object<'s>>,
+    /// Each name once: if it is not found for the first who needs it, ld.so ends the process.
     pub(super) needs: List<'s, NamedNeed<'s>>,
+    /// Numbers of the needs.
+    pub(super) by_name: Numbers<'s>,
     pub(super) misses: List<'s, NamedNeed<'s>>,
     pub(super) broken: List<'static, Fault<'static>>,
     pub(super) search: Tried<'s>,
@@ -110,11 +120,7 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
                 let name = libc.interpreter().as_bytes().rsplit(|&byte| byte == b'/').next()?;
                 let path = self.scratch.concat(&[b"/etc/", name.strip_suffix(b".so.1")?, b".path"]).ok()?;
                 if let Some(text) = self.contents(path)? {
-                    let list = self.scratch.slice(text.len(), b':').ok()?;
-                    for (place, &byte) in list.iter_mut().zip(text).filter(|(_, byte)| **byte != b'\n') {
-                        *place = byte;
-                    }
-                    self.built_in.directories = list;
+                    self.built_in.directories = text.split(|&byte| byte == 0).next()?;
                 }
             }
         }
@@ -125,7 +131,21 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         let path = self.scratch.copy(program).ok()?;
         self.objects.push(Object { path, rpath, runpath, ..Object::default() }).ok()?;
         for name in roots {
-            self.needs.push(NamedNeed { name: self.scratch.copy(name).ok()?, needer: 0 }).ok()?;
+            self.need(name, 0)?;
+        }
+        Some(())
+    }
+
+    /// Adds a need.
+    fn need(&mut self, name: &[u8], needer: usize) -> Option<()> {
+        let Self { scratch, key, ref needs, .. } = *self;
+        let number = u32::try_from(needs.len()).ok()?;
+        let is = |number: u32| needs.get(to_usize(number.into())).is_some_and(|need| need.name == name);
+        if self.by_name.find_or_insert(scratch, key.hash(name).fold(), number, is).ok()?.is_none() {
+            if needs.len() == MOST {
+                return None;
+            }
+            self.needs.push(NamedNeed { name: scratch.copy(name).ok()?, needer }).ok()?;
         }
         Some(())
     }
@@ -136,7 +156,11 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         const MUSLS: [&[u8]; 7] = [b"c.", b"pthread.", b"rt.", b"m.", b"dl.", b"util.", b"xnet."];
         let libc = self.circumstances.libc;
         let is_libc = match libc {
-            Libc::Gnu => libc.interpreter().as_bytes().rsplit(|&byte| byte == b'/').next() == Some(name),
+            // The kernel's library is an object of glibc's, too (elf/setup-vdso.h).
+            Libc::Gnu => {
+                libc.interpreter().as_bytes().rsplit(|&byte| byte == b'/').next() == Some(name)
+                    || name == b"linux-vdso.so.1"
+            }
             Libc::Musl => name.strip_prefix(b"lib").is_some_and(|it| MUSLS.iter().any(|own| it.starts_with(own))),
         };
         let serves = |object: &Object<'_>| object.name == name || object.soname == name || object.path == name;
@@ -159,16 +183,13 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         for &step in self.steps(needer)?.iter() {
             let found = match step {
                 Step::List(..) => self.each(step, &mut |walk| walk.take_from_directory(name, needer))?,
-                Step::Cache => {
-                    let mut paths = self.cache()?.into_iter().flat_map(|cache| cache.paths(name));
-                    loop {
-                        let Some(path) = paths.next() else { break false };
+                Step::Cache => match self.cached(name)? {
+                    Some(path) => {
                         self.search.path.clear();
-                        if self.search.path.put(path?).ok()? && self.take(name, needer)? {
-                            break true;
-                        }
+                        self.search.path.put(path).ok()? && self.take(name, needer)?
                     }
-                }
+                    None => false,
+                },
             };
             if found {
                 return Some(());
@@ -180,21 +201,23 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
     /// The steps of the search for what an object needs (glibc, elf/dl-load.c; musl, ldso/dynlink.c).
     pub(super) fn steps(&self, needer: usize) -> Option<List<'s, Step<'s>>> {
         let mut steps = List::new(self.scratch);
-        let mut add = |list: &'s [u8], origin, semicolons| match list {
-            [] => Some(()),
-            list => steps.push(Step::List(list, origin, semicolons)).ok(),
+        let mut add = |step| match step {
+            Step::List([], ..) => Some(()),
+            step => steps.push(step).ok(),
         };
         let glibc = self.circumstances.libc == Libc::Gnu;
+        let separators = if glibc { &b":"[..] } else { b":\n" };
         let library_path = self.library_path;
         let object = *self.objects.get(needer)?;
         if !glibc {
-            add(library_path, b"", false)?;
+            add(Step::List(library_path, b"", separators))?;
         }
         if !glibc || object.runpath.is_empty() {
             let mut above = needer;
             loop {
                 let Object { path, rpath, runpath, needer, .. } = *self.objects.get(above)?;
-                add(if glibc || runpath.is_empty() { rpath } else { runpath }, directory(path), false)?;
+                let list = if glibc || runpath.is_empty() { rpath } else { runpath };
+                add(Step::List(list, directory(path), separators))?;
                 if above == needer {
                     break;
                 }
@@ -202,11 +225,11 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
             }
         }
         if glibc {
-            add(library_path, b"", true)?;
-            add(object.runpath, directory(object.path), false)?;
-            steps.push(Step::Cache).ok()?;
+            add(Step::List(library_path, b"", b":;"))?;
+            add(Step::List(object.runpath, directory(object.path), separators))?;
+            add(Step::Cache)?;
         }
-        steps.push(Step::List(self.built_in.directories, b"", false)).ok()?;
+        add(Step::List(self.built_in.directories, b"", separators))?;
         Some(steps)
     }
 
@@ -216,9 +239,11 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         step: Step<'s>,
         then: &mut dyn FnMut(&mut Self) -> Option<bool>,
     ) -> Option<bool> {
-        let Step::List(list, origin, semicolons) = step else { return Some(false) };
-        for entry in entries(list, semicolons) {
-            if self.enter(entry, origin)? && then(self)? {
+        let Step::List(list, origin, separators) = step else { return Some(false) };
+        for entry in list.split(|byte| separators.contains(byte)) {
+            // An empty entry is the current directory for glibc, and nothing for musl (ldso/dynlink.c, path_open).
+            let is_one = self.circumstances.libc == Libc::Gnu || !entry.is_empty();
+            if is_one && self.enter(entry, origin)? && then(self)? {
                 return Some(true);
             }
         }
@@ -228,10 +253,7 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
     /// Makes [`Self::search`] the path of a directory. `Some(false)` if it is too long; `None` if only ld.so knows what the
     /// entry means.
     fn enter(&mut self, entry: &[u8], origin: &[u8]) -> Option<bool> {
-        let known =
-            |text: &[u8]| text.starts_with(b"ORIGIN/") || text == b"ORIGIN" || text.starts_with(b"{ORIGIN}");
-        let mut rest = entry.split(|&byte| byte == b'$').skip(1);
-        if rest.any(|text| !known(text) || origin.is_empty() || self.circumstances.secure) {
+        if dollars(entry).any(|is_origin| !is_origin || origin.is_empty() || self.circumstances.secure) {
             return None;
         }
         self.search.path.expand(entry, Some(origin), false).ok()
@@ -243,7 +265,9 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
             return Some(false);
         }
         let directory = self.search.path.path().len();
-        if self.search.path.enter(name).ok()? && self.take(name, needer)? {
+        let usable = self.search.path.enter(name).ok()?
+            && (self.circumstances.libc == Libc::Gnu || self.search.path.path().len() < MUSLS_ROOM);
+        if usable && self.take(name, needer)? {
             return Some(true);
         }
         self.search.missed(self.sys, self.key, directory).ok()?;
@@ -254,7 +278,7 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
     fn take(&mut self, name: &'s [u8], needer: usize) -> Option<bool> {
         let (file, info) = match self.sys.open(self.search.path.path()) {
             Ok(opened) => opened,
-            Err(error) if error.is_absence() => return Some(false),
+            Err(error) if is_passed_over(error) => return Some(false),
             Err(_) => return None,
         };
         let scratch = self.scratch;
@@ -272,6 +296,9 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
             object.rpath = if dynamic.runpath.is_some() { b"" } else { text(dynamic.rpath)? };
             needed.truncate(0);
             for offset in dynamic.values(image, consts::DT_NEEDED) {
+                if needed.len() > MOST {
+                    return Err(OutOfMemory(MOST).into());
+                }
                 needed.push(scratch.copy(dynamic.strings.file_name(image, offset)?)?)?;
             }
             filters = dynamic
@@ -298,12 +325,12 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         }
         let number = self.objects.len();
         self.objects.push(object).ok()?;
-        needed.iter().try_for_each(|&name| self.needs.push(NamedNeed { name, needer: number })).ok()?;
+        needed.iter().try_for_each(|name| self.need(name, number))?;
         Some(true)
     }
 
-    /// The cache; `Some(None)` if there is none.
-    pub(super) fn cache(&mut self) -> Option<Option<Cache<'s>>> {
+    /// The path for a name in the cache; `Some(None)` if there is none.
+    fn cached(&mut self, name: &[u8]) -> Option<Option<&'s [u8]>> {
         if self.cache.is_none() {
             let contents = self.contents(self.built_in.cache)?;
             self.cache = Some(match contents {
@@ -311,7 +338,7 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
                 None => None,
             });
         }
-        self.cache
+        self.cache?.map_or(Some(None), |cache| cache.path(name))
     }
 
     /// The contents of a file; `Some(None)` if it is not there.
@@ -326,6 +353,12 @@ impl<'s, S: AddressSpace> Walk<'_, 's, S> {
         let bytes = self.sys.read_at(&file, FileOffset(0), room).ok()?;
         Some(Some(bytes))
     }
+}
+
+/// Whether ld.so goes on with the next directory if it can not open a file because of that. Other errors end the search, of
+/// a list or as a whole.
+pub(super) const fn is_passed_over(error: OpenError) -> bool {
+    matches!(error, OpenError::Errno(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES))
 }
 
 /// Whether ld.so ends the process because of that, and does not go on with its search.

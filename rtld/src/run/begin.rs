@@ -115,7 +115,7 @@ pub(crate) fn load(
         Some(direct) => direct,
         None => started::program_to_run(&block, arena, secure, &settings, is_late)?,
     };
-    let settings = Settings { library_path: library_path.or(settings.library_path), ..settings };
+    let settings = settings.searching(library_path);
     let own_path = arena.copy(loader.or_else(|| block.interpreter(&program.image)).unwrap_or(OWN)).of(path)?;
     let request = Request {
         program,
@@ -131,7 +131,7 @@ pub(crate) fn load(
         inspect::show_auxv(&block)?;
     }
     let loaded = load_all(&Linux, arena, request)?;
-    let start = Start { arena, block: &block, variables: None, program_path, secure, page, trace };
+    let start = Start { arena, block: &block, settings, variables: None, program_path, secure, page, trace };
     if until == Until::Loaded || settings.list {
         inspect::list(&loaded, &start);
     }

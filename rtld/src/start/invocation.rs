@@ -14,6 +14,8 @@ pub struct Settings<'e> {
     pub debug_output: Option<&'e [u8]>,
     /// LD_LIBRARY_PATH.
     pub library_path: Option<&'e [u8]>,
+    /// Whether that is the command line's instead, of which ld.so knows nothing.
+    pub by_command_line: bool,
     /// LD_TRACE_LOADED_OBJECTS: list the objects instead of running the program.
     pub list: bool,
     /// LD_SHOW_AUXV: print the auxiliary vector.
@@ -43,9 +45,16 @@ impl<'e> Settings<'e> {
             debug: text(debug),
             debug_output: text(debug_output),
             library_path: library_path.filter(|path| !path.is_empty()),
+            by_command_line: false,
             list: on(list),
             show_auxv: on(show_auxv),
         }
+    }
+
+    /// The settings, with the search path of the command line, if there is one.
+    #[must_use]
+    pub fn searching(self, list: Option<&'e [u8]>) -> Self {
+        Self { library_path: list.or(self.library_path), by_command_line: list.is_some(), ..self }
     }
 }
 

@@ -48,7 +48,7 @@ use rtld::words;
 use crate::cpu::ops::enter;
 use crate::cpu::template_entry::template_entry;
 use crate::early::sharing::slul_shares_memory;
-use crate::platform::choice::choose_libc;
+use crate::platform::choice::{choose_libc, start_of};
 use crate::platform::environment::Hidden;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::hook::{ENTERING, Entering, HOOKED, MAIN_BLOCK};
@@ -59,7 +59,7 @@ use crate::platform::publish::Published;
 use crate::platform::{environment, main_thread, presence, publish, root, stack_end, template_parts};
 use crate::run::clock::clock;
 use crate::run::native::gather::native_search;
-use crate::run::native::missing::{Start, first};
+use crate::run::native::missing::first;
 use crate::run::native::{binding, optional};
 use crate::run::open::runtime::runtime;
 use crate::run::open::{fork, unwind};
@@ -188,11 +188,8 @@ impl Prepared {
         let mapped = map_object(&Linux, process.arena, &file, &info, page).of(libc.interpreter().as_bytes())?;
         if let Some(wanted) = wanted {
             // A call of a native function has no way to fail, so what ld.so says serves there.
-            let Process { arena, ref block, ref sealed, program_path, secure, page, trace, .. } = *process;
-            let start =
-                Start { arena, block, variables: process.kept.variables, program_path, secure, page, trace };
-            let objects = (&sealed.namespace, &sealed.natives);
-            first(&start.faults(objects, (libc, &mapped.image), search, wanted))?;
+            let objects = (&process.sealed.namespace, &process.sealed.natives);
+            first(&start_of(process).faults(objects, (libc, &mapped.image), search, wanted))?;
         }
         let bias = mapped.image.bias();
         trace.line(Category::Libc, words!("bringing in {}, load bias {x}", libc.interpreter(), bias.0));
