@@ -8,7 +8,7 @@ Runs a program that carries no libc, as if its PT_INTERP named this loader.
 
   --list               say what the program, or library, would have loaded; run nothing
   --verify             load and relocate the program, or library, and say how that went; run nothing
-  --library-path PATH  search libc-free libraries there instead of in LD_LIBRARY_PATH
+  --library-path PATH  search libc-free libraries there instead of in LD_LIBRARY_PATH, which native ones go by
   --argv0 STRING       what the program sees as its argv[0]
   --exec-fd N          the program is open as descriptor N; it is closed
   --help               this text

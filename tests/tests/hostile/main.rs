@@ -132,6 +132,7 @@ const CASES: &[Entry] = &[
     ("many/wide", Need::Anybody, many::wide),
     ("many/all_of_all", Need::Anybody, many::all_of_all),
     ("many/circles", Need::Anybody, many::circles),
+    ("many/natives", Need::Anybody, many::natives),
     ("headers/library", Need::Nothing, headers::library),
     ("headers/program", Need::Nothing, headers::program),
     ("headers/direct_program", Need::Nothing, headers::direct_program),

@@ -1,12 +1,15 @@
 //! DT_NEEDED very deep, very wide, and in circles.
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rtld::elf::consts;
 use tests::damage::install;
+use tests::launch::Ending;
+use tests::start::Start;
 use tests::workdir::Workdir;
 
 use tests::tracer::Tracee;
@@ -184,4 +187,23 @@ pub(crate) fn circles(case: Case<'_>) -> Result<()> {
     }
     complaints.note("one that needs itself", run(case, 0, |_| vec![0]));
     complaints.verdict()
+}
+
+/// 300 native libraries, each of which needs the 20 after it: that one of the last is missing is said.
+pub(crate) fn natives(case: Case<'_>) -> Result<()> {
+    const COUNT: usize = 300;
+    let workdir = Workdir::new()?;
+    for number in 0..COUNT {
+        let next = (number + 1..=number + 20).filter(|&number| number <= COUNT).map(name);
+        let needed: Vec<_> = iter::once("libc.so.6".to_owned()).filter(|_| number != 0).chain(next).collect();
+        fs::write(workdir.path().join(name(number)), tiny(&name(number), Search::Runpath, &needed))?;
+    }
+    let outcome = Start::new(&case.world.stage.loader(), case.user)
+        .arg("--list")
+        .arg(workdir.path().join(name(0)).to_string_lossy())
+        .run()?;
+    let missing = format!("\t{} => not found; ", name(COUNT));
+    let said = outcome.stdout.matches(" => not found; ").count() == 1 && outcome.stdout.contains(&missing);
+    ensure!(said && outcome.ending == Ending::Exit(0), "{outcome:?}");
+    Ok(())
 }

@@ -3,11 +3,12 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 87] = [
+const DIFFERENCES: [(&str, &str); 88] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
     ("musl/first_call_in_finaliser", FIRST),
+    ("musl/lists", FIRST),
     ("musl/open_native", FIRST),
     ("musl/open_tls_before", FIRST),
     ("musl/stack_range", STACK),
