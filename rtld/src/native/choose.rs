@@ -56,10 +56,14 @@ pub fn choose<'a, S: AddressSpace>(
         Err(error) => Err(error).of(libc.interpreter().as_bytes()),
     };
     let (told, again) = if places.searched { (natives.told, &[][..]) } else { (None, &*natives.libraries) };
-    let mut names = natives.libraries.iter().chain(wanted);
-    // If the program needs no native library but libc, the name of that libc tells which it was linked with.
-    let is_musl = names.any(|name| Libc::named_by(name) == Some(Libc::Musl));
-    let by_name = if is_musl { Libc::Musl } else { Libc::Gnu };
+    let named_by = |names: &[&[u8]]| {
+        let is_there = |libc: &Libc| names.iter().any(|name| Libc::named_by(name) == Some(*libc));
+        [Libc::Musl, Libc::Gnu].into_iter().find(is_there)
+    };
+    // The name of a libc that the program needs tells which it was linked with; what it opens has to fit that.
+    let own = named_by(&natives.libraries);
+    let by_name = own.or_else(|| named_by(wanted)).unwrap_or(Libc::Gnu);
+    let wanted = if own.is_some() { &[] } else { wanted };
     let listed = places.library_path.is_some() || places.runpath.is_some();
     let tells = |name: &&[u8]| Libc::named_by(name).is_none() && (listed || is_path(name));
     let sure = match told {

@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 88] = [
+const DIFFERENCES: [(&str, &str); 89] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -12,6 +12,7 @@ const DIFFERENCES: [(&str, &str); 88] = [
     ("musl/open_native", FIRST),
     ("musl/open_tls_before", FIRST),
     ("musl/stack_range", STACK),
+    ("musl/starts_musl", STARTED),
     ("musl/template", TEMPLATE),
     ("musl/tls_alignment", ROOM),
     ("musl/zlib", FIRST),
@@ -109,9 +110,10 @@ const PROC: &str = "/proc, and $ORIGIN, tell of the command line, environment an
 const STACK: &str = "the program's stack begins below frames of libc's, and libc knows nothing of that";
 
 const DEFERRED: &str = "no start is deferred, and the loader is another file";
+const STARTED: &str = "a start of libc by the program itself is a call of libc's function, which nothing notices";
 const EXECUTABLE: &str = "libc's dlopen makes the stack executable where a library asks for it";
 
-const REASONS: [&str; 13] =
+const REASONS: [&str; 14] =
     [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED, EXECUTABLE, STUBS];
 
 /// The reason for which a fixture differs, if it is known to.

@@ -4,6 +4,7 @@
 //! This file exists because system calls are made before the loader is relocated.
 #![allow(unsafe_code)]
 
+use linux_raw_sys::errno::EINVAL;
 use linux_raw_sys::general::{__NR_getpid, __NR_getppid, __NR_kcmp, __NR_unshare, CLONE_VM};
 
 use crate::cpu::ops::call;
@@ -28,12 +29,17 @@ pub(crate) extern "C" fn slul_shares_memory(id: usize) -> bool {
     // A child of the process. The kernel knows no way to give a process that has one thread, and its memory for itself, that
     // memory for itself: it does nothing then, and refuses otherwise (unshare(2)).
     // SAFETY: touches no memory.
-    if unsafe { call(__NR_unshare, [CLONE_VM as usize, 0, 0, 0, 0, 0]) } == 0 {
+    let unshared = unsafe { call(__NR_unshare, [CLONE_VM as usize, 0, 0, 0, 0, 0]) };
+    if unshared == 0 {
         return false;
     }
     // It may have further threads, or a filter forbids that.
     // SAFETY: touches no memory.
     let parent = unsafe { call(__NR_getppid, [0; 6]) };
+    // The parent is in another PID namespace, and can not be asked about.
+    if parent == 0 {
+        return unshared == (EINVAL as usize).wrapping_neg();
+    }
     // SAFETY: touches no memory.
     unsafe { call(__NR_kcmp, [own, parent, KCMP_VM, 0, 0, 0]) == 0 }
 }
