@@ -114,7 +114,7 @@ const STARTED: &str = "a start of libc by the program itself is a call of libc's
 const EXECUTABLE: &str = "libc's dlopen makes the stack executable where a library asks for it";
 
 const REASONS: [&str; 14] =
-    [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED, EXECUTABLE, STUBS];
+    [FIRST, LIST, COPY, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED, EXECUTABLE, STUBS, STARTED];
 
 /// The reason for which a fixture differs, if it is known to.
 pub(crate) fn difference(fixture: &str) -> Option<&'static str> {
