@@ -1,5 +1,15 @@
 //! Backtraces of the test program: the functions in them, and gdb's lines about them.
 
+/// gdb's settings, for output that can be read by lines.
+pub(crate) const SETTINGS: [&str; 6] = [
+    "set confirm off",
+    "set pagination off",
+    "set width 0",
+    "set debuginfod enabled off",
+    "set breakpoint pending on",
+    "set backtrace past-entry on",
+];
+
 /// Functions of a backtrace, the innermost first; other frames may be between them.
 pub(crate) const FUNCTIONS: [&str; 4] = ["in_program", "in_library", "_start", NOTICE_FRAME];
 

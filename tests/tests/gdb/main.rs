@@ -21,7 +21,7 @@ use tests::directive::Fixture;
 use tests::recipe::Recipe;
 use tests::stage::{self, LOADER, Stage, TEMPLATE};
 
-use crate::backtrace::{NOTICE, NOTICE_FRAME, function};
+use crate::backtrace::{NOTICE, NOTICE_FRAME, SETTINGS, function};
 
 /// The program for the live process.
 const FIXTURE: &str = "open/backtrace.c";
@@ -30,19 +30,7 @@ const FIXTURE: &str = "open/backtrace.c";
 const WALKED: &str = "native/walked.c";
 
 /// gdb's commands before the start. The functions are in the fixture.
-const PRELUDE: [&str; 11] = [
-    "set confirm off",
-    "set pagination off",
-    "set width 0",
-    "set debuginfod enabled off",
-    "set breakpoint pending on",
-    "set backtrace past-entry on",
-    "break in_start",
-    "break in_plugin",
-    "tbreak crc32",
-    "tbreak exit",
-    "run",
-];
+const PRELUDE: [&str; 5] = ["break in_start", "break in_plugin", "tbreak crc32", "tbreak exit", "run"];
 
 /// A line before the answers at each stop.
 const STOP: &str = "==== stop";
@@ -162,7 +150,7 @@ fn gdb(program: &Path, stops: usize) -> Result<String> {
     command.args(["-nx", "-batch"]).stdin(Stdio::null());
     let stop = format!("echo {STOP}\\n");
     let questions = QUESTIONS.iter().copied();
-    let mut commands = PRELUDE.to_vec();
+    let mut commands = [&SETTINGS[..], &PRELUDE].concat();
     for _ in 0..stops {
         commands.push(&stop);
         commands.extend(questions.clone());

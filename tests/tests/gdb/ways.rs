@@ -12,7 +12,7 @@ use tests::build;
 use tests::stage::{self, Stage};
 use tests::workdir::Workdir;
 
-use crate::backtrace::function;
+use crate::backtrace::{SETTINGS, function};
 
 /// How the program is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,15 +144,7 @@ fn stub(way: Way, stage: &Stage, dir: &Path) -> Result<PathBuf> {
 
 /// gdb's output.
 fn gdb(way: Way, program: &Path, stage: &Stage, stops: &[(&str, Option<&str>)]) -> Result<String> {
-    let before = [
-        "set confirm off",
-        "set pagination off",
-        "set width 0",
-        "set debuginfod enabled off",
-        "set breakpoint pending on",
-        "set backtrace past-entry on",
-    ];
-    let mut commands = before.map(str::to_owned).to_vec();
+    let mut commands = SETTINGS.map(str::to_owned).to_vec();
     if way == Way::Rt0 {
         // gdb disables breakpoints in a program that executes another one.
         commands.extend(["tcatch exec", "run"].map(str::to_owned));
