@@ -88,7 +88,7 @@ void *slul_dlsym(void *handle, const char *name);
 
 /* Closes a library, as dlclose(3): 0, or -1 if the handle is none. When nothing has it open, needs it, or is bound to it
  * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if
- * - it has thread-local storage, or was linked with -z nodelete,
+ * - it was linked with -z nodelete,
  * - it defines a unique symbol (STB_GNU_UNIQUE) that was bound to or looked up,
  * - it refers to native symbols, or libc's unwinder was told of its unwind tables,
  * - the program is bound to it, by slul_dlsym(SLUL_RTLD_DEFAULT, ...) for instance.

@@ -44,10 +44,14 @@ pub enum LoaderImport {
     Dlerror,
     /// dl_iterate_phdr(3).
     DlIteratePhdr,
+    /// pthread_key_create(3).
+    KeyCreate,
+    /// pthread_setspecific(3).
+    SetSpecific,
 }
 
 /// Names of the [`LoaderImport`]s. All references are weak and without a version: any version serves.
-pub const LOADER_IMPORTS: [&[u8]; 11] = [
+pub const LOADER_IMPORTS: [&[u8]; 13] = [
     b"__libc_start_main",
     b"exit",
     b"__cxa_atexit",
@@ -59,6 +63,8 @@ pub const LOADER_IMPORTS: [&[u8]; 11] = [
     b"dlclose",
     b"dlerror",
     b"dl_iterate_phdr",
+    b"pthread_key_create",
+    b"pthread_setspecific",
 ];
 
 /// Whether a `NAME=value` string makes ld.so do more than start the program: print, or print and exit. The loader hides

@@ -179,11 +179,8 @@ pub enum Problem<'a> {
         /// Bytes that are left in the reserve.
         left: u64,
     },
-    /// Too many libraries with thread-local storage were opened at run time.
-    TooManyTlsModules {
-        /// Largest number of such libraries.
-        limit: usize,
-    },
+    /// Initial-exec thread-local storage of a library that is opened has values that other threads can not be given.
+    TlsThreads,
     /// The name to open is that of a native library, or of none.
     NotLibrary,
     /// The library to close is not open.
@@ -390,9 +387,10 @@ impl Text for Problem<'_> {
                 align,
                 left
             ),
-            Self::TooManyTlsModules { limit } => {
-                put_words!(to, "more than {} libraries with thread-local storage were opened", limit)
-            }
+            Self::TlsThreads => put_words!(
+                to,
+                "initial-exec thread-local storage with initial values, which other threads of the process can not be given"
+            ),
             Self::NotLibrary => put_words!(to, "no libc-free library of that name was found"),
             Self::NotOpen => put_words!(to, "not open"),
             Self::SharedMemory => put_words!(

@@ -12,13 +12,13 @@ use crate::elf::dynamic::DynamicInfo;
 use crate::elf::note::{abi_note, stray_note};
 use crate::elf::plan::Protection;
 use crate::error::{Error, Failure, OfObject, Problem};
-use crate::link::namespace::{Module, Namespace, TlsPlace};
+use crate::link::namespace::{Module, Namespace};
 use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, SpecialReferences, Targets};
 use crate::link::resolve::{KnownLibraries, Resolver, Searches};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::{ProgramPath, SearchList};
-use crate::link::tls::{TlsLayout, trace_tls};
+use crate::link::tls::{TlsLayout, TlsPlace, trace_tls};
 use crate::machine::Machine;
 use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::os::seam::{AddressSpace, Image};
@@ -150,8 +150,8 @@ pub fn load<S: AddressSpace>(
         let module = namespace.module_mut(index);
         if let Some(tls) = &module.image.plan().tls {
             let distance = layout.place(tls).of(module.path)?;
-            module.tls = Some(TlsPlace { distance, id: from_usize(index).wrapping_add(1), late: None });
-            trace_tls(trace, module.path, tls, distance);
+            module.tls = Some(TlsPlace::Start { distance, id: from_usize(index).wrapping_add(1) });
+            trace_tls(trace, module.path, tls, Some(distance));
         }
     }
     let loader_name = loader.path;

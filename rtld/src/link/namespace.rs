@@ -14,6 +14,7 @@ use crate::elf::dynamic::DynamicInfo;
 use crate::elf::symbol::{Name, is_absolute, lookup_hashed};
 use crate::elf::{Sym, consts, gnu_hash, st_bind};
 use crate::error::{Error, OfObject};
+use crate::link::tls::TlsPlace;
 use crate::open::opened::{Opened, Stage};
 use crate::os::seam::{FileInfo, Image};
 
@@ -24,18 +25,6 @@ pub enum Need {
     Module(usize),
     /// A library left to the system's ld.so, or the loader itself.
     Outside,
-}
-
-/// The place of a module's thread-local block, the same in every thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TlsPlace {
-    /// Distance from the thread pointer in bytes.
-    pub distance: i64,
-    /// Number of the module for `__tls_get_addr`. No module has 0.
-    pub id: u64,
-    /// Index among the modules with thread-local storage that were opened at run time; `None` for a module of the
-    /// start.
-    pub late: Option<u32>,
 }
 
 /// One object.
@@ -58,7 +47,7 @@ pub struct Module<'a, I> {
     /// Its needs, in link order.
     pub needed: &'a [Need],
     /// Its thread-local storage, if it has any.
-    pub tls: Option<TlsPlace>,
+    pub tls: Option<TlsPlace<'a>>,
     /// Its ABI note.
     pub note: Option<AbiNote>,
     /// Its state as an opened library, if it was opened at run time.

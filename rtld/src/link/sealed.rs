@@ -5,9 +5,9 @@ use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::elf::plan::Protection;
 use crate::error::{Error, OfObject, Problem, Table};
 use crate::link::init;
-use crate::link::namespace::{Module, Namespace, Need, TlsPlace};
+use crate::link::namespace::{Module, Namespace, Need};
 use crate::link::reloc::{Indirect, SpecialReferences};
-use crate::link::tls::TlsLayout;
+use crate::link::tls::{TlsLayout, TlsPlace};
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, Image, ImageMut};
 
@@ -67,7 +67,8 @@ impl<'a, I: ImageMut> Sealed<'a, I> {
     /// for one.
     pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
         for (_, module) in self.namespace.loaded() {
-            let (Some(segment), Some(TlsPlace { distance, .. })) = (&module.image.plan().tls, module.tls) else {
+            let (Some(segment), Some(TlsPlace::Start { distance, .. })) = (&module.image.plan().tls, module.tls)
+            else {
                 continue;
             };
             let outside = Problem::OutsideImage { table: Table::TlsImage, vaddr: segment.vaddr };

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::addr::RuntimeAddr;
+use crate::link::tls::LateTls;
 
 /// The arrangement of the first-call stubs in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +69,17 @@ pub struct LoaderCode {
     pub tls_described: RuntimeAddr,
 }
 
-/// Argument of a TLS descriptor for a library opened at run time. A running thread gets the initial values of such
-/// storage when it first uses it.
+/// Argument of a TLS descriptor for a library opened at run time, whose block a thread gets when it first uses it. Assembly
+/// reads it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TlsDescArg {
-    /// The bit for the library in the loader's per-thread state; set once the thread has the initial values.
-    pub ready: u64,
-    /// The variable's offset from the thread pointer.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsDescArg<'a> {
+    /// [`LateTls::entry`].
+    pub entry: u64,
+    /// [`LateTls::key`].
+    pub key: u64,
+    /// The variable's offset in the block.
     pub offset: u64,
+    /// The library's storage.
+    pub late: &'a LateTls,
 }

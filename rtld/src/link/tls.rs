@@ -1,4 +1,8 @@
-//! Static thread-local storage of the program and its libraries: one block, directly below or above the thread pointer.
+//! Thread-local storage of the program and its libraries.
+//!
+//! That of the start is static: one block, directly below or above the thread pointer. A library that is opened at run
+//! time has a block of its own in each thread, which is made when the thread first asks for it; only if code has its
+//! distance from the thread pointer compiled in (initial-exec) it is static, too, in room that was left for that.
 //!
 //! Places are signed distances from the thread pointer, in bytes (Drepper, "ELF Handling For Thread-Local Storage",
 //! section 3). Variant II: the block ends at the thread pointer, and distances are negative. Variant I: the block
@@ -6,7 +10,9 @@
 //! pointer: local-exec code has that distance compiled in.
 #![forbid(unsafe_code)]
 
-use crate::base::addr::{align_up, to_usize};
+use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use crate::base::addr::{RuntimeAddr, align_up, to_usize};
 use crate::base::report::{Category, Trace};
 use crate::elf::plan::TlsSegment;
 use crate::error::{Failure, Problem};
@@ -23,15 +29,140 @@ pub struct TlsLayout {
     /// Bytes from the thread pointer to the far end of the modules placed so far, the gap included.
     used: u64,
     align: u64,
-    /// End of the room for later modules, once the layout is fixed; counted like `used`.
-    end: Option<u64>,
+    /// The room for later modules, once the layout is fixed.
+    room: Option<Room>,
+}
+
+/// Room for the storage of libraries opened later. All are counted like [`TlsLayout::used`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    start: u64,
+    end: u64,
+    /// What lies beyond this was never given to a module, so it is zero in every thread.
+    clean: u64,
+}
+
+/// The distance of storage that has no distance: all others are less than 1 GiB.
+const NOWHERE: i64 = i64::MIN;
+
+/// Bytes before the entries of a thread's table of blocks.
+pub const TABLE_HEADER: u64 = 64;
+
+/// Bytes of an entry of that table.
+pub const TABLE_ENTRY: u64 = 32;
+
+/// Thread-local storage of a library that was opened at run time. Its address is the module number in the library's DTPMOD
+/// words. Everything but the distance stays as it was made.
+#[derive(Debug)]
+pub struct LateTls {
+    /// Offset in bytes of its entry in each thread's table of blocks. Libraries of which one was closed before the other was
+    /// opened may share it.
+    pub entry: u64,
+    /// A number that no other library has had, not 0: it tells blocks of this library from those of one that was closed.
+    pub key: u64,
+    /// Number of the module for dl_iterate_phdr(3).
+    pub number: u64,
+    /// Address of the initial values.
+    pub image: RuntimeAddr,
+    /// Sizes and alignment.
+    pub segment: TlsSegment,
+    distance: AtomicI64,
+    is_clean: AtomicBool,
+}
+
+impl LateTls {
+    /// Storage in slot `slot` of the tables, which has no distance.
+    #[must_use]
+    pub const fn new(slot: u64, key: u64, number: u64, image: RuntimeAddr, segment: TlsSegment) -> Self {
+        let entry = TABLE_HEADER.saturating_add(slot.saturating_mul(TABLE_ENTRY));
+        Self {
+            entry,
+            key,
+            number,
+            image,
+            segment,
+            distance: AtomicI64::new(NOWHERE),
+            is_clean: AtomicBool::new(false),
+        }
+    }
+
+    /// Distance of the block from the thread pointer, if it has the same in every thread.
+    pub fn distance(&self) -> Option<i64> {
+        Some(self.distance.load(Ordering::Relaxed)).filter(|&distance| distance != NOWHERE)
+    }
+
+    /// Places the block in a layout, at one distance for all threads, before any code of the library runs.
+    ///
+    /// # Errors
+    /// As [`TlsLayout::place`].
+    pub(crate) fn place(&self, layout: &mut TlsLayout) -> Result<i64, Failure<'static>> {
+        let distance = layout.place(&self.segment)?;
+        self.is_clean.store(layout.is_clean(distance, self.segment.mem_size), Ordering::Relaxed);
+        self.distance.store(distance, Ordering::Relaxed);
+        Ok(distance)
+    }
+
+    /// Whether the block is static, and was zero in every thread when it was placed.
+    pub fn is_clean(&self) -> bool {
+        self.is_clean.load(Ordering::Relaxed)
+    }
+
+    /// The module number in DTPMOD words.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        RuntimeAddr::of(core::ptr::from_ref(self)).0
+    }
+}
+
+/// The place of a module's thread-local blocks.
+#[derive(Clone, Copy, Debug)]
+pub enum TlsPlace<'a> {
+    /// A module of the start: the distance of its blocks from the thread pointer in bytes, the same in every thread; and the
+    /// number of the module for `__tls_get_addr`. No module has 0.
+    Start {
+        /// The distance.
+        distance: i64,
+        /// The number.
+        id: u64,
+    },
+    /// A library that was opened at run time.
+    Late(&'a LateTls),
+}
+
+impl TlsPlace<'_> {
+    /// Distance of the blocks from the thread pointer, if it is the same in every thread.
+    #[must_use]
+    pub fn distance(&self) -> Option<i64> {
+        match self {
+            Self::Start { distance, .. } => Some(*distance),
+            Self::Late(late) => late.distance(),
+        }
+    }
+
+    /// Number of the module in DTPMOD words.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Start { id, .. } => *id,
+            Self::Late(late) => late.id(),
+        }
+    }
+
+    /// Number of the module for dl_iterate_phdr(3) (`dlpi_tls_modid`).
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        match self {
+            Self::Start { id, .. } => *id,
+            Self::Late(late) => late.number,
+        }
+    }
 }
 
 impl TlsLayout {
     /// An empty layout, for a machine.
     #[must_use]
     pub const fn new(tls: Tls) -> Self {
-        Self { tls, used: tls.gap, align: 64, end: None }
+        Self { tls, used: tls.gap, align: 64, room: None }
     }
 
     /// Places one more module; returns the distance of its block from the thread pointer, in bytes.
@@ -54,8 +185,8 @@ impl TlsLayout {
             (self.used.wrapping_add(tls.vaddr.0.wrapping_sub(self.used) & mask), tls.mem_size)
         };
         let used = near.checked_add(size).filter(|&used| used <= LIMIT).ok_or(too_large)?;
-        if let Some(end) = self.end.filter(|&end| used > end || tls.align > self.align) {
-            let left = end.saturating_sub(self.used);
+        if let Some(room) = self.room.filter(|room| used > room.end || tls.align > self.align) {
+            let left = room.end.saturating_sub(self.used);
             return Err(Problem::TlsReserve { size: tls.mem_size, align: tls.align, left }.into());
         }
         self.used = used;
@@ -70,14 +201,36 @@ impl TlsLayout {
 
     /// Fixes the layout, with room of at least `bytes` bytes for later modules.
     pub fn reserve(&mut self, bytes: u64) {
-        self.end = Some(align_up(self.used.saturating_add(bytes), self.align).unwrap_or(LIMIT));
+        let start = self.used;
+        let end = align_up(start.saturating_add(bytes), self.align).unwrap_or(LIMIT);
+        self.room = Some(Room { start, end, clean: start });
+    }
+
+    /// Gives room back that only closed modules used: `live` has the distances and sizes in bytes of the blocks in the
+    /// room that stay.
+    pub fn retain(&mut self, live: impl Iterator<Item = (i64, u64)>) {
+        let Some(room) = &mut self.room else { return };
+        room.clean = room.clean.max(self.used);
+        let far_end = |(distance, size): (i64, u64)| {
+            let near = distance.unsigned_abs();
+            if self.tls.negative { near } else { near.saturating_add(size) }
+        };
+        self.used = live.map(far_end).fold(room.start, u64::max);
+    }
+
+    /// Whether the block of `size` bytes at a distance is zero in every thread, because no module has had it before.
+    fn is_clean(&self, distance: i64, size: u64) -> bool {
+        let far = distance.unsigned_abs();
+        let near = if self.tls.negative { far.saturating_sub(size) } else { far };
+        self.room.is_some_and(|room| near >= room.clean)
     }
 
     /// Size of the block in bytes, a multiple of its alignment. 0 if no module has thread-local storage.
     #[must_use]
     pub fn size(&self) -> u64 {
         // At most LIMIT, so it does not wrap.
-        align_up(self.end.unwrap_or(self.used).saturating_sub(self.tls.gap), self.align).unwrap_or(LIMIT)
+        align_up(self.room.map_or(self.used, |room| room.end).saturating_sub(self.tls.gap), self.align)
+            .unwrap_or(LIMIT)
     }
 
     /// Alignment of the thread pointer in bytes.
@@ -113,14 +266,29 @@ pub fn address(thread_pointer: usize, distance: i64) -> usize {
     thread_pointer.wrapping_add_signed(isize::try_from(distance).unwrap_or(0))
 }
 
-/// Traces the place of a module's thread-local block.
-pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &TlsSegment, distance: i64) {
-    let (offset, side) = (distance.unsigned_abs(), if distance < 0 { "below" } else { "above" });
+/// Traces the place of a module's thread-local blocks; `distance` is that from the thread pointer, if they have one.
+pub(crate) fn trace_tls(trace: Trace, path: &[u8], tls: &TlsSegment, distance: Option<i64>) {
     let (size, align) = (tls.mem_size, tls.align);
-    trace.line(
-        Category::Threads,
-        words!("{}: block of {} bytes, alignment {}, {} {} the thread pointer", path, size, align, offset, side),
-    );
+    match distance {
+        Some(distance) => {
+            let (offset, side) = (distance.unsigned_abs(), if distance < 0 { "below" } else { "above" });
+            trace.line(
+                Category::Threads,
+                words!(
+                    "{}: block of {} bytes, alignment {}, {} {} the thread pointer",
+                    path,
+                    size,
+                    align,
+                    offset,
+                    side
+                ),
+            );
+        }
+        None => trace.line(
+            Category::Threads,
+            words!("{}: blocks of {} bytes, alignment {}, one in each thread that asks for it", path, size, align),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +392,31 @@ mod tests {
                 Err(Problem::TlsReserve { align: 128, .. })
             ));
             assert_eq!(layout.size(), size);
+        }
+    }
+
+    #[test]
+    fn room_is_given_back_from_its_far_end() {
+        for machine in ALL {
+            let mut layout = TlsLayout::new(machine);
+            layout.place(&tls(0, 100, 8)).unwrap();
+            layout.reserve(1000);
+            let place = |layout: &mut TlsLayout, size| {
+                let distance = layout.place(&tls(0, size, 8)).unwrap();
+                (distance, layout.is_clean(distance, size))
+            };
+            let (first, clean) = place(&mut layout, 400);
+            assert!(clean, "{machine:?}");
+            let (second, clean) = place(&mut layout, 400);
+            assert!(clean && layout.place(&tls(0, 400, 8)).is_err());
+            // A hole stays one until what lies beyond it goes.
+            layout.retain([(second, 400)].into_iter());
+            assert!(layout.place(&tls(0, 400, 8)).is_err());
+            layout.retain(core::iter::empty());
+            assert_eq!(place(&mut layout, 400), (first, false));
+            assert!(!place(&mut layout, 500).1, "it reaches into what the second had");
+            layout.retain([(first, 400)].into_iter());
+            assert_eq!(place(&mut layout, 400), (second, false));
         }
     }
 

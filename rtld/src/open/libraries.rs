@@ -20,21 +20,18 @@ use crate::elf::consts::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
 use crate::elf::eh_frame::find;
 use crate::elf::plan::Protection;
 use crate::error::{Error, Failure, OfObject, Problem};
-use crate::link::namespace::{Namespace, Need, TlsPlace};
+use crate::link::namespace::{Namespace, Need};
 use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, Targets};
 use crate::link::resolve::{KnownLibraries, Resolver, Searches};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::{ProgramPath, SearchList};
-use crate::link::tls::{TlsLayout, trace_tls};
+use crate::link::tls::TlsLayout;
 use crate::native::needs::NativeNeeds;
+use crate::open::late_tls::{self, LateTlsSlots};
 use crate::open::opened::{Flags, Group, Opened, Stage};
 use crate::os::seam::{AddressSpace, ImageMut};
 use crate::words;
-
-/// Largest number of libraries with thread-local storage that can be opened at run time: each thread has one bit for
-/// each.
-pub const TLS_MODULES: usize = 64;
 
 /// The circumstances of the process, the same for every open.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +70,7 @@ pub struct Libraries<'a, I> {
     pub(crate) loader_soname: &'a [u8],
     loader: usize,
     tls: TlsLayout,
-    /// Number of libraries with thread-local storage that were opened so far, and the `id` of the first.
-    tls_modules: usize,
-    first_tls_id: u64,
+    late_tls: LateTlsSlots<'a>,
     /// Whether the start has native libraries.
     start_has_natives: bool,
     /// Numbers of the modules that are or will be initialised, in the order in which their initialisers begin.
@@ -108,8 +103,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             loader_soname,
             loader,
             tls,
-            tls_modules: 0,
-            first_tls_id: count.wrapping_add(1),
+            late_tls: LateTlsSlots::new(arena, count),
             start_has_natives: start.natives.any(),
             initialised: List::new(arena),
             queue: List::new(arena),
@@ -142,7 +136,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         flags: Flags,
     ) -> Result<Option<Opening<'static>>, Error<'static>> {
         let group = &*arena.put(Group { arena, live: Cell::new(0) }).of(name)?;
-        let before = (self.tls, self.tls_modules);
+        let before = self.tls;
         let result = self.load(sys, group, name, caller, flags);
         if result.is_err() {
             self.initialised.retain(|&index| !is_fresh(&self.namespace, index, group));
@@ -150,10 +144,11 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
                 if is_fresh(&self.namespace, index, group)
                     && let Some(module) = self.namespace.remove(index)
                 {
+                    self.late_tls.release(module);
                     sys.unmap(&mut module.image);
                 }
             }
-            (self.tls, self.tls_modules) = before;
+            self.tls = before;
         }
         result
     }
@@ -203,13 +198,14 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         self.close_over([root].into_iter(), false).of(path)?;
         let local = arena.copy(&self.queue).of(path)?;
         for &index in fresh.iter() {
-            self.admit(index, root, flags)?;
+            self.admit(arena, index, root, flags)?;
         }
         let objects = Targets { fresh: &fresh, local };
         // Without first-call stubs: they are only replaced for modules of the start.
         let code = LoaderCode { stubs: code.stubs.none(), ..code };
         let means = RelocContext { arena, scratch: &scratch, code, trace, written: false };
         let mut relocator = Relocator::new(&mut self.namespace, &mut natives, objects, means);
+        relocator.layout = Some(&mut self.tls);
         relocator.run()?;
         let indirect = relocator.indirect;
         for slot in natives.slots.iter() {
@@ -236,8 +232,13 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
     }
 
     /// Completes a fresh module: checks its flags, and gives it thread-local storage and its scope.
-    fn admit(&mut self, index: usize, root: usize, flags: Flags) -> Result<(), Error<'static>> {
-        let id = self.first_tls_id.saturating_add(from_usize(self.tls_modules));
+    fn admit(
+        &mut self,
+        arena: &'static Arena,
+        index: usize,
+        root: usize,
+        flags: Flags,
+    ) -> Result<(), Error<'static>> {
         let Some(module) = self.namespace.get_mut(index) else { return Ok(()) };
         let flags_1 = module.dynamic.flags_1;
         if index == root && flags_1 & DF_1_PIE != 0 {
@@ -246,21 +247,11 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         if index == root && flags_1 & DF_1_NOOPEN != 0 {
             return Err(Problem::Unsupported("opening it at run time (DF_1_NOOPEN)")).of(module.path);
         }
-        if let Some(segment) = &module.image.plan().tls {
-            if self.tls_modules == TLS_MODULES {
-                return Err(Problem::TooManyTlsModules { limit: TLS_MODULES }).of(module.path);
-            }
-            let distance = self.tls.place(segment).of(module.path)?;
-            trace_tls(self.circumstances.trace, module.path, segment, distance);
-            let late = u32::try_from(self.tls_modules).ok();
-            module.tls = Some(TlsPlace { distance, id, late });
-            self.tls_modules = self.tls_modules.wrapping_add(1);
-        }
+        self.late_tls.admit(arena, module, self.circumstances.trace).of(module.path)?;
         if let Some(opened) = module.opened.as_mut() {
             opened.root = Some(root);
             opened.deep = flags.has(Flags::DEEPBIND);
-            // A thread may be using its storage, whose place can then not be given to another module.
-            opened.pinned |= module.tls.is_some() || flags_1 & DF_1_NODELETE != 0;
+            opened.pinned |= flags_1 & DF_1_NODELETE != 0;
         }
         Ok(())
     }
@@ -377,6 +368,8 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         self.changes.1 = self.changes.1.wrapping_add(1);
         let trace = self.circumstances.trace;
         trace.line(Category::Files, words!("{}: closed", module.path));
+        self.late_tls.release(module);
+        let placed = module.tls.is_some_and(|tls| tls.distance().is_some());
         sys.unmap(&mut module.image);
         let (group, needer) = (module.opened.as_ref()?.group, module.needer);
         for other in 0..self.namespace.bound() {
@@ -388,6 +381,9 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             if let Some(opened) = module.opened.as_mut().filter(|opened| opened.root == Some(index)) {
                 opened.root = Some(other);
             }
+        }
+        if placed {
+            self.tls.retain(late_tls::placed(&self.namespace));
         }
         group.live.set(group.live.get().saturating_sub(1));
         (group.live.get() == 0).then_some(group.arena)

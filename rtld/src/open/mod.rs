@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod find;
+mod late_tls;
 pub mod libraries;
 pub mod opened;

@@ -43,7 +43,7 @@ use crate::run::native::missing::Start;
 use crate::run::open::{debugger, opening, runtime};
 use crate::run::process::{DONE, Process, STARTED, new_arena};
 use crate::run::sync::process_id;
-use crate::run::{cut, finish, inspect, started, thread, trace};
+use crate::run::{cut, finish, inspect, started, thread, tls, trace};
 
 /// When a full start is made.
 #[derive(Clone, Copy)]
@@ -218,7 +218,7 @@ fn prepare(mut process: Process, when: When) -> Result<&'static Process, Failure
     if process.sealed.tls.size() != 0 {
         let namespace = &process.sealed.namespace;
         let blocks = namespace.loaded().filter_map(|(_, module)| module.tls);
-        thread::set_up(process.arena, namespace.bound(), blocks)?;
+        tls::set_up(process.arena, namespace.bound(), blocks)?;
     }
     if process.has_thread_pointer() {
         main_thread::set_up(&mut process)?;

@@ -48,6 +48,9 @@ const _: extern "C" fn() = crate::early::late::slul_late_start;
 /// Makes the main thread's thread-local storage, and sets [`Process::thread_local`].
 const _: fn(&mut Process) -> Result<(), Failure<'static>> = main_thread::set_up;
 
+/// Gives threads that libc makes later initial values at a distance from the thread pointer.
+const _: fn(&Process, i64, &[u8]) -> Result<(), Failure<'static>> = main_thread::write_image;
+
 /// Size of the main thread's block in bytes.
 const _: fn(&ThreadLocal) -> usize = |block| block.size;
 

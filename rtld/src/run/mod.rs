@@ -3,6 +3,7 @@
 //! `cpu` modules; `interface.rs` lists what a `platform` offers.
 
 pub(crate) mod begin;
+pub(crate) mod blocks;
 pub(crate) mod clock;
 pub(crate) mod code;
 pub(crate) mod command;
@@ -23,4 +24,5 @@ pub(crate) mod refusal;
 pub(crate) mod started;
 pub(crate) mod sync;
 pub(crate) mod thread;
+pub(crate) mod tls;
 pub(crate) mod trace;

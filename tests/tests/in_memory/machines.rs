@@ -235,8 +235,8 @@ fn thread_local<M: Psabi>() {
     let sealed = sealed::<M, 2>(&program, [("a", library), ("b", M::object(&[]).tls(&[1; 30], 32, 8))]);
     let place = |module: usize| sealed.namespace.module(module).tls.unwrap();
     let own = M::local_exec(TLS, 24, 16);
-    assert_eq!(place(0).distance, own, "as code has it");
-    let theirs = place(1).distance;
+    assert_eq!(place(0).distance(), Some(own), "as code has it");
+    let theirs = place(1).distance().unwrap();
     assert_eq!(theirs.cast_unsigned().wrapping_sub(TLS) % 64, 0, "aligned as its vaddr is");
     let from = |distance: i64, offset: u64| distance.cast_unsigned().wrapping_add(offset);
     let words = |module, count: u64| (0..count).map(|number| word(&sealed, module, DATA + 8 * number)).collect();
@@ -249,7 +249,7 @@ fn thread_local<M: Psabi>() {
         from(theirs, 1 + 2),
         from(own, 8),
         // The module's number; S + A in its block, minus the bias.
-        place(1).id,
+        place(1).id(),
         dtp(1 + 1),
         // A function, and S + A from the thread pointer.
         descriptor,
@@ -258,9 +258,9 @@ fn thread_local<M: Psabi>() {
         from(own, 4),
     ];
     assert_eq!(program, expected);
-    assert_ne!(place(0).id, place(1).id);
+    assert_ne!(place(0).id(), place(1).id());
     let library: Vec<u64> = words(1, 3);
-    assert_eq!(library, [from(theirs, 0), place(1).id, dtp(1)]);
+    assert_eq!(library, [from(theirs, 0), place(1).id(), dtp(1)]);
 
     // A thread's block, with every image at its place.
     let mut block = vec![0; usize::try_from(sealed.tls.size()).unwrap()];
@@ -270,7 +270,7 @@ fn thread_local<M: Psabi>() {
         &block[start..start + size]
     };
     assert_eq!((at(own, 9), at(theirs, 5)), (&b"program!\0"[..], &b"lib\0\0"[..]));
-    assert_eq!(at(place(2).distance, 31), [&[1; 30][..], &[0]].concat());
+    assert_eq!(at(place(2).distance().unwrap(), 31), [&[1; 30][..], &[0]].concat());
     assert_eq!(block.iter().filter(|&&byte| byte != 0).count(), 8 + 3 + 30, "nothing else, and none over another");
     // The block is next to the thread pointer, or to the TCB that begins there.
     let end = sealed.tls.start() + sealed.tls.size().cast_signed();

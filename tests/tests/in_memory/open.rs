@@ -2,13 +2,13 @@
 
 use rtld::elf::consts;
 use rtld::error::{Errno, Problem};
+use rtld::link::tls::{TABLE_ENTRY, TABLE_HEADER, TlsPlace};
 use rtld::open::find::Where;
-use rtld::open::libraries::TLS_MODULES;
 use tests::memory::file::{DATA, GOT};
 use tests::memory::{ElfBuilder, Scene, Symbol};
 
 use crate::opened::{DEEPBIND, GLOBAL, NODELETE, NOLOAD, Process, RESERVE};
-use crate::{program_needing, text};
+use crate::program_needing;
 
 const R_64: u32 = 1;
 const EIO: Errno = tests::memory::faulty::FAILURE;
@@ -103,7 +103,8 @@ fn whatever_fails_leaves_everything_as_it_was() {
     let a = process.number("a");
     assert_eq!(process.word(a, DATA + 8), address(&process, kept));
     let tls = process.libraries.namespace().module(a).tls.unwrap();
-    assert!((-64..0).contains(&tls.distance), "what failed has used nothing of the reserve: {tls:?}");
+    let TlsPlace::Late(late) = tls else { panic!("{tls:?}") };
+    assert_eq!((late.entry, late.distance()), (TABLE_HEADER, None), "what failed has no slot any more");
 }
 
 fn unique(name: &str) -> Symbol {
@@ -154,17 +155,18 @@ fn what_stays_for_good() {
     // A look-up by handle, or without a caller, keeps nothing.
     assert_eq!(process.definer(Where::In(goes), "y"), Some("goes"));
     assert_eq!(process.definer(Where::Global, "y"), Some("goes"));
-    for name in ["flag", "later", "later", "linked", "thread", "found"] {
+    for name in ["flag", "later", "later", "linked", "found"] {
         assert_eq!(process.close(process.number(name)), [""; 0], "{name}");
     }
+    assert_eq!(process.close(process.number("thread")), ["thread"]);
     assert_eq!(process.close(goes), ["goes"]);
-    assert_eq!(process.names(), ["flag", "below", "later", "linked", "thread", "found"]);
+    assert_eq!(process.names(), ["flag", "below", "later", "linked", "found"]);
     process.close(0);
     let mut order = Vec::new();
     while let Some(index) = process.libraries.pop_initialised() {
         order.push(process.name(index));
     }
-    assert_eq!(order, ["found", "thread", "linked", "later", "flag", "below"], "finalised at the end");
+    assert_eq!(order, ["found", "linked", "later", "flag", "below"], "finalised at the end");
 }
 
 #[test]
@@ -333,14 +335,12 @@ fn refusals_name_the_object() {
         ("first", library(&["second"], &[], &[])),
         ("second", library(&["libz.so.1"], &[], &[])),
         ("needs-shy", library(&["shy"], &[], &[])),
-        ("initial", library(&[], &[], &[]).tls(&[1], 8, 8).rela(GOT, 18, "", 0)),
-        ("large", library(&[], &[], &[]).tls(&[], RESERVE + 64, 8)),
+        ("large", library(&[], &[], &[]).tls(&[1], RESERVE + 64, 8).rela(GOT, 18, "", 0)),
     ]);
     let before = process.state();
     for (name, object) in [
         ("pie", "/lib/slul/pie"),
         ("shy", "/lib/slul/shy"),
-        ("initial", "/lib/slul/initial"),
         ("large", "/lib/slul/large"),
         ("libc.so.6", "libc.so.6"),
         ("nowhere", "nowhere"),
@@ -361,26 +361,60 @@ fn refusals_name_the_object() {
 }
 
 #[test]
-fn places_for_thread_local_storage_are_for_good() {
-    let names: Vec<String> = (0..=TLS_MODULES).map(|number| format!("t{number}")).collect();
+fn slots_for_thread_local_storage_are_used_again_and_keys_are_not() {
+    let names: Vec<String> = (0..100).map(|number| format!("t{number}")).collect();
+    let names: &'static [String] = names.leak();
     let scene = names.iter().fold(Scene::new(&ElfBuilder::new()), |scene, name| {
         scene.file(&format!("/lib/slul/{name}"), &library(&[], &[], &[]).tls(&[7], 8, 8))
     });
     let mut process = Process::of(scene);
-    let mut offsets = Vec::new();
-    let names: &'static [String] = names.leak();
-    let (last, names) = names.split_last().unwrap();
+    let (mut keys, mut open) = (Vec::new(), Vec::new());
     for name in names {
         let index = process.open(name, 0);
-        let place = process.libraries.namespace().module(index).tls.unwrap();
-        offsets.push((place.distance.unsigned_abs(), place.id));
-        assert_eq!(process.close(index), [""; 0]);
+        let Some(TlsPlace::Late(late)) = process.libraries.namespace().module(index).tls else { panic!() };
+        assert_eq!((late.segment.mem_size, late.segment.file_size, late.distance()), (8, 1, None));
+        assert!(late.key != 0 && late.id() >= 1 << 16 && !keys.contains(&late.key));
+        keys.push(late.key);
+        // Every second one stays.
+        assert_eq!(late.entry, TABLE_HEADER + u64::try_from(open.len()).unwrap() * TABLE_ENTRY, "{name}");
+        if name.ends_with(['1', '3', '5', '7', '9']) {
+            open.push((late.entry, late.number));
+        } else {
+            assert_eq!(process.close(index), [name.as_str()]);
+        }
     }
-    assert!(
-        offsets.windows(2).all(|pair| pair[1].0 >= pair[0].0 + 8 && pair[1].1 == pair[0].1 + 1),
-        "{offsets:?}"
-    );
-    let problem = Problem::TooManyTlsModules { limit: TLS_MODULES };
-    let (object, found) = process.refused(last, 0);
-    assert_eq!((text(object.as_bytes()), found), ("/lib/slul/t64", problem));
+    open.dedup();
+    assert_eq!(open.len(), 50, "{open:?}");
+}
+
+#[test]
+fn initial_exec_storage_has_room_that_is_given_back() {
+    const TPOFF: u32 = 18;
+    let initial = |size| library(&[], &[], &[]).tls(&[], size, 8).rela(DATA, TPOFF, "", 0);
+    let mut process = process([
+        ("one", initial(40)),
+        ("two", initial(RESERVE - 40)),
+        ("large", initial(2 * RESERVE)),
+        ("own", library(&[], &[], &[]).symbol(Symbol::tls("far", 0)).tls(&[], 8, 8)),
+        ("user", library(&["own"], &[], &[]).symbol(Symbol::undefined("far")).rela(DATA, TPOFF, "far", 0)),
+    ]);
+    let late = |process: &Process, index: usize| match process.libraries.namespace().module(index).tls {
+        Some(TlsPlace::Late(late)) => late,
+        other => panic!("{other:?}"),
+    };
+    for times in 0..3 {
+        let one = process.open("one", 0);
+        let place = late(&process, one);
+        assert_eq!(place.distance().unwrap().cast_unsigned(), process.word(one, DATA));
+        assert_eq!(place.is_clean(), times == 0, "the second has the place of the first");
+        let two = process.open("two", 0);
+        assert!(late(&process, two).is_clean() == (times == 0));
+        assert!(matches!(process.refused("large", 0).1, Problem::TlsReserve { .. }));
+        assert!(matches!(process.refused("user", 0).1, Problem::TlsReserve { size: 8, .. }));
+        process.close(one);
+        assert!(matches!(process.refused("user", 0).1, Problem::TlsReserve { size: 8, .. }), "a hole");
+        process.close(two);
+    }
+    process.open("own", 0);
+    assert!(matches!(process.refused("user", 0).1, Problem::Unsupported(_)), "threads have their own");
 }

@@ -138,8 +138,12 @@ fn thread_local_offsets_and_images() {
         .libraries([("a", library), ("b", ElfBuilder::new().tls(&[1; 30], 32, 8))])
         .seal()
         .unwrap();
-    let offset = |module: usize| sealed.namespace.module(module).tls.unwrap().distance.unsigned_abs();
-    assert_eq!(sealed.namespace.module(0).tls.unwrap().distance, -24, "as local-exec code of the program has it");
+    let offset = |module: usize| sealed.namespace.module(module).tls.unwrap().distance().unwrap().unsigned_abs();
+    assert_eq!(
+        sealed.namespace.module(0).tls.unwrap().distance(),
+        Some(-24),
+        "as local-exec code of the program has it"
+    );
     let distance = |module: usize, value: u64| value.wrapping_sub(offset(module));
     assert_eq!(word(&sealed, 0, DATA), distance(1, 1 + 2));
     assert_eq!(word(&sealed, 0, DATA + 8), distance(0, 4));

@@ -16,7 +16,7 @@ use crate::cpu::memory;
 use crate::platform::shim;
 use crate::run::cpu::exports::{slul_dlopen, slul_dlsym, slul_exit};
 use crate::run::open::{debugger, dlfcn};
-use crate::run::{exports, thread};
+use crate::run::{exports, thread, tls};
 
 /// Number of exports that programs may import: all but the frame that ends backtraces where libc was bogomapped.
 const NAMES: usize = export::ALL.len() - 1;
@@ -32,7 +32,7 @@ fn exported() -> [(&'static str, *const ()); NAMES] {
         ("slul_getauxval", exports::slul_getauxval as *const ()),
         ("slul_libc_state", exports::slul_libc_state as *const ()),
         ("slul_load_libc", exports::slul_load_libc as *const ()),
-        ("__tls_get_addr", thread::__tls_get_addr as *const ()),
+        ("__tls_get_addr", tls::__tls_get_addr as *const ()),
         ("__stack_chk_fail", exports::__stack_chk_fail as *const ()),
         ("dl_iterate_phdr", dlfcn::dl_iterate_phdr as *const ()),
         ("_r_debug", (&raw const debugger::_r_debug).cast()),

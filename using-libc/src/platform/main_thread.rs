@@ -9,7 +9,7 @@
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use rtld::base::addr::{Vaddr, to_usize};
+use rtld::base::addr::{Vaddr, from_usize, to_usize};
 use rtld::base::arena::OutOfMemory;
 use rtld::elf::plan::Protection;
 use rtld::error::{Failure, OWN, Problem};
@@ -51,6 +51,22 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     write_sealed(&mut image, at, initial)?;
     process.thread_local = Some(ThreadLocal { size: initial.len() });
     Ok(())
+}
+
+/// Gives later threads initial values at a distance from the thread pointer.
+///
+/// # Errors
+/// [`Problem::TlsSize`] with the size in bytes, if they are not in the room; [`Problem::Protect`] if the system does not let the
+/// image be written to.
+pub(crate) fn write_image(process: &Process, distance: i64, bytes: &[u8]) -> Result<(), Failure<'static>> {
+    let size = from_usize(bytes.len());
+    let Present { mut image, .. } = kernel::own_image(process.arena, OWN, process.page)?;
+    let room = image.plan().tls.ok_or(Problem::TlsSize(size))?;
+    let into = distance.wrapping_sub(room_distance()).cast_unsigned();
+    if into.checked_add(size).is_none_or(|end| end > room.mem_size) {
+        return Err(Problem::TlsSize(size).into());
+    }
+    write_sealed(&mut image, Vaddr(room.vaddr.0.wrapping_add(into)), bytes)
 }
 
 /// Writes to this executable's RELRO, which is sealed again afterwards.

@@ -22,8 +22,9 @@ use crate::elf::{Rela, Sym, consts, r_sym, r_type, st_bind, st_type, st_visibili
 use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::calls::require_code;
 use crate::link::definitions::STACK_CHK_FAIL;
-use crate::link::namespace::{Definition, Need, TlsPlace};
+use crate::link::namespace::{Definition, Need};
 pub use crate::link::stubs::{LoaderCode, StubLayout, Stubs, TlsDescArg};
+use crate::link::tls::{LateTls, TlsPlace, trace_tls};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Slot;
 use crate::os::seam::ImageMut;
@@ -360,44 +361,58 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         Ok(())
     }
 
-    /// The argument of a TLS descriptor whose function gives the thread's block its initial values first.
-    fn described(&mut self, place: TlsPlace, value: u64) -> Result<u64, Failure<'a>> {
-        self.is_described = true;
-        let ready = place.late.and_then(|late| 1u64.checked_shl(late)).unwrap_or(0);
-        let described = self.arena.put(TlsDescArg { ready, offset: value.wrapping_add_signed(place.distance) })?;
-        Ok(RuntimeAddr::of(described).0)
-    }
-
-    /// The value for a thread-local symbol of `module` with the `st_value` `value`; `None` if the relocation is not one
-    /// of thread-local storage.
+    /// The value for a thread-local symbol of module `definer` with the `st_value` `value`; `None` if the relocation is not
+    /// one of thread-local storage.
     fn thread_local(
         &mut self,
         kind: RelocKind,
-        module: usize,
+        definer: usize,
         value: u64,
         addend: u64,
     ) -> Option<Result<u64, Failure<'a>>> {
         let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
-        let module = self.namespace.module(module);
-        let tls = module.tls;
-        let place = || tls.ok_or_else(|| Failure::from(missing));
+        let place = self.namespace.module(definer).tls.ok_or_else(|| Failure::from(missing));
         let value = value.wrapping_add(addend);
-        // Running threads can get initial values only at the moment when they ask for the address.
-        let waits = module.opened.is_some() && module.image.plan().tls.is_some_and(|tls| tls.file_size != 0);
         match kind {
-            RelocKind::TpOffset if waits => Some(Err(Problem::Unsupported(INITIAL_EXEC).into())),
-            RelocKind::TlsDescriptor if waits => Some(place().and_then(|place| self.described(place, value))),
-            RelocKind::TpOffset | RelocKind::TlsDescriptor => {
-                Some(place().map(|TlsPlace { distance, .. }| value.wrapping_add_signed(distance)))
-            }
-            RelocKind::DtpModule => Some(place().map(|TlsPlace { id, .. }| id)),
+            RelocKind::TpOffset => Some(
+                place
+                    .and_then(|place| self.fixed(definer, place))
+                    .map(|distance| value.wrapping_add_signed(distance)),
+            ),
+            RelocKind::TlsDescriptor => Some(place.and_then(|place| match (place, place.distance()) {
+                (_, Some(distance)) => Ok(value.wrapping_add_signed(distance)),
+                (TlsPlace::Late(late), None) => self.described(late, value),
+                (TlsPlace::Start { .. }, None) => Ok(value),
+            })),
+            RelocKind::DtpModule => Some(place.map(|place| place.id())),
             RelocKind::DtpOffset => Some(Ok(value.wrapping_sub(I::Machine::TLS.dtp_bias))),
             _ => None,
         }
     }
+
+    /// The argument of a TLS descriptor whose function gives the thread a block first.
+    fn described(&mut self, late: &'a LateTls, offset: u64) -> Result<u64, Failure<'a>> {
+        self.is_described = true;
+        let described = self.arena.put(TlsDescArg { entry: late.entry, key: late.key, offset, late })?;
+        Ok(RuntimeAddr::of(described).0)
+    }
+
+    /// Distance of the blocks of module `definer` from the thread pointer, which code has compiled in. A fresh module is
+    /// placed now.
+    fn fixed(&mut self, definer: usize, place: TlsPlace<'a>) -> Result<i64, Failure<'a>> {
+        match (place, place.distance(), &mut self.layout) {
+            (_, Some(distance), _) => Ok(distance),
+            (TlsPlace::Late(late), None, Some(layout)) if self.objects.fresh.contains(&definer) => {
+                let distance = late.place(layout)?;
+                trace_tls(self.trace, self.namespace.module(definer).path, &late.segment, Some(distance));
+                Ok(distance)
+            }
+            _ => Err(Problem::Unsupported(INITIAL_EXEC).into()),
+        }
+    }
 }
 
-const INITIAL_EXEC: &str = "initial-exec thread-local storage with initial values, opened at run time,";
+const INITIAL_EXEC: &str = "initial-exec use of the thread-local storage of a library that was opened before";
 /// Module number in DTPMOD words for native thread-local symbols: their offset is from the thread pointer.
 pub const AT_THREAD_POINTER: u64 = u64::MAX;
 

@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::link::namespace::Namespace;
 use crate::link::reloc::finder::{Finder, Targets};
 use crate::link::stubs::LoaderCode;
+use crate::link::tls::TlsLayout;
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::ImageMut;
 
@@ -59,8 +60,10 @@ pub struct Relocator<'r, 'a, I> {
     /// Numbers of imports by symbol, where that is how they are numbered.
     pub(super) by_symbol: List<'r, Option<u32>>,
     /// Whether the last value of a thread-local symbol was the address of a
-    /// [`TlsDescArg`](crate::link::stubs::Described).
+    /// [`TlsDescArg`](crate::link::stubs::TlsDescArg).
     pub(super) is_described: bool,
+    /// The layout of static thread-local storage, where a fresh module may still be placed in it.
+    pub layout: Option<&'r mut TlsLayout>,
     /// Facts about the modules, gathered from the names of their references.
     pub seen: SpecialReferences,
     /// Words whose value a resolver returns.
@@ -120,6 +123,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             written,
             by_symbol: List::new(scratch),
             is_described: false,
+            layout: None,
             seen: SpecialReferences::default(),
             indirect,
         }

@@ -11,7 +11,7 @@ use core::mem::{ManuallyDrop, MaybeUninit};
 use abi::line;
 pub use rustix::fd::BorrowedFd;
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, RawDir, StatVfsMountFlags};
 use rustix::fs::{accessat, fstat, fstatvfs, memfd_create, open, readlinkat_raw, stat};
 use rustix::io::{pread, try_close};
 
@@ -263,6 +263,27 @@ pub fn program_size() -> Option<u64> {
 /// buffer.
 pub fn program_path(buffer: &mut [u8; PATH_MAX]) -> Option<&[u8]> {
     link_target(c"/proc/self/exe", buffer)
+}
+
+/// Calls `each` with the id of each thread of the process, from /proc.
+///
+/// # Errors
+/// The error number of open(2), such as ENOENT where /proc is not mounted, or of getdents64(2).
+pub fn for_each_thread(mut each: impl FnMut(i32)) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = File::new(open(c"/proc/self/task", flags, Mode::empty())?);
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut entries = RawDir::new(&directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        // All names but those of the directory itself and its parent are numbers.
+        let name = entry.file_name().to_bytes();
+        let digit = |id: i32, &digit: &u8| id.wrapping_mul(10).wrapping_add(i32::from(digit.wrapping_sub(b'0')));
+        if name.iter().all(u8::is_ascii_digit) {
+            each(name.iter().fold(0, digit));
+        }
+    }
+    Ok(())
 }
 
 /// Opens a regular file for appending trace lines, and creates it if necessary. Its name, which ends in the id of the

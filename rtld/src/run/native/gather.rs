@@ -106,7 +106,8 @@ pub(crate) fn exports(process: &'static Process) -> Result<List<'static, Export<
             if kind == consts::STT_TLS {
                 // An offset in the block, which is the template's PT_TLS.
                 let (Some(place), Some(_)) = (module.tls, process.thread_local) else { continue };
-                let start = process.sealed.tls.image_offset(place.distance);
+                let Some(distance) = place.distance() else { continue };
+                let start = process.sealed.tls.image_offset(distance);
                 at = RuntimeAddr(start.wrapping_add(sym.st_value));
             }
             exports.push(Export { name, st_info: sym.st_info, at, size: sym.st_size, copy: None })?;

@@ -107,3 +107,20 @@ pub(crate) fn iterate_phdr(callback: usize, data: usize) -> i32 {
     let iterate = unsafe { code::function::<extern "C" fn(usize, usize) -> i32>(address) };
     iterate(callback, data)
 }
+
+/// pthread_key_create(3): a key for a value in each thread. libc calls `destructor` with a thread's value when the thread ends.
+pub(crate) fn new_key(destructor: extern "C" fn(usize)) -> Option<u32> {
+    let address = address(LoaderImport::KeyCreate)?;
+    // SAFETY: libc's `pthread_key_create`. `pthread_key_t` has 32 bits in glibc and musl.
+    let create = unsafe { code::function::<extern "C" fn(*mut u32, extern "C" fn(usize)) -> i32>(address) };
+    let mut key = 0;
+    (create(&raw mut key, destructor) == 0).then_some(key)
+}
+
+/// pthread_setspecific(3): whether the calling thread has the value now.
+pub(crate) fn set_specific(key: u32, value: usize) -> bool {
+    let Some(address) = address(LoaderImport::SetSpecific) else { return false };
+    // SAFETY: libc's `pthread_setspecific`.
+    let set = unsafe { code::function::<extern "C" fn(u32, usize) -> i32>(address) };
+    set(key, value) == 0
+}

@@ -6,4 +6,5 @@ pub(crate) mod fork;
 pub(crate) mod opening;
 pub(crate) mod phdr_info;
 pub(crate) mod runtime;
+pub(crate) mod static_tls;
 pub(crate) mod unwind;

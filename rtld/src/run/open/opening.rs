@@ -13,22 +13,24 @@ use rtld::elf::plan::Protection;
 use rtld::elf::symbol::{Name, is_resolver};
 use rtld::elf::{consts, st_type};
 use rtld::error::{Error, Failure, OWN, OfObject};
+use rtld::link::tls::TlsPlace;
 use rtld::open::find::Where;
 use rtld::open::libraries::{Libraries, Opening, ProcessInfo};
 use rtld::open::opened::Flags;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
+use crate::run::blocks;
 use crate::run::code::{self, Question};
 use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NEXT};
 use crate::run::native::natives;
 use crate::run::open::phdr_info::PhdrInfo;
 use crate::run::open::runtime::{ObjectList, RUNTIME, Runtime, object_at, release};
-use crate::run::open::{debugger, unwind};
+use crate::run::open::{debugger, static_tls, unwind};
 use crate::run::process::{Process, new_arena};
 use crate::run::refusal::{Refusal, said};
 use crate::run::sync::Lock;
-use crate::run::thread;
+use crate::run::tls;
 
 /// Prepares for opening libraries and listing objects, before anything of the program runs.
 pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> {
@@ -56,6 +58,7 @@ impl ObjectList {
     /// Announces fresh modules to debuggers and threads, before any code of them runs; returns the resolvers to call.
     fn announce(
         &mut self,
+        process: &Process,
         arena: &'static Arena,
         opening: &Opening<'static>,
     ) -> Result<List<'static, Question>, Error<'static>> {
@@ -69,15 +72,18 @@ impl ObjectList {
         let mut added = Ok(());
         for &index in opening.fresh {
             let module = namespace.module(index);
-            thread::admit(module);
+            if let Some(TlsPlace::Late(late)) = module.tls {
+                let given = static_tls::give(process, late);
+                added = added.and(given.of(module.path));
+            }
             match (debugger::add(arena, module, module.path), handles.get_mut(index)) {
                 (Ok(entry), Some(handle)) => *handle = entry,
-                (Err(error), _) => added = Err(error),
+                (Err(error), _) => added = Err(error).of(OWN),
                 _ => {}
             }
         }
         debugger::end_change();
-        added.of(OWN)?;
+        added?;
         code::protect_indirect(namespace, opening.fresh, &opening.indirect, Protection::READ_WRITE)?;
         code::questions(arena, namespace, opening.fresh, &opening.indirect)
     }
@@ -94,6 +100,10 @@ impl ObjectList {
         }
         debugger::end_change();
         for &index in objects {
+            if let Some(TlsPlace::Late(late)) = self.libraries.namespace().get(index).and_then(|module| module.tls)
+            {
+                blocks::close(late);
+            }
             if let Some(group) = self.libraries.remove(&Linux, index) {
                 // Without memory to return it, the arena is kept.
                 let _ = unused.push(group);
@@ -119,7 +129,7 @@ impl Runtime {
             let caller = object_at(state.libraries.namespace(), caller).unwrap_or(0);
             let opening = state.libraries.open(&Linux, arena, name, caller, flags)?;
             // In one piece with the open: a listing of objects never shows a module without its name.
-            Ok(opening.map(|opening| (state.announce(arena, &opening), opening)))
+            Ok(opening.map(|opening| (state.announce(self.process, arena, &opening), opening)))
         })??;
         let Some((questions, opening)) = opened else { return Ok((0, false)) };
         if !opening.fresh.is_empty()
@@ -203,7 +213,7 @@ impl Runtime {
             let module = state.libraries.namespace().module(found.module);
             Ok(match (st_type(&found.sym), module.tls) {
                 (consts::STT_TLS, Some(place)) => {
-                    (thread::address(place, found.sym.st_value).ok_or(Refusal::Symbol(name, false))?, false)
+                    (tls::address(place, found.sym.st_value).ok_or(Refusal::Symbol(name, false))?, false)
                 }
                 _ => (module.address(&found.sym), is_resolver(&found.sym)),
             })
@@ -223,7 +233,6 @@ impl Runtime {
         let module = state.libraries.namespace().get(index)?;
         let bias = module.image.bias();
         let (phdrs, count) = module.phdrs.unwrap_or_default();
-        let tls_id = module.tls.map_or(0, |place| to_usize(place.id));
         Some(PhdrInfo {
             bias: to_usize(bias.0),
             // The program's is empty, as dl_iterate_phdr(3) has it.
@@ -232,8 +241,8 @@ impl Runtime {
             count,
             adds,
             subs,
-            tls_id,
-            tls_block: thread::block(tls_id).unwrap_or(0),
+            tls_id: module.tls.map_or(0, |place| to_usize(place.number())),
+            tls_block: module.tls.map_or(0, tls::present_block),
         })
     }
 }

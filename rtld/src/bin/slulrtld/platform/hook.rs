@@ -8,15 +8,19 @@
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use rtld::error::{Error, Problem};
+use rtld::error::{Error, Failure, OfObject, Problem};
+use rtld::link::tls::TlsPlace;
 
 use crate::platform::environment::Hidden;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::libc_stack::LibcStack;
+use crate::platform::main_thread;
 use crate::platform::presence::{self, BOUND, STATE};
 use crate::run::clock::clock;
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
+use crate::run::open::runtime::runtime;
+use crate::run::open::static_tls;
 use crate::run::process::Process;
 use crate::run::sync;
 
@@ -66,6 +70,9 @@ pub(crate) extern "C" fn hook() {
         let block = unsafe { core::slice::from_raw_parts_mut(snapshot.as_ptr(), live.size) };
         block.fill(0);
         process.sealed.fill_tls(block).unwrap_or_else(|error| refuse(&error));
+        let program = process.sealed.namespace.module(0).path;
+        main_thread::later_threads_have(snapshot);
+        complete_image(process).of(program).unwrap_or_else(|error| refuse(&error));
     }
     for (number, import) in (0u32..).zip(process.sealed.natives.imports.iter()) {
         if import.strong && !binding::is_defined(process, number, import) {
@@ -83,4 +90,21 @@ pub(crate) extern "C" fn hook() {
         let program = process.sealed.namespace.module(0).path;
         refuse(&Error::new(program, Problem::SignalMask));
     }
+}
+
+/// Adds the initial values of the libraries that are open to the image for later threads.
+fn complete_image(process: &Process) -> Result<(), Failure<'static>> {
+    let Some(runtime) = runtime() else { return Ok(()) };
+    let scratch = process.arena.scratch();
+    let all = runtime.with(|state| {
+        let mut places = state.libraries.namespace().all().filter_map(|(_, module)| module.tls);
+        places.try_for_each(|place| match (place, place.distance()) {
+            (TlsPlace::Late(late), Some(distance)) => {
+                main_thread::write_image(process, distance, static_tls::values(&scratch, late)?)
+            }
+            _ => Ok(()),
+        })
+    });
+    // This thread has the list in use only while no code of an object runs, and libc does not come.
+    all.unwrap_or(Ok(()))
 }

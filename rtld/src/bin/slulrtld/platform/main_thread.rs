@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::base::addr::{PageSize, RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::OutOfMemory;
@@ -48,6 +48,30 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
     } else {
         Err(Problem::ThreadPointer.into())
     }
+}
+
+/// The image from which libc makes the storage of later threads; null before it is there.
+static IMAGE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+
+/// Announces the image from which libc makes the storage of later threads.
+pub(crate) fn later_threads_have(image: NonNull<u8>) {
+    IMAGE.store(image.as_ptr(), Ordering::Release);
+}
+
+/// Gives later threads initial values at a distance from the thread pointer.
+///
+/// # Errors
+/// [`Problem::TlsSize`] with the size in bytes, if they are not in the block.
+pub(crate) fn write_image(process: &Process, distance: i64, bytes: &[u8]) -> Result<(), Failure<'static>> {
+    let image = IMAGE.load(Ordering::Acquire);
+    let (layout, size) = (&process.sealed.tls, from_usize(bytes.len()));
+    let offset = layout.image_offset(distance);
+    if image.is_null() || offset.checked_add(size).is_none_or(|end| end > layout.size()) {
+        return Err(Problem::TlsSize(size).into());
+    }
+    // SAFETY: within the image, which has the size of the block, and stays.
+    unsafe { image.add(to_usize(offset)).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    Ok(())
 }
 
 /// Checks that the calling thread's thread pointer is what was set here, or none, and that libc will be able to set its own.

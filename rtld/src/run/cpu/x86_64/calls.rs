@@ -123,6 +123,21 @@ pub(crate) unsafe fn system_call(number: u32, arguments: [usize; 4]) -> isize {
     result
 }
 
+/// Makes a system call with six arguments; returns the kernel's result.
+///
+/// # Safety
+/// That of the system call.
+pub(crate) unsafe fn system_call_6(number: u32, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result;
+    // SAFETY: by the caller.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
 /// Ends the process.
 pub(crate) fn exit_group(status: i32) -> ! {
     let number = number::EXIT_GROUP;

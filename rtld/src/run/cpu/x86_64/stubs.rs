@@ -6,8 +6,10 @@
 #![allow(unsafe_code)]
 
 use core::arch::global_asm;
+use core::mem::offset_of;
 
 use linux_raw_sys::general;
+use rtld::link::reloc::TlsDescArg;
 
 use crate::run::cpu::stub_layout::STUBS;
 
@@ -192,27 +194,41 @@ global_asm!(
         ".byte 0xc6",
     ),
     ".size slul_stub_common, . - slul_stub_common",
-    // Function of a TLS descriptor with a `TlsDescArg`: the descriptor's address is in rax, the offset is returned there,
-    // and no other register changes. A block that lacks its initial values gets them first, and this is retried.
+    // Function of a TLS descriptor with a `TlsDescArg`: the descriptor's address is in rax, the variable's offset from the
+    // thread pointer is returned there, and no other register changes. A thread without the block gets it first, and this
+    // is retried.
     ".globl slul_described",
     ".hidden slul_described",
     ".type slul_described, @function",
     "slul_described:",
+    "push rax",
     "push rcx",
     "push rdx",
     "mov rdx, [rax + 8]",
+    // The thread's table, and the entry in it, if it has so many.
     "mov rcx, fs:[0]",
     "add rcx, [rip + {state}]",
     "mov rcx, [rcx]",
-    "test rcx, [rdx]",
+    "test rcx, rcx",
     "jz 2f",
-    "mov rax, [rdx + 8]",
+    "mov rax, [rdx + {entry}]",
+    "cmp rax, [rcx]",
+    "jae 2f",
+    "add rcx, rax",
+    "mov rax, [rdx + {key}]",
+    "cmp rax, [rcx]",
+    "jne 2f",
+    "mov rax, [rcx + 8]",
+    "add rax, [rdx + {offset}]",
+    "sub rax, fs:[0]",
     "pop rdx",
     "pop rcx",
+    "lea rsp, [rsp + 8]",
     "ret",
     "2:",
     "pop rdx",
     "pop rcx",
+    "pop rax",
     "push r11",
     "mov r11, [rax + 8]",
     "bts r11, 63",
@@ -229,6 +245,9 @@ global_asm!(
     mask = const STATE_MASK,
     targets = sym crate::run::native::binding::TARGETS,
     state = sym crate::run::thread::STATE_DISTANCE,
+    entry = const offset_of!(TlsDescArg<'static>, entry),
+    key = const offset_of!(TlsDescArg<'static>, key),
+    offset = const offset_of!(TlsDescArg<'static>, offset),
     started = sym crate::run::process::STARTED,
     done = const crate::run::process::DONE,
     late = sym crate::early::late::slul_late_start,
@@ -254,6 +273,6 @@ extern "C" fn asked(what: u64, stack: u64) -> usize {
         let misaligned = stack.wrapping_add(8) & 15;
         return crate::run::first_call::first_call(u32::try_from(what).unwrap_or(u32::MAX), misaligned);
     }
-    crate::run::thread::make_described_ready(what & !DESCRIBED);
+    crate::run::tls::make_described_ready(what & !DESCRIBED);
     (&raw const slul_described_again).expose_provenance()
 }

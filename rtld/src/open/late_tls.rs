@@ -1,0 +1,73 @@
+//! Thread-local storage of libraries that are opened: their slots in the threads' tables of blocks.
+#![forbid(unsafe_code)]
+
+use crate::base::addr::{from_usize, to_usize};
+use crate::base::arena::{Arena, List};
+use crate::base::report::Trace;
+use crate::error::{Failure, Problem, Table};
+use crate::link::namespace::{Module, Namespace};
+use crate::link::tls::{LateTls, TABLE_ENTRY, TABLE_HEADER, TlsPlace, trace_tls};
+use crate::os::seam::Image;
+
+/// The slots, and what was given so far.
+pub(crate) struct LateTlsSlots<'a> {
+    /// Whether a slot is in use.
+    taken: List<'a, bool>,
+    /// Number of libraries that have had one.
+    keys: u64,
+    /// Number of modules of the start.
+    first: u64,
+}
+
+impl<'a> LateTlsSlots<'a> {
+    /// None in use, in a process whose start had `first` modules.
+    pub(crate) const fn new(arena: &'a Arena, first: u64) -> Self {
+        Self { taken: List::new(arena), keys: 0, first }
+    }
+
+    /// Gives a module the first free slot, if it has thread-local storage. What is known of that goes into `arena`.
+    ///
+    /// # Errors
+    /// [`Problem::OutsideImage`] if the initial values are not in readable memory of the module; out of memory.
+    pub(crate) fn admit<I: Image>(
+        &mut self,
+        arena: &'a Arena,
+        module: &mut Module<'a, I>,
+        trace: Trace,
+    ) -> Result<(), Failure<'static>> {
+        let Some(segment) = module.image.plan().tls else { return Ok(()) };
+        // Without initial values the segment may be anywhere.
+        if segment.file_size != 0 && module.image.bytes(segment.vaddr, segment.file_size).is_none() {
+            return Err(Problem::OutsideImage { table: Table::TlsImage, vaddr: segment.vaddr }.into());
+        }
+        let slot = self.taken.iter().position(|&taken| !taken).unwrap_or(self.taken.len());
+        self.taken.resize(slot.saturating_add(1).max(self.taken.len()), false)?;
+        if let Some(taken) = self.taken.get_mut(slot) {
+            *taken = true;
+        }
+        let slot = from_usize(slot);
+        self.keys = self.keys.wrapping_add(1);
+        let number = self.first.saturating_add(slot).saturating_add(1);
+        let image = module.image.bias().runtime(segment.vaddr);
+        module.tls = Some(TlsPlace::Late(arena.put(LateTls::new(slot, self.keys, number, image, segment))?));
+        trace_tls(trace, module.path, &segment, None);
+        Ok(())
+    }
+
+    /// Lets another library have the slot of a module that goes.
+    pub(crate) fn release<I>(&mut self, module: &Module<'_, I>) {
+        let Some(TlsPlace::Late(late)) = module.tls else { return };
+        let slot = late.entry.saturating_sub(TABLE_HEADER).checked_div(TABLE_ENTRY).unwrap_or(0);
+        if let Some(taken) = self.taken.get_mut(to_usize(slot)) {
+            *taken = false;
+        }
+    }
+}
+
+/// Distances from the thread pointer and sizes in bytes of the static storage of all opened modules.
+pub(crate) fn placed<I: Image>(namespace: &Namespace<'_, I>) -> impl Iterator<Item = (i64, u64)> {
+    namespace.all().filter_map(|(_, module)| match module.tls? {
+        TlsPlace::Late(late) => Some((late.distance()?, late.segment.mem_size)),
+        TlsPlace::Start { .. } => None,
+    })
+}

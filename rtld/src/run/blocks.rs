@@ -1,0 +1,258 @@
+//! Blocks of thread-local storage of libraries that are opened at run time. A thread makes one when it first asks for the
+//! address of a variable in it (`__tls_get_addr`, a TLS descriptor, `slul_dlsym`), and gives it back when it ends, when it
+//! closes the library, or when it makes one for a library that has the slot of a closed one.
+//!
+//! Each thread has a table of its blocks, with an entry for each slot. The key of an entry tells which library the block is
+//! of; assembly compares it, too (`cpu/<cpu>/stubs.rs`). Small blocks are in the table's own pages.
+//!
+//! # Safety
+//! This file exists because a table is found by the thread pointer, and blocks are bare memory. A table is used by its
+//! thread alone, and by signal handlers there, which are kept out while it changes.
+#![allow(unsafe_code)]
+
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+use core::slice;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::link::tls::{LateTls, TABLE_ENTRY, TABLE_HEADER, address};
+use rtld::os::sys;
+use rtld::words;
+
+use crate::platform::presence;
+use crate::run::cpu::calls;
+use crate::run::last_words::{REFUSED, say};
+use crate::run::native::libc;
+use crate::run::sync::Blocked;
+use crate::run::thread;
+
+/// The beginning of a thread's table; entries follow.
+#[repr(C, align(64))]
+struct BlockTable {
+    /// Bytes from the table's start to the end of its entries.
+    limit: u64,
+    /// All memory of the table.
+    memory: NonNull<[u8]>,
+    /// The smaller table that this one replaces. Blocks are in its memory.
+    older: Option<&'static BlockTable>,
+    /// Unused memory behind the entries: its address, and its size in bytes.
+    unused: Cell<(usize, usize)>,
+    /// Whether libc tells when the thread ends.
+    is_known: Cell<bool>,
+    /// Number of times that libc has told.
+    told: Cell<u8>,
+}
+
+/// One block.
+#[repr(C)]
+struct Entry {
+    /// Key of the library; 0 for none.
+    key: Cell<u64>,
+    /// Address of the block.
+    block: Cell<usize>,
+    /// Memory to give back with it.
+    memory: Cell<Option<NonNull<[u8]>>>,
+}
+
+const _: () = assert!(size_of::<BlockTable>() as u64 == TABLE_HEADER && size_of::<Entry>() as u64 == TABLE_ENTRY);
+
+/// Entries of a thread's first table, and bytes for small blocks in each.
+const ENTRIES: usize = 32;
+const SMALL_BLOCKS: usize = 3008;
+
+/// Largest block in bytes that is put into the table's memory.
+const SMALL: usize = 1024;
+
+/// Number of times that libc calls the destructor of a thread's value which is set again each time (POSIX,
+/// PTHREAD_DESTRUCTOR_ITERATIONS). Blocks go at the last, because other destructors may use them.
+const ROUNDS: u8 = 4;
+
+impl BlockTable {
+    fn entries(&self) -> &[Entry] {
+        let first = self.memory.as_ptr().cast::<u8>().wrapping_add(size_of::<Self>()).cast::<Entry>();
+        let count = to_usize(self.limit).saturating_sub(size_of::<Self>()).checked_div(size_of::<Entry>());
+        // SAFETY: so many entries are behind the header, zero at first, which is a value of their type.
+        unsafe { slice::from_raw_parts(first, count.unwrap_or(0)) }
+    }
+
+    fn entry(&self, late: &LateTls) -> Option<&Entry> {
+        let index = late.entry.checked_sub(TABLE_HEADER)?.checked_div(TABLE_ENTRY)?;
+        self.entries().get(to_usize(index))
+    }
+
+    /// A table with room for so many entries at least, which has those of `older`.
+    fn new(entries: usize, older: Option<&'static Self>) -> Option<&'static Self> {
+        let before = older.map_or(&[][..], Self::entries);
+        let entries = entries.max(ENTRIES).max(before.len().saturating_mul(2));
+        let end = entries.checked_mul(size_of::<Entry>())?.checked_add(size_of::<Self>())?;
+        let memory = sys::anonymous_near(RuntimeAddr(0), end.checked_add(SMALL_BLOCKS)?)?;
+        let left = memory.len().checked_sub(end)?;
+        let table = Self {
+            limit: from_usize(end),
+            memory,
+            older,
+            unused: Cell::new((start_of(memory).wrapping_add(end), left)),
+            is_known: Cell::new(older.is_some_and(|older| older.is_known.get())),
+            told: Cell::new(older.map_or(0, |older| older.told.get())),
+        };
+        let place = memory.cast::<Self>();
+        // SAFETY: fresh memory, aligned to a page, with room for the header.
+        unsafe { place.write(table) };
+        // SAFETY: just written; given back by `forget` alone.
+        let table = unsafe { place.as_ref() };
+        for (to, from) in table.entries().iter().zip(before) {
+            to.block.set(from.block.get());
+            to.memory.set(from.memory.get());
+            to.key.set(from.key.get());
+        }
+        Some(table)
+    }
+
+    /// Zeroed memory for a block: its address, and what is to be given back with it.
+    fn room(&self, late: &LateTls) -> Option<(usize, Option<NonNull<[u8]>>)> {
+        let (size, align) = (to_usize(late.segment.mem_size), to_usize(late.segment.align).max(1));
+        // The block's address equals `p_vaddr` modulo the alignment (gABI, "Program Header").
+        let misfit = |at: usize| to_usize(late.segment.vaddr.0).wrapping_sub(at) & align.wrapping_sub(1);
+        let (next, left) = self.unused.get();
+        let needed = size.checked_add(misfit(next))?;
+        if size <= SMALL && needed <= left {
+            self.unused.set((next.wrapping_add(needed), left.wrapping_sub(needed)));
+            return Some((next.wrapping_add(misfit(next)), None));
+        }
+        let memory = sys::anonymous_near(RuntimeAddr(0), size.checked_add(align)?)?;
+        let start = start_of(memory);
+        Some((start.wrapping_add(misfit(start)), Some(memory)))
+    }
+}
+
+/// The address of memory of which parts are used by address.
+fn start_of(memory: NonNull<[u8]>) -> usize {
+    memory.as_ptr().cast::<u8>().expose_provenance()
+}
+
+/// The calling thread's table.
+fn table() -> Option<&'static BlockTable> {
+    let table: *const BlockTable = ptr::with_exposed_provenance(thread::table()?.load(Ordering::Relaxed));
+    // SAFETY: null, or the table that `make` put there, which stays until the thread's end.
+    unsafe { table.as_ref() }
+}
+
+/// The block of a library that the calling thread has, if it has one. Static ones are not found before [`block`].
+pub(crate) fn present(late: &LateTls) -> Option<usize> {
+    let entry = table()?.entry(late)?;
+    (entry.key.get() == late.key).then(|| entry.block.get())
+}
+
+/// The calling thread's block of a library, with its initial values. Ends the process if there is no memory for it.
+pub(crate) fn block(late: &LateTls) -> usize {
+    present(late).or_else(|| make(late)).unwrap_or_else(|| {
+        say(words!("no memory for a block of thread-local storage of {} bytes", late.segment.mem_size));
+        calls::exit_group(REFUSED)
+    })
+}
+
+fn make(late: &LateTls) -> Option<usize> {
+    let place = thread::table()?;
+    // A signal handler that asks meanwhile would find half a block.
+    let _blocked = Blocked::new();
+    let known = table().filter(|table| late.entry < table.limit);
+    let table = match known {
+        Some(table) => table,
+        None => {
+            let count = late.entry.checked_div(TABLE_ENTRY)?.saturating_add(1);
+            let table = BlockTable::new(to_usize(count), table())?;
+            place.store(start_of(table.memory), Ordering::Relaxed);
+            table
+        }
+    };
+    tell_at_end(table);
+    let entry = table.entry(late)?;
+    if entry.key.get() == late.key {
+        // By a signal handler, just before.
+        return Some(entry.block.get());
+    }
+    let (block, memory) = match late.distance() {
+        // SAFETY: the thread has a state, so a thread pointer is set.
+        Some(distance) => (address(unsafe { calls::thread_pointer() }, distance), None),
+        None => {
+            let (block, memory) = table.room(late)?;
+            let (from, size) = (late.image.0, late.segment.file_size.min(late.segment.mem_size));
+            let image: *const u8 = ptr::with_exposed_provenance(to_usize(from));
+            let to: *mut u8 = ptr::with_exposed_provenance_mut(block);
+            // SAFETY: the library is open, and its image was found to be in its memory; the block is fresh.
+            unsafe { to.copy_from_nonoverlapping(image, to_usize(size)) };
+            (block, memory)
+        }
+    };
+    dismiss(entry);
+    entry.block.set(block);
+    entry.memory.set(memory);
+    entry.key.set(late.key);
+    Some(block)
+}
+
+/// Takes a block out of the table, and gives its memory back.
+fn dismiss(entry: &Entry) {
+    entry.key.set(0);
+    if let Some(memory) = entry.memory.take() {
+        // SAFETY: of a library that was closed, or of a thread that ends: nothing uses the block any more.
+        unsafe { sys::give_back(memory) };
+    }
+}
+
+/// Gives the calling thread's block of a library back that is about to be unmapped. Other threads give theirs back later.
+pub(crate) fn close(late: &LateTls) {
+    let _blocked = Blocked::new();
+    if let Some(entry) = table().and_then(|table| table.entry(late))
+        && entry.key.get() == late.key
+    {
+        dismiss(entry);
+    }
+}
+
+/// The key of libc's by which it tells that a thread ends, plus 1; 0 if there is none yet.
+static KEY: AtomicU64 = AtomicU64::new(0);
+
+/// Lets libc tell when the calling thread ends. Without that, its blocks stay.
+fn tell_at_end(table: &'static BlockTable) {
+    if table.is_known.get() || !presence::is_bound() {
+        return;
+    }
+    let mut key = KEY.load(Ordering::Acquire);
+    if key == 0 {
+        let Some(made) = libc::new_key(at_thread_end) else { return };
+        let made = u64::from(made).wrapping_add(1);
+        // A second thread that has made one meanwhile has the first's used, and its own is left unused.
+        key = KEY
+            .compare_exchange(0, made, Ordering::AcqRel, Ordering::Acquire)
+            .map_or_else(|other| other, |_| made);
+    }
+    table.is_known.set(set_value(key, table));
+}
+
+fn set_value(key: u64, table: &BlockTable) -> bool {
+    let key = u32::try_from(key.wrapping_sub(1)).unwrap_or(u32::MAX);
+    libc::set_specific(key, start_of(table.memory))
+}
+
+/// The destructor of the key's values.
+extern "C" fn at_thread_end(_: usize) {
+    let _blocked = Blocked::new();
+    // The table may have been replaced by a larger one since its address was given to libc.
+    let Some(last) = table() else { return };
+    last.told.set(last.told.get().saturating_add(1));
+    if last.told.get() < ROUNDS && set_value(KEY.load(Ordering::Acquire), last) {
+        return;
+    }
+    if let Some(place) = thread::table() {
+        place.store(0, Ordering::Relaxed);
+    }
+    last.entries().iter().for_each(dismiss);
+    let mut next = Some(last);
+    while let Some(table) = next {
+        next = table.older;
+        // SAFETY: the thread does not know of it any more, and its blocks are not used any more.
+        unsafe { sys::give_back(table.memory) };
+    }
+}

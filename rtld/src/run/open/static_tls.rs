@@ -1,0 +1,120 @@
+//! Initial values of static thread-local storage that comes with a library that is opened. Its code takes the place for
+//! granted, so all threads have to have the values before any of the code runs: the calling one, those that libc makes later,
+//! which copy an image, and those that exist.
+//!
+//! Other threads are found by the kernel: /proc has their ids, and get_robust_list(2) an address that glibc keeps at one
+//! distance from each thread pointer. musl has no such address; there, as by its own dlopen, such a library is refused, if there
+//! are other threads. They are written to by process_vm_writev(2), because one may end meanwhile, with its memory.
+//!
+//! # Safety
+//! This file exists because storage is found by thread pointers, and system calls take addresses.
+#![allow(unsafe_code)]
+
+use core::ptr;
+
+use rtld::base::addr::to_usize;
+use rtld::base::arena::Arena;
+use rtld::error::{Failure, Problem};
+use rtld::link::tls::{LateTls, address};
+use rtld::os::sys;
+
+use crate::platform::{main_thread, presence};
+use crate::run::cpu::{calls, number};
+use crate::run::process::Process;
+use crate::run::sync::{process_id, thread_id};
+
+/// Gives the storage of a library its initial values, if it is static.
+///
+/// # Errors
+/// [`Problem::TlsThreads`] if there are other threads of libc that can not be given them; out of memory.
+pub(crate) fn give(process: &Process, late: &LateTls) -> Result<(), Failure<'static>> {
+    let Some(distance) = late.distance().filter(|_| late.segment.file_size != 0 || !late.is_clean()) else {
+        return Ok(());
+    };
+    let scratch = process.arena.scratch();
+    let values = values(&scratch, late)?;
+    if presence::is_bound() {
+        // First for those that are made from now on: what exists then is found.
+        main_thread::write_image(process, distance, values)?;
+        for_each_other(|other| write_to(address(other, distance), values))?;
+    }
+    // SAFETY: libraries can be opened, so threads have a state, and a thread pointer is set.
+    let own = address(unsafe { calls::thread_pointer() }, distance);
+    let own: *mut u8 = ptr::with_exposed_provenance_mut(own);
+    // SAFETY: the calling thread's own storage, in the reserve, of which nothing knows yet.
+    unsafe { own.copy_from_nonoverlapping(values.as_ptr(), values.len()) };
+    Ok(())
+}
+
+/// The initial contents of a block.
+///
+/// # Errors
+/// Out of memory.
+pub(crate) fn values<'s>(scratch: &'s Arena, late: &LateTls) -> Result<&'s [u8], Failure<'static>> {
+    let values = scratch.bytes(to_usize(late.segment.mem_size), 1)?;
+    let from: *const u8 = ptr::with_exposed_provenance(to_usize(late.image.0));
+    let size = to_usize(late.segment.file_size).min(values.len());
+    // SAFETY: the library is mapped, and its image was found to be in its memory; the values are fresh memory.
+    unsafe { values.as_mut_ptr().copy_from_nonoverlapping(from, size) };
+    Ok(values)
+}
+
+/// Calls `found` with the thread pointer of each thread of libc's but the calling one.
+fn for_each_other(mut found: impl FnMut(usize)) -> Result<(), Failure<'static>> {
+    /// Number of times that a thread is asked which has just been made, and has not told the kernel its address yet.
+    const TRIES: usize = 1000;
+    let own = thread_id();
+    // SAFETY: libc has started.
+    let own_pointer = unsafe { calls::thread_pointer() };
+    let distance = robust_list(own).map(|list| list.wrapping_sub(own_pointer));
+    let mut all = Ok(());
+    let listed = sys::for_each_thread(|thread| {
+        if thread == own || all.is_err() {
+            return;
+        }
+        let Some(distance) = distance else {
+            all = Err(Problem::TlsThreads);
+            return;
+        };
+        for _ in 0..TRIES {
+            match robust_list(thread) {
+                // One that has ended is listed by the kernel no more.
+                None if !exists(thread) => return,
+                Some(list) => return found(list.wrapping_sub(distance)),
+                // SAFETY: lets others run; touches no memory.
+                None => unsafe { calls::system_call(number::SCHED_YIELD, [0; 4]) },
+            };
+        }
+        all = Err(Problem::TlsThreads);
+    });
+    listed.map_err(|_| Problem::TlsThreads)?;
+    Ok(all?)
+}
+
+/// Address of a thread's list of robust mutexes, if it has told the kernel one.
+fn robust_list(thread: i32) -> Option<usize> {
+    let (mut head, mut size) = (0usize, 0usize);
+    let (to_head, to_size) = ((&raw mut head).expose_provenance(), (&raw mut size).expose_provenance());
+    let thread = usize::try_from(thread).unwrap_or(0);
+    // SAFETY: the kernel writes two words.
+    let result = unsafe { calls::system_call(number::GET_ROBUST_LIST, [thread, to_head, to_size, 0]) };
+    (result == 0 && head != 0).then_some(head)
+}
+
+/// Whether the process has that thread.
+fn exists(thread: i32) -> bool {
+    let (process, thread) = (to_usize(process_id().into()), usize::try_from(thread).unwrap_or(0));
+    // SAFETY: touches no memory; signal 0 is none.
+    unsafe { calls::system_call(number::TGKILL, [process, thread, 0, 0]) == 0 }
+}
+
+/// Writes to memory of this process that may vanish.
+fn write_to(place: usize, bytes: &[u8]) {
+    let from = [bytes.as_ptr().expose_provenance(), bytes.len()];
+    let to = [place, bytes.len()];
+    let (from, to) = ((&raw const from).expose_provenance(), (&raw const to).expose_provenance());
+    let process = to_usize(process_id().into());
+    // SAFETY: the storage of a thread of libc's, in the reserve, of which nothing knows yet. If the thread has ended the
+    // kernel finds its memory gone, or kept by libc for another thread, which libc fills anew.
+    unsafe { calls::system_call_6(number::PROCESS_VM_WRITEV, [process, from, 1, to, 1, 0]) };
+}
