@@ -6,6 +6,8 @@
 //! that it uses: a low one, such as `presence`, or everything needed to bring libc in, such as `ensure_libc`.
 #![forbid(unsafe_code)]
 
+use core::ffi::{CStr, c_char};
+
 use rtld::base::addr::PageSize;
 use rtld::base::arena::Arena;
 use rtld::error::{Error, Failure, Problem};
@@ -13,7 +15,7 @@ use rtld::link::load::Present;
 use rtld::os::mapped::MappedImage;
 
 use crate::platform::thread_local::ThreadLocal;
-use crate::platform::{self, block, exporter, finalisers, image, keep, main_thread, other, presence};
+use crate::platform::{self, block, exporter, finalisers, image, keep, main_thread, next, other, presence};
 use crate::run::kernel::Block;
 use crate::run::process::Process;
 
@@ -76,6 +78,9 @@ const _: fn(&'static Process) -> Done = platform::ensure_callable;
 /// Brings libc in like [`platform::ensure_libc`], for a caller that goes on without it: a native library that is missing is
 /// an error. Native libraries of the given names are looked for, too, and decide which libc, if nothing else does.
 const _: fn(&'static Process, &[&[u8]]) -> Done = platform::ensure_libc_for;
+
+/// The definition of a name in libc's world, of that version if one is given, whatever this world defines; 0 if there is none.
+const _: fn(&Process, *const c_char, Option<&CStr>) -> usize = next::next;
 
 /// Called when the initialisers of all libraries have run, before those of the program.
 const _: fn() = finalisers::libraries_are_ready;

@@ -37,5 +37,24 @@ pub(crate) fn cases() -> Vec<Case> {
         let case = Case::new(format!("binding/order-{name}"), "interpose").link(&["-rdynamic"]);
         cases.push(order.into_iter().fold(case, |case, name| case.part(Part::native(name))));
     }
+    for (name, order) in [
+        ("program", &["libfirst", "libsecond"][..]),
+        ("program-21", &["libsecond", "libfirst"]),
+        ("library", &["libfree", "libfirst", "libsecond"]),
+        ("libraries", &["libwrap", "libfree", "libsecond", "libfirst"]),
+    ] {
+        for (how, compile, link) in [("pie", "-fPIE", "-pie"), ("exec", "-fno-pie", "-no-pie")] {
+            let case = Case::new(format!("binding/next-of-{name}-{how}"), "next").opens();
+            let case = case.compile(&["-fno-builtin", compile]).link(&["-rdynamic", link]);
+            let part = |name| if order.contains(&name) { Some(name) } else { None };
+            let mut case = case.part(Part::native("libapart").apart()).gnu_alone("musl has no IFUNC");
+            for &name in order {
+                let Some(name) = part(name) else { continue };
+                let free = matches!(name, "libfree" | "libwrap");
+                case = case.part(if free { Part::library(name) } else { Part::native(name) });
+            }
+            cases.push(case);
+        }
+    }
     cases
 }

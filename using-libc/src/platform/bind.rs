@@ -21,6 +21,7 @@ use rtld::os::seam::Image;
 use rtld::words;
 
 use crate::platform::finalisers::register_finalisers;
+use crate::platform::next::NEEDS;
 use crate::platform::shim;
 use crate::run::cpu::calls::exit_group;
 use crate::run::last_words::{REFUSED, say};
@@ -103,7 +104,7 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
         build::<Native>(arena, &Recipe { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
     });
     let made = made.of(program)?;
-    let Some(bias) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
+    let Some((_, bias)) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
     // The values are for the memory in which the object was written; libc has not looked anything up in it yet.
     let count = u32::try_from(offered.len().wrapping_add(1)).unwrap_or(u32::MAX);
     for vaddr in (0..count).filter_map(|index| made.dynamic.symbols.vaddr(index)) {
@@ -158,7 +159,8 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
         build::<Native>(arena, &parts)
     });
     let made = made.of(program)?;
-    let Some(bias) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
+    let Some((handle, bias)) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
+    NEEDS.store(handle, Ordering::Relaxed);
     let first = made.vaddr(place.get());
     made.forget();
     // SAFETY: words of the object, which libc has filled.

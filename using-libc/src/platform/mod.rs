@@ -8,6 +8,7 @@ pub(crate) mod finalisers;
 pub(crate) mod image;
 pub(crate) mod keep;
 pub(crate) mod main_thread;
+pub(crate) mod next;
 pub(crate) mod other;
 pub(crate) mod presence;
 mod shim;

@@ -204,12 +204,17 @@ impl Made {
         word.0.wrapping_sub(RuntimeAddr::of(self.memory.cast::<u8>().as_ptr()).0)
     }
 
-    /// Has libc open the object, with its symbols in the global scope. `None` if libc fails; dlerror has the reason.
+    /// Has libc open the object, with its symbols in the global scope; returns libc's handle, and the load bias. `None` if libc
+    /// fails; dlerror has the reason.
     ///
     /// libc identifies open objects by their path. The number of the descriptor will later be that of other files, so
     /// `descriptors`, the directory of descriptors, is spelled differently for each object. The path contains the id of
     /// the process, for tools in other processes.
-    pub(crate) fn open(&self, name: &CStr, descriptors: &[u8]) -> Result<Option<LoadBias>, Failure<'static>> {
+    pub(crate) fn open(
+        &self,
+        name: &CStr,
+        descriptors: &[u8],
+    ) -> Result<Option<(usize, LoadBias)>, Failure<'static>> {
         // SAFETY: the whole object, which nothing writes to now.
         let bytes = unsafe { self.memory.as_ref() };
         let file = without_size_signal(|| sys::memory_file(name, bytes)).map_err(Problem::Map)?;
@@ -221,7 +226,7 @@ impl Made {
             *place = *byte;
         }
         let handle = libc::open(path.as_ptr().cast(), libc::RTLD_NOW | libc::RTLD_GLOBAL);
-        Ok(bias(handle))
+        Ok(bias(handle).map(|bias| (handle, bias)))
     }
 
     /// Gives back the memory in which the object was written.

@@ -66,19 +66,17 @@ pub(crate) fn open(name: *const c_char, flags: i32) -> usize {
 
 /// dlsym(3) or, with a version, dlvsym(3). Returns 0 if the symbol is not found.
 pub(crate) fn symbol(handle: usize, name: *const c_char, version: Option<&CStr>) -> usize {
-    match (version, address(LoaderImport::Dlvsym), address(LoaderImport::Dlsym)) {
-        (Some(version), Some(address), _) => {
-            // SAFETY: libc's `dlvsym`.
-            let symbol =
-                unsafe { code::function::<extern "C" fn(usize, *const c_char, *const c_char) -> usize>(address) };
-            symbol(handle, name, version.as_ptr())
-        }
-        (_, _, Some(address)) => {
-            // SAFETY: libc's `dlsym`.
-            let symbol = unsafe { code::function::<extern "C" fn(usize, *const c_char) -> usize>(address) };
-            symbol(handle, name)
-        }
-        _ => 0,
+    let Some((address, version)) = lookup(version) else { return 0 };
+    // SAFETY: libc's `dlvsym`, or its `dlsym`, which has the first two of these arguments.
+    let symbol = unsafe { code::function::<extern "C" fn(usize, *const c_char, *const c_char) -> usize>(address) };
+    symbol(handle, name, version)
+}
+
+/// The function that looks a symbol up, and its third argument, if it has one. musl knows no versions.
+pub(crate) fn lookup(version: Option<&CStr>) -> Option<(RuntimeAddr, *const c_char)> {
+    match (version, address(LoaderImport::Dlvsym)) {
+        (Some(version), Some(dlvsym)) => Some((dlvsym, version.as_ptr())),
+        _ => Some((address(LoaderImport::Dlsym)?, ptr::null())),
     }
 }
 

@@ -18,12 +18,13 @@ use rtld::open::libraries::Opening;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
+use crate::platform::next::next;
 use crate::platform::{ensure_libc_for, presence};
 use crate::run::native::libc;
 use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NOLOAD, RTLD_NOW};
 use crate::run::native::optional::{in_c, look_up};
 use crate::run::open::phdr_info::{Callback, PhdrInfo};
-use crate::run::open::runtime::{Runtime, release};
+use crate::run::open::runtime::{Runtime, object_at, release};
 use crate::run::open::unwind;
 use crate::run::process::new_arena;
 use crate::run::refusal::{Refusal, said};
@@ -71,17 +72,27 @@ pub(crate) fn symbol(runtime: &Runtime, handle: usize, name: *const c_char) -> R
     }
 }
 
-/// dlsym(3) of a name that no object of this world defines.
+/// dlsym(3) of a name that no object of this world defines; or, if it is asked for behind the caller, that none behind the
+/// caller does.
 pub(crate) fn symbol_of_all(
     runtime: &Runtime,
     name: &'static [u8],
     name_in_c: *const c_char,
+    behind: bool,
 ) -> Result<usize, Refusal> {
     if !runtime.process.sealed.natives.any() && presence::state() == LIBC_ABSENT {
         return Err(Refusal::Symbol(name, false));
     }
     ensure_libc_for(runtime.process, &[])?;
-    found(libc::symbol(RTLD_DEFAULT, name_in_c, None))
+    if !behind {
+        return found(libc::symbol(RTLD_DEFAULT, name_in_c, None));
+    }
+    let address = found(next(runtime.process, name_in_c, None))?;
+    // Where libc could only be asked for the first of all, that may be of this world.
+    match runtime.with(|state| object_at(state.libraries.namespace(), address))? {
+        Some(_) => Err(Refusal::Symbol(name, false)),
+        None => Ok(address),
+    }
 }
 
 /// The result of libc's dlsym. 0 can be the value of a symbol; only dlerror tells.

@@ -11,6 +11,7 @@ use rtld::base::arena::Arena;
 use rtld::error::Problem;
 use rtld::open::opened::Flags;
 
+use crate::run::native::libc::RTLD_NEXT;
 use crate::run::native::natives;
 use crate::run::open::phdr_info::{Callback, PhdrInfo};
 use crate::run::open::runtime::{Runtime, release, runtime};
@@ -97,7 +98,7 @@ pub(crate) extern "C" fn symbol(handle: usize, name_in_c: *const c_char, caller:
     let (Some(name), Some(runtime)) = (unsafe { string(name_in_c) }, runtime()) else { return 0 };
     let found = runtime.symbol(handle, name, caller).or_else(|refusal| match refusal {
         // Native libraries are searched after all objects of this world.
-        Refusal::Symbol(name, true) => natives::symbol_of_all(runtime, name, name_in_c),
+        Refusal::Symbol(name, true) => natives::symbol_of_all(runtime, name, name_in_c, handle == RTLD_NEXT),
         Refusal::Handle(handle) => natives::symbol(runtime, handle, name_in_c),
         refusal => Err(refusal),
     });

@@ -61,6 +61,7 @@ extern "C" {
 __attribute__((noreturn)) void world_exit(int status);
 void *world_open(const char *name, int flags);
 void *world_find(void *handle, const char *name);
+void *world_finder(void);
 int world_close(void *handle);
 const char *world_error(void);
 int world_load_libc(void);

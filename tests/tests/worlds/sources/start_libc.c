@@ -22,6 +22,10 @@ void *world_find(void *handle, const char *name)
     __asm__ volatile("" ::: "memory");
     return address;
 }
+void *world_finder(void)
+{
+    return (void *)dlsym;
+}
 int world_close(void *handle)
 {
     return dlclose(handle);

@@ -36,6 +36,10 @@ void *world_find(void *handle, const char *name)
     __asm__ volatile("" ::: "memory");
     return address;
 }
+void *world_finder(void)
+{
+    return (void *)slul_dlsym;
+}
 int world_close(void *handle)
 {
     return slul_dlclose(handle);

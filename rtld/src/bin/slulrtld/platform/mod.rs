@@ -12,6 +12,7 @@ pub(crate) mod image;
 pub(crate) mod keep;
 pub(crate) mod libc_stack;
 pub(crate) mod main_thread;
+pub(crate) mod next;
 pub(crate) mod notice;
 pub(crate) mod other;
 pub(crate) mod presence;

@@ -320,3 +320,32 @@ pub(crate) unsafe extern "C" fn enter(sp: u64, entry: u64) {
         saved = sym SAVED_SP,
     )
 }
+
+/// The instruction by which a function returns.
+pub(crate) const RETURN: u8 = 0xc3;
+
+/// Calls a function with up to three arguments that takes the code at `place` for its caller: it returns to the instruction
+/// there, which returns here.
+///
+/// # Safety
+/// Code of such a function is at the address `function`, and [`RETURN`] in executable memory at `place`.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_from(
+    first: usize,
+    second: usize,
+    third: usize,
+    function: u64,
+    place: u64,
+) -> usize {
+    naked_asm!(
+        frame_begins!(),
+        "lea rax, [rip + 2f]",
+        // The function finds the stack aligned as a call leaves it.
+        "push rax",
+        "push r8",
+        "jmp rcx",
+        "2:",
+        "ret",
+        frame_ends!(frame_outermost!()),
+    )
+}
