@@ -61,7 +61,7 @@ __attribute__((noreturn)) void slul_exit(int status);
 unsigned long slul_getauxval(unsigned long type);
 
 /* What slul_dlopen() is asked for; the values are those of <dlfcn.h> on Linux. */
-#define SLUL_RTLD_LAZY     1      /* libraries are relocated at once all the same (POSIX leaves it open when) */
+#define SLUL_RTLD_LAZY     1      /* a function that nobody defines is looked for again when it is called; all else is bound */
 #define SLUL_RTLD_NOW      2
 #define SLUL_RTLD_NOLOAD   4      /* only what is there already: NULL, and no error, if it is not */
 #define SLUL_RTLD_DEEPBIND 8      /* its own definitions, and those of what it needs, come first */
@@ -90,7 +90,7 @@ void *slul_dlsym(void *handle, const char *name);
  * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if
  * - it was linked with -z nodelete,
  * - it defines a unique symbol (STB_GNU_UNIQUE) that was bound to or looked up,
- * - it refers to native symbols, or libc's unwinder was told of its unwind tables,
+ * - libc's unwinder was told of its unwind tables,
  * - the program is bound to it, by slul_dlsym(SLUL_RTLD_DEFAULT, ...) for instance.
  * Libraries of the start always stay. */
 int slul_dlclose(void *handle);

@@ -192,6 +192,10 @@ pub struct DynamicInfo {
     pub symbolic: bool,
     /// DT_FLAGS_1.
     pub flags_1: u64,
+    /// DT_BIND_NOW, DF_BIND_NOW or DF_1_NOW: all functions are bound before any is called.
+    pub bind_now: bool,
+    /// DT_PLTGOT.
+    pub plt_got: Option<Vaddr>,
     /// Name of the first entry that asks for something the loader does not do.
     unsupported: Option<&'static str>,
     /// Address of the value of DT_DEBUG, which the loader writes for debuggers.
@@ -347,8 +351,16 @@ impl DynamicInfo {
             consts::DT_RPATH => self.rpath = Some(value),
             consts::DT_RUNPATH => self.runpath = Some(value),
             consts::DT_SYMBOLIC => self.symbolic = true,
-            consts::DT_FLAGS => self.symbolic |= value & consts::DF_SYMBOLIC != 0,
-            consts::DT_FLAGS_1 => self.flags_1 = value,
+            consts::DT_FLAGS => {
+                self.symbolic |= value & consts::DF_SYMBOLIC != 0;
+                self.bind_now |= value & consts::DF_BIND_NOW != 0;
+            }
+            consts::DT_FLAGS_1 => {
+                self.flags_1 = value;
+                self.bind_now |= value & consts::DF_1_NOW != 0;
+            }
+            consts::DT_BIND_NOW => self.bind_now = true,
+            consts::DT_PLTGOT => self.plt_got = address,
             consts::DT_DEBUG => self.debug = vaddr.and_then(|vaddr| vaddr.checked_add(8)),
             _ => {}
         }

@@ -100,6 +100,8 @@ pub mod consts {
     pub const DF_1_NODELETE: u64 = 8;
     /// DT_FLAGS_1: the object must not be opened at run time.
     pub const DF_1_NOOPEN: u64 = 0x40;
+    /// DT_FLAGS_1: all functions are bound before any is called.
+    pub const DF_1_NOW: u64 = 1;
     /// DT_FLAGS_1: the object is a program, although it is ET_DYN.
     pub const DF_1_PIE: u64 = 0x0800_0000;
     /// `vd_flags`: the entry names the file, not a version.

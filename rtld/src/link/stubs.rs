@@ -63,10 +63,21 @@ impl Stubs {
 pub struct LoaderCode {
     /// First-call stubs, for native function slots.
     pub stubs: Stubs,
+    /// Code to which PLT slots lead whose function nobody defines, so that it is looked up again when they are called. `None`
+    /// if such functions are refused.
+    pub waiting: Option<RuntimeAddr>,
     /// Function of a TLS descriptor whose argument is an offset from the thread pointer.
     pub tls_descriptor: RuntimeAddr,
     /// Function of a TLS descriptor whose argument is the address of a [`TlsDescArg`].
     pub tls_described: RuntimeAddr,
+}
+
+impl LoaderCode {
+    /// A value with code for slots that wait only if `waits`.
+    #[must_use]
+    pub const fn waiting_if(self, waits: bool) -> Self {
+        Self { waiting: if waits { self.waiting } else { None }, ..self }
+    }
 }
 
 /// Argument of a TLS descriptor for a library opened at run time, whose block a thread gets when it first uses it. Assembly

@@ -71,8 +71,9 @@ pub struct Libraries<'a, I> {
     loader: usize,
     tls: TlsLayout,
     late_tls: LateTlsSlots<'a>,
-    /// Whether the start has native libraries.
     start_has_natives: bool,
+    /// Whether libc is there, whose symbols what is opened may refer to without naming it.
+    pub libc_is_there: bool,
     /// Numbers of the modules that are or will be initialised, in the order in which their initialisers begin.
     initialised: List<'a, usize>,
     /// Result of [`Libraries::close_over`]: the modules in order.
@@ -105,6 +106,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             tls,
             late_tls: LateTlsSlots::new(arena, count),
             start_has_natives: start.natives.any(),
+            libc_is_there: false,
             initialised: List::new(arena),
             queue: List::new(arena),
             marked: List::new(arena),
@@ -122,7 +124,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
     /// `arena`, which can be given back if the result has no fresh module. `None` if RTLD_NOLOAD is set and the library
     /// is not loaded.
     ///
-    /// RTLD_LAZY has the effect of RTLD_NOW: POSIX leaves open when a library is relocated.
+    /// RTLD_LAZY leaves functions that nobody defines to their first call.
     ///
     /// # Errors
     /// [`Problem::NotLibrary`] if the name is native or not found; otherwise as for a start: a library can not be
@@ -164,7 +166,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         let arena = group.arena;
         let ProcessInfo { library_path, program_path, secure, page, trace, code } = self.circumstances;
         let mut natives = NativeNeeds::new(arena, self.namespace.key());
-        natives.inherited = self.start_has_natives;
+        natives.inherited = self.start_has_natives || self.libc_is_there;
         let only_known = flags.has(Flags::NOLOAD);
         let scratch = arena.scratch();
         let known = KnownLibraries::of(&self.namespace, arena).of(name)?;
@@ -202,16 +204,12 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         }
         let objects = Targets { fresh: &fresh, local };
         // Without first-call stubs: they are only replaced for modules of the start.
-        let code = LoaderCode { stubs: code.stubs.none(), ..code };
+        let code = LoaderCode { stubs: code.stubs.none(), ..code.waiting_if(flags.has(Flags::LAZY)) };
         let means = RelocContext { arena, scratch: &scratch, code, trace, written: false };
         let mut relocator = Relocator::new(&mut self.namespace, &mut natives, objects, means);
         relocator.layout = Some(&mut self.tls);
         relocator.run()?;
         let indirect = relocator.indirect;
-        for slot in natives.slots.iter() {
-            // Native code may keep addresses of this module.
-            self.namespace.pin(slot.module);
-        }
         for &index in fresh.iter() {
             protect_relro(sys, self.namespace.module(index), Protection::READ)?;
         }
@@ -241,11 +239,9 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
     ) -> Result<(), Error<'static>> {
         let Some(module) = self.namespace.get_mut(index) else { return Ok(()) };
         let flags_1 = module.dynamic.flags_1;
-        if index == root && flags_1 & DF_1_PIE != 0 {
-            return Err(Problem::Unsupported("opening a program (DF_1_PIE)")).of(module.path);
-        }
-        if index == root && flags_1 & DF_1_NOOPEN != 0 {
-            return Err(Problem::Unsupported("opening it at run time (DF_1_NOOPEN)")).of(module.path);
+        let program = (DF_1_PIE, "opening a program (DF_1_PIE)");
+        for (flag, what) in [program, (DF_1_NOOPEN, "opening it at run time (DF_1_NOOPEN)")] {
+            (flags_1 & flag == 0).then_some(()).ok_or(Problem::Unsupported(what)).of(module.path)?;
         }
         self.late_tls.admit(arena, module, self.circumstances.trace).of(module.path)?;
         if let Some(opened) = module.opened.as_mut() {

@@ -5,3 +5,4 @@ pub mod find;
 mod late_tls;
 pub mod libraries;
 pub mod opened;
+pub mod waiting;

@@ -70,7 +70,7 @@ impl<'a> Opened<'a> {
 pub struct Flags(i32);
 
 impl Flags {
-    const LAZY: i32 = export::RTLD_LAZY;
+    pub(crate) const LAZY: i32 = export::RTLD_LAZY;
     const NOW: i32 = export::RTLD_NOW;
     pub(crate) const NOLOAD: i32 = export::RTLD_NOLOAD;
     pub(crate) const DEEPBIND: i32 = export::RTLD_DEEPBIND;

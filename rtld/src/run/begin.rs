@@ -135,7 +135,7 @@ pub(crate) fn load(
     if until == Until::Loaded || settings.list {
         inspect::list(&loaded, &start);
     }
-    let code = words::code();
+    let code = words::code(until != Until::Relocated && !settings.bind_now);
     let sealed = if is_late { loaded.adopt(code)?.sealed()? } else { relocate_and_seal(loaded, code)? };
     if until == Until::Relocated {
         inspect::verified(&sealed, &start)?;

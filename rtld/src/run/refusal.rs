@@ -5,6 +5,8 @@ use rtld::base::text::{Printable, Sink, Text};
 use rtld::error::Error;
 use rtld::put_words;
 
+use crate::run::cpu::calls;
+use crate::run::last_words::{REFUSED, say};
 use crate::run::native::libc;
 use crate::run::thread;
 
@@ -61,6 +63,14 @@ impl Refusal {
         if !matches!(self, Self::Said) {
             thread::fail(self);
         }
+    }
+}
+
+impl Refusal {
+    /// Says why a call can not be made, and ends the process.
+    pub(crate) fn end(&self) -> ! {
+        say(self);
+        calls::exit_group(REFUSED)
     }
 }
 

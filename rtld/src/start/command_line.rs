@@ -16,7 +16,7 @@ Runs a program that carries no libc, as if its PT_INTERP named this loader.
   --                   what follows is the program
 
 Variables: LD_LIBRARY_PATH, LD_SLUL_DEBUG (=help says of what), LD_SLUL_DEBUG_OUTPUT, LD_SLUL_EAGER_LOAD_LIBC,
-LD_SLUL_SLOW_RELIABLE_LIBC_LOADING, LD_TRACE_LOADED_OBJECTS, LD_SHOW_AUXV.
+LD_SLUL_SLOW_RELIABLE_LIBC_LOADING, LD_BIND_NOW, LD_TRACE_LOADED_OBJECTS, LD_SHOW_AUXV.
 ";
 
 /// The meaning of a command line.

@@ -20,6 +20,9 @@ pub struct Settings<'e> {
     pub list: bool,
     /// LD_SHOW_AUXV: print the auxiliary vector.
     pub show_auxv: bool,
+    /// LD_BIND_NOW: functions that nobody defines are refused, and not left to their first call. Any text counts, `0` too
+    /// (ld.so(8)).
+    pub bind_now: bool,
 }
 
 impl<'e> Settings<'e> {
@@ -36,7 +39,7 @@ impl<'e> Settings<'e> {
                 *place = value.get(1..);
             }
         }
-        let [eager, slow, disable, debug, debug_output, library_path, list, show_auxv] = values;
+        let [eager, slow, disable, debug, debug_output, library_path, list, show_auxv, bind_now] = values;
         let on = |value: Option<&[u8]>| value.is_some_and(|value| !value.is_empty() && value != b"0");
         let text = |value: Option<&'e [u8]>| value.filter(|_| on(value));
         Self {
@@ -48,6 +51,7 @@ impl<'e> Settings<'e> {
             by_command_line: false,
             list: on(list),
             show_auxv: on(show_auxv),
+            bind_now: bind_now.is_some_and(|value| !value.is_empty()),
         }
     }
 
@@ -59,7 +63,7 @@ impl<'e> Settings<'e> {
 }
 
 /// Names of the variables, without `LD_`.
-const NAMES: [&[u8]; 8] = [
+const NAMES: [&[u8]; 9] = [
     b"SLUL_EAGER_LOAD_LIBC",
     b"SLUL_SLOW_RELIABLE_LIBC_LOADING",
     b"SLUL_DISABLE_LIBC_BOGOLOADING",
@@ -68,6 +72,7 @@ const NAMES: [&[u8]; 8] = [
     b"LIBRARY_PATH",
     b"TRACE_LOADED_OBJECTS",
     b"SHOW_AUXV",
+    b"BIND_NOW",
 ];
 
 #[cfg(test)]
@@ -87,6 +92,15 @@ mod tests {
         }
         assert_eq!(settings(&["LD_SLUL_DEBUG=0"]).debug, None);
         assert!(settings(&["LD_SLUL_DISABLE_LIBC_BOGOLOADING=1"]).never_bogomap);
+    }
+
+    #[test]
+    fn any_text_binds_now() {
+        for (variable, expected) in
+            [("LD_BIND_NOW=1", true), ("LD_BIND_NOW=0", true), ("LD_BIND_NOW=", false), ("LD_BIND_NOT=1", false)]
+        {
+            assert_eq!(settings(&[variable]).bind_now, expected, "{variable}");
+        }
     }
 
     #[test]

@@ -29,8 +29,12 @@ pub const PROGRAM: &str = "/opt/app/bin/program";
 pub const LOADER: &str = NATIVE.paths.loader;
 
 /// Addresses of the loader's assembly: first-call stubs, and the two functions of TLS descriptors.
-pub const CODE: LoaderCode =
-    LoaderCode { stubs: STUBS, tls_descriptor: RuntimeAddr(0x5800_0000), tls_described: RuntimeAddr(0x5800_1000) };
+pub const CODE: LoaderCode = LoaderCode {
+    stubs: STUBS,
+    waiting: None,
+    tls_descriptor: RuntimeAddr(0x5800_0000),
+    tls_described: RuntimeAddr(0x5800_1000),
+};
 
 /// The first-call stubs in [`CODE`].
 pub const STUBS: Stubs = Stubs {

@@ -27,7 +27,7 @@ const EAGER: &str = "LD_SLUL_EAGER_LOAD_LIBC=1";
 const SLOW: &str = "LD_SLUL_SLOW_RELIABLE_LIBC_LOADING=1";
 const DISABLE: &str = "LD_SLUL_DISABLE_LIBC_BOGOLOADING=1";
 
-const TABLE: [Row; 29] = [
+const TABLE: [Row; 30] = [
     (&[], "bare", Nothing),
     (&[EAGER], "eager", Nothing),
     (&["LD_SLUL_EAGER_LOAD_LIBC=yes"], "eager", Nothing),
@@ -55,6 +55,7 @@ const TABLE: [Row; 29] = [
     (&["LD_SLUL_DEBUG="], "bare", Nothing),
     (&["LD_SHOW_AUXV=1"], "bare", Output("AT_PHDR:")),
     (&["LD_SHOW_AUXV=0"], "bare", Nothing),
+    (&["LD_BIND_NOW=1"], "bare", Nothing),
     (&["LD_TRACE_LOADED_OBJECTS=1"], "", Instead("\t/")),
     (&["LD_TRACE_LOADED_OBJECTS=1", "LD_TRACE_LOADED_OBJECTS=0"], "bare", Nothing),
     (&["LD_TRACE_LOADED_OBJECTS=", "LD_LIBRARY_PATH=", "LD_LIBRARY_PATH=/nowhere"], "bare", Nothing),

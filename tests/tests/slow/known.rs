@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 89] = [
+const DIFFERENCES: [(&str, &str); 88] = [
     ("library/environment", PROC),
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
@@ -90,7 +90,6 @@ const DIFFERENCES: [(&str, &str); 89] = [
     ("open/large_tls", SEARCH),
     ("open/list_only", LIST),
     ("open/native", FIRST),
-    ("open/next", FIRST),
     ("open/refused", FIRST),
     ("open/tls_before", FIRST),
 ];

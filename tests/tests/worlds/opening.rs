@@ -9,7 +9,18 @@ pub(crate) fn cases() -> Vec<Case> {
             .part(Part::native("libnative").apart().link(&["-l:libother.so"]))
             .part(Part::native("libbroken").apart())
     };
+    let waiting = |name: &str| {
+        let parts = ["libplugin", "libaddress", "libdata", "libboth", "liblater"];
+        let case = Case::new(format!("opening/waiting-{name}"), "waiting").opens().link(&["-rdynamic"]);
+        let case = case.gnu_alone("musl binds at once, and has no IFUNC");
+        parts.into_iter().fold(case, |case, name| case.part(Part::library(name).apart().link(&["-Wl,-z,lazy"])))
+    };
     vec![
+        waiting("lazily"),
+        waiting("nobody").arg("nobody"),
+        waiting("bound-now").env("LD_BIND_NOW", "1"),
+        waiting("bound-zero").env("LD_BIND_NOW", "0"),
+        waiting("bound-empty").env("LD_BIND_NOW", ""),
         parts(Case::new("opening/native", "opening")).names_no_libc(),
         parts(Case::new("opening/native-with-libc", "opening")),
         parts(Case::new("opening/native-exec", "opening"))

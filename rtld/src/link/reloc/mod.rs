@@ -1,6 +1,7 @@
 //! Relocation: the words that relocation entries name are computed, and written through [`ImageMut`].
 //!
-//! Nothing is written but the word that an entry names, and only where the object is writable. Words for native symbols
+//! Nothing is written but the word that an entry names, and the second and third of a PLT's table, and only where the object
+//! is writable. Words for native symbols
 //! get the address of a first-call stub, and are recorded in [`crate::native::needs::NativeNeeds`].
 #![forbid(unsafe_code)]
 
@@ -8,10 +9,12 @@ mod copies;
 mod finder;
 mod relocator;
 mod versions;
+mod waiting;
 
 use self::finder::Among;
 pub use self::finder::Targets;
 pub use self::relocator::{Indirect, RelocContext, Relocator, SpecialReferences};
+pub use self::waiting::WaitingSlot;
 use crate::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::base::arena::List;
 use crate::base::report::Category;
@@ -38,6 +41,8 @@ enum Target {
     Native(u32, Sym),
     /// A weak reference without a definition.
     Zero,
+    /// Any other without one: the value of a word that waits.
+    Waiting(u64),
 }
 
 impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
@@ -181,7 +186,7 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             self.refer(index, path, number, known.module)?;
             return Ok(known.address.0.wrapping_add(addend));
         }
-        match self.resolve(index, path, number, kind)? {
+        match self.resolve(index, path, rela, kind)? {
             Target::Defined(Definition { sym, .. }) | Target::Native(_, sym)
                 if is_thread_local(kind) && !may_be_thread_local(&sym) =>
             {
@@ -225,10 +230,16 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                     lazy: false,
                 };
                 let lazy = self.natives.slot::<I::Machine>(slot, kind, &sym, self.code.stubs.count()).of(path)?;
-                // A word that can not wait is 0 until ld.so fills it, before the program's entry.
-                Ok(if lazy { self.code.stubs.address(import).0 } else { 0 })
+                if lazy {
+                    return Ok(self.code.stubs.address(import).0);
+                }
+                // A word that can not wait is 0 until ld.so fills it, before the program's entry; or, in what is opened at run
+                // time, until it is bound, which leaves waiting what nobody has.
+                let opened = self.namespace.module(index).opened.is_some();
+                Ok(if opened { self.waiting(index, rela).unwrap_or(0) } else { 0 })
             }
             Target::Zero => Ok(addend),
+            Target::Waiting(value) => Ok(value),
         }
     }
 
@@ -244,9 +255,10 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         &mut self,
         index: usize,
         path: &'a [u8],
-        number: u32,
+        rela: &Rela,
         kind: RelocKind,
     ) -> Result<Target, Error<'a>> {
+        let number = r_sym(rela);
         let module = self.namespace.module(index);
         let sym = &module.dynamic.symbols.get(&module.image, number).of(path)?;
         let local = st_bind(sym) == consts::STB_LOCAL;
@@ -299,7 +311,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         if st_bind(sym) == consts::STB_WEAK {
             return Ok(Target::Zero);
         }
-        Err(self.undefined(index, number, ours).of(path)?).of(path)
+        let problem = self.undefined(index, number, ours).of(path)?;
+        self.waiting(index, rela).map(Target::Waiting).ok_or(problem).of(path)
     }
 
     /// The error for symbol `number` of module `index`, which no object defines; `version` is the one of the reference, if

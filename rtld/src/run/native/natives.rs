@@ -13,8 +13,11 @@ use rtld::base::arena::{Arena, List};
 use rtld::base::text::Printable;
 use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
+use rtld::link::namespace::Namespace;
 use rtld::link::sealed::protect_relro;
+use rtld::native::needs::NativeNeeds;
 use rtld::open::libraries::Opening;
+use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
@@ -155,12 +158,20 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
         }
     }
     let addresses = arena.slice(natives.imports.len(), 0u64).of(OWN)?;
-    for (place, import) in addresses.iter_mut().zip(natives.imports.iter()) {
+    for ((number, place), import) in (0u32..).zip(addresses.iter_mut()).zip(natives.imports.iter()) {
         *place = from_usize(look_up(arena, &handles, import)?);
-        if *place == 0 && import.strong {
+        if *place == 0
+            && import.strong
+            && !runtime.with(|state| waits(state.libraries.namespace(), natives, number))?
+        {
             let version = import.version.map_or(&b""[..], |version| version.version);
             let object = runtime.with(|state| state.libraries.namespace().module(import.referrer).path)?;
-            return Err(said(Error::new(object, Problem::NativeSymbol { symbol: import.name, version })));
+            let symbol = import.name;
+            // Nothing says that it is to be native.
+            let any = version.is_empty() && natives.libraries.is_empty() && !runtime.process.sealed.natives.any();
+            let problem =
+                if any { Problem::UndefinedSymbol(symbol) } else { Problem::NativeSymbol { symbol, version } };
+            return Err(said(Error::new(object, problem)));
         }
     }
     runtime.with(|state| -> Result<(), Error<'static>> {
@@ -170,6 +181,9 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
         }
         for slot in natives.slots.iter() {
             let address = addresses.get(to_usize(slot.import.into())).copied().unwrap_or(0);
+            if address == 0 && waits(namespace, natives, slot.import) {
+                continue;
+            }
             let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
             let value = if address == 0 { 0 } else { address.wrapping_add(slot.addend.cast_unsigned()) };
             // SAFETY: relocation has checked that the word is in a writable segment; it was unsealed just now.
@@ -181,6 +195,12 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
         Ok(())
     })??;
     Ok(())
+}
+
+/// Whether all words for a symbol that nobody defines wait for its first call. All others are 0.
+fn waits(namespace: &Namespace<'static, MappedImage>, natives: &NativeNeeds<'static>, import: u32) -> bool {
+    let mut slots = natives.slots.iter().filter(|slot| slot.import == import);
+    slots.all(|slot| namespace.module(slot.module).image.get::<u64>(slot.vaddr) != Some(0))
 }
 
 /// # Safety

@@ -8,3 +8,4 @@ pub(crate) mod phdr_info;
 pub(crate) mod runtime;
 pub(crate) mod static_tls;
 pub(crate) mod unwind;
+pub(crate) mod waiting;

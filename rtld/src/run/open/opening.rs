@@ -20,6 +20,7 @@ use rtld::open::opened::Flags;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
+use crate::platform::presence;
 use crate::run::blocks;
 use crate::run::code::{self, Question};
 use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NEXT};
@@ -127,6 +128,7 @@ impl Runtime {
         let name = arena.copy(name).of(OWN)?;
         let opened = self.with(|state| -> Result<_, Refusal> {
             let caller = object_at(state.libraries.namespace(), caller).unwrap_or(0);
+            state.libraries.libc_is_there = presence::is_bound();
             let opening = state.libraries.open(&Linux, arena, name, caller, flags)?;
             // In one piece with the open: a listing of objects never shows a module without its name.
             Ok(opening.map(|opening| (state.announce(self.process, arena, &opening), opening)))

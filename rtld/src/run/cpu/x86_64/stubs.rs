@@ -11,6 +11,8 @@ use core::mem::offset_of;
 use linux_raw_sys::general;
 use rtld::link::reloc::TlsDescArg;
 
+use rtld::link::reloc::WaitingSlot;
+
 use crate::run::cpu::stub_layout::STUBS;
 
 use super::frames::{frame_begins, frame_ends, frame_from, frame_size};
@@ -239,6 +241,16 @@ global_asm!(
     "pop r11",
     "jmp slul_described",
     ".size slul_described, . - slul_described",
+    // Where a PLT goes whose slot waits: the number of the relocation is on the stack, and above it the word for the module.
+    ".globl slul_waiting",
+    ".hidden slul_waiting",
+    ".type slul_waiting, @function",
+    "slul_waiting:",
+    "pop r11",
+    "or r11, [rsp]",
+    "lea rsp, [rsp + 8]",
+    "jmp slul_ask",
+    ".size slul_waiting, . - slul_waiting",
     ".popsection",
     groups = const STUBS.groups,
     per_group = const STUBS.per_group,
@@ -264,10 +276,14 @@ unsafe extern "C" {
     safe static slul_described_again: u8;
 }
 
-/// The address at which a stub continues. Given the number of an import: its function. Given the address of a
-/// `TlsDescArg` with bit 63 set: the code that retries the descriptor. `stack` is the stack pointer at the call.
+/// The address at which a stub continues. Given the number of an import: its function; given a [`WaitingSlot`]: likewise.
+/// Given the address of a `TlsDescArg` with bit 63 set: the code that retries the descriptor. `stack` is the stack pointer at
+/// the call.
 extern "C" fn asked(what: u64, stack: u64) -> usize {
     const DESCRIBED: u64 = 1 << 63;
+    if let Some(slot) = WaitingSlot::of(what).filter(|_| what & DESCRIBED == 0) {
+        return crate::run::open::waiting::first_call(slot);
+    }
     if what & DESCRIBED == 0 {
         // "The Stack Frame": its end is a multiple of 16 before the return address is pushed.
         let misaligned = stack.wrapping_add(8) & 15;

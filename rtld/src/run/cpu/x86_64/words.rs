@@ -14,14 +14,16 @@ use crate::run::cpu::stub_layout::STUBS;
 unsafe extern "C" {
     safe static slul_stubs: u8;
     safe static slul_described: u8;
+    safe static slul_waiting: u8;
 }
 
-/// Code that relocated words may refer to.
-pub(crate) fn code() -> LoaderCode {
+/// Code that relocated words may refer to; `waits` says whether functions that nobody defines are left to their first call.
+pub(crate) fn code(waits: bool) -> LoaderCode {
     let stubs = Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS };
     LoaderCode {
         stubs: if WORDS_WAIT { stubs } else { stubs.none() },
         tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()),
+        waiting: waits.then(|| RuntimeAddr::of(&raw const slul_waiting)),
         tls_described: RuntimeAddr::of(&raw const slul_described),
     }
 }

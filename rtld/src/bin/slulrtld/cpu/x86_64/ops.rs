@@ -338,7 +338,6 @@ pub(crate) unsafe extern "C" fn call_from(
     place: u64,
 ) -> usize {
     naked_asm!(
-        frame_begins!(),
         "lea rax, [rip + 2f]",
         // The function finds the stack aligned as a call leaves it.
         "push rax",
@@ -346,6 +345,5 @@ pub(crate) unsafe extern "C" fn call_from(
         "jmp rcx",
         "2:",
         "ret",
-        frame_ends!(frame_outermost!()),
     )
 }
