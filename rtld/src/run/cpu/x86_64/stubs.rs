@@ -9,9 +9,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 use linux_raw_sys::general;
-use rtld::link::reloc::TlsDescArg;
-
-use rtld::link::reloc::WaitingSlot;
+use rtld::link::reloc::{TlsDescArg, WaitingSlot};
 
 use crate::run::cpu::stub_layout::STUBS;
 
