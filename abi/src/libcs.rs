@@ -1,5 +1,9 @@
 //! The system's libcs, by the names that paths and DT_NEEDED have for them.
 
+/// Beginning of the variable in which the loader passes one to `slulrtld-using-libc` that ld.so must not act on there, because it
+/// asks for something else than a start. What follows is the variable, which the program gets in its place.
+pub const PASSED: &[u8] = b"LD_SLUL_PASSED=";
+
 /// A libc that can be brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Libc {

@@ -8,6 +8,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use abi::libcs::PASSED;
 use libc_template::LOADER_IMPORTS;
 use rtld::base::addr::{RuntimeAddr, to_usize};
 
@@ -34,14 +35,20 @@ pub(crate) fn block_size(argc: i32) -> usize {
     words.saturating_add(fixed).saturating_mul(8)
 }
 
-/// The strings of the environment, which constructors of preloaded libraries may have changed.
+/// The strings of the environment, which constructors of preloaded libraries may have changed; what was passed on under another
+/// name has its own again.
 fn environment() -> impl Iterator<Item = u64> {
     // SAFETY: libc's variable, which no other code changes now.
     let first = unsafe { environ };
     let at = move |index: usize| {
         // SAFETY: the list extends to its NULL, and is not read beyond that.
         let string = unsafe { first.add(index).read() };
-        (!string.is_null()).then(|| RuntimeAddr::of(string).0)
+        (!string.is_null()).then(|| {
+            // SAFETY: a string of the list.
+            let text = unsafe { CStr::from_ptr(string) }.to_bytes();
+            let before = if text.starts_with(PASSED) { PASSED.len() } else { 0 };
+            RuntimeAddr::of(string.wrapping_add(before)).0
+        })
     };
     (0..).map_while(move |index| if first.is_null() { None } else { at(index) })
 }

@@ -3,8 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 88] = [
-    ("library/environment", PROC),
+const DIFFERENCES: [(&str, &str); 81] = [
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
     ("musl/first_call_in_finaliser", FIRST),
@@ -38,11 +37,6 @@ const DIFFERENCES: [(&str, &str); 88] = [
     ("native/exit_in_native_constructor/exit", FIRST),
     ("native/finalisers", FIRST),
     ("native/first_call_in_finaliser", FIRST),
-    ("native/ld_debug_help/colons", LD_SO),
-    ("native/ld_debug_help/help", LD_SO),
-    ("native/ld_debug_help/list", LD_SO),
-    ("native/ld_debug_help/spaces", LD_SO),
-    ("native/ld_debug_help/trace-empty", LD_SO),
     ("native/library_with_libc", FIRST),
     ("native/load_libc", FIRST),
     ("native/many_imports/some-lazy", FIRST),
@@ -88,7 +82,6 @@ const DIFFERENCES: [(&str, &str); 88] = [
     ("open/growth", FIRST),
     ("open/iterate", LIST),
     ("open/large_tls", SEARCH),
-    ("open/list_only", LIST),
     ("open/native", FIRST),
     ("open/refused", FIRST),
     ("open/tls_before", FIRST),

@@ -4,7 +4,9 @@
 //! This file exists because that program is executed, with lists of addresses as its arguments.
 #![allow(unsafe_code)]
 
-use rtld::base::addr::{RuntimeAddr, to_usize};
+use abi::libcs::PASSED;
+use libc_template::is_masked_variable;
+use rtld::base::addr::RuntimeAddr;
 use rtld::base::arena::{List, OutOfMemory};
 use rtld::error::{Errno, Error, OfObject, Problem};
 use rtld::start::installed::installed;
@@ -22,13 +24,30 @@ pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
     let (libc, _) = choose_libc(process, native_search(process).of(program)?, &[])?;
     let path = installed(process.arena, loader, process.secure, libc.loader_using_it()).of(loader)?;
     let arguments = arguments(process, path).of(program)?;
-    let envp = process.arguments().envp;
+    let variables = variables(process).of(program)?;
     process.watch.end();
-    let words = [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), to_usize(envp), 0];
+    let [path_word, arguments, variables] =
+        [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), variables.as_ptr().expose_provenance()];
+    let words = [path_word, arguments, variables, 0];
     // SAFETY: a path, and two lists of strings, each with a final 0.
     let result = unsafe { system_call(EXECVE, words) };
     let errno = Errno(i32::try_from(result.wrapping_neg()).unwrap_or(0));
     Err(Problem::UsingLibc(errno)).of(path.strip_suffix(b"\0").unwrap_or(path))
+}
+
+/// The environment. What would make ld.so do something else than start that program is passed on under another name.
+fn variables(process: &Process) -> Result<List<'static, u64>, OutOfMemory> {
+    let arena = process.arena;
+    let mut list = List::new(arena);
+    for (&address, text) in process.block.layout().environment(process.block.words()).iter().zip(process.block.environment()) {
+        let passed = match is_masked_variable(text) {
+            true => RuntimeAddr::of(arena.concat(&[PASSED, text, b"\0"])?.as_ptr()).0,
+            false => address,
+        };
+        list.push(passed)?;
+    }
+    list.push(0)?;
+    Ok(list)
 }
 
 /// The command line: the program's path as it was started, and its own argv.
