@@ -78,7 +78,10 @@ unsigned long slul_getauxval(unsigned long type);
  * The handle points to the library's `struct link_map`, whose first word is the load bias. NULL if it fails. Takes up to
  * 32 KiB of the caller's stack. From several threads, one open or close happens at a time; initialisers and finalisers
  * may open and close, too. Callbacks of dl_iterate_phdr may not. libc's fork() waits for the moment when no thread is
- * changing the list, so the child can open and close; after fork(2) by other means it may get NULL, with that reason. */
+ * changing the list, so the child can open and close; after fork(2) by other means it may get NULL, with that reason.
+ *
+ * In a thread whose thread pointer the program has set itself, no native library can be opened and, once libc is there, nothing
+ * at all; nor can anything be closed then. */
 void *slul_dlopen(const char *name, int flags);
 
 /* The address of a symbol, as dlsym(3): in the library and then in what it needs; in the scope of the caller; or behind

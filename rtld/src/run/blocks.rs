@@ -147,12 +147,18 @@ pub(crate) fn present(late: &LateTls) -> Option<usize> {
 /// The calling thread's block of a library, with its initial values. Ends the process if there is no memory for it.
 pub(crate) fn block(late: &LateTls) -> usize {
     present(late).or_else(|| make(late)).unwrap_or_else(|| {
-        say(words!("no memory for a block of thread-local storage of {} bytes", late.segment.mem_size));
+        say(words!(
+            "no thread-local storage of {} bytes: there is no memory, or the thread pointer is the program's own",
+            late.segment.mem_size
+        ));
         calls::exit_group(REFUSED)
     })
 }
 
 fn make(late: &LateTls) -> Option<usize> {
+    if !thread::is_mine() {
+        return None;
+    }
     let place = thread::table()?;
     // A signal handler that asks meanwhile would find half a block.
     let _blocked = Blocked::new();
@@ -203,6 +209,9 @@ fn dismiss(entry: &Entry) {
 
 /// Gives the calling thread's block of a library back that is about to be unmapped. Other threads give theirs back later.
 pub(crate) fn close(late: &LateTls) {
+    if !thread::is_mine() {
+        return;
+    }
     let _blocked = Blocked::new();
     if let Some(entry) = table().and_then(|table| table.entry(late))
         && entry.key.get() == late.key

@@ -5,7 +5,6 @@
 //! This file exists because exported names must not be mangled.
 #![allow(unsafe_code)]
 
-use rtld::error::Problem;
 use rtld::words;
 
 use crate::platform::{ensure_libc_for, presence};
@@ -21,10 +20,7 @@ pub(crate) extern "C" fn slul_load_libc() -> i32 {
     match ensure_libc_for(process, &[]) {
         Ok(()) => 0,
         Err(error) => {
-            // The text is kept for the thread, in memory that is found by the thread pointer as the loader left it.
-            if !matches!(error.problem, Problem::ForeignThread { .. }) {
-                thread::fail(&error);
-            }
+            thread::fail(&error);
             error.problem.errno().0.wrapping_neg()
         }
     }

@@ -5,7 +5,7 @@
 //! is in place (by `main_thread::set_up`, and in libc's own threads by the template's PT_TLS).
 #![allow(unsafe_code)]
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use rtld::base::addr::{Vaddr, from_usize};
@@ -16,6 +16,9 @@ use rtld::error::Failure;
 use rtld::link::tls::{self, TlsLayout};
 
 use crate::run::cpu::calls;
+use crate::run::foreign;
+use crate::run::process::Process;
+use crate::run::thread_pointer::is_known;
 
 /// Bytes reserved in every thread for the initial-exec thread-local storage of libraries opened at run time. libcs take
 /// them from the requested stack of a thread: PTHREAD_STACK_MIN, 16 KiB, must leave enough.
@@ -64,9 +67,25 @@ fn state() -> Option<*mut ThreadState> {
     (distance != NOWHERE).then(|| ptr::with_exposed_provenance_mut(at()))
 }
 
+/// Whether the calling thread's thread pointer leads to its blocks and its state.
+#[inline(never)]
+pub(crate) fn is_mine() -> bool {
+    Process::get().is_none_or(|process| is_known(process.page))
+}
+
+/// The state with the calling thread's message. In a thread whose thread pointer is the program's own it is in other memory,
+/// because what that leads to is not the loader's.
+#[inline(never)]
+fn state_of_message() -> Option<*mut ThreadState> {
+    if STATE_DISTANCE.load(Ordering::Relaxed) == NOWHERE || is_mine() {
+        return state();
+    }
+    foreign::place().map(NonNull::as_ptr)
+}
+
 /// Keeps a message for `slul_dlerror`. Longer ones are cut to 511 bytes.
 pub(crate) fn fail(text: &dyn Text) {
-    let Some(state) = state() else { return };
+    let Some(state) = state_of_message() else { return };
     let line = Line::bare(text);
     let text = line.text();
     let text = text.get(..text.len().min(MESSAGE.saturating_sub(1))).unwrap_or_default();
@@ -83,13 +102,13 @@ pub(crate) fn fail(text: &dyn Text) {
 /// Whether there is a message that `slul_dlerror` has not returned yet.
 pub(crate) fn has_failed() -> bool {
     // SAFETY: the calling thread's own.
-    state().is_some_and(|state| unsafe { (&raw const (*state).failed).read() } != 0)
+    state_of_message().is_some_and(|state| unsafe { (&raw const (*state).failed).read() } != 0)
 }
 
 /// Message of the thread's last failure, returned once; then null until the next failure.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_dlerror() -> *const u8 {
-    let Some(state) = state() else { return ptr::null() };
+    let Some(state) = state_of_message() else { return ptr::null() };
     // SAFETY: the calling thread's own.
     let failed = unsafe { (&raw mut (*state).failed).replace(0) };
     // SAFETY: the calling thread's own.

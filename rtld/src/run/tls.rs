@@ -22,6 +22,7 @@ use rtld::words;
 use crate::run::blocks;
 use crate::run::cpu::calls;
 use crate::run::last_words::{REFUSED, say};
+use crate::run::thread;
 
 /// A distance that no block has. All distances are less than 1 GiB.
 const NOWHERE: i64 = i64::MIN;
@@ -119,8 +120,11 @@ pub(crate) fn make_described_ready(described: u64) {
     blocks::block(unsafe { &*described }.late);
 }
 
-/// Address of a thread-local symbol in the calling thread.
+/// Address of a thread-local symbol in the calling thread; `None` if its thread pointer is the program's own.
 pub(crate) fn address(place: TlsPlace<'_>, value: u64) -> Option<RuntimeAddr> {
+    if !thread::is_mine() {
+        return None;
+    }
     let block = block(place)?;
     Some(RuntimeAddr(from_usize(block).wrapping_add(value)))
 }

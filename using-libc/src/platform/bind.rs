@@ -31,6 +31,7 @@ use crate::run::native::optional::open_optional;
 use crate::run::native::{binding, libc};
 use crate::run::open::{fork, unwind};
 use crate::run::process::Process;
+use crate::run::thread_pointer::is_now_libcs;
 use crate::system;
 
 /// Whether native libraries are opened before anything of the program runs: always, if there may be any.
@@ -64,6 +65,7 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
             ),
         );
     }
+    is_now_libcs();
     offer(process)?;
     fill(process)?;
     open_optional(process);

@@ -32,6 +32,7 @@ use crate::run::open::unwind;
 use crate::run::process::new_arena;
 use crate::run::refusal::{Refusal, said};
 use crate::run::thread;
+use crate::run::thread_pointer::is_libcs;
 
 /// dlopen(3) of a native library. `name` is a C string, and not null.
 pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result<usize, Refusal> {
@@ -42,6 +43,7 @@ pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result
     // SAFETY: by the caller, a C string.
     let wanted = unsafe { CStr::from_ptr(name) }.to_bytes();
     ensure_libc_for(runtime.process, &[wanted])?;
+    is_callable(runtime)?;
     let handle = libc::open(name, flags);
     if handle == 0 && flags & RTLD_NOLOAD != 0 {
         // With RTLD_NOLOAD its absence is no error; musl sets one.
@@ -57,6 +59,14 @@ pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result
     Ok(handle)
 }
 
+/// Checks that libc's functions may be called if it is there: that the calling thread is one of libc's, which keeps what it
+/// knows of a thread where its thread pointer leads.
+#[inline(never)]
+pub(crate) fn is_callable(runtime: &Runtime) -> Result<(), Refusal> {
+    let process = runtime.process;
+    Ok(is_libcs(process.page).of(process.sealed.namespace.module(0).path)?)
+}
+
 /// Registers unwind tables with an unwinder, if there is memory for it.
 fn told_of_tables(runtime: &Runtime) {
     if let Ok(arena) = new_arena() {
@@ -69,6 +79,7 @@ fn told_of_tables(runtime: &Runtime) {
 /// dlsym(3) of a native library's handle.
 pub(crate) fn symbol(runtime: &Runtime, handle: usize, name: *const c_char) -> Result<usize, Refusal> {
     if runtime.with(|state| state.is_native(handle))? {
+        is_callable(runtime)?;
         found(libc::symbol(handle, name, None))
     } else {
         Err(Refusal::Handle(handle))
@@ -87,6 +98,7 @@ pub(crate) fn symbol_of_all(
         return Err(Refusal::Symbol(name, false));
     }
     ensure_libc_for(runtime.process, &[])?;
+    is_callable(runtime)?;
     if !behind {
         return found(libc::symbol(RTLD_DEFAULT, name_in_c, None));
     }

@@ -32,6 +32,11 @@ fn operate<T>(
         thread::fail(&Refusal::Busy);
         return failed;
     }
+    // Once libc is there, its unwinder is told of what is opened and closed.
+    if let Err(refusal) = natives::is_callable(runtime) {
+        refusal.tell();
+        return failed;
+    }
     let arena = match new_arena() {
         Ok(arena) => arena,
         Err(failure) => {

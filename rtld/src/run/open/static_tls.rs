@@ -22,15 +22,18 @@ use crate::platform::{main_thread, presence};
 use crate::run::cpu::{calls, number};
 use crate::run::process::Process;
 use crate::run::sync::{process_id, thread_id};
+use crate::run::thread_pointer::require_known;
 
 /// Gives the storage of a library its initial values, if it is static.
 ///
 /// # Errors
-/// [`Problem::TlsThreads`] if there are other threads of libc that can not be given them; out of memory.
+/// [`Problem::TlsThreads`] if there are other threads of libc that can not be given them; [`Problem::ForeignThread`] in a thread
+/// whose thread pointer the program has set; out of memory.
 pub(crate) fn give(process: &Process, late: &LateTls) -> Result<(), Failure<'static>> {
     let Some(distance) = late.distance().filter(|_| late.segment.file_size != 0 || !late.is_clean()) else {
         return Ok(());
     };
+    require_known(process.page)?;
     let scratch = process.arena.scratch();
     let values = values(&scratch, late)?;
     if presence::is_bound() {

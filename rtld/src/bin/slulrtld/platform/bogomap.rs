@@ -64,7 +64,7 @@ use crate::run::native::{binding, optional};
 use crate::run::open::runtime::runtime;
 use crate::run::open::{fork, unwind};
 use crate::run::process::Process;
-use crate::run::sync;
+use crate::run::{sync, thread_pointer};
 
 /// Whether libc is brought in before anything of the program runs: because a native symbol or the environment asks for it,
 /// because the program or a library of the start does (ABI note, `EAGER_LIBC`), or because something that libc would have
@@ -290,7 +290,7 @@ impl Escaped {
         unsafe { stack.trim() };
         optional::open_optional(process);
         environment::share(process, environment, stack.block_address());
-        main_thread::is_now_libcs();
+        thread_pointer::is_now_libcs();
         // Who asks for libc may forbid itself any system call before its first call.
         let words = match comes_first(process) && !has_eager_note(process) {
             false => Published::All,

@@ -5,24 +5,18 @@
 #![allow(unsafe_code)]
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
-use rtld::base::addr::{PageSize, RuntimeAddr, from_usize, to_usize};
+use rtld::base::addr::{from_usize, to_usize};
 use rtld::base::arena::OutOfMemory;
 use rtld::error::{Failure, Problem};
-use rtld::machine::{Machine, Native, canary_word, write_tcb};
+use rtld::machine::{Machine, Native, write_tcb};
 
-use crate::cpu::ops::{changeable_thread_pointer, present_thread_pointer, set_thread_pointer};
+use crate::cpu::ops::{changeable_thread_pointer, set_thread_pointer};
 use crate::platform::thread_local::ThreadLocal;
-use crate::run::cpu::calls::thread_pointer;
-use crate::run::kernel::{can_read, random};
+use crate::run::kernel::random;
 use crate::run::process::Process;
-
-/// The thread pointer that the main thread has, as the loader or libc has set it; 0 if none is set.
-static THREAD_POINTER: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether libc has set it.
-static IS_LIBCS: AtomicBool = AtomicBool::new(false);
+use crate::run::thread_pointer::THREAD_POINTER;
 
 /// Makes the main thread's TCB, and sets the thread pointer to it.
 pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
@@ -83,37 +77,6 @@ pub(crate) fn is_as_left() -> Result<(), Problem<'static>> {
     let found = from_usize(changeable_thread_pointer().ok_or(Problem::ThreadPointer)?);
     let left = from_usize(THREAD_POINTER.load(Ordering::Relaxed));
     if found == left { Ok(()) } else { Err(Problem::ForeignThread { found, left }) }
-}
-
-/// Takes the calling thread's thread pointer for the main thread's, once libc has set it.
-pub(crate) fn is_now_libcs() {
-    // SAFETY: libc has started.
-    THREAD_POINTER.store(unsafe { thread_pointer() }, Ordering::Relaxed);
-    IS_LIBCS.store(true, Ordering::Release);
-}
-
-/// Checks that the calling thread is one of libc's: the main thread, as libc has left it, or one whose TCB has the same
-/// canary, which glibc and musl give to each, and which nobody can know.
-///
-/// # Errors
-/// [`Problem::ForeignThread`] in any other.
-pub(crate) fn is_libcs(page: PageSize) -> Result<(), Problem<'static>> {
-    const WORD: usize = size_of::<usize>();
-    let left = THREAD_POINTER.load(Ordering::Relaxed);
-    let found = present_thread_pointer().ok_or(Problem::ThreadPointer)?;
-    let canary = canary_word::<Native>().unwrap_or(0);
-    let size = canary.saturating_add(1).saturating_mul(WORD);
-    // SAFETY: the TCB of the main thread is there, and the other can be read.
-    let word = |tp: usize, index: usize| unsafe {
-        ptr::with_exposed_provenance::<usize>(tp.wrapping_add(index.wrapping_mul(WORD))).read_unaligned()
-    };
-    let readable = || found != 0 && can_read(RuntimeAddr(from_usize(found)), size, page);
-    let is_one =
-        found == left || readable() && word(found, 0) == found && word(found, canary) == word(left, canary);
-    if is_one || !IS_LIBCS.load(Ordering::Acquire) {
-        return Ok(());
-    }
-    Err(Problem::ForeignThread { found: from_usize(found), left: from_usize(left) })
 }
 
 /// The stack protector's canary. glibc and musl later make their own from AT_RANDOM, glibc with the first byte zeroed

@@ -14,6 +14,7 @@ use rtld::start::installed::installed;
 use crate::cpu::number::EXECVE;
 use crate::platform::choice::choose_libc;
 use crate::run::cpu::calls::system_call;
+use crate::run::kernel::{is_variable, text};
 use crate::run::native::gather::native_search;
 use crate::run::process::Process;
 
@@ -26,8 +27,11 @@ pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
     let arguments = arguments(process, path).of(program)?;
     let variables = variables(process).of(program)?;
     process.watch.end();
-    let [path_word, arguments, variables] =
-        [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), variables.as_ptr().expose_provenance()];
+    let [path_word, arguments, variables] = [
+        path.as_ptr().expose_provenance(),
+        arguments.as_ptr().expose_provenance(),
+        variables.as_ptr().expose_provenance(),
+    ];
     let words = [path_word, arguments, variables, 0];
     // SAFETY: a path, and two lists of strings, each with a final 0.
     let result = unsafe { system_call(EXECVE, words) };
@@ -36,17 +40,16 @@ pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
 }
 
 /// The environment. What would make ld.so do something else than start that program is passed on under another name.
-fn variables(process: &Process) -> Result<List<'static, u64>, OutOfMemory> {
-    let arena = process.arena;
-    let mut list = List::new(arena);
-    for (&address, text) in process.block.layout().environment(process.block.words()).iter().zip(process.block.environment()) {
-        let passed = match is_masked_variable(text) {
-            true => RuntimeAddr::of(arena.concat(&[PASSED, text, b"\0"])?.as_ptr()).0,
-            false => address,
-        };
-        list.push(passed)?;
+fn variables(process: &Process) -> Result<&'static [u64], OutOfMemory> {
+    let (layout, words) = (process.block.layout(), process.block.words());
+    let list = process.arena.slice(layout.auxv.wrapping_sub(layout.envp), 0)?;
+    for (place, &address) in list.iter_mut().zip(layout.environment(words)) {
+        *place = address;
+        if is_variable(address, is_masked_variable) {
+            let passed = process.arena.concat(&[PASSED, text(address), b"\0"])?;
+            *place = RuntimeAddr::of(passed.as_ptr()).0;
+        }
     }
-    list.push(0)?;
     Ok(list)
 }
 

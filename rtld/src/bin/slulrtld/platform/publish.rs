@@ -16,11 +16,11 @@ use rtld::machine::{Machine, Native, RelocKind};
 use rtld::native::needs::Slot;
 use rtld::os::seam::Image;
 
-use crate::platform::main_thread;
 use crate::run::last_words::refuse;
 use crate::run::native::binding::{ADDRESSES, TARGETS, entry, protect_slots, protect_tables, seal_again};
 use crate::run::process::Process;
 use crate::run::sync::{Lock, set_signal_mask};
+use crate::run::thread_pointer::is_libcs;
 
 /// Whether words of [`Published::Held`] still wait.
 static HELD: AtomicBool = AtomicBool::new(false);
@@ -78,7 +78,7 @@ pub(crate) fn publish_held(process: &'static Process) -> Result<(), Problem<'sta
     if !HELD.load(Ordering::Acquire) {
         return Ok(());
     }
-    main_thread::is_libcs(process.page)?;
+    is_libcs(process.page)?;
     // A handler that makes such a call in the middle of this would seal the words.
     let signals = set_signal_mask(u64::MAX).ok_or(Problem::SignalMask)?;
     let held = PUBLISHING.hold();

@@ -169,3 +169,12 @@ pub(crate) unsafe fn thread_pointer() -> usize {
     unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(nostack, preserves_flags, readonly)) };
     tp
 }
+
+/// The calling thread's thread pointer, 0 if none is set; `None` if the kernel does not tell.
+pub(crate) fn present_thread_pointer() -> Option<usize> {
+    const ARCH_GET_FS: usize = 0x1003;
+    let mut tp = 0usize;
+    let arguments = [ARCH_GET_FS, (&raw mut tp).expose_provenance(), 0, 0];
+    // SAFETY: a word of ours.
+    (unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, arguments) } == 0).then_some(tp)
+}

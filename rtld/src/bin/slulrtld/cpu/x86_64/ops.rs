@@ -12,7 +12,7 @@ use core::sync::atomic::AtomicUsize;
 
 use rtld::link::reloc::StubLayout;
 
-use crate::run::cpu::calls::system_call;
+use crate::run::cpu::calls::{present_thread_pointer, system_call};
 use crate::run::cpu::frames::{frame_begins, frame_ends, frame_outermost};
 use crate::run::cpu::stub_layout::STUBS;
 
@@ -242,15 +242,6 @@ pub(crate) unsafe fn set_thread_pointer(tp: usize, hwcap2: u64) -> bool {
     let number = linux_raw_sys::general::__NR_arch_prctl;
     // SAFETY: by the caller.
     unsafe { system_call(number, [ARCH_SET_FS, tp, 0, 0]) == 0 }
-}
-
-/// The calling thread's thread pointer, 0 if none is set; `None` if the kernel does not tell.
-pub(crate) fn present_thread_pointer() -> Option<usize> {
-    const ARCH_GET_FS: usize = 0x1003;
-    let mut tp = 0usize;
-    let arguments = [ARCH_GET_FS, (&raw mut tp).expose_provenance(), 0, 0];
-    // SAFETY: a word of ours.
-    (unsafe { system_call(linux_raw_sys::general::__NR_arch_prctl, arguments) } == 0).then_some(tp)
 }
 
 /// [`present_thread_pointer`], if the kernel permits the system call by which libcs set it. That is tried with the present
