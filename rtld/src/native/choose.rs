@@ -33,13 +33,13 @@ pub type Chosen<F> = (Libc, (F, FileInfo));
 
 /// Chooses the libc for `natives`, and for native libraries of the names `wanted`; `None` if the machine has none.
 ///
-/// On a machine with one libc, it is that one. With both, the first native library decides, by its DT_NEEDED, that is
+/// On a machine with one libc, it is that one, unless the other is asked for by its name, or by a library that is built for it. With both, the first native library decides, by its DT_NEEDED, that is
 /// found through LD_LIBRARY_PATH, a DT_RUNPATH, or a slash in its name. Libraries in the system's own directories do
 /// not decide: they are glibc's on a machine that has glibc. The libraries of `natives` are searched for only if that was not
 /// done when the program was loaded.
 ///
 /// # Errors
-/// An ld.so is present and can not be opened, by its path; the kernel's error for a file of `wanted`; out of memory.
+/// The ld.so of the libc that is asked for is missing, or one is present and can not be opened, by its path; the kernel's error for a file of `wanted`; out of memory.
 pub fn choose<'a, S: AddressSpace>(
     sys: &S,
     arena: &'static Arena,
@@ -62,7 +62,7 @@ pub fn choose<'a, S: AddressSpace>(
     };
     // The name of a libc that the program needs tells which it was linked with; what it opens has to fit that.
     let own = named_by(&natives.libraries);
-    let by_name = own.or_else(|| named_by(wanted)).unwrap_or(Libc::Gnu);
+    let by_name = own.or_else(|| named_by(wanted));
     let wanted = if own.is_some() { &[] } else { wanted };
     let listed = places.library_path.is_some() || places.runpath.is_some();
     let tells = |name: &&[u8]| Libc::named_by(name).is_none() && (listed || is_path(name));
@@ -72,7 +72,7 @@ pub fn choose<'a, S: AddressSpace>(
             Some(libc)
         }
         // No library can be found to say otherwise.
-        None if !again.iter().chain(wanted).any(tells) => Some(by_name),
+        None if !again.iter().chain(wanted).any(tells) => Some(by_name.unwrap_or(Libc::Gnu)),
         None => None,
     };
     let [first, second] = match sure {
@@ -83,13 +83,21 @@ pub fn choose<'a, S: AddressSpace>(
         Ok(opened) if sure.is_some() => return Ok(Some((first, opened))),
         opened => opened,
     };
+    let by_libraries = || named(sys, arena, again.iter().chain(wanted), places, page, trace);
+    // A libc that is asked for is not replaced by another.
+    let or_other = |missing: Libc, error, other| match told.map(|(_, libc)| libc).or(by_name) {
+        Some(libc) if libc == missing && by_libraries()?.is_none_or(|libc| libc == missing) => {
+            Err(error).of(missing.interpreter().as_bytes())
+        }
+        _ => Ok(Some(other)),
+    };
     Ok(match (opened, open(second)?) {
         (Ok(opened), Ok(other)) => {
-            let libc = named(sys, arena, again.iter().chain(wanted), places, page, trace)?.unwrap_or(by_name);
+            let libc = by_libraries()?.or(by_name).unwrap_or(Libc::Gnu);
             Some(if libc == first { (first, opened) } else { (second, other) })
         }
-        (Ok(opened), Err(_)) => Some((first, opened)),
-        (Err(_), Ok(opened)) => Some((second, opened)),
+        (Ok(opened), Err(error)) => or_other(second, error, (first, opened))?,
+        (Err(error), Ok(opened)) => or_other(first, error, (second, opened))?,
         (Err(one), Err(other)) => {
             // A libc that is present but may not be used is the error to report.
             let forbidden = [(first, one), (second, other)]

@@ -137,10 +137,10 @@ pub(crate) fn load(
     }
     let code = words::code(until != Until::Relocated && !settings.bind_now);
     let sealed = if is_late { loaded.adopt(code)?.sealed()? } else { relocate_and_seal(loaded, code)? };
-    if until == Until::Relocated {
+    let entry = started::entry(&block, sealed.namespace.module(0), itself).of(path);
+    if until == Until::Relocated && (entry.is_ok() || started::is_library(&block, &sealed)) {
         inspect::verified(&sealed, &start)?;
     }
-    let entry = started::entry(&block, sealed.namespace.module(0), itself).of(path)?;
     let process = Process {
         arena,
         trace,
@@ -154,7 +154,7 @@ pub(crate) fn load(
         apart: None,
         kept: KeptForLibc::NOTHING,
         thread_local: None,
-        entry,
+        entry: entry?,
         alone,
         initialised: AtomicUsize::new(0),
         auxv: block.copy_auxv(arena).of(path)?,

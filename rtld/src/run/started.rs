@@ -3,13 +3,14 @@
 
 use core::mem::MaybeUninit;
 
-use rtld::base::addr::{FileOffset, RuntimeAddr, from_usize};
+use rtld::base::addr::{FileOffset, RuntimeAddr, Vaddr, from_usize};
 use rtld::base::arena::Arena;
 use rtld::base::limits::PATH_MAX;
 use rtld::elf::note::{self, Stub};
 use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::link::load::{present, require_no_stray_note};
 use rtld::link::namespace::Module;
+use rtld::link::sealed::Sealed;
 use rtld::link::search::ProgramPath;
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::{Files, Image};
@@ -42,6 +43,12 @@ pub(crate) fn entry(
     } else {
         Err(Problem::NotCode { what: "e_entry", vaddr: entry }.into())
     }
+}
+
+/// Whether the object that is to be looked at is no program: it names no interpreter, and says by 0 that it has no entry.
+pub(crate) fn is_library(block: &Block, sealed: &Sealed<'static, MappedImage>) -> bool {
+    let image = &sealed.namespace.module(0).image;
+    block.auxiliary().entry() == Some(image.bias().runtime(Vaddr(0))) && block.interpreter(image).is_none()
 }
 
 /// The program that the kernel has mapped, with the circumstances of its start.

@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tests::damage::{Damage, install};
 use tests::launch::User;
 use tests::workdir::Workdir;
@@ -88,10 +88,47 @@ fn lead(link: &Path, target: &str) -> Result<()> {
 
 /// `slul_load_libc` fails as often as it is called, and succeeds once ld.so is there.
 pub(crate) fn asked_for(case: Case<'_>) -> Result<()> {
-    let (tree, targets) = tree(case, "retry")?;
-    let start = case.start("retry")?.chroot(tree.path()).arg(LD_SO);
+    let (tree, targets) = tree(case, "retry/unnamed")?;
+    let start = case.start("retry/unnamed")?.chroot(tree.path()).arg(LD_SO);
     let start = targets.iter().fold(start, |start, (target, errno)| start.arg(*target).arg(errno.to_string()));
     let output = "without\n".repeat(targets.len()) + "with\n";
     ensure!(targets.len() > DAMAGED.len(), "nothing is missing");
     runs(&start.arg(SOUND).run()?, &output)
+}
+
+/// The ld.so of the libc that a program names is missing, and the machine's other libc is there: nothing else takes its place.
+pub(crate) fn other_libc(case: Case<'_>) -> Result<()> {
+    // Another ld.so, which could be entered.
+    const OTHER: &str = abi::libcs::Libc::Musl.interpreter();
+    for name in ["deferred", "retry/named"] {
+        let tree = bare::tree_with_libc(case, name)?;
+        let path = |name: &str| tree.path().join(name.trim_start_matches('/'));
+        fs::create_dir_all(path(OTHER).parent().context("no directory")?)?;
+        fs::rename(path(LD_SO), path(SOUND))?;
+        install(&path(SOUND), &path(OTHER))?;
+        tree.open_to_all()?;
+        let start = case.start(name)?.chroot(tree.path());
+        if name == "deferred" {
+            let start = start.env("GREETING=hello");
+            for (start, before) in [
+                (start.clone(), "before\n"),
+                (start.clone().env("LD_SLUL_DEBUG=0"), "before\n"),
+                (start.env("LD_SLUL_EAGER_LOAD_LIBC=1"), ""),
+            ] {
+                match judge(&start.run()?, "", &[before])? {
+                    Verdict::Refused(line) if line.contains(LD_SO) && line.contains("ENOENT") => {}
+                    other => bail!("{other:?}"),
+                }
+            }
+            continue;
+        }
+        let directory = path(LD_SO);
+        fs::set_permissions(directory.parent().context("no directory")?, Permissions::from_mode(0o777))?;
+        let missing = ["/nowhere".to_owned(), ENOENT.to_string()];
+        runs(
+            &missing.into_iter().fold(start.arg(LD_SO), |start, argument| start.arg(argument)).arg(SOUND).run()?,
+            "without\nwith\n",
+        )?;
+    }
+    Ok(())
 }

@@ -80,6 +80,7 @@ const CASES: &[Entry] = &[
     ("bare/noexec_program", Need::Chroot, bare::noexec_program),
     ("absent/first_call", Need::Chroot, absent::first_call),
     ("absent/asked_for", Need::Chroot, absent::asked_for),
+    ("absent/other_libc", Need::Chroot, absent::other_libc),
     ("bounds/needed_names", Need::Anybody, bounds::needed_names),
     ("bounds/search_paths", Need::Anybody, bounds::search_paths),
     ("bounds/missing_directories", Need::Anybody, bounds::missing_directories),
