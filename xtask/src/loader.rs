@@ -33,7 +33,8 @@ impl Profile {
 
 /// Options that a profile of cargo can not have. By frame pointers debuggers find their way without unwind tables. A function
 /// with several callers is to be in the file once: where that costs time, `#[inline]` is in the source.
-const SMALL: [&str; 2] = ["-Cforce-frame-pointers=yes", "-Cllvm-args=-inline-threshold=7"];
+const SMALL: [&str; 2] =
+    ["-Cforce-frame-pointers=yes", "-Cllvm-args=-inline-threshold=7 -inlinehint-threshold=60"];
 
 /// Builds the loader in that profile; returns the linked executable, with its symbols.
 pub(crate) fn build(repo: &Repo, profile: Profile) -> Result<PathBuf> {
