@@ -8,6 +8,7 @@ use crate::link::init;
 use crate::link::namespace::{Module, Namespace, Need};
 use crate::link::reloc::{Indirect, SpecialReferences};
 use crate::link::tls::{TlsLayout, TlsPlace};
+use crate::machine::Machine;
 use crate::native::needs::NativeNeeds;
 use crate::os::seam::{AddressSpace, Image, ImageMut};
 
@@ -82,5 +83,23 @@ impl<'a, I: ImageMut> Sealed<'a, I> {
             }
         }
         Ok(())
+    }
+
+    /// Offsets in the block at which all initial values, room for later ones included, and everything that is used end.
+    #[must_use]
+    pub fn tls_ends(&self) -> (u64, u64) {
+        let room = self.tls.room_end();
+        let mut ends = (room, room);
+        for (_, module) in self.namespace.loaded() {
+            let (Some(segment), Some(TlsPlace::Start { distance, .. })) = (&module.image.plan().tls, module.tls)
+            else {
+                continue;
+            };
+            let start = self.tls.image_offset(distance);
+            ends.0 = ends.0.max(start.saturating_add(segment.file_size));
+            ends.1 = ends.1.max(start.saturating_add(segment.mem_size));
+        }
+        // The loader's own state is beyond all modules, seen from the thread pointer.
+        if I::Machine::TLS.negative && ends.1 > room { ends } else { (ends.0, self.tls.size()) }
     }
 }

@@ -251,6 +251,16 @@ impl TlsLayout {
         distance.wrapping_sub(self.start()).cast_unsigned()
     }
 
+    /// Offset in the block of the end of the room for later modules; 0 without such room.
+    #[must_use]
+    pub fn room_end(&self) -> u64 {
+        match self.room {
+            Some(room) if self.tls.negative => self.image_offset(self.signed(room.start)),
+            Some(_) => self.size(),
+            None => 0,
+        }
+    }
+
     /// Copies a module's initial image into the block. `false` if it does not fit.
     #[must_use]
     pub fn fill(&self, block: &mut [u8], distance: i64, image: &[u8]) -> bool {

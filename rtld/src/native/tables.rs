@@ -36,7 +36,18 @@ impl<'a> WordTable<'a> {
         size: u64,
         align: u64,
     ) -> Result<(), OutOfMemory> {
-        self.put([pair(kind.0, kind.1), 0, vaddr, vaddr, size, size, align])
+        self.header_with_zeros(kind, vaddr, (size, size), align)
+    }
+
+    /// Adds a program header with sizes in the file and in memory.
+    pub(super) fn header_with_zeros(
+        &mut self,
+        kind: (u32, u32),
+        vaddr: u64,
+        sizes: (u64, u64),
+        align: u64,
+    ) -> Result<(), OutOfMemory> {
+        self.put([pair(kind.0, kind.1), 0, vaddr, vaddr, sizes.0, sizes.1, align])
     }
 
     /// Adds a program header of an object's.

@@ -71,7 +71,9 @@ pub struct CopyOf<'a> {
 pub struct TlsSnapshot {
     /// Address of the copy; its vaddr (glibc) or address (musl) is the block's distance modulo `align`.
     pub at: RuntimeAddr,
-    /// Size in bytes; in TLS variant II a multiple of `align`.
+    /// Size of the copy in bytes; the rest of a block is zero.
+    pub file_size: u64,
+    /// Size of a block in bytes.
     pub size: u64,
     /// Alignment in bytes.
     pub align: u64,
@@ -395,8 +397,8 @@ impl<'a, M: Machine> Builder<'_, 'a, M> {
         table.header((consts::PT_INTERP, read), path, path_size, 1)?;
         table.header((consts::PT_GNU_STACK, write | executable), 0, 0, 16)?;
         table.header((consts::PT_DYNAMIC, write), self.vaddr(self.dynamic.address()), self.dynamic.size(), 8)?;
-        if let Some(TlsSnapshot { at, size, align }) = parts.tls {
-            table.header((consts::PT_TLS, read), self.vaddr(at), size, align)?;
+        if let Some(TlsSnapshot { at, file_size, size, align }) = parts.tls {
+            table.header_with_zeros((consts::PT_TLS, read), self.vaddr(at), (file_size, size), align)?;
         }
         for phdr in program {
             table.copy_header(phdr)?;
@@ -486,7 +488,7 @@ mod tests {
             loader_imports: &LOADER_IMPORTS,
             loader_targets: RuntimeAddr(0xb000),
             exports,
-            tls: Some(TlsSnapshot { at: RuntimeAddr(0xc000), size: 128, align: 64 }),
+            tls: Some(TlsSnapshot { at: RuntimeAddr(0xc000), file_size: 40, size: 128, align: 64 }),
             hook: RuntimeAddr(0xd000),
         }
     }

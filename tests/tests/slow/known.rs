@@ -3,7 +3,7 @@
 //! the reasons.
 
 /// A fixture, or one variant of it, and the reason.
-const DIFFERENCES: [(&str, &str); 81] = [
+const DIFFERENCES: [(&str, &str); 82] = [
     ("musl/canary", CANARY),
     ("musl/data/pie", COPY),
     ("musl/first_call_in_finaliser", FIRST),
@@ -76,6 +76,7 @@ const DIFFERENCES: [(&str, &str); 81] = [
     ("native/stack_range", STACK),
     ("native/template", TEMPLATE),
     ("native/tls_alignment", ROOM),
+    ("native/tls_zeros", ROOM),
     ("native/unused", FIRST),
     ("native/waiting_constructor", FIRST),
     ("native/zlib", FIRST),

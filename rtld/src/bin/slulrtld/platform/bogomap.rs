@@ -26,7 +26,6 @@
 #![allow(unsafe_code)]
 
 use core::mem::ManuallyDrop;
-use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use abi::libcs::Libc;
@@ -56,6 +55,7 @@ use crate::platform::libc_stack::LibcStack;
 use crate::platform::notice::{self, Notice, announce_libc};
 use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE, WAITING};
 use crate::platform::publish::Published;
+use crate::platform::thread_local::Snapshot;
 use crate::platform::{environment, main_thread, presence, publish, root, stack_end, template_parts};
 use crate::run::clock::clock;
 use crate::run::native::gather::native_search;
@@ -162,7 +162,7 @@ struct Prepared {
     /// Load bias and entry of ld.so.
     base: u64,
     entry: u64,
-    snapshot: Option<NonNull<u8>>,
+    snapshot: Snapshot,
     began: u64,
     /// ld.so itself; unmapped unless it is entered.
     image: MappedImage,
@@ -221,8 +221,8 @@ impl Prepared {
         let main = if process.secure { stack.block_address() } else { process.block.address() };
         MAIN_BLOCK.store(to_usize(main), Ordering::Relaxed);
         if let (Some(live), Some(snapshot)) = (process.thread_local, snapshot) {
-            // SAFETY: the thread-local block of this thread, and a buffer of the same size.
-            unsafe { snapshot.copy_from_nonoverlapping(live.block, live.size) };
+            // SAFETY: the thread-local block of this thread, and a buffer that is not larger.
+            unsafe { snapshot.cast().copy_from_nonoverlapping(live.block, snapshot.len()) };
         }
         ENTERING.store(entering, Ordering::Release);
         let shown = Shown { debug_slot: template.debug_slot(), notice: Notice::show(process) };

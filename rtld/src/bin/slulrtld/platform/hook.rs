@@ -5,7 +5,7 @@
 //! entered, and taken once.
 #![allow(unsafe_code)]
 
-use core::ptr::{self, NonNull};
+use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use rtld::error::{Error, Failure, OfObject, Problem};
@@ -16,6 +16,7 @@ use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::libc_stack::LibcStack;
 use crate::platform::main_thread;
 use crate::platform::presence::{self, BOUND, STATE};
+use crate::platform::thread_local::Snapshot;
 use crate::run::clock::clock;
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
@@ -31,7 +32,7 @@ pub(crate) struct Entering {
     /// Variables that libc sees otherwise while it starts.
     pub(crate) hidden: &'static [Hidden],
     /// The copy of the live thread-local block, which becomes the image for later threads.
-    pub(crate) snapshot: Option<NonNull<u8>>,
+    pub(crate) snapshot: Snapshot,
     /// The signal mask to restore.
     pub(crate) signals: u64,
 }
@@ -64,10 +65,10 @@ pub(crate) extern "C" fn hook() {
         // SAFETY: the index of a word of envp. This is the thread that brings libc in, called by ld.so.
         unsafe { entering.stack.restore(index, variable, expected) };
     }
-    if let (Some(live), Some(snapshot)) = (process.thread_local, entering.snapshot) {
+    if let Some(mut snapshot) = entering.snapshot {
         // SAFETY: the buffer that the template's PT_TLS describes. libc has copied it to the main thread's storage, and
         // reads it again for later threads only.
-        let block = unsafe { core::slice::from_raw_parts_mut(snapshot.as_ptr(), live.size) };
+        let block = unsafe { snapshot.as_mut() };
         block.fill(0);
         process.sealed.fill_tls(block).unwrap_or_else(|error| refuse(&error));
         let program = process.sealed.namespace.module(0).path;

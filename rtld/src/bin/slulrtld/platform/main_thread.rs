@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use rtld::base::addr::{from_usize, to_usize};
 use rtld::base::arena::OutOfMemory;
@@ -47,9 +47,13 @@ pub(crate) fn set_up(process: &mut Process) -> Result<(), Failure<'static>> {
 /// The image from which libc makes the storage of later threads; null before it is there.
 static IMAGE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 
+/// Its size in bytes.
+static IMAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
+
 /// Announces the image from which libc makes the storage of later threads.
-pub(crate) fn later_threads_have(image: NonNull<u8>) {
-    IMAGE.store(image.as_ptr(), Ordering::Release);
+pub(crate) fn later_threads_have(image: NonNull<[u8]>) {
+    IMAGE_SIZE.store(image.len(), Ordering::Relaxed);
+    IMAGE.store(image.as_ptr().cast(), Ordering::Release);
 }
 
 /// Gives later threads initial values at a distance from the thread pointer.
@@ -58,13 +62,13 @@ pub(crate) fn later_threads_have(image: NonNull<u8>) {
 /// [`Problem::TlsSize`] with the size in bytes, if they are not in the block.
 pub(crate) fn write_image(process: &Process, distance: i64, bytes: &[u8]) -> Result<(), Failure<'static>> {
     let image = IMAGE.load(Ordering::Acquire);
-    let (layout, size) = (&process.sealed.tls, from_usize(bytes.len()));
-    let offset = layout.image_offset(distance);
-    if image.is_null() || offset.checked_add(size).is_none_or(|end| end > layout.size()) {
-        return Err(Problem::TlsSize(size).into());
+    let offset = to_usize(process.sealed.tls.image_offset(distance));
+    let end = offset.checked_add(bytes.len()).filter(|&end| end <= IMAGE_SIZE.load(Ordering::Relaxed));
+    if image.is_null() || end.is_none() {
+        return Err(Problem::TlsSize(from_usize(bytes.len())).into());
     }
-    // SAFETY: within the image, which has the size of the block, and stays.
-    unsafe { image.add(to_usize(offset)).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    // SAFETY: within the image, which stays.
+    unsafe { image.add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use rtld::os::seam::Image;
 
 use crate::platform::hook::preinit;
 use crate::platform::publish;
-use crate::platform::thread_local::ThreadLocal;
+use crate::platform::thread_local::{Snapshot, ThreadLocal};
 use crate::run::native::gather::{exports, needs};
 use crate::run::native::libc::LOADER_TARGETS;
 use crate::run::open::runtime;
@@ -34,7 +34,7 @@ pub(crate) fn write(
     libc: Libc,
     ld_so: &Mapped<MappedImage>,
     search: Option<(u64, &'static [u8])>,
-) -> Result<(Template<'static>, Option<NonNull<u8>>), Failure<'static>> {
+) -> Result<(Template<'static>, Snapshot), Failure<'static>> {
     let arena = process.arena;
     let natives = &process.sealed.natives;
     let namespace = &process.sealed.namespace;
@@ -47,8 +47,12 @@ pub(crate) fn write(
     }
     let (tls, snapshot) = match process.thread_local {
         Some(live) => {
-            let (buffer, at) = snapshot_buffer(process, libc, &live)?;
-            let tls = TlsSnapshot { at, size: from_usize(live.size), align: from_usize(live.align) };
+            let (initial, size) = process.sealed.tls_ends();
+            // Zeros are not copied, of which a program may have many: neither here nor by libc.
+            let file_size = to_usize(initial).max(live.end_of_values()).min(live.size);
+            let (buffer, at) = snapshot_buffer(process, libc, &live, file_size)?;
+            let (file_size, align) = (from_usize(file_size), from_usize(live.align));
+            let tls = TlsSnapshot { at, file_size, size: size.max(file_size), align };
             (Some(tls), Some(buffer))
         }
         None => (None, None),
@@ -89,15 +93,16 @@ fn is_merged(ld_so: &Mapped<MappedImage>) -> Result<bool, Failure<'static>> {
     Ok(matches!(wanted, Wanted::Number(_)))
 }
 
-/// Room for a copy of the thread-local block, at a position from which libc gives the block its present place by the
+/// Room for a copy of the first `size` bytes of the thread-local block, at a position from which libc gives the block its present place by the
 /// thread pointer. glibc computes that place from the vaddr of PT_TLS, musl from its address; they differ where the
 /// block is aligned to more than a page, and the program's bias is not.
 fn snapshot_buffer(
     process: &'static Process,
     libc: Libc,
     live: &ThreadLocal,
-) -> Result<(NonNull<u8>, RuntimeAddr), OutOfMemory> {
-    let buffer = process.arena.bytes(live.size.saturating_add(live.align), 16)?;
+    size: usize,
+) -> Result<(NonNull<[u8]>, RuntimeAddr), OutOfMemory> {
+    let buffer = process.arena.bytes(size.saturating_add(live.align), 16)?;
     let start = RuntimeAddr::of(buffer.as_mut_ptr());
     let position = match libc {
         Libc::Gnu => process.sealed.namespace.module(0).image.bias().vaddr(start).0,
@@ -106,8 +111,9 @@ fn snapshot_buffer(
     // libcs choose the nearest place that is equal modulo the alignment.
     let distance = process.sealed.tls.start().cast_unsigned();
     let misfit = distance.wrapping_sub(position) & from_usize(live.align).saturating_sub(1);
-    let aligned = buffer.get_mut(to_usize(misfit)..).ok_or(OutOfMemory(live.size))?;
-    Ok((NonNull::from(aligned).cast(), RuntimeAddr(start.0.wrapping_add(misfit))))
+    let aligned = buffer.get_mut(to_usize(misfit)..).and_then(|rest| rest.get_mut(..size));
+    let aligned = aligned.ok_or(OutOfMemory(size))?;
+    Ok((NonNull::from(aligned), RuntimeAddr(start.0.wrapping_add(misfit))))
 }
 
 fn locate(process: &Process, at: RuntimeAddr) -> PlaceInObject<'_> {
