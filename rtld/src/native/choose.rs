@@ -33,13 +33,15 @@ pub type Chosen<F> = (Libc, (F, FileInfo));
 
 /// Chooses the libc for `natives`, and for native libraries of the names `wanted`; `None` if the machine has none.
 ///
-/// On a machine with one libc, it is that one, unless the other is asked for by its name, or by a library that is built for it. With both, the first native library decides, by its DT_NEEDED, that is
-/// found through LD_LIBRARY_PATH, a DT_RUNPATH, or a slash in its name. Libraries in the system's own directories do
+/// On a machine with one libc, it is that one, unless musl is asked for by a name of its own, or by a library that is built
+/// for it: nothing else has those names, while `libc.so.6` stands for any libc. With both, the first native library decides, by
+/// its DT_NEEDED, that is found through LD_LIBRARY_PATH, a DT_RUNPATH, or a slash in its name. Libraries in the system's own directories do
 /// not decide: they are glibc's on a machine that has glibc. The libraries of `natives` are searched for only if that was not
 /// done when the program was loaded.
 ///
 /// # Errors
-/// The ld.so of the libc that is asked for is missing, or one is present and can not be opened, by its path; the kernel's error for a file of `wanted`; out of memory.
+/// The ld.so of musl is asked for and missing, or one is present and can not be opened, by its path; the kernel's error for a
+/// file of `wanted`; out of memory.
 pub fn choose<'a, S: AddressSpace>(
     sys: &S,
     arena: &'static Arena,
@@ -84,9 +86,9 @@ pub fn choose<'a, S: AddressSpace>(
         opened => opened,
     };
     let by_libraries = || named(sys, arena, again.iter().chain(wanted), places, page, trace);
-    // A libc that is asked for is not replaced by another.
+    // musl is not replaced by glibc, which has none of its names.
     let or_other = |missing: Libc, error, other| match told.map(|(_, libc)| libc).or(by_name) {
-        Some(libc) if libc == missing && by_libraries()?.is_none_or(|libc| libc == missing) => {
+        Some(Libc::Musl) if missing == Libc::Musl && by_libraries()?.is_none_or(|libc| libc == Libc::Musl) => {
             Err(error).of(missing.interpreter().as_bytes())
         }
         _ => Ok(Some(other)),

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use tests::damage::{Damage, install};
 use tests::launch::User;
+use tests::start::Start;
 use tests::workdir::Workdir;
 
 use crate::bare;
@@ -96,39 +97,43 @@ pub(crate) fn asked_for(case: Case<'_>) -> Result<()> {
     runs(&start.arg(SOUND).run()?, &output)
 }
 
-/// The ld.so of the libc that a program names is missing, and the machine's other libc is there: nothing else takes its place.
-pub(crate) fn other_libc(case: Case<'_>) -> Result<()> {
-    // Another ld.so, which could be entered.
-    const OTHER: &str = abi::libcs::Libc::Musl.interpreter();
-    for name in ["deferred", "retry/named"] {
-        let tree = bare::tree_with_libc(case, name)?;
-        let path = |name: &str| tree.path().join(name.trim_start_matches('/'));
-        fs::create_dir_all(path(OTHER).parent().context("no directory")?)?;
-        fs::rename(path(LD_SO), path(SOUND))?;
-        install(&path(SOUND), &path(OTHER))?;
-        tree.open_to_all()?;
-        let start = case.start(name)?.chroot(tree.path());
-        if name == "deferred" {
-            let start = start.env("GREETING=hello");
-            for (start, before) in [
-                (start.clone(), "before\n"),
-                (start.clone().env("LD_SLUL_DEBUG=0"), "before\n"),
-                (start.env("LD_SLUL_EAGER_LOAD_LIBC=1"), ""),
-            ] {
-                match judge(&start.run()?, "", &[before])? {
-                    Verdict::Refused(line) if line.contains(LD_SO) && line.contains("ENOENT") => {}
-                    other => bail!("{other:?}"),
-                }
-            }
-            continue;
+/// musl's ld.so, by its own documentation.
+const MUSL: &str = abi::libcs::Libc::Musl.interpreter();
+
+/// The ways in which libc comes, each with what the program has printed before.
+fn ways(start: &Start) -> [(Start, &'static str); 3] {
+    [
+        (start.clone(), "before\n"),
+        (start.clone().env("LD_SLUL_DEBUG=0"), "before\n"),
+        (start.clone().env("LD_SLUL_EAGER_LOAD_LIBC=1"), ""),
+    ]
+}
+
+/// `libc.so.6` stands for any libc: on a machine with musl alone a program that names it gets musl.
+pub(crate) fn any_libc(case: Case<'_>) -> Result<()> {
+    let tree = bare::tree_with_libc(case, "deferred")?;
+    let path = |name: &str| tree.path().join(name.trim_start_matches('/'));
+    fs::remove_file(path(LD_SO))?;
+    let musl = path(MUSL);
+    fs::create_dir_all(musl.parent().context("no directory")?)?;
+    install(&fs::canonicalize(MUSL)?, &musl)?;
+    tree.open_to_all()?;
+    let start = case.start("deferred")?.chroot(tree.path()).env("GREETING=hello");
+    for (start, _) in ways(&start) {
+        runs(&start.run()?, "before\nafter\n")?;
+    }
+    Ok(())
+}
+
+/// musl's own names stand for musl alone: a program that needs one is not run with glibc.
+pub(crate) fn musl_alone(case: Case<'_>) -> Result<()> {
+    let tree = bare::tree_with_libc(case, "names_musl")?;
+    let start = case.start("names_musl")?.chroot(tree.path());
+    for (start, before) in ways(&start) {
+        match judge(&start.run()?, "", &[before])? {
+            Verdict::Refused(line) if line.contains(MUSL) && line.contains("ENOENT") => {}
+            other => bail!("{other:?}"),
         }
-        let directory = path(LD_SO);
-        fs::set_permissions(directory.parent().context("no directory")?, Permissions::from_mode(0o777))?;
-        let missing = ["/nowhere".to_owned(), ENOENT.to_string()];
-        runs(
-            &missing.into_iter().fold(start.arg(LD_SO), |start, argument| start.arg(argument)).arg(SOUND).run()?,
-            "without\nwith\n",
-        )?;
     }
     Ok(())
 }

@@ -1,8 +1,6 @@
 // Asks for libc while it can not be had, and again when it can.
 // `retry LINK [TARGET ERRNO]... TARGET`: the link to ld.so is made to lead to each target; with the last one it works.
-// One that names a libc gets that or none, whatever else is there.
-//# variants: unnamed named
-//# link[named]: -l:libc.so.6
+//# variants: unnamed
 //# link: {stage}/usr/lib/slul/x86_64/libslulrtld.so
 //# rpath: none
 #include "libcfree.h"
