@@ -71,6 +71,14 @@ unsigned long slul_getauxval(unsigned long type);
 #define SLUL_RTLD_DEFAULT  ((void *)0)
 #define SLUL_RTLD_NEXT     ((void *)-1)
 
+/* What slul_dlinfo() is asked for, and what it writes; the values are those of <dlfcn.h>. */
+#define SLUL_RTLD_DI_LMID      1  /* a long: the namespace, always 0 */
+#define SLUL_RTLD_DI_LINKMAP   2  /* the struct link_map */
+#define SLUL_RTLD_DI_ORIGIN    6  /* a text, of PATH_MAX bytes at most: what $ORIGIN stands for */
+#define SLUL_RTLD_DI_TLS_MODID 9  /* a size_t: the number for __tls_get_addr, 0 without thread-local storage */
+#define SLUL_RTLD_DI_TLS_DATA  10 /* the calling thread's block of that storage, NULL if it has none yet */
+#define SLUL_RTLD_DI_PHDR      11 /* the program headers; the result is their number */
+
 /* Opens a library, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is. What is not
  * found there, or needs libc, is opened by libc's own dlopen, which brings libc in. NULL or "" is the program. A library
  * that is not found is looked for before libc comes, as slul_load_libc() does: libc stays absent then.
@@ -88,6 +96,24 @@ void *slul_dlopen(const char *name, int flags);
  * the caller in it. The caller is whose return address it is, so not by a tail call. The program's handle and
  * SLUL_RTLD_DEFAULT go on into libc's world. NULL if nobody has it, or if NULL is its value: slul_dlerror() tells. */
 void *slul_dlsym(void *handle, const char *name);
+
+/* As slul_dlsym(), of that version, as dlvsym(3). */
+void *slul_dlvsym(void *handle, const char *name, const char *version);
+
+/* What slul_dladdr() writes: the fields of Dl_info (dladdr(3)). */
+struct slul_dl_info {
+    const char *dli_fname; /* path of the object, and argv[0] of the program */
+    void *dli_fbase;       /* where it begins */
+    const char *dli_sname; /* the symbol that contains the address, and its address; NULL if no dynamic symbol does */
+    void *dli_saddr;
+};
+
+/* The object and symbol at an address, in this world or in libc's, as dladdr(3): 0 if no object is there. */
+int slul_dladdr(const void *address, struct slul_dl_info *info);
+
+/* Tells one of SLUL_RTLD_DI_* about an open object, as dlinfo(3): 0 (SLUL_RTLD_DI_PHDR: a number), or -1 for any other request,
+ * and for a handle of nothing. Handles of native libraries are answered by libc's own dlinfo, whatever the request. */
+int slul_dlinfo(void *handle, int request, void *answer);
 
 /* Closes a library, as dlclose(3): 0, or -1 if the handle is none. When nothing has it open, needs it, or is bound to it
  * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if

@@ -40,7 +40,7 @@ impl Export {
 use Declared::{Header, Nowhere, Slul};
 
 /// All exports, sorted by name.
-pub static ALL: [Export; 20] = [
+pub static ALL: [Export; 23] = [
     Export::new(FRAME, "void (*)(void)", Nowhere),
     Export::new("__stack_chk_fail", "void (*)(void)", Nowhere),
     // Of a pointer to two words, module and offset (the psABIs' tls_index).
@@ -57,10 +57,13 @@ pub static ALL: [Export; 20] = [
     Export::new("memcpy", "void *(*)(void *, const void *, size_t)", Header("string.h")),
     Export::new("memmove", "void *(*)(void *, const void *, size_t)", Header("string.h")),
     Export::new("memset", "void *(*)(void *, int, size_t)", Header("string.h")),
+    Export::new("slul_dladdr", "int (*)(const void *, struct slul_dl_info *)", Slul),
     Export::new("slul_dlclose", "int (*)(void *)", Slul),
     Export::new("slul_dlerror", "const char *(*)(void)", Slul),
+    Export::new("slul_dlinfo", "int (*)(void *, int, void *)", Slul),
     Export::new("slul_dlopen", "void *(*)(const char *, int)", Slul),
     Export::new("slul_dlsym", "void *(*)(void *, const char *)", Slul),
+    Export::new("slul_dlvsym", "void *(*)(void *, const char *, const char *)", Slul),
     Export::new("slul_exit", "void (*)(int)", Slul),
     Export::new("slul_getauxval", "unsigned long (*)(unsigned long)", Slul),
     Export::new("slul_libc_state", "int (*)(void)", Slul),
@@ -115,6 +118,24 @@ pub const RTLD_DEFAULT: isize = 0;
 
 /// `slul_dlsym` looks in the caller's scope, behind the caller.
 pub const RTLD_NEXT: isize = -1;
+
+/// `slul_dlinfo` tells the namespace, which is always the first, 0: a `long`. These are <dlfcn.h>'s, too.
+pub const RTLD_DI_LMID: i32 = 1;
+
+/// `slul_dlinfo` tells the `struct link_map`.
+pub const RTLD_DI_LINKMAP: i32 = 2;
+
+/// `slul_dlinfo` tells what `$ORIGIN` stands for: a text.
+pub const RTLD_DI_ORIGIN: i32 = 6;
+
+/// `slul_dlinfo` tells the number for `__tls_get_addr`, 0 without thread-local storage: a `size_t`.
+pub const RTLD_DI_TLS_MODID: i32 = 9;
+
+/// `slul_dlinfo` tells the calling thread's block of thread-local storage, or NULL if it has none yet.
+pub const RTLD_DI_TLS_DATA: i32 = 10;
+
+/// `slul_dlinfo` tells the program headers, and returns how many.
+pub const RTLD_DI_PHDR: i32 = 11;
 
 #[cfg(test)]
 mod tests {

@@ -242,6 +242,29 @@ fn lookup_sysv<I: Image>(lookup: &mut Lookup<'_, '_, I>, table: Vaddr) -> Result
     if index == 0 { Ok(None) } else { Err(Problem::TableSize { table: Table::Hash, size: chain_count }.into()) }
 }
 
+/// The symbol that contains `vaddr`, of those that other objects may bind to: of several, the one that begins last (dladdr(3),
+/// by glibc's rules: one without a size contains its own address).
+///
+/// # Errors
+/// A table is not all in the object's memory.
+pub fn containing(
+    image: &impl Image,
+    dynamic: &DynamicInfo,
+    vaddr: Vaddr,
+) -> Result<Option<Sym>, Failure<'static>> {
+    let mut best: Option<Sym> = None;
+    for index in listed(image, dynamic)? {
+        let sym = dynamic.symbols.get(image, index)?;
+        let into = vaddr.0.wrapping_sub(sym.st_value);
+        let contains = into < sym.st_size || into == 0 && sym.st_size == 0;
+        let address = is_exported(&sym) && st_type(&sym) != consts::STT_TLS && !is_absolute(&sym);
+        if contains && address && best.is_none_or(|best| best.st_value < sym.st_value) {
+            best = Some(sym);
+        }
+    }
+    Ok(best)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Name;

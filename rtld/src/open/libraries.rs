@@ -137,7 +137,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         caller: usize,
         flags: Flags,
     ) -> Result<Option<Opening<'static>>, Error<'static>> {
-        let group = &*arena.put(Group { arena, live: Cell::new(0) }).of(name)?;
+        let group = &*arena.put(Group { arena, live: Cell::new(0), natives: Cell::new(&[]) }).of(name)?;
         let before = self.tls;
         let result = self.load(sys, group, name, caller, flags);
         if result.is_err() {
@@ -252,7 +252,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         Ok(())
     }
 
-    fn opened_mut(&mut self, index: usize) -> Option<&mut Opened<'static>> {
+    pub(crate) fn opened_mut(&mut self, index: usize) -> Option<&mut Opened<'static>> {
         self.namespace.get_mut(index)?.opened.as_mut()
     }
 
@@ -436,7 +436,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
 }
 
 /// Whether module `index` is being opened, as part of `group`.
-fn is_fresh<I: ImageMut>(namespace: &Namespace<'_, I>, index: usize, group: &Group<'_>) -> bool {
+fn is_fresh<'a, I: ImageMut>(namespace: &Namespace<'a, I>, index: usize, group: &Group<'a>) -> bool {
     let opened = namespace.get(index).and_then(|module| module.opened.as_ref());
     opened.is_some_and(|opened| opened.stage == Stage::Loading && ptr::eq(opened.group, group))
 }

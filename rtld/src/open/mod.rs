@@ -4,5 +4,6 @@
 pub mod find;
 mod late_tls;
 pub mod libraries;
+pub mod natives;
 pub mod opened;
 pub mod waiting;

@@ -14,6 +14,8 @@ pub struct Group<'a> {
     pub(crate) arena: &'a Arena,
     /// Number of those that are not removed yet.
     pub(crate) live: Cell<usize>,
+    /// libc's handles of the native libraries that they need.
+    pub(crate) natives: Cell<&'a [usize]>,
 }
 
 /// Progress of a library.

@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     Mode(i32),
     /// A number that is not the handle of an open object.
     Handle(usize),
+    /// A question to `slul_dlinfo` that it does not answer.
+    Request(i32),
     /// A symbol that no object of this world defines; with whether native libraries are to be asked.
     Symbol(&'static [u8], bool),
     /// RTLD_NEXT, from code that is in no object.
@@ -49,6 +51,9 @@ impl Text for Refusal {
             ),
             Self::Mode(flags) => put_words!(to, "invalid mode for slul_dlopen(): {x}", flags.cast_unsigned()),
             Self::Handle(handle) => put_words!(to, "{x} is no handle of an object that is open", handle),
+            Self::Request(request) => {
+                put_words!(to, "slul_dlinfo has no answer to request {}", request.cast_unsigned())
+            }
             Self::Symbol(name, _) => put_words!(to, "undefined symbol: {}", name),
             Self::Libc => Printable(libc::error().unwrap_or(b"libc does not say why")).write(to),
             Self::Said => {}

@@ -15,7 +15,11 @@ pub(crate) fn cases() -> Vec<Case> {
         let case = case.gnu_alone("musl binds at once, and has no IFUNC");
         parts.into_iter().fold(case, |case, name| case.part(Part::library(name).apart().link(&["-Wl,-z,lazy"])))
     };
+    let closing = Case::new("opening/closing", "closing").opens().part(Part::native("libnative").apart());
     vec![
+        closing
+            .part(Part::library("liboutside").apart().link(&["-l:libnative.so", "-lc"]))
+            .gnu_alone("musl unloads nothing"),
         waiting("lazily"),
         waiting("nobody").arg("nobody"),
         waiting("bound-now").env("LD_BIND_NOW", "1"),

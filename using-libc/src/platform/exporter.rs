@@ -14,8 +14,8 @@ use rtld::start::installed::SONAME;
 
 use crate::cpu::memory;
 use crate::platform::shim;
-use crate::run::cpu::exports::{slul_dlopen, slul_dlsym, slul_exit};
-use crate::run::open::{debugger, dlfcn};
+use crate::run::cpu::exports::{slul_dlopen, slul_dlsym, slul_dlvsym, slul_exit};
+use crate::run::open::{about, debugger, dlfcn};
 use crate::run::{exports, thread, tls};
 
 /// Number of exports that programs may import: all but the frame that ends backtraces where libc was bogomapped.
@@ -26,6 +26,9 @@ fn exported() -> [(&'static str, *const ()); NAMES] {
     [
         ("slul_dlopen", slul_dlopen as *const ()),
         ("slul_dlsym", slul_dlsym as *const ()),
+        ("slul_dlvsym", slul_dlvsym as *const ()),
+        ("slul_dladdr", about::slul_dladdr as *const ()),
+        ("slul_dlinfo", about::slul_dlinfo as *const ()),
         ("slul_dlclose", dlfcn::slul_dlclose as *const ()),
         ("slul_dlerror", thread::slul_dlerror as *const ()),
         ("slul_exit", slul_exit as *const ()),

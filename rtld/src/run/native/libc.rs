@@ -88,6 +88,13 @@ pub(crate) fn close(handle: usize) -> i32 {
     close(handle)
 }
 
+/// dlclose(3) of handles of the loader's own. What is wrong with one is nobody's concern.
+pub(crate) fn close_all(handles: &[usize]) {
+    for &handle in handles {
+        let _ = close(handle);
+    }
+}
+
 /// dlerror(3): the message of the last failure in the calling thread.
 pub(crate) fn error() -> Option<&'static [u8]> {
     let address = address(LoaderImport::Dlerror)?;

@@ -76,11 +76,14 @@ fn told_of_tables(runtime: &Runtime) {
     }
 }
 
+/// A name to look up, and its version, if one is asked for.
+type Wanted<'w> = (*const c_char, Option<&'w CStr>);
+
 /// dlsym(3) of a native library's handle.
-pub(crate) fn symbol(runtime: &Runtime, handle: usize, name: *const c_char) -> Result<usize, Refusal> {
+pub(crate) fn symbol(runtime: &Runtime, handle: usize, (name, version): Wanted<'_>) -> Result<usize, Refusal> {
     if runtime.with(|state| state.is_native(handle))? {
         is_callable(runtime)?;
-        found(libc::symbol(handle, name, None))
+        found(libc::symbol(handle, name, version))
     } else {
         Err(Refusal::Handle(handle))
     }
@@ -90,8 +93,8 @@ pub(crate) fn symbol(runtime: &Runtime, handle: usize, name: *const c_char) -> R
 /// caller does.
 pub(crate) fn symbol_of_all(
     runtime: &Runtime,
+    (name_in_c, version): Wanted<'_>,
     name: &'static [u8],
-    name_in_c: *const c_char,
     behind: bool,
 ) -> Result<usize, Refusal> {
     if !runtime.process.sealed.natives.any() && presence::state() == LIBC_ABSENT {
@@ -100,9 +103,9 @@ pub(crate) fn symbol_of_all(
     ensure_libc_for(runtime.process, &[])?;
     is_callable(runtime)?;
     if !behind {
-        return found(libc::symbol(RTLD_DEFAULT, name_in_c, None));
+        return found(libc::symbol(RTLD_DEFAULT, name_in_c, version));
     }
-    let address = found(next(runtime.process, name_in_c, None))?;
+    let address = found(next(runtime.process, name_in_c, version))?;
     // Where libc could only be asked for the first of all, that may be of this world.
     match runtime.with(|state| object_at(state.libraries.namespace(), address))? {
         Some(_) => Err(Refusal::Symbol(name, false)),
@@ -126,10 +129,31 @@ pub(crate) fn close(handle: usize) -> Result<i32, Refusal> {
     if libc::close(handle) == 0 { Ok(0) } else { Err(Refusal::Libc) }
 }
 
+/// Number of objects that libc's world has added so far, and that it has removed, without the one that libc takes for the
+/// program; none if libc is absent.
+pub(crate) fn changes() -> (u64, u64) {
+    extern "C" fn first(info: *mut PhdrInfo, size: usize, to: usize) -> i32 {
+        if size >= size_of::<PhdrInfo>() {
+            // SAFETY: libc's structure, of that size at least, with the fields of `PhdrInfo`.
+            let PhdrInfo { adds, subs, .. } = unsafe { *info };
+            let to: *mut (u64, u64) = ptr::with_exposed_provenance_mut(to);
+            // SAFETY: `changes` below, which is not used otherwise while libc calls back.
+            unsafe { to.write((adds.saturating_sub(1), subs)) };
+        }
+        1
+    }
+    let mut changes = (0, 0);
+    if presence::is_bound() {
+        libc::iterate_phdr(first as *const () as usize, (&raw mut changes).expose_provenance());
+    }
+    changes
+}
+
 /// dl_iterate_phdr(3) of libc's world, except for the object that libc takes for the program, which the caller has
-/// shown already.
-pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
+/// shown already. `ours` is what this world has added and removed.
+pub(crate) fn iterate_phdr(ours: (u64, u64), callback: Callback, data: usize) -> i32 {
     struct Caller {
+        ours: (u64, u64),
         callback: Callback,
         data: usize,
     }
@@ -140,13 +164,21 @@ pub(crate) fn iterate_phdr(callback: Callback, data: usize) -> i32 {
         // SAFETY: libc's structure, whose first fields are those of `PhdrInfo`.
         let name = unsafe { (*info).name };
         // SAFETY: a string of libc's.
-        let is_program = name.is_null() || unsafe { CStr::from_ptr(name) }.is_empty();
-        if is_program { 0 } else { (caller.callback)(info, size, caller.data) }
+        if name.is_null() || unsafe { CStr::from_ptr(name) }.is_empty() {
+            return 0;
+        }
+        if size >= size_of::<PhdrInfo>() {
+            // SAFETY: libc's structure, of that size at least, which it has made for this call.
+            let info = unsafe { &mut *info };
+            info.count_also(caller.ours);
+            info.adds = info.adds.saturating_sub(1);
+        }
+        (caller.callback)(info, size, caller.data)
     }
     if !presence::is_bound() {
         return 0;
     }
-    let caller = Caller { callback, data };
+    let caller = Caller { ours, callback, data };
     libc::iterate_phdr(tell as *const () as usize, (&raw const caller).expose_provenance())
 }
 
@@ -165,13 +197,20 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
     for name in natives.libraries.iter() {
         let name = in_c(arena, name)?;
         match libc::open(name.as_ptr(), RTLD_NOW) {
-            0 => return Err(Refusal::Libc),
+            0 => {
+                let refusal = Refusal::Libc;
+                refusal.tell();
+                libc::close_all(&handles);
+                return Err(Refusal::Said);
+            }
             handle => handles.push(handle).of(OWN)?,
         }
     }
+    let handles = arena.copy(&handles).of(OWN)?;
+    runtime.with(|state| state.libraries.keep_natives(opening.root, handles))?;
     let addresses = arena.slice(natives.imports.len(), 0u64).of(OWN)?;
     for ((number, place), import) in (0u32..).zip(addresses.iter_mut()).zip(natives.imports.iter()) {
-        *place = from_usize(look_up(arena, &handles, import)?);
+        *place = from_usize(look_up(arena, handles, import)?);
         if *place == 0
             && import.strong
             && !runtime.with(|state| waits(state.libraries.namespace(), natives, number))?

@@ -83,6 +83,11 @@ pub(crate) struct LinkMap {
     pub(crate) previous: AtomicUsize,
 }
 
+/// Size in bytes of an entry that is a handle of `slul_dlopen`, too. glibc takes any handle for the address of its own structure,
+/// of which nothing is checked, and which is longer: 1 152 bytes in 2.36. Zeros there mean an object that has nothing, and is not
+/// open.
+const HANDLE_SIZE: usize = 2048;
+
 /// First and last entry of the list of this world, without the one before the program's; 0 if it is empty.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
 static LAST: AtomicUsize = AtomicUsize::new(0);
@@ -169,7 +174,7 @@ pub(crate) fn list_own(process: &Process) -> Result<(), OutOfMemory> {
             (0, ProgramPath::Known(Some(path))) => path,
             _ => module.path,
         };
-        add(process.arena, module, path)?;
+        add(process.arena, module, path, process.sealed.seen.opens)?;
     }
     if is_program_hidden() {
         let (next, previous) = (AtomicUsize::new(FIRST.load(Ordering::Relaxed)), AtomicUsize::new(0));
@@ -197,24 +202,29 @@ pub(crate) fn add(
     arena: &'static Arena,
     module: &Module<'static, MappedImage>,
     path: &[u8],
+    is_handle: bool,
 ) -> Result<usize, OutOfMemory> {
     let path = if path.contains(&b'/') { path } else { b"" };
     let name = arena.concat(&[path, b"\0"])?;
     let bias = module.image.bias();
     let dynamic = module.image.plan().dynamic.map_or(RuntimeAddr(0), |place| bias.runtime(place.vaddr));
-    append(arena, to_usize(bias.0), name.as_ptr().expose_provenance(), to_usize(dynamic.0))
+    append(arena, to_usize(bias.0), name.as_ptr().expose_provenance(), to_usize(dynamic.0), is_handle)
 }
 
-/// Adds an entry at the end of the list; returns its address.
+/// Adds an entry at the end of the list; returns its address. `is_handle` says whether `slul_dlopen` may return that.
 pub(crate) fn append(
     arena: &'static Arena,
     bias: usize,
     name: usize,
     dynamic: usize,
+    is_handle: bool,
 ) -> Result<usize, OutOfMemory> {
     let last = LAST.load(Ordering::Relaxed);
-    let map: &'static LinkMap =
-        arena.put(LinkMap { bias, name, dynamic, next: AtomicUsize::new(0), previous: AtomicUsize::new(last) })?;
+    let entry_size = if is_handle { HANDLE_SIZE } else { size_of::<LinkMap>() };
+    let map: *mut LinkMap = arena.bytes(entry_size, align_of::<LinkMap>())?.as_mut_ptr().cast();
+    // SAFETY: fresh memory, large enough and aligned; its bytes of zero are an entry.
+    let map: &'static mut LinkMap = unsafe { &mut *map };
+    *map = LinkMap { bias, name, dynamic, next: AtomicUsize::new(0), previous: AtomicUsize::new(last) };
     let address = ptr::from_ref(map).expose_provenance();
     entry(last).map_or(&FIRST, |last| &last.next).store(address, Ordering::Release);
     LAST.store(address, Ordering::Relaxed);

@@ -8,10 +8,11 @@
 use core::ffi::{CStr, c_char};
 
 use rtld::base::arena::Arena;
+use rtld::elf::symbol::Name;
 use rtld::error::Problem;
 use rtld::open::opened::Flags;
 
-use crate::run::native::libc::RTLD_NEXT;
+use crate::run::native::libc::{self, RTLD_NEXT};
 use crate::run::native::natives;
 use crate::run::open::phdr_info::{Callback, PhdrInfo};
 use crate::run::open::runtime::{Runtime, release, runtime};
@@ -97,15 +98,40 @@ fn told<T>(failed: T, result: Result<T, Refusal>) -> T {
     })
 }
 
-/// dlsym(3), with the address to which it returns.
-pub(crate) extern "C" fn symbol(handle: usize, name_in_c: *const c_char, caller: usize) -> usize {
+/// dlsym(3) or, with a version, dlvsym(3), with the address to which it returns.
+pub(crate) extern "C" fn symbol(
+    handle: usize,
+    name_in_c: *const c_char,
+    version_in_c: *const c_char,
+    caller: usize,
+) -> usize {
     // SAFETY: the caller passes a C string or null (dlsym(3)).
     let (Some(name), Some(runtime)) = (unsafe { string(name_in_c) }, runtime()) else { return 0 };
-    let found = runtime.symbol(handle, name, caller).or_else(|refusal| match refusal {
+    // SAFETY: likewise (dlvsym(3)).
+    let version = (!version_in_c.is_null()).then(|| unsafe { CStr::from_ptr(version_in_c) });
+    let wanted = match version {
+        Some(version) => Name::versioned(name, Some(version.to_bytes())).canonical(true),
+        None => Name::by_hand(name),
+    };
+    let found = runtime.symbol(handle, &wanted, caller).or_else(|refusal| match refusal {
         // Native libraries are searched after all objects of this world.
-        Refusal::Symbol(name, true) => natives::symbol_of_all(runtime, name, name_in_c, handle == RTLD_NEXT),
-        Refusal::Handle(handle) => natives::symbol(runtime, handle, name_in_c),
+        Refusal::Symbol(_, true) => {
+            natives::symbol_of_all(runtime, (name_in_c, version), name, handle == RTLD_NEXT)
+        }
+        Refusal::Handle(handle) => natives::symbol(runtime, handle, (name_in_c, version)),
         refusal => Err(refusal),
+    });
+    // The message is kept before libc is asked again.
+    let found = found.or_else(|refusal| {
+        refusal.tell();
+        let natives = runtime.natives_of(handle, caller).iter();
+        let mut addresses = natives.map(|&native| libc::symbol(native, name_in_c, version));
+        let found = addresses.find(|&address| address != 0);
+        // Neither's message is of concern if it is found.
+        let _ = libc::error();
+        found.ok_or(Refusal::Said).inspect(|_| {
+            let _ = thread::slul_dlerror();
+        })
     });
     told(0, found)
 }
@@ -128,13 +154,15 @@ pub(crate) extern "C" fn dl_iterate_phdr(callback: Callback, data: usize) -> i32
     let Some(runtime) = runtime() else { return 0 };
     // While the lock is held, no other thread changes the list; `operate` refuses changes by the callback.
     let _held = runtime.list.hold();
+    let theirs = natives::changes();
     for index in 0..runtime.bound() {
         let Some(mut info) = runtime.describe(index) else { continue };
+        info.count_also(theirs);
         match callback(&raw mut info, size_of::<PhdrInfo>(), data) {
             0 => {}
             stop => return stop,
         }
     }
     // The lock is still held: the callback must not open or close libraries here either.
-    natives::iterate_phdr(callback, data)
+    natives::iterate_phdr(runtime.changes(), callback, data)
 }

@@ -1,5 +1,6 @@
 //! Libraries opened while the program runs, and who is told of them: callers of `slul_dl*`, unwinders, debuggers.
 
+pub(crate) mod about;
 pub(crate) mod debugger;
 pub(crate) mod dlfcn;
 pub(crate) mod fork;

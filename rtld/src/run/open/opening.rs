@@ -23,7 +23,7 @@ use rtld::os::sys::Linux;
 use crate::platform::presence;
 use crate::run::blocks;
 use crate::run::code::{self, Question};
-use crate::run::native::libc::{RTLD_DEFAULT, RTLD_NEXT};
+use crate::run::native::libc::{self, RTLD_DEFAULT, RTLD_NEXT};
 use crate::run::native::natives;
 use crate::run::open::phdr_info::PhdrInfo;
 use crate::run::open::runtime::{ObjectList, RUNTIME, Runtime, object_at, release};
@@ -77,7 +77,7 @@ impl ObjectList {
                 let given = static_tls::give(process, late);
                 added = added.and(given.of(module.path));
             }
-            match (debugger::add(arena, module, module.path), handles.get_mut(index)) {
+            match (debugger::add(arena, module, module.path, true), handles.get_mut(index)) {
                 (Ok(entry), Some(handle)) => *handle = entry,
                 (Err(error), _) => added = Err(error).of(OWN),
                 _ => {}
@@ -138,6 +138,7 @@ impl Runtime {
             && let Err(refusal) = questions.map_err(Refusal::Error).and_then(|it| self.begin(arena, &opening, &it))
         {
             refusal.tell();
+            self.close_natives(opening.fresh)?;
             self.with(|state| {
                 let objects = state.libraries.abandon(&opening);
                 state.forget(arena, objects);
@@ -187,6 +188,7 @@ impl Runtime {
                 }
                 code::finalise(calls.functions.iter().copied());
             }
+            self.close_natives(objects)?;
             let unused = self.with(|state| state.forget(arena, objects))?;
             for &group in unused.iter() {
                 // SAFETY: the last object of the group is gone, and all that was known of it.
@@ -197,7 +199,28 @@ impl Runtime {
         Ok(())
     }
 
-    pub(crate) fn symbol(&self, handle: usize, name: &'static [u8], caller: usize) -> Result<usize, Refusal> {
+    /// Has libc close the native libraries that nothing needs any more once `objects` are gone, which are still mapped: a
+    /// finaliser may call back.
+    fn close_natives(&self, objects: &[usize]) -> Result<(), Refusal> {
+        for &index in objects {
+            let handles = self.with(|state| state.libraries.take_natives(objects, index))?;
+            libc::close_all(handles);
+        }
+        Ok(())
+    }
+
+    /// libc's handles of the native libraries that came with an open object.
+    pub(crate) fn natives_of(&self, handle: usize, caller: usize) -> &'static [usize] {
+        let handles = self.with(|state| {
+            let caller = || object_at(state.libraries.namespace(), caller).unwrap_or(0);
+            let index = state.object(handle).unwrap_or_else(|_| caller());
+            state.libraries.natives_of(index)
+        });
+        handles.unwrap_or_default()
+    }
+
+    pub(crate) fn symbol(&self, handle: usize, wanted: &Name<'static>, caller: usize) -> Result<usize, Refusal> {
+        let name = wanted.bytes;
         let (address, is_resolver) = self.with(|state| -> Result<_, Refusal> {
             let caller = object_at(state.libraries.namespace(), caller);
             let place = match handle {
@@ -209,7 +232,7 @@ impl Runtime {
                 },
             };
             // Formatted now, while the object that the message names is mapped.
-            let found = state.libraries.find(place, caller, &Name::by_hand(name)).map_err(said)?;
+            let found = state.libraries.find(place, caller, wanted).map_err(said)?;
             let global = !matches!(place, Where::In(_));
             let found = found.ok_or(Refusal::Symbol(name, global))?;
             let module = state.libraries.namespace().module(found.module);
@@ -226,6 +249,11 @@ impl Runtime {
     /// A bound of the modules' numbers: all are less than this.
     pub(crate) fn bound(&self) -> usize {
         self.state.try_borrow().map_or(0, |state| state.libraries.namespace().bound())
+    }
+
+    /// Number of objects of this world that were added so far, and that were removed.
+    pub(crate) fn changes(&self) -> (u64, u64) {
+        self.state.try_borrow().map_or((0, 0), |state| state.libraries.changes)
     }
 
     /// The description of a module for `dl_iterate_phdr`.

@@ -98,7 +98,7 @@ pub(crate) fn announce_libc(process: &Process, slot: RuntimeAddr, notice: &Notic
     }
     for &Listed { bias, name, dynamic } in notice.listed.iter().flatten() {
         // Without memory the entry is left out.
-        let _ = append(process.arena, bias, name, dynamic);
+        let _ = append(process.arena, bias, name, dynamic, false);
     }
     let own = first();
     let slot: *const usize = ptr::with_exposed_provenance(to_usize(slot.0));

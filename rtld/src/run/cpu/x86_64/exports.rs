@@ -20,7 +20,14 @@ pub(crate) unsafe extern "C" fn slul_dlopen(name: *const c_char, flags: i32) -> 
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn slul_dlsym(handle: usize, name: *const c_char) -> usize {
-    naked_asm!("mov rdx, [rsp]", "jmp {symbol}", symbol = sym crate::run::open::dlfcn::symbol)
+    naked_asm!("xor edx, edx", "mov rcx, [rsp]", "jmp {symbol}", symbol = sym crate::run::open::dlfcn::symbol)
+}
+
+/// dlvsym(3), for the caller whose address is on the stack.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn slul_dlvsym(handle: usize, name: *const c_char, version: *const c_char) -> usize {
+    naked_asm!("mov rcx, [rsp]", "jmp {symbol}", symbol = sym crate::run::open::dlfcn::symbol)
 }
 
 /// Runs the finalisers and ends the process, through libc's `exit` once libc is there: as if the caller had called that, so
