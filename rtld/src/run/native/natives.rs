@@ -6,6 +6,7 @@
 
 use core::ffi::{CStr, c_char};
 use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use abi::export::{LIBC_ABSENT, LIBC_PRESENT};
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
@@ -129,24 +130,28 @@ pub(crate) fn close(handle: usize) -> Result<i32, Refusal> {
     if libc::close(handle) == 0 { Ok(0) } else { Err(Refusal::Libc) }
 }
 
+/// The last known answer of [`changes`].
+static CHANGES: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
 /// Number of objects that libc's world has added so far, and that it has removed, without the one that libc takes for the
-/// program; none if libc is absent.
-pub(crate) fn changes() -> (u64, u64) {
-    extern "C" fn first(info: *mut PhdrInfo, size: usize, to: usize) -> i32 {
+/// program; none if libc is absent. libc is asked if it `may_ask`: a handler of a signal that has interrupted libc's function may
+/// not, because that takes a lock.
+pub(crate) fn changes(may_ask: bool) -> (u64, u64) {
+    extern "C" fn first(info: *mut PhdrInfo, size: usize, _: usize) -> i32 {
         if size >= size_of::<PhdrInfo>() {
             // SAFETY: libc's structure, of that size at least, with the fields of `PhdrInfo`.
             let PhdrInfo { adds, subs, .. } = unsafe { *info };
-            let to: *mut (u64, u64) = ptr::with_exposed_provenance_mut(to);
-            // SAFETY: `changes` below, which is not used otherwise while libc calls back.
-            unsafe { to.write((adds.saturating_sub(1), subs)) };
+            let [known_adds, known_subs] = &CHANGES;
+            known_adds.store(adds.saturating_sub(1), Ordering::Relaxed);
+            known_subs.store(subs, Ordering::Relaxed);
         }
         1
     }
-    let mut changes = (0, 0);
-    if presence::is_bound() {
-        libc::iterate_phdr(first as *const () as usize, (&raw mut changes).expose_provenance());
+    if may_ask && presence::is_bound() {
+        libc::iterate_phdr(first as *const () as usize, 0);
     }
-    changes
+    let [adds, subs] = &CHANGES;
+    (adds.load(Ordering::Relaxed), subs.load(Ordering::Relaxed))
 }
 
 /// dl_iterate_phdr(3) of libc's world, except for the object that libc takes for the program, which the caller has

@@ -153,8 +153,8 @@ pub(crate) extern "C" fn slul_dlclose(handle: usize) -> i32 {
 pub(crate) extern "C" fn dl_iterate_phdr(callback: Callback, data: usize) -> i32 {
     let Some(runtime) = runtime() else { return 0 };
     // While the lock is held, no other thread changes the list; `operate` refuses changes by the callback.
-    let _held = runtime.list.hold();
-    let theirs = natives::changes();
+    let held = runtime.list.hold();
+    let theirs = natives::changes(!held.is_again() && !runtime.whole.is_mine());
     for index in 0..runtime.bound() {
         let Some(mut info) = runtime.describe(index) else { continue };
         info.count_also(theirs);

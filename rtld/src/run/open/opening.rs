@@ -153,6 +153,7 @@ impl Runtime {
     /// code has run.
     fn begin(&self, arena: &'static Arena, opening: &Opening<'static>, asked: &[Question]) -> Result<(), Refusal> {
         natives::bind(self, arena, opening)?;
+        natives::changes(true);
         unwind::register(self.process, arena, true);
         // SAFETY: `announce` made the words writable; a library that is being opened can not be closed.
         unsafe { code::ask_all(asked) };
