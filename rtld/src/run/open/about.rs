@@ -20,6 +20,7 @@ use rtld::os::seam::Image;
 use crate::platform::presence;
 use crate::run::code;
 use crate::run::native::libc::{self, RTLD_DEFAULT};
+use crate::run::native::natives;
 use crate::run::open::debugger;
 use crate::run::open::phdr_info::PhdrInfo;
 use crate::run::open::runtime::{ObjectList, Runtime, object_at, release, runtime};
@@ -50,7 +51,8 @@ pub(crate) extern "C" fn slul_dladdr(address: usize, info: *mut AddressInfo) -> 
         unsafe { info.write(found) };
         return 1;
     }
-    let Some(function) = libcs(c"dladdr") else { return 0 };
+    let callable = runtime().is_some_and(|runtime| natives::is_callable(runtime).is_ok());
+    let Some(function) = callable.then(|| libcs(c"dladdr")).flatten() else { return 0 };
     // SAFETY: libc's `dladdr`.
     let function = unsafe { code::function::<extern "C" fn(usize, *mut AddressInfo) -> i32>(function) };
     function(address, info)
@@ -84,7 +86,7 @@ pub(crate) extern "C" fn slul_dlinfo(handle: usize, request: i32, answer: *mut u
     let Some(runtime) = runtime() else { return -1 };
     let told = match runtime.with(|state| state.object(handle)) {
         Ok(Ok(index)) => own(runtime, index, request, answer),
-        Ok(Err(refusal)) => natives(runtime, handle, request, answer, refusal),
+        Ok(Err(refusal)) => native(runtime, handle, request, answer, refusal),
         Err(refusal) => Err(refusal),
     };
     told.unwrap_or_else(|refusal| {
@@ -137,7 +139,7 @@ fn origin(runtime: &Runtime, index: usize, answer: *mut u8) -> Result<i32, Refus
 }
 
 /// libc's answer about an object of its world.
-fn natives(
+fn native(
     runtime: &Runtime,
     handle: usize,
     request: i32,
@@ -145,6 +147,7 @@ fn natives(
     refusal: Refusal,
 ) -> Result<i32, Refusal> {
     let known = runtime.with(|state| state.is_native(handle))?;
+    natives::is_callable(runtime)?;
     let Some(function) = libcs(c"dlinfo").filter(|_| known) else { return Err(refusal) };
     // SAFETY: libc's `dlinfo`.
     let function = unsafe { code::function::<extern "C" fn(usize, i32, *mut usize) -> i32>(function) };

@@ -124,8 +124,12 @@ pub(crate) extern "C" fn symbol(
     // The message is kept before libc is asked again.
     let found = found.or_else(|refusal| {
         refusal.tell();
-        let natives = runtime.natives_of(handle, caller).iter();
-        let mut addresses = natives.map(|&native| libc::symbol(native, name_in_c, version));
+        let natives = runtime.natives_of(handle, caller);
+        if natives.is_empty() {
+            return Err(Refusal::Said);
+        }
+        natives::is_callable(runtime)?;
+        let mut addresses = natives.iter().map(|&native| libc::symbol(native, name_in_c, version));
         let found = addresses.find(|&address| address != 0);
         // Neither's message is of concern if it is found.
         let _ = libc::error();

@@ -153,7 +153,11 @@ impl Runtime {
     /// code has run.
     fn begin(&self, arena: &'static Arena, opening: &Opening<'static>, asked: &[Question]) -> Result<(), Refusal> {
         natives::bind(self, arena, opening)?;
-        natives::changes(true);
+        {
+            // As in a listing of objects: a handler of a signal that lists them finds the locks taken in one order.
+            let _held = self.list.hold();
+            natives::changes(true);
+        }
         unwind::register(self.process, arena, true);
         // SAFETY: `announce` made the words writable; a library that is being opened can not be closed.
         unsafe { code::ask_all(asked) };
