@@ -71,6 +71,13 @@ pub static ALL: [Export; 23] = [
     Export::new("strlen", "size_t (*)(const char *)", Header("string.h")),
 ];
 
+/// Whether compilers call that function by themselves. Who is linked with a libc refers to it with a version of libc's, which has
+/// no effect: the loader's serves, so that a copied structure or a canary does not bring libc in.
+#[must_use]
+pub const fn is_of_compilers(name: &[u8]) -> bool {
+    matches!(name, b"__stack_chk_fail" | b"bcmp" | b"memcmp" | b"memcpy" | b"memmove" | b"memset" | b"strlen")
+}
+
 /// The linker's version script that exports these names and nothing else.
 #[derive(Clone, Copy, Debug)]
 pub struct VersionScript;

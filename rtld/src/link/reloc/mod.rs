@@ -15,6 +15,9 @@ use self::finder::Among;
 pub use self::finder::Targets;
 pub use self::relocator::{Indirect, RelocContext, Relocator, SpecialReferences};
 pub use self::waiting::WaitingSlot;
+use abi::export::is_of_compilers;
+use abi::libcs::Libc;
+
 use crate::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use crate::base::arena::List;
 use crate::base::report::Category;
@@ -280,8 +283,10 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         let of_version = version.map_or(0, |version| version.file.len().saturating_add(version.version.len()));
         self.names.take(of_version).of(path)?;
         // An object linked against a libc refers to `__tls_get_addr` of ld.so, with its version; but DTPMOD words hold
-        // the loader's own module numbers.
-        let version = version.filter(|_| bytes != b"__tls_get_addr");
+        // the loader's own module numbers. What compilers call by themselves does not bring libc in.
+        let any_libcs =
+            |version: &VersionRef<'_>| is_of_compilers(bytes) && Libc::named_by(version.file).is_some();
+        let version = version.filter(|version| bytes != b"__tls_get_addr" && !any_libcs(version));
         let native_file = version.is_some_and(|version| self.natives.has_library(version.file));
         let plt = kind == RelocKind::JumpSlot || is_thread_local(kind);
         let name = Name::versioned(bytes, version.map(|version| version.version)).canonical(!plt);

@@ -97,8 +97,7 @@ impl ImportNumbers {
             None => {}
             // What else programs import from the loader has consequences.
             Some(_) if !own::is_memory_function(name) => return false,
-            // A version is a libc's.
-            Some(_) if tables.is_versioned(program, index) => {}
+            // A version, which is a libc's, has no effect.
             Some(_) => {
                 self.set(index, OWN);
                 return true;

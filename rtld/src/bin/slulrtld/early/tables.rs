@@ -240,8 +240,6 @@ pub(crate) struct Tables {
     strings: Bytes,
     /// DT_VERSYM.
     versym: Option<usize>,
-    /// A bit for each number of a version of a libc's.
-    versions: u64,
 }
 
 impl Tables {
@@ -269,7 +267,7 @@ impl Tables {
         let symbols = known!(tags.get(consts::DT_SYMTAB));
         // The first is there, though nothing refers to it.
         known!(program.constant(symbols, size_of::<Sym>()));
-        let mut tables = Self {
+        let tables = Self {
             dynamic: (vaddr, size),
             debug: if program.holds(found.debug, size_of::<usize>(), Purpose::Writable) { found.debug } else { 0 },
             marked: tags.get(consts::DT_INIT).is_some(),
@@ -279,7 +277,6 @@ impl Tables {
             symbols,
             strings,
             versym: found.versym,
-            versions: 0,
         };
         // Nothing is searched for but by libc; but that is to find what it would have found at the start.
         if !tables.searches_absolutely(tags.get(consts::DT_RPATH))
@@ -325,15 +322,6 @@ impl Tables {
         if index == 0 { None } else { known!(program.constant(vaddr, size_of::<Sym>())).first() }
     }
 
-    /// Whether a symbol is referred to with a version of a libc's.
-    #[inline(always)]
-    pub(crate) fn is_versioned(&self, program: &Program, index: usize) -> bool {
-        match self.version(program, index) {
-            Some(number) => number < 64 && self.versions.wrapping_shr(number as u32) & 1 != 0,
-            None => false,
-        }
-    }
-
     /// The number of a symbol's version; 0, which is none, without DT_VERSYM.
     #[inline(always)]
     pub(crate) fn version(&self, program: &Program, index: usize) -> Option<u16> {
@@ -372,7 +360,7 @@ impl Tables {
 
     /// Reads DT_VERNEED, all of which has to be of files that DT_NEEDED names by the same string.
     #[inline(always)]
-    fn read_versions(&mut self, program: &Program, section: Bytes, start: usize, count: usize) -> Option<()> {
+    fn read_versions(&self, program: &Program, section: Bytes, start: usize, count: usize) -> Option<()> {
         let (mut at, mut left) = (start, MOST_VERSIONS);
         let (mut files, mut auxes) = (0usize, 0usize);
         while files < count {
@@ -388,10 +376,9 @@ impl Tables {
                     known!(known!(program.constant(aux_at, size_of::<RawVernaux>())).first());
                 known!(self.name(aux.name_offset()));
                 let number = aux.other() & consts::VERSYM_VERSION;
-                if number <= consts::VER_NDX_GLOBAL || number >= 64 {
+                if number <= consts::VER_NDX_GLOBAL {
                     return None;
                 }
-                self.versions |= 1u64.wrapping_shl(number as u32);
                 versions = versions.wrapping_add(1);
                 auxes = auxes.wrapping_add(1);
                 if aux.next() == 0 {
