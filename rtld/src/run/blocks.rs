@@ -64,9 +64,9 @@ const SMALL_BLOCKS: usize = 3008;
 /// Largest block in bytes that is put into the table's memory.
 const SMALL: usize = 1024;
 
-/// Number of times that libc calls the destructor of a thread's value which is set again each time (POSIX,
-/// PTHREAD_DESTRUCTOR_ITERATIONS). Blocks go at the last, because other destructors may use them.
-const ROUNDS: u8 = 4;
+/// Number of the call of the destructor at which a thread's blocks go. libc calls it four times at least while its value is set
+/// again (POSIX, PTHREAD_DESTRUCTOR_ITERATIONS): other destructors may use blocks, and the first use may be one of theirs.
+const ROUNDS: u8 = 3;
 
 impl BlockTable {
     fn entries(&self) -> &[Entry] {
@@ -217,6 +217,16 @@ pub(crate) fn close(late: &LateTls) {
         && entry.key.get() == late.key
     {
         dismiss(entry);
+    }
+}
+
+/// Forgets the places of static blocks in what was the calling thread's storage, of so many bytes from `start` on, before libc
+/// made another.
+#[cfg(not(using_libc))]
+pub(crate) fn moved(start: usize, size: usize) {
+    let is_old = |entry: &&Entry| entry.block.get().wrapping_sub(start) < size;
+    for entry in table().map_or(&[][..], BlockTable::entries).iter().filter(is_old) {
+        entry.key.set(0);
     }
 }
 

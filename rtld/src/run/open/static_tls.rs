@@ -37,6 +37,8 @@ pub(crate) fn give(process: &Process, late: &LateTls) -> Result<(), Failure<'sta
     let scratch = process.arena.scratch();
     let values = values(&scratch, late)?;
     if presence::is_bound() {
+        // Where they can not be found nothing is changed.
+        for_each_other(|_| Ok(()))?;
         // First for those that are made from now on: what exists then is found.
         main_thread::write_image(process, distance, values)?;
         for_each_other(|other| write_to(address(other, distance), values))?;
@@ -63,35 +65,49 @@ pub(crate) fn values<'s>(scratch: &'s Arena, late: &LateTls) -> Result<&'s [u8],
 }
 
 /// Calls `found` with the thread pointer of each thread of libc's but the calling one.
-fn for_each_other(mut found: impl FnMut(usize)) -> Result<(), Failure<'static>> {
-    /// Number of times that a thread is asked which has just been made, and has not told the kernel its address yet.
-    const TRIES: usize = 1000;
+///
+/// # Errors
+/// That of `found`; [`Problem::TlsThreads`] if not all threads can be found.
+fn for_each_other(mut found: impl FnMut(usize) -> Result<(), Problem<'static>>) -> Result<(), Failure<'static>> {
     let own = thread_id();
     // SAFETY: libc has started.
     let own_pointer = unsafe { calls::thread_pointer() };
     let distance = robust_list(own).map(|list| list.wrapping_sub(own_pointer));
-    let mut all = Ok(());
+    let (mut all, mut own_is_listed) = (Ok(()), false);
     let listed = sys::for_each_thread(|thread| {
-        if thread == own || all.is_err() {
-            return;
+        own_is_listed |= thread == own;
+        if thread != own && all.is_ok() {
+            all = distance.ok_or(Problem::TlsThreads).and_then(|distance| match list_of(thread)? {
+                Some(list) => found(list.wrapping_sub(distance)),
+                None => Ok(()),
+            });
         }
-        let Some(distance) = distance else {
-            all = Err(Problem::TlsThreads);
-            return;
-        };
-        for _ in 0..TRIES {
-            match robust_list(thread) {
-                // One that has ended is listed by the kernel no more.
-                None if !exists(thread) => return,
-                Some(list) => return found(list.wrapping_sub(distance)),
-                // SAFETY: lets others run; touches no memory.
-                None => unsafe { calls::system_call(number::SCHED_YIELD, [0; 4]) },
-            };
-        }
-        all = Err(Problem::TlsThreads);
     });
-    listed.map_err(|_| Problem::TlsThreads)?;
-    Ok(all?)
+    all?;
+    // The /proc of another PID namespace has other numbers.
+    if listed.is_err() || !own_is_listed {
+        return Err(Problem::TlsThreads.into());
+    }
+    Ok(())
+}
+
+/// Address of another thread's list of robust mutexes; `None` if the thread has ended.
+fn list_of(thread: i32) -> Result<Option<usize>, Problem<'static>> {
+    /// Number of times that a thread is asked which has just been made, and has not told the kernel its address yet, or which
+    /// is about to end; and how long is waited in between, in nanoseconds.
+    const TRIES: usize = 400;
+    const PAUSE: usize = 50_000;
+    let pause = [0usize, PAUSE];
+    for _ in 0..TRIES {
+        let list = robust_list(thread);
+        // The main thread has told its address before anything could be opened: it has ended, and is listed all the same.
+        if list.is_some() || !exists(thread) || u32::try_from(thread) == Ok(process_id()) {
+            return Ok(list);
+        }
+        // SAFETY: the kernel reads two words.
+        unsafe { calls::system_call(number::NANOSLEEP, [(&raw const pause).expose_provenance(), 0, 0, 0]) };
+    }
+    Err(Problem::TlsThreads)
 }
 
 /// Address of a thread's list of robust mutexes, if it has told the kernel one.
@@ -112,12 +128,20 @@ fn exists(thread: i32) -> bool {
 }
 
 /// Writes to memory of this process that may vanish.
-fn write_to(place: usize, bytes: &[u8]) {
+///
+/// # Errors
+/// [`Problem::TlsThreads`] if the system does not let it be written to.
+fn write_to(place: usize, bytes: &[u8]) -> Result<(), Problem<'static>> {
+    const EFAULT: isize = -14;
     let from = [bytes.as_ptr().expose_provenance(), bytes.len()];
     let to = [place, bytes.len()];
     let (from, to) = ((&raw const from).expose_provenance(), (&raw const to).expose_provenance());
-    let process = to_usize(process_id().into());
-    // SAFETY: the storage of a thread of libc's, in the reserve, of which nothing knows yet. If the thread has ended the
-    // kernel finds its memory gone, or kept by libc for another thread, which libc fills anew.
-    unsafe { calls::system_call_6(number::PROCESS_VM_WRITEV, [process, from, 1, to, 1, 0]) };
+    // By the thread's id: the process's is that of the main thread, which has no memory once it has ended.
+    let own = usize::try_from(thread_id()).unwrap_or(0);
+    // SAFETY: the storage of a thread of libc's, in the reserve, of which nothing knows yet. If the thread ends just now the
+    // kernel finds its memory gone, or kept by libc for another thread, which libc fills anew; see docs/weaknesses.md.
+    match unsafe { calls::system_call_6(number::PROCESS_VM_WRITEV, [own, from, 1, to, 1, 0]) } {
+        0.. | EFAULT => Ok(()),
+        _ => Err(Problem::TlsThreads),
+    }
 }

@@ -17,6 +17,7 @@ use crate::platform::libc_stack::LibcStack;
 use crate::platform::main_thread;
 use crate::platform::presence::{self, BOUND, STATE};
 use crate::platform::thread_local::Snapshot;
+use crate::run::blocks;
 use crate::run::clock::clock;
 use crate::run::last_words::refuse;
 use crate::run::native::binding;
@@ -71,6 +72,9 @@ pub(crate) extern "C" fn hook() {
         let block = unsafe { snapshot.as_mut() };
         block.fill(0);
         process.sealed.fill_tls(block).unwrap_or_else(|error| refuse(&error));
+        if let Some(live) = process.thread_local {
+            blocks::moved(live.block.as_ptr().addr(), live.size);
+        }
         let program = process.sealed.namespace.module(0).path;
         main_thread::later_threads_have(snapshot);
         complete_image(process).of(program).unwrap_or_else(|error| refuse(&error));
