@@ -16,10 +16,11 @@ use abi::note::AbiNote;
 
 use crate::base::addr::{LoadBias, PageSize, Vaddr, from_usize, to_usize};
 use crate::base::arena::Arena;
-use crate::elf::consts;
 use crate::elf::dynamic::DynamicInfo;
 use crate::elf::note::abi_note;
 use crate::elf::plan::{LoadPlan, PlanRoom, Segment};
+use crate::elf::symbol::{Name, lookup_hashed};
+use crate::elf::{consts, gnu_hash};
 use crate::error::{Failure, Problem};
 use crate::link::excerpts::{Excerpts, LEAST, Missing, room};
 use crate::link::file::{Mapped, Planned};
@@ -263,7 +264,16 @@ fn ask<S: AddressSpace>(
         Some(nature) => nature,
         None => question(&mapped.image, &mapped.dynamic)?,
     };
+    let libc = if note.is_none() && libc.is_none() && is_musl(&mapped)? { Some(Libc::Musl) } else { libc };
     Ok(libc.map_or(Kind::Library(mapped, note), Kind::Native))
+}
+
+/// Whether an object that names no libc is one: musl's has no soname, so that a link by its path records that. (glibc's names
+/// its ld.so.)
+#[inline(never)]
+fn is_musl<I: Image>(mapped: &Mapped<I>) -> Result<bool, Failure<'static>> {
+    let start = Name::new(b"__libc_start_main");
+    Ok(lookup_hashed(&mapped.image, &mapped.dynamic, &start, gnu_hash(start.bytes), &mut 0)?.is_some())
 }
 
 /// Whether the first bytes of a file contain the ABI note. Then nothing else needs to be known before it is mapped.
