@@ -264,16 +264,23 @@ fn ask<S: AddressSpace>(
         Some(nature) => nature,
         None => question(&mapped.image, &mapped.dynamic)?,
     };
-    let libc = if note.is_none() && libc.is_none() && is_musl(&mapped)? { Some(Libc::Musl) } else { libc };
+    let libc = if note.is_none() && libc.is_none() && is_musl(&mapped.image, &mapped.dynamic)? {
+        Some(Libc::Musl)
+    } else {
+        libc
+    };
     Ok(libc.map_or(Kind::Library(mapped, note), Kind::Native))
 }
 
 /// Whether an object that names no libc is one: musl's has no soname, so that a link by its path records that. (glibc's names
 /// its ld.so.)
+///
+/// # Errors
+/// A table that the lookup reads is broken.
 #[inline(never)]
-fn is_musl<I: Image>(mapped: &Mapped<I>) -> Result<bool, Failure<'static>> {
+pub fn is_musl<I: Image>(image: &I, dynamic: &DynamicInfo) -> Result<bool, Failure<'static>> {
     let start = Name::new(b"__libc_start_main");
-    Ok(lookup_hashed(&mapped.image, &mapped.dynamic, &start, gnu_hash(start.bytes), &mut 0)?.is_some())
+    Ok(lookup_hashed(image, dynamic, &start, gnu_hash(start.bytes), &mut 0)?.is_some())
 }
 
 /// Whether the first bytes of a file contain the ABI note. Then nothing else needs to be known before it is mapped.

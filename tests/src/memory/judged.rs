@@ -12,7 +12,7 @@ use rtld::elf::note::abi_note;
 use rtld::elf::plan::{LoadPlan, Protection, Segment};
 use rtld::error::{Errno, Failure, OpenError, Problem};
 use rtld::link::file::map_object;
-use rtld::link::peek::{Kind, Outlook, judge, libc_of, needs_libc};
+use rtld::link::peek::{Kind, Outlook, is_musl, judge, libc_of, needs_libc};
 use rtld::os::seam::{AddressSpace, FileInfo, Files};
 
 use super::image::PAGE;
@@ -117,7 +117,10 @@ fn by_mapping<S: AddressSpace>(
 ) -> Result<(Nature, Option<Libc>), Failure<'static>> {
     let mapped = map_object(sys, arena, file, info, PAGE)?;
     let note = abi_note(&mapped.image);
-    let libc = needs_libc(&mapped.image, &mapped.dynamic);
+    let libc = needs_libc(&mapped.image, &mapped.dynamic).and_then(|libc| {
+        let musl = libc.is_none() && is_musl(&mapped.image, &mapped.dynamic)?;
+        Ok(libc.or(musl.then_some(Libc::Musl)))
+    });
     // What `choose` asks, which does not care for notes.
     let named = libc.as_ref().ok().copied().flatten();
     let note = note?;

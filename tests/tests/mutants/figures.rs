@@ -70,14 +70,16 @@ impl Figures {
     }
 }
 
-/// Whether the loader refused the program in one line, with object and reason, before any of its code ran.
+/// Whether the loader refused the program in one line, with object and reason, before any of its code ran; or at the first call
+/// of a function that nobody defines.
 fn is_refusal(run: &Run) -> bool {
     // libc warns of missing versions in a library that became native, and continues.
     let is_warning = |line: &&str| line.contains(": no version information available ");
     let mut lines = run.stderr.lines().filter(|line| !is_warning(line));
     let line = lines.next().and_then(|line| line.strip_prefix("slulrtld: "));
     let says = line.is_some_and(|line| line.contains(": ") && !line.contains(char::is_control));
-    says && lines.next().is_none() && run.stdout.is_empty()
+    let waited = line.is_some_and(|line| line.contains(": undefined symbol: "));
+    says && lines.next().is_none() && (run.stdout.is_empty() || waited)
 }
 
 /// Whether libc's `ld.so` refused the program: a mutated name in DT_NEEDED is a native library's.
