@@ -119,7 +119,7 @@ int slul_dlinfo(void *handle, int request, void *answer);
  * any more, its finalisers run and it is unmapped. It stays mapped, and its finalisers run when the process ends, if
  * - it was linked with -z nodelete,
  * - it defines a unique symbol (STB_GNU_UNIQUE) that was bound to or looked up,
- * - libc's unwinder was told of its unwind tables,
+ * - libc's unwinder was told of its unwind tables, or it has code run when threads end (`thread_local` of C++),
  * - the program is bound to it, by slul_dlsym(SLUL_RTLD_DEFAULT, ...) for instance.
  * Libraries of the start always stay. */
 int slul_dlclose(void *handle);

@@ -151,6 +151,14 @@ impl<'a> NativeNeeds<'a> {
         }
     }
 
+    /// Whether an import is a function by which code is registered that runs when a thread ends (Itanium C++ ABI,
+    /// `thread_local`). libc keeps what registers some loaded, but does not know libraries of this world.
+    #[must_use]
+    pub(crate) fn is_for_thread_end(&self, number: u32) -> bool {
+        let import = self.imports.get(to_usize(number.into()));
+        import.is_some_and(|import| matches!(import.name, b"__cxa_thread_atexit" | b"__cxa_thread_atexit_impl"))
+    }
+
     /// Whether there is any native library.
     #[must_use]
     pub fn any(&self) -> bool {

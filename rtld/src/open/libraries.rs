@@ -210,6 +210,9 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         relocator.layout = Some(&mut self.tls);
         relocator.run()?;
         let indirect = relocator.indirect;
+        for slot in natives.slots.iter().filter(|slot| natives.is_for_thread_end(slot.import)) {
+            self.namespace.pin(slot.module);
+        }
         for &index in fresh.iter() {
             protect_relro(sys, self.namespace.module(index), Protection::READ)?;
         }
