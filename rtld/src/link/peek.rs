@@ -272,15 +272,16 @@ fn ask<S: AddressSpace>(
     Ok(libc.map_or(Kind::Library(mapped, note), Kind::Native))
 }
 
-/// Whether an object that names no libc is one: musl's has no soname, so that a link by its path records that. (glibc's names
-/// its ld.so.)
+/// Whether an object that names no libc is one: musl's has no soname, so that a link by its path records that. It needs nothing,
+/// while a library that happens to define the name needs the loader, or what else it calls. (glibc's names its ld.so.)
 ///
 /// # Errors
 /// A table that the lookup reads is broken.
 #[inline(never)]
 pub fn is_musl<I: Image>(image: &I, dynamic: &DynamicInfo) -> Result<bool, Failure<'static>> {
     let start = Name::new(b"__libc_start_main");
-    Ok(lookup_hashed(image, dynamic, &start, gnu_hash(start.bytes), &mut 0)?.is_some())
+    let needs = dynamic.values(image, consts::DT_NEEDED).next().is_some();
+    Ok(!needs && lookup_hashed(image, dynamic, &start, gnu_hash(start.bytes), &mut 0)?.is_some())
 }
 
 /// Whether the first bytes of a file contain the ABI note. Then nothing else needs to be known before it is mapped.

@@ -156,7 +156,8 @@ impl<'a> NativeNeeds<'a> {
     #[must_use]
     pub(crate) fn is_for_thread_end(&self, number: u32) -> bool {
         let import = self.imports.get(to_usize(number.into()));
-        import.is_some_and(|import| matches!(import.name, b"__cxa_thread_atexit" | b"__cxa_thread_atexit_impl"))
+        // Or `__cxa_thread_atexit_impl`.
+        import.is_some_and(|import| import.name.starts_with(b"__cxa_thread_atexit"))
     }
 
     /// Whether there is any native library.
