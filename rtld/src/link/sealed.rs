@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::arena::{Arena, List, OutOfMemory};
-use crate::elf::plan::Protection;
+use crate::elf::plan::{Protection, TlsSegment};
 use crate::error::{Error, OfObject, Problem, Table};
 use crate::link::init;
 use crate::link::namespace::{Module, Namespace, Need};
@@ -61,17 +61,21 @@ pub struct Sealed<'a, I> {
 }
 
 impl<'a, I: ImageMut> Sealed<'a, I> {
+    /// The modules with thread-local storage: its segment, and its distance from the thread pointer.
+    fn thread_local(&self) -> impl Iterator<Item = (&Module<'a, I>, &TlsSegment, i64)> {
+        self.namespace.loaded().filter_map(|(_, module)| match (&module.image.plan().tls, module.tls) {
+            (Some(segment), Some(TlsPlace::Start { distance, .. })) => Some((module, segment, distance)),
+            _ => None,
+        })
+    }
+
     /// Writes the initial images of all modules' thread-local storage into `block`, which is zero.
     ///
     /// # Errors
     /// [`Problem::OutsideImage`] if an image is not in readable memory; [`Problem::TlsSize`] if the block is too small
     /// for one.
     pub fn fill_tls(&self, block: &mut [u8]) -> Result<(), Error<'a>> {
-        for (_, module) in self.namespace.loaded() {
-            let (Some(segment), Some(TlsPlace::Start { distance, .. })) = (&module.image.plan().tls, module.tls)
-            else {
-                continue;
-            };
+        for (module, segment, distance) in self.thread_local() {
             let outside = Problem::OutsideImage { table: Table::TlsImage, vaddr: segment.vaddr };
             // Without an image the segment may be anywhere.
             let image = match segment.file_size {
@@ -90,11 +94,7 @@ impl<'a, I: ImageMut> Sealed<'a, I> {
     pub fn tls_ends(&self) -> (u64, u64) {
         let room = self.tls.room_end();
         let mut ends = (room, room);
-        for (_, module) in self.namespace.loaded() {
-            let (Some(segment), Some(TlsPlace::Start { distance, .. })) = (&module.image.plan().tls, module.tls)
-            else {
-                continue;
-            };
+        for (_, segment, distance) in self.thread_local() {
             let start = self.tls.image_offset(distance);
             ends.0 = ends.0.max(start.saturating_add(segment.file_size));
             ends.1 = ends.1.max(start.saturating_add(segment.mem_size));

@@ -86,6 +86,12 @@ impl LateTls {
         }
     }
 
+    /// Number of its slot in the tables.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        to_usize(self.entry.saturating_sub(TABLE_HEADER).checked_div(TABLE_ENTRY).unwrap_or(0))
+    }
+
     /// Distance of the block from the thread pointer, if it has the same in every thread.
     pub fn distance(&self) -> Option<i64> {
         Some(self.distance.load(Ordering::Relaxed)).filter(|&distance| distance != NOWHERE)
@@ -94,7 +100,8 @@ impl LateTls {
     /// Places the block in a layout, at one distance for all threads, before any code of the library runs.
     ///
     /// # Errors
-    /// As [`TlsLayout::place`].
+    /// [`Problem::TlsSize`] with the size in bytes, if the layout would exceed 1 GiB; [`Problem::TlsReserve`] with size,
+    /// alignment and the bytes left, if the block does not fit the room for later modules.
     pub(crate) fn place(&self, layout: &mut TlsLayout) -> Result<i64, Failure<'static>> {
         let distance = layout.place(&self.segment)?;
         self.is_clean.store(layout.is_clean(distance, self.segment.mem_size), Ordering::Relaxed);

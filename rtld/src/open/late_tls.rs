@@ -1,12 +1,12 @@
 //! Thread-local storage of libraries that are opened: their slots in the threads' tables of blocks.
 #![forbid(unsafe_code)]
 
-use crate::base::addr::{from_usize, to_usize};
+use crate::base::addr::from_usize;
 use crate::base::arena::{Arena, List};
 use crate::base::report::Trace;
 use crate::error::{Failure, Problem, Table};
 use crate::link::namespace::{Module, Namespace};
-use crate::link::tls::{LateTls, TABLE_ENTRY, TABLE_HEADER, TlsPlace, trace_tls};
+use crate::link::tls::{LateTls, TlsPlace, trace_tls};
 use crate::os::seam::Image;
 
 /// The slots, and what was given so far.
@@ -57,17 +57,18 @@ impl<'a> LateTlsSlots<'a> {
     /// Lets another library have the slot of a module that goes.
     pub(crate) fn release<I>(&mut self, module: &Module<'_, I>) {
         let Some(TlsPlace::Late(late)) = module.tls else { return };
-        let slot = late.entry.saturating_sub(TABLE_HEADER).checked_div(TABLE_ENTRY).unwrap_or(0);
-        if let Some(taken) = self.taken.get_mut(to_usize(slot)) {
+        if let Some(taken) = self.taken.get_mut(late.slot()) {
             *taken = false;
         }
     }
 }
 
-/// Distances from the thread pointer and sizes in bytes of the static storage of all opened modules.
-pub(crate) fn placed<I: Image>(namespace: &Namespace<'_, I>) -> impl Iterator<Item = (i64, u64)> {
+/// The static storage of all opened modules, and its distance from the thread pointer.
+pub fn placed<'n, 'a, I: Image>(
+    namespace: &'n Namespace<'a, I>,
+) -> impl Iterator<Item = (&'a LateTls, i64)> + use<'n, 'a, I> {
     namespace.all().filter_map(|(_, module)| match module.tls? {
-        TlsPlace::Late(late) => Some((late.distance()?, late.segment.mem_size)),
+        TlsPlace::Late(late) => Some((late, late.distance()?)),
         TlsPlace::Start { .. } => None,
     })
 }

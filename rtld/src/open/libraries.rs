@@ -382,7 +382,8 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             }
         }
         if placed {
-            self.tls.retain(late_tls::placed(&self.namespace));
+            let placed = late_tls::placed(&self.namespace);
+            self.tls.retain(placed.map(|(late, distance)| (distance, late.segment.mem_size)));
         }
         group.live.set(group.live.get().saturating_sub(1));
         (group.live.get() == 0).then_some(group.arena)

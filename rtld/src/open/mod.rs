@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod find;
-mod late_tls;
+pub mod late_tls;
 pub mod libraries;
 pub mod natives;
 pub mod opened;

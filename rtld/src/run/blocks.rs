@@ -77,8 +77,7 @@ impl BlockTable {
     }
 
     fn entry(&self, late: &LateTls) -> Option<&Entry> {
-        let index = late.entry.checked_sub(TABLE_HEADER)?.checked_div(TABLE_ENTRY)?;
-        self.entries().get(to_usize(index))
+        self.entries().get(late.slot())
     }
 
     /// A table with room for so many entries at least, which has those of `older`.
@@ -99,7 +98,7 @@ impl BlockTable {
         let place = memory.cast::<Self>();
         // SAFETY: fresh memory, aligned to a page, with room for the header.
         unsafe { place.write(table) };
-        // SAFETY: just written; given back by `forget` alone.
+        // SAFETY: just written; given back by `at_thread_end` alone.
         let table = unsafe { place.as_ref() };
         for (to, from) in table.entries().iter().zip(before) {
             to.block.set(from.block.get());
@@ -166,8 +165,7 @@ fn make(late: &LateTls) -> Option<usize> {
     let table = match known {
         Some(table) => table,
         None => {
-            let count = late.entry.checked_div(TABLE_ENTRY)?.saturating_add(1);
-            let table = BlockTable::new(to_usize(count), table())?;
+            let table = BlockTable::new(late.slot().saturating_add(1), table())?;
             place.store(start_of(table.memory), Ordering::Relaxed);
             table
         }

@@ -9,7 +9,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use rtld::error::{Error, Failure, OfObject, Problem};
-use rtld::link::tls::TlsPlace;
+use rtld::open::late_tls;
 
 use crate::platform::environment::Hidden;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
@@ -102,12 +102,8 @@ fn complete_image(process: &Process) -> Result<(), Failure<'static>> {
     let Some(runtime) = runtime() else { return Ok(()) };
     let scratch = process.arena.scratch();
     let all = runtime.with(|state| {
-        let mut places = state.libraries.namespace().all().filter_map(|(_, module)| module.tls);
-        places.try_for_each(|place| match (place, place.distance()) {
-            (TlsPlace::Late(late), Some(distance)) => {
-                main_thread::write_image(process, distance, static_tls::values(&scratch, late)?)
-            }
-            _ => Ok(()),
+        late_tls::placed(state.libraries.namespace()).try_for_each(|(late, distance)| {
+            main_thread::write_image(process, distance, static_tls::values(&scratch, late)?)
         })
     });
     // This thread has the list in use only while no code of an object runs, and libc does not come.
