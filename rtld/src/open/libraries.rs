@@ -2,7 +2,7 @@
 //! runs code of a library: the caller does.
 //!
 //! To open, [`Libraries::open`] maps, relocates and seals, and lists the modules to initialise; the caller announces
-//! each by [`Libraries::initialising`], runs its initialisers, and at last calls [`Libraries::settle`]. To close,
+//! each by [`Libraries::initialising`], runs its initialisers, and at last calls [`Libraries::advance`]. To close,
 //! [`Libraries::close`] lists the modules to finalise; the caller announces each by [`Libraries::finalising`], runs its
 //! finalisers, calls [`Libraries::remove`], and asks for further [`Libraries::unused`] modules. A failure leaves
 //! everything as it was.
@@ -290,11 +290,13 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
     }
 
     /// Whether a module was opened at run time and has unwind tables that are not registered with an unwinder yet. If
-    /// so, they count as registered from now on, and the module stays loaded for good.
+    /// so, they count as registered from now on, and the module stays loaded for good. One that may still go, because its open
+    /// can fail or it is being closed, has none.
     pub fn keep_untold(&mut self, index: usize) -> bool {
         let module = self.namespace.get(index);
         let untold = module.is_some_and(|module| {
-            module.opened.as_ref().is_some_and(|opened| !opened.told) && find(module).is_some()
+            let stays = |opened: &Opened<'_>| matches!(opened.stage, Stage::Initialising | Stage::Open);
+            module.opened.as_ref().is_some_and(|opened| !opened.told && stays(opened)) && find(module).is_some()
         });
         let Some(opened) = self.opened_mut(index).filter(|_| untold) else { return false };
         opened.told = true;
@@ -302,11 +304,11 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         true
     }
 
-    /// Announces that the initialisers of `fresh` have run.
-    pub fn settle(&mut self, fresh: &[usize]) {
+    /// Announces that `fresh` are being initialised, so that the open can not fail any more; or that it is complete.
+    pub fn advance(&mut self, fresh: &[usize], stage: Stage) {
         for &index in fresh {
-            if let Some(opened) = self.opened_mut(index).filter(|opened| opened.stage == Stage::Loading) {
-                opened.stage = Stage::Open;
+            if let Some(opened) = self.opened_mut(index).filter(|opened| opened.stage != Stage::Closing) {
+                opened.stage = stage;
             }
         }
     }

@@ -21,8 +21,10 @@ pub struct Group<'a> {
 /// Progress of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It is being opened, or its initialisers are running.
+    /// It is being opened, which may fail.
     Loading,
+    /// Initialisers of what came with it are running.
+    Initialising,
     /// Its initialisers have run: it can be used and closed.
     Open,
     /// Its finalisers are running, or have run.

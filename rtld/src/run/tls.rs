@@ -104,7 +104,8 @@ pub(crate) fn block(place: TlsPlace<'_>) -> Option<usize> {
     }
 }
 
-/// Address of a module's block in the calling thread; 0 if the thread has not asked for it yet.
+/// Address of a module's block in the calling thread, which is to be one of the loader's or libc's; 0 if the thread has not asked
+/// for it yet.
 pub(crate) fn present_block(place: TlsPlace<'_>) -> usize {
     let block = match place {
         TlsPlace::Start { id, .. } => start_block(to_usize(id)),

@@ -8,7 +8,7 @@ use rtld::link::sealed::Sealed;
 use rtld::link::search::ProgramPath;
 use rtld::open::find::Where;
 use rtld::open::libraries::{Libraries, Opening, ProcessInfo};
-use rtld::open::opened::Flags;
+use rtld::open::opened::{Flags, Stage};
 use rtld::os::seam::Image;
 use tests::memory::image::PAGE;
 use tests::memory::scene::{CODE, arena};
@@ -79,7 +79,7 @@ impl Process {
     /// The second part of an opening: initialisers.
     pub(crate) fn initialise(&mut self, opening: &Opening<'static>) {
         opening.fresh.iter().for_each(|&index| self.libraries.initialising(index));
-        self.libraries.settle(opening.fresh);
+        self.libraries.advance(opening.fresh, Stage::Open);
     }
 
     /// Opens a library for the program; it must succeed.

@@ -26,6 +26,7 @@ use crate::run::open::phdr_info::PhdrInfo;
 use crate::run::open::runtime::{ObjectList, Runtime, object_at, release, runtime};
 use crate::run::process::new_arena;
 use crate::run::refusal::Refusal;
+use crate::run::thread;
 
 /// `Dl_info` of <dlfcn.h>.
 #[repr(C)]
@@ -99,7 +100,7 @@ pub(crate) extern "C" fn slul_dlinfo(handle: usize, request: i32, answer: *mut u
 fn own(runtime: &Runtime, index: usize, request: i32, answer: *mut usize) -> Result<i32, Refusal> {
     let handle = runtime.with(|state| state.handle(index))?;
     let _held = runtime.list.hold();
-    let Some(PhdrInfo { phdrs, count, tls_id, tls_block, .. }) = runtime.describe(index) else {
+    let Some(PhdrInfo { phdrs, count, tls_id, tls_block, .. }) = runtime.describe(index, thread::is_mine()) else {
         return Err(Refusal::Handle(handle));
     };
     let word = match request {

@@ -158,9 +158,11 @@ pub(crate) extern "C" fn dl_iterate_phdr(callback: Callback, data: usize) -> i32
     let Some(runtime) = runtime() else { return 0 };
     // While the lock is held, no other thread changes the list; `operate` refuses changes by the callback.
     let held = runtime.list.hold();
-    let theirs = natives::changes(!held.is_again() && !runtime.whole.is_mine());
+    // In a thread whose thread pointer is the program's own neither its blocks are found nor may libc be asked.
+    let is_mine = thread::is_mine();
+    let theirs = natives::changes(is_mine && !held.is_again() && !runtime.whole.is_mine());
     for index in 0..runtime.bound() {
-        let Some(mut info) = runtime.describe(index) else { continue };
+        let Some(mut info) = runtime.describe(index, is_mine) else { continue };
         info.count_also(theirs);
         match callback(&raw mut info, size_of::<PhdrInfo>(), data) {
             0 => {}
@@ -168,5 +170,5 @@ pub(crate) extern "C" fn dl_iterate_phdr(callback: Callback, data: usize) -> i32
         }
     }
     // The lock is still held: the callback must not open or close libraries here either.
-    natives::iterate_phdr(runtime.changes(), callback, data)
+    if is_mine { natives::iterate_phdr(runtime.changes(), callback, data) } else { 0 }
 }

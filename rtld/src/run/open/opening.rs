@@ -16,7 +16,7 @@ use rtld::error::{Error, Failure, OWN, OfObject};
 use rtld::link::tls::TlsPlace;
 use rtld::open::find::Where;
 use rtld::open::libraries::{Libraries, Opening, ProcessInfo};
-use rtld::open::opened::Flags;
+use rtld::open::opened::{Flags, Stage};
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
@@ -56,10 +56,9 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> 
 }
 
 impl ObjectList {
-    /// Announces fresh modules to debuggers and threads, before any code of them runs; returns the resolvers to call.
+    /// Announces fresh modules to debuggers, before any code of them runs; returns the resolvers to call.
     fn announce(
         &mut self,
-        process: &Process,
         arena: &'static Arena,
         opening: &Opening<'static>,
     ) -> Result<List<'static, Question>, Error<'static>> {
@@ -73,10 +72,6 @@ impl ObjectList {
         let mut added = Ok(());
         for &index in opening.fresh {
             let module = namespace.module(index);
-            if let Some(TlsPlace::Late(late)) = module.tls {
-                let given = static_tls::give(process, late);
-                added = added.and(given.of(module.path));
-            }
             match (debugger::add(arena, module, module.path, true), handles.get_mut(index)) {
                 (Ok(entry), Some(handle)) => *handle = entry,
                 (Err(error), _) => added = Err(error).of(OWN),
@@ -85,7 +80,6 @@ impl ObjectList {
         }
         debugger::end_change();
         added?;
-        code::protect_indirect(namespace, opening.fresh, &opening.indirect, Protection::READ_WRITE)?;
         code::questions(arena, namespace, opening.fresh, &opening.indirect)
     }
 
@@ -131,7 +125,7 @@ impl Runtime {
             state.libraries.libc_is_there = presence::is_bound();
             let opening = state.libraries.open(&Linux, arena, name, caller, flags)?;
             // In one piece with the open: a listing of objects never shows a module without its name.
-            Ok(opening.map(|opening| (state.announce(self.process, arena, &opening), opening)))
+            Ok(opening.map(|opening| (state.announce(arena, &opening), opening)))
         })??;
         let Some((questions, opening)) = opened else { return Ok((0, false)) };
         if !opening.fresh.is_empty()
@@ -149,8 +143,8 @@ impl Runtime {
         Ok((handle, !opening.fresh.is_empty()))
     }
 
-    /// Runs the code that an open requires: native binding, resolvers, initialisers. An error comes before any of that
-    /// code has run.
+    /// Runs the code that an open requires: native binding, resolvers, initialisers. An error comes before any initialiser has
+    /// run.
     fn begin(&self, arena: &'static Arena, opening: &Opening<'static>, asked: &[Question]) -> Result<(), Refusal> {
         natives::bind(self, arena, opening)?;
         {
@@ -158,20 +152,33 @@ impl Runtime {
             let _held = self.list.hold();
             natives::changes(true);
         }
-        unwind::register(self.process, arena, true);
-        // SAFETY: `announce` made the words writable; a library that is being opened can not be closed.
+        let protect = |state: &ObjectList, protection| {
+            code::protect_indirect(state.libraries.namespace(), opening.fresh, &opening.indirect, protection)
+        };
+        self.with(|state| protect(state, Protection::READ_WRITE))??;
+        // SAFETY: the words are writable since just now; a library that is being opened can not be closed.
         unsafe { code::ask_all(asked) };
         let calls = self.with(|state| {
+            protect(state, Protection::READ)?;
             let namespace = state.libraries.namespace();
-            code::protect_indirect(namespace, opening.fresh, &opening.indirect, Protection::READ)?;
-            code::calls_of(arena, namespace, opening.fresh, code::initialisers).of(OWN)
+            for &index in opening.fresh {
+                let module = namespace.module(index);
+                if let Some(TlsPlace::Late(late)) = module.tls {
+                    // All words of the initial values have theirs now.
+                    static_tls::give(self.process, late).of(module.path)?;
+                }
+            }
+            let calls = code::calls_of(arena, namespace, opening.fresh, code::initialisers).of(OWN)?;
+            state.libraries.advance(opening.fresh, Stage::Initialising);
+            Ok::<_, Error<'static>>(calls)
         })??;
+        unwind::register(self.process, arena, true);
         self.begun.store(true, Ordering::Relaxed);
         for calls in calls.iter() {
             self.with(|state| state.libraries.initialising(calls.module))?;
             code::initialise(calls.functions.iter().copied(), self.process.arguments());
         }
-        self.with(|state| state.libraries.settle(opening.fresh))
+        self.with(|state| state.libraries.advance(opening.fresh, Stage::Open))
     }
 
     pub(crate) fn close(&self, arena: &'static Arena, handle: usize) -> Result<(), Refusal> {
@@ -261,8 +268,9 @@ impl Runtime {
         self.state.try_borrow().map_or((0, 0), |state| state.libraries.changes)
     }
 
-    /// The description of a module for `dl_iterate_phdr`.
-    pub(crate) fn describe(&self, index: usize) -> Option<PhdrInfo> {
+    /// The description of a module for `dl_iterate_phdr`. `is_mine` says whether the calling thread's pointer leads to its
+    /// blocks.
+    pub(crate) fn describe(&self, index: usize, is_mine: bool) -> Option<PhdrInfo> {
         let state = self.state.try_borrow().ok()?;
         let (adds, subs) = state.libraries.changes;
         let module = state.libraries.namespace().get(index)?;
@@ -277,7 +285,7 @@ impl Runtime {
             adds,
             subs,
             tls_id: module.tls.map_or(0, |place| to_usize(place.number())),
-            tls_block: module.tls.map_or(0, tls::present_block),
+            tls_block: module.tls.filter(|_| is_mine).map_or(0, tls::present_block),
         })
     }
 }

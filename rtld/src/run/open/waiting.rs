@@ -9,8 +9,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::Arena;
-use rtld::elf::symbol::is_resolver;
-use rtld::error::{Error, OWN};
+use rtld::elf::symbol::{is_absolute, is_resolver};
+use rtld::elf::{consts, st_type};
+use rtld::error::{Error, OWN, Problem};
+use rtld::link::namespace::Definition;
 use rtld::link::reloc::WaitingSlot;
 use rtld::native::needs::Import;
 use rtld::open::find::Where;
@@ -21,6 +23,7 @@ use crate::platform::presence;
 use crate::run::code;
 use crate::run::cpu::calls::trap;
 use crate::run::last_words::refuse;
+use crate::run::native::natives;
 use crate::run::native::optional::look_up;
 use crate::run::open::runtime::{Runtime, release, runtime};
 use crate::run::process::{Process, new_arena};
@@ -51,15 +54,26 @@ fn bind(runtime: &Runtime, slot: WaitingSlot, arena: &'static Arena) -> Result<R
         let found = state.libraries.find(Where::As(slot.module), Some(slot.module), &waiting.name())?;
         let namespace = state.libraries.namespace();
         let place = |vaddr| namespace.module(slot.module).image.bias().runtime(vaddr);
-        let found =
-            found.map(|found| (namespace.module(found.module).address(&found.sym), is_resolver(&found.sym)));
+        let found = match found {
+            Some(Definition { module, sym }) => {
+                let module = namespace.module(module);
+                let address = module.address(&sym);
+                let is_code = is_absolute(&sym) || module.is_code(module.image.bias().vaddr(address));
+                if st_type(&sym) == consts::STT_TLS || !is_code {
+                    let why = "is no function, but called";
+                    return Err(Error::new(waiting.path, Problem::SymbolKind { symbol: waiting.name, why }).into());
+                }
+                Some((address, is_resolver(&sym)))
+            }
+            None => None,
+        };
         Ok(((waiting, place(waiting.at)), found))
     })??;
     let (waiting, place) = waiting;
     let address = match found {
         Some((address, true)) => code::ask(address),
         Some((address, false)) => address,
-        None => RuntimeAddr(from_usize(native(arena, &waiting)?)),
+        None => RuntimeAddr(from_usize(native(runtime, arena, &waiting)?)),
     };
     if address.0 == 0 {
         return Err(Refusal::Error(waiting.undefined()));
@@ -75,10 +89,11 @@ fn bind(runtime: &Runtime, slot: WaitingSlot, arena: &'static Arena) -> Result<R
 }
 
 /// The address of a native function of that name; 0 if there is none.
-fn native(arena: &'static Arena, waiting: &Waiting<'static>) -> Result<usize, Refusal> {
+fn native(runtime: &Runtime, arena: &'static Arena, waiting: &Waiting<'static>) -> Result<usize, Refusal> {
     if !presence::is_bound() {
         return Ok(0);
     }
+    natives::is_callable(runtime)?;
     let &Waiting { name, version, .. } = waiting;
     let import = Import { name, version, st_type: 0, strong: true, referrer: 0, canonical: None };
     Ok(look_up(arena, &[], &import)?)
