@@ -9,7 +9,11 @@ fn main() {
     // What `rtld/src/run` has to know of the program that it is a part of, where it can not ask `platform`.
     println!("cargo::rustc-check-cfg=cfg(using_libc)");
     println!("cargo::rustc-cfg=using_libc");
+    // `xtask` sets it where the linker knows versions of symbols (src/system.rs).
+    println!("cargo::rustc-check-cfg=cfg(versioned)");
     let arguments = [
+        // The entry is its own (src/cpu.rs).
+        "-nostartfiles".to_owned(),
         "-lc".to_owned(),
         // Like an executable of any other language: nothing of it is for libraries to bind to.
         format!("-Wl,--version-script={root}/exports.map"),

@@ -6,8 +6,6 @@
 
 use core::arch::{asm, global_asm, naked_asm};
 
-use rtld::base::addr::RuntimeAddr;
-
 /// The memory functions, which the compiler expects, and libc defines.
 pub(crate) mod memory {
     unsafe extern "C" {
@@ -20,13 +18,31 @@ pub(crate) mod memory {
     }
 }
 
-/// Address of `_start`, which ld.so enters.
-pub(crate) fn own_entry() -> RuntimeAddr {
-    unsafe extern "C" {
-        fn _start();
-    }
-    RuntimeAddr::of(_start as *const ())
+/// Defines the entry, `_start`, which calls a function with the address of the kernel's block and with rdx, which ld.so leaves for
+/// atexit(3) (psABI, process initialisation).
+macro_rules! entry {
+    ($start:path) => {
+        #[allow(unsafe_code)]
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn _start() -> ! {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                // Backtraces end here.
+                ".cfi_undefined rip",
+                "xor ebp, ebp",
+                "mov rdi, rsp",
+                "mov rsi, rdx",
+                "and rsp, -16",
+                "call {start}",
+                "ud2",
+                ".cfi_endproc",
+                start = sym $start,
+            )
+        }
+    };
 }
+pub(crate) use entry;
 
 /// Calls `function` with the address of `size` bytes of stack above its frame, and two further arguments.
 ///

@@ -25,15 +25,24 @@ mod platform;
 mod run;
 mod system;
 
+use rtld::base::addr::RuntimeAddr;
 use rtld::os::sys::map_each_segment;
 
 use crate::run::begin::{self, When};
 use crate::run::kernel::Block;
 use crate::run::last_words::refuse;
 
+cpu::entry!(start);
+
+/// Called by the entry.
+#[allow(unsafe_code)]
+unsafe extern "C" fn start(block: *const u64, finaliser_of_ld_so: usize) -> ! {
+    // SAFETY: what the kernel and ld.so have left.
+    unsafe { system::start(main, block, finaliser_of_ld_so) }
+}
+
 /// Called by libc.
 #[allow(unsafe_code)]
-#[unsafe(no_mangle)]
 extern "C" fn main(argc: i32, argv: *const u64) -> i32 {
     let size = system::block_size(argc);
     // SAFETY: a multiple of 16, with room for the block that `run` writes there.
@@ -50,7 +59,8 @@ unsafe extern "C" fn run(place: usize, argc: i32, argv: *const u64) -> ! {
     };
     system::find_libc();
     map_each_segment();
-    let process = begin::load(block, When::First, cpu::own_entry()).unwrap_or_else(|error| refuse(&error));
+    let process = begin::load(block, When::First, RuntimeAddr::of(_start as *const ()))
+        .unwrap_or_else(|error| refuse(&error));
     system::take_name(process);
     system::share_environment(process);
     begin::begin(process)

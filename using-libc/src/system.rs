@@ -4,7 +4,7 @@
 //! This file exists because libc's functions and variables are C's, and the block is written by address.
 #![allow(unsafe_code)]
 
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,7 +21,40 @@ unsafe extern "C" {
     static environ: *const *const c_char;
     fn getauxval(key: u64) -> u64;
     fn __errno_location() -> *mut i32;
+}
+
+/// The main function of a C program (ISO C, 5.1.2.2.1).
+pub(crate) type Main = extern "C" fn(i32, *const u64) -> i32;
+
+// glibc moved these into libc.so.6 in its version 2.34 and gave them that version, but keeps the old one for programs that were
+// linked before, of which this is one: so it starts with any glibc since 2.17. musl's have no versions.
+unsafe extern "C" {
+    #[cfg_attr(versioned, link_name = "__libc_start_main@GLIBC_2.2.5")]
+    fn __libc_start_main(
+        main: Main,
+        argc: i32,
+        argv: *const u64,
+        initialisers: usize,
+        finalisers: usize,
+        finaliser_of_ld_so: usize,
+        stack: *const u64,
+    ) -> !;
+    #[cfg_attr(versioned, link_name = "dlsym@GLIBC_2.2.5")]
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    #[cfg_attr(versioned, link_name = "dlinfo@GLIBC_2.3.3")]
+    pub(crate) fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
+}
+
+/// Has libc start the process, like its own start-up object (crt1.o), which would ask for the newest version.
+///
+/// # Safety
+/// `stack` is the kernel's block, and the last is what ld.so leaves for atexit(3).
+pub(crate) unsafe fn start(main: Main, stack: *const u64, finaliser_of_ld_so: usize) -> ! {
+    // SAFETY: the block begins with argc and argv; this executable has no initialisers and finalisers.
+    unsafe {
+        let argc = i32::try_from(stack.read()).unwrap_or(0);
+        __libc_start_main(main, argc, stack.add(1), 0, 0, finaliser_of_ld_so, stack)
+    }
 }
 
 /// Keys of the auxiliary vector. Linux 6 has keys up to 51 (AT_MINSIGSTKSZ).
@@ -104,17 +137,31 @@ pub(crate) fn forget_errors() {
     unsafe { __errno_location().write(0) };
 }
 
-/// Finds libc's functions that the loader calls: the first definition of each name, preloaded libraries included.
+/// libc's functions that the loader calls ([`LOADER_TARGETS`]).
+static TABLE: [AtomicUsize; LOADER_IMPORTS.len()] = [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
+
+/// Finds libc's functions that the loader calls: the first definition of each name, preloaded libraries included. Those that
+/// are not there yet are looked for again: threads are a library of their own in glibc before 2.34, which the program needs.
 pub(crate) fn find_libc() {
-    static TABLE: [AtomicUsize; LOADER_IMPORTS.len()] = [const { AtomicUsize::new(0) }; LOADER_IMPORTS.len()];
     LOADER_TARGETS.store(TABLE.as_ptr().cast_mut(), Ordering::Relaxed);
     for (target, name) in TABLE.iter().zip(LOADER_IMPORTS) {
         let mut buffer = [0u8; 32];
-        if let Some(place) = buffer.get_mut(..name.len()) {
+        if target.load(Ordering::Relaxed) == 0
+            && let Some(place) = buffer.get_mut(..name.len())
+        {
             place.copy_from_slice(name);
+            let name = CStr::from_bytes_until_nul(&buffer).unwrap_or_default();
+            target.store(symbol(name).map_or(0, <*mut c_void>::expose_provenance), Ordering::Release);
         }
-        let name = CStr::from_bytes_until_nul(&buffer).unwrap_or_default();
-        target.store(symbol(name).map_or(0, <*mut c_void>::expose_provenance), Ordering::Release);
+    }
+}
+
+/// Replaces what was found, where `by` has something else for it.
+pub(crate) fn replace_found(by: impl Fn(usize) -> Option<usize>) {
+    for target in &TABLE {
+        if let Some(instead) = by(target.load(Ordering::Relaxed)) {
+            target.store(instead, Ordering::Release);
+        }
     }
 }
 

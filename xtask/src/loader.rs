@@ -53,7 +53,12 @@ pub(crate) fn build_using_libc(repo: &Repo, profile: Profile, libc: Libc) -> Res
     step(format!("build slulrtld-using-libc, {}, {}", libc.name(), profile.name()));
     let program = ("using-libc", "slulrtld-using-libc");
     match libc {
-        Libc::Gnu => build_program(repo, profile, program, &[], &[]),
+        // glibc before 2.34 has dlopen(3) in a library of its own.
+        Libc::Gnu => {
+            let options =
+                ["--cfg=versioned", "-Clink-arg=-Wl,--push-state,--no-as-needed,-l:libdl.so.2,--pop-state"];
+            build_program(repo, profile, program, &[], &options)
+        }
         Libc::Musl => {
             let target = repo.target().join("musl-gcc");
             let cargo_options = [OsStr::new("--target-dir"), target.as_os_str()];

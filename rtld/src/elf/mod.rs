@@ -45,7 +45,7 @@ pub mod consts {
     pub use goblin::elf::section_header::{SHN_UNDEF, SHT_DYNAMIC, SHT_DYNSYM, SHT_STRTAB};
     pub use goblin::elf::sym::{
         STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, STT_TLS,
-        STV_HIDDEN, STV_INTERNAL, STV_PROTECTED,
+        STV_DEFAULT, STV_HIDDEN, STV_INTERNAL, STV_PROTECTED,
     };
 
     /// Packed relative relocations (gABI).

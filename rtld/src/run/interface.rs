@@ -26,9 +26,6 @@ type Exporter = fn(&'static Arena, &'static [u8]) -> Result<Present<'static, Map
 /// Whether libc takes the program for the executable that was started, and so knows its unwind tables.
 const _: bool = image::LIBC_KNOWS_PROGRAM;
 
-/// Whether words for native functions wait for the first call, with the address of a stub in them.
-const _: bool = image::WORDS_WAIT;
-
 /// Whether another process has this one's memory.
 const _: fn() -> bool = image::shares_memory;
 

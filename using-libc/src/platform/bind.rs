@@ -15,19 +15,20 @@ use rtld::elf::plan::Protection;
 use rtld::elf::{Decode, Sym, consts, size};
 use rtld::error::{Error, OfObject};
 use rtld::machine::Native;
-use rtld::native::needs::Import;
+use rtld::native::needs::{Import, NativeCopy};
 use rtld::native::template::{Binding, Export, Recipe, build};
 use rtld::os::seam::Image;
 use rtld::words;
 
 use crate::platform::finalisers::register_finalisers;
 use crate::platform::next::NEEDS;
-use crate::platform::shim;
+use crate::platform::{rebind, shim};
 use crate::run::cpu::calls::exit_group;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::native::gather::{exports, native_search, needs};
 use crate::run::native::libc::RTLD_DEFAULT;
 use crate::run::native::optional::open_optional;
+use crate::run::native::publish::{Published, has_eager_note, publish_addresses, publish_held};
 use crate::run::native::{binding, libc};
 use crate::run::open::{fork, unwind};
 use crate::run::process::Process;
@@ -48,31 +49,29 @@ pub(crate) fn ensure_libc(process: &'static Process) -> Result<(), Error<'static
     bind(process)
 }
 
+/// [`ensure_libc`] for a call of a native function, which the calling thread is about to make.
+pub(crate) fn ensure_callable(process: &'static Process) -> Result<(), Error<'static>> {
+    ensure_libc(process)?;
+    publish_held(process).of(process.sealed.namespace.module(0).path)
+}
+
 /// Binds like [`ensure_libc`]. The names have no effect, because libc is chosen already.
 pub(crate) fn ensure_libc_for(process: &'static Process, _: &[&[u8]]) -> Result<(), Error<'static>> {
     ensure_libc(process)
 }
 
 fn bind(process: &'static Process) -> Result<(), Error<'static>> {
-    let program = process.sealed.namespace.module(0).path;
-    if let Some(copy) = process.sealed.natives.copies.first() {
-        refuse(
-            program,
-            words!(
-                "{} is to be copied from a native library (COPY), which would go on with its own: \
-                 -mno-direct-extern-access avoids that",
-                copy.name
-            ),
-        );
-    }
     is_now_libcs();
     offer(process)?;
     fill(process)?;
+    system::find_libc();
     open_optional(process);
     register_finalisers();
     unwind::register(process, process.arena, true);
     fork::watch();
-    let _ = binding::protect_tables(process, Protection::READ);
+    // The program's first call shows whether it has made a thread pointer of its own by then.
+    let eager = has_eager_note(process);
+    publish_addresses(process, if eager { Published::All } else { Published::Held { only_called: true } });
     process.trace.line(Category::Libc, words!("present from the start"));
     system::forget_errors();
     Ok(())
@@ -83,7 +82,10 @@ fn offer(process: &'static Process) -> Result<(), Error<'static>> {
     let program = process.sealed.namespace.module(0).path;
     let mut offered = List::<Export<'static>>::new(process.arena);
     // Thread-local symbols are left out: libc does not know the program's storage.
-    for export in exports(process).of(program)?.iter().filter(|export| export.st_info & 0xf != consts::STT_TLS) {
+    // Copies of native data are no definitions of the program's (`rebind`), by whichever of their names.
+    let is_offered =
+        |export: &&Export<'_>| export.st_info & 0xf != consts::STT_TLS && !rebind::is_copy(process, export.at.0);
+    for export in exports(process).of(program)?.iter().filter(is_offered) {
         let name = process.arena.concat(&[export.name, b"\0"]).of(program)?;
         if libc::symbol(RTLD_DEFAULT, name.as_ptr().cast(), None) != 0 {
             refuse(
@@ -132,6 +134,12 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
         // The program's PLT slots need no definition for libc here.
         *import = Import { canonical: None, ..*import };
     }
+    let (own, copies) = (imports.len(), &natives.copies);
+    for NativeCopy { name, version, module, st_info, .. } in copies.iter().copied() {
+        let (st_type, strong) = (st_info & 0xf, true);
+        let version = version.filter(|version| !natives.is_optional(version.file));
+        imports.push(Import { name, version, st_type, strong, referrer: module, canonical: None }).of(program)?;
+    }
     let search = native_search(process).of(program)?;
     let (slots, count) = (natives.slots.len(), imports.len());
     // libc fills one word for each slot, and one for each import.
@@ -156,25 +164,29 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
             imports: &imports,
             bindings: &bindings,
             targets: word(slots),
+            hook: RuntimeAddr::of(rebind::copy as *const ()),
             ..shim::nothing(load, bias, first)
         };
         build::<Native>(arena, &parts)
     });
     let made = made.of(program)?;
+    let first = made.vaddr(place.get());
+    binding::protect_slots(process, false, Protection::READ_WRITE)?;
+    let originals = first.wrapping_add(from_usize(slots.saturating_add(own)).wrapping_mul(8));
+    rebind::copy_from(originals, process.arena.slice(copies.len(), 0u64).of(program)?);
     let Some((handle, bias)) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
     NEEDS.store(handle, Ordering::Relaxed);
-    let first = made.vaddr(place.get());
     made.forget();
+    rebind::copy();
     // SAFETY: words of the object, which libc has filled.
     let word =
         |index: usize| unsafe { shim::word(bias, first.wrapping_add(from_usize(index).wrapping_mul(8))).read() };
-    binding::protect_slots(process, false, Protection::READ_WRITE)?;
     for (index, (number, import)) in (0u32..).zip(natives.imports.iter()).enumerate() {
         if import.st_type != consts::STT_TLS {
             binding::supply(process, number, to_usize(word(slots.saturating_add(index))));
         }
     }
-    for (index, slot) in natives.slots.iter().enumerate() {
+    for (index, slot) in natives.slots.iter().enumerate().filter(|(_, slot)| !slot.lazy) {
         let at = process.sealed.namespace.module(slot.module).image.bias().runtime(slot.vaddr);
         let place: *mut u64 = core::ptr::with_exposed_provenance_mut(to_usize(at.0));
         // SAFETY: a word that relocation has written, unsealed just now.
@@ -185,6 +197,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
             return Err(binding::missing(process, number));
         }
     }
+    rebind::require_copied(process)?;
     binding::seal_again(process, false);
     Ok(())
 }

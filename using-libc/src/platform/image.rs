@@ -6,9 +6,6 @@ use rtld::error::Problem;
 /// Whether libc takes the program for the executable that was started.
 pub(crate) const LIBC_KNOWS_PROGRAM: bool = false;
 
-/// Whether words for native functions wait for the first call. They do not: libc is present.
-pub(crate) const WORDS_WAIT: bool = false;
-
 /// Whether another process has this one's memory. Between vfork(2) and exec a program of libc's opens nothing.
 pub(crate) const fn shares_memory() -> bool {
     false

@@ -11,7 +11,8 @@ pub(crate) mod main_thread;
 pub(crate) mod next;
 pub(crate) mod other;
 pub(crate) mod presence;
+mod rebind;
 mod shim;
 pub(crate) mod thread_local;
 
-pub(crate) use bind::{comes_first, ensure_libc as ensure_callable, ensure_libc, ensure_libc_for};
+pub(crate) use bind::{comes_first, ensure_callable, ensure_libc, ensure_libc_for};

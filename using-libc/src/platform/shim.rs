@@ -7,7 +7,7 @@
 //! This file exists because a whole object is written into fresh memory, and found again where libc has mapped it.
 #![allow(unsafe_code)]
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int};
 use core::ptr::{self, NonNull};
 
 use rtld::base::addr::{LoadBias, RuntimeAddr, Vaddr, from_usize, to_usize};
@@ -25,6 +25,7 @@ use rtld::os::sys;
 
 use crate::run::native::libc;
 use crate::run::sync::{self, without_size_signal};
+use crate::system;
 
 /// An object in the memory in which it was written.
 pub(crate) struct Made {
@@ -244,9 +245,6 @@ impl Made {
 /// Load bias of an object that libc has opened.
 fn bias(handle: usize) -> Option<LoadBias> {
     const RTLD_DI_LINKMAP: c_int = 2;
-    unsafe extern "C" {
-        fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
-    }
     /// The first field of `struct link_map` (<link.h>).
     #[repr(C)]
     struct LinkMap {
@@ -258,8 +256,9 @@ fn bias(handle: usize) -> Option<LoadBias> {
     }
     let mut map: *const LinkMap = ptr::null();
     // SAFETY: a handle of dlopen's, and room for the answer.
-    let result =
-        unsafe { dlinfo(ptr::with_exposed_provenance_mut(handle), RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+    let result = unsafe {
+        system::dlinfo(ptr::with_exposed_provenance_mut(handle), RTLD_DI_LINKMAP, (&raw mut map).cast())
+    };
     // SAFETY: libc's structure, which exists as long as the object is open; it is never closed.
     (result == 0).then(|| LoadBias(from_usize(unsafe { (*map).bias })))
 }

@@ -137,6 +137,7 @@ pub(super) mod tests {
             relative: vec![0x3000],
             other_relocations: vec![],
             undefined: vec![],
+            versions_needed: vec![],
             exports: vec![Export { name: "memcpy".to_owned(), version: None }],
             sections: vec![Section { name: ".eh_frame".to_owned(), range: 0x100..0x110 }],
             functions: vec![],

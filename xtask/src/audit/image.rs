@@ -61,6 +61,8 @@ pub(crate) struct Image {
     /// Every other relocation, as text.
     pub(crate) other_relocations: Vec<String>,
     pub(crate) undefined: Vec<String>,
+    /// The versions that undefined symbols ask for.
+    pub(crate) versions_needed: Vec<String>,
     pub(crate) exports: Vec<Export>,
     pub(crate) sections: Vec<Section>,
     /// Functions in `.symtab`; none in a stripped file.
@@ -86,6 +88,7 @@ impl Image {
             relative: Vec::new(),
             other_relocations: Vec::new(),
             undefined: Vec::new(),
+            versions_needed: Vec::new(),
             exports: Vec::new(),
             sections: sections(&file)?,
             functions: functions(&file)?,
@@ -147,16 +150,17 @@ impl Image {
         // Symbol 0 is the undefined one.
         for (index, symbol) in symbols.enumerate().skip(1) {
             let name = str::from_utf8(symbol.name(ENDIAN, symbols.strings())?)?.to_owned();
-            if symbol.is_undefined(ENDIAN) {
-                self.undefined.push(name);
-                continue;
-            }
             let mut version = None;
             if let Some(table) = &versions {
                 let number = table.version_index(ENDIAN, index).index();
                 version = table.version(number)?;
             }
             let version = version.map(|v| String::from_utf8_lossy(v.name()).into_owned());
+            if symbol.is_undefined(ENDIAN) {
+                self.undefined.push(name);
+                self.versions_needed.extend(version);
+                continue;
+            }
             // GNU ld defines the version node's own name as well.
             let is_node = symbol.is_absolute(ENDIAN) && version.as_ref() == Some(&name);
             if !is_node {
@@ -270,6 +274,7 @@ mod tests {
         assert_eq!(image.file_type, elf::ET_DYN);
         assert!(image.needed.contains(&"libc.so.6".to_owned()));
         assert!(image.undefined.contains(&"write".to_owned()));
+        assert!(image.versions_needed.contains(&"GLIBC_2.2.5".to_owned()));
         assert!(image.segments.iter().any(|s| s.kind == elf::PT_INTERP));
         assert!(!image.relative.is_empty());
         assert!(!image.function("main").unwrap().code.is_empty());

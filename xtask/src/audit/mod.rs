@@ -10,7 +10,9 @@ pub(crate) mod memory;
 mod stub;
 mod table;
 mod template;
+mod using_libc;
 
+use abi::libcs::Libc;
 use abi::paths::in_tree;
 use anyhow::Result;
 
@@ -59,6 +61,9 @@ pub(crate) fn audit_staged(repo: &Repo, release: &Stage, debug: &Stage) -> Resul
     rows.push(elf::layout(&with_symbols));
     rows.extend(exports::check(&with_symbols));
     table.print("audit of the debug loader", &rows);
+
+    let using_libc = Image::read(&release.root.join(in_tree(paths.using_libc(Libc::Gnu))))?;
+    table.print("audit of slulrtld-using-libc for glibc", &using_libc::check(&using_libc));
 
     table.print("audit of the template's file", &template::check(repo, &release.template)?);
     table.finish()

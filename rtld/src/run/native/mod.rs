@@ -6,3 +6,4 @@ pub(crate) mod libc;
 pub(crate) mod missing;
 pub(crate) mod natives;
 pub(crate) mod optional;
+pub(crate) mod publish;

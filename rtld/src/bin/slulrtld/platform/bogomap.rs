@@ -29,7 +29,6 @@ use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
 
 use abi::libcs::Libc;
-use abi::note::FLAG_EAGER_LIBC;
 use libc_template::{LOADER_IMPORTS, LoaderImport};
 use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::report::Category;
@@ -54,13 +53,13 @@ use crate::platform::hook::{ENTERING, Entering, HOOKED, MAIN_BLOCK};
 use crate::platform::libc_stack::LibcStack;
 use crate::platform::notice::{self, Notice, announce_libc};
 use crate::platform::presence::{ABSENT, BOUND, PRESENT, STATE, WAITING};
-use crate::platform::publish::Published;
 use crate::platform::thread_local::Snapshot;
-use crate::platform::{environment, main_thread, presence, publish, root, stack_end, template_parts};
+use crate::platform::{environment, main_thread, presence, root, stack_end, template_parts};
 use crate::run::clock::clock;
 use crate::run::native::gather::native_search;
 use crate::run::native::missing::first;
-use crate::run::native::{binding, optional};
+use crate::run::native::publish::{Published, has_eager_note};
+use crate::run::native::{binding, optional, publish};
 use crate::run::open::runtime::runtime;
 use crate::run::open::{fork, unwind};
 use crate::run::process::Process;
@@ -72,12 +71,6 @@ use crate::run::{sync, thread_pointer};
 pub(crate) fn comes_first(process: &Process) -> bool {
     let asked = process.settings.eager_libc || process.kept.at_once || has_eager_note(process);
     asked && process.may_want_libc() || process.sealed.natives.eager.is_some()
-}
-
-/// Whether the program, or a library of the start, asks for libc before the entry.
-fn has_eager_note(process: &Process) -> bool {
-    let mut loaded = process.sealed.namespace.loaded();
-    loaded.any(|(_, it)| it.note.is_some_and(|note| note.flags & FLAG_EAGER_LIBC != 0))
 }
 
 /// Brings libc in, once. A second thread waits until libc is present. If a native constructor calls back into the

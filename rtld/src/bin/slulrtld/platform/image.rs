@@ -15,9 +15,6 @@ use crate::early::sharing::slul_shares_memory;
 /// the template.
 pub(crate) const LIBC_KNOWS_PROGRAM: bool = true;
 
-/// Whether words for native functions wait for the first call.
-pub(crate) const WORDS_WAIT: bool = true;
-
 /// Whether another process has this one's memory ([`slul_shares_memory`]).
 pub(crate) fn shares_memory() -> bool {
     slul_shares_memory(0)

@@ -16,7 +16,6 @@ pub(crate) mod next;
 pub(crate) mod notice;
 pub(crate) mod other;
 pub(crate) mod presence;
-mod publish;
 pub(crate) mod root;
 mod stack_end;
 mod template_parts;

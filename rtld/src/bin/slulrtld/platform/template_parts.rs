@@ -21,8 +21,8 @@ use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
 use crate::platform::hook::preinit;
-use crate::platform::publish;
 use crate::platform::thread_local::{Snapshot, ThreadLocal};
+use crate::run::native::binding::ADDRESSES;
 use crate::run::native::gather::{exports, needs};
 use crate::run::native::libc::LOADER_TARGETS;
 use crate::run::open::runtime;
@@ -74,7 +74,7 @@ pub(crate) fn write(
         search,
         imports: &imports,
         bindings: &bindings,
-        targets: publish::addresses(),
+        targets: RuntimeAddr::of(ADDRESSES.load(Ordering::Relaxed)),
         loader_imports,
         loader_targets: RuntimeAddr::of(LOADER_TARGETS.load(Ordering::Relaxed)),
         exports: &exports,

@@ -7,7 +7,6 @@
 use rtld::base::addr::RuntimeAddr;
 use rtld::link::reloc::{LoaderCode, Stubs};
 
-use crate::platform::image::WORDS_WAIT;
 use crate::run::cpu::calls::tls_descriptor;
 use crate::run::cpu::stub_layout::STUBS;
 
@@ -19,9 +18,8 @@ unsafe extern "C" {
 
 /// Code that relocated words may refer to; `waits` says whether functions that nobody defines are left to their first call.
 pub(crate) fn code(waits: bool) -> LoaderCode {
-    let stubs = Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS };
     LoaderCode {
-        stubs: if WORDS_WAIT { stubs } else { stubs.none() },
+        stubs: Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS },
         tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()),
         waiting: waits.then(|| RuntimeAddr::of(&raw const slul_waiting)),
         tls_described: RuntimeAddr::of(&raw const slul_described),

@@ -9,6 +9,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use abi::note::FLAG_EAGER_LIBC;
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::elf::plan::Protection;
 use rtld::error::Problem;
@@ -39,6 +40,12 @@ pub(crate) enum Published {
         /// Published through which functions are only called.
         only_called: bool,
     },
+}
+
+/// Whether the program, or a library of the start, asks for libc before the entry.
+pub(crate) fn has_eager_note(process: &Process) -> bool {
+    let mut loaded = process.sealed.namespace.loaded();
+    loaded.any(|(_, it)| it.note.is_some_and(|note| note.flags & FLAG_EAGER_LIBC != 0))
 }
 
 /// Replaces the stubs in the words of program and libraries by their targets, and sets the targets of the stubs
@@ -111,9 +118,4 @@ unsafe fn replace(place: RuntimeAddr, stub: RuntimeAddr, new: u64) {
         // SAFETY: by the caller.
         unsafe { word.write_unaligned(new) };
     }
-}
-
-/// Address of the table [`ADDRESSES`], for the template.
-pub(crate) fn addresses() -> RuntimeAddr {
-    RuntimeAddr::of(ADDRESSES.load(Ordering::Relaxed))
 }
