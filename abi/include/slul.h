@@ -21,7 +21,8 @@ extern "C" {
                               change root directory, namespaces or filters before their first native call, which makes
                               no system call of the loader's then. It counts in a library of the start, too */
 
-/* Emits the ABI note (owner "SLUL", type 1). Use once, at file scope, in the program: SLUL_ABI_NOTE(SLUL_CALL_ENTRY)
+/* Emits the ABI note (owner "SLUL", type 1). Use once, at file scope, in the program: SLUL_ABI_NOTE(SLUL_CALL_ENTRY), and in
+ * each library that calls native ones: SLUL_ABI_NOTE(0). (A library without it that needs something native is native.)
  * For SLUL_CALL_ENTRY it defines `_init` as well, as 0, unless the program has one: linkers make a DT_INIT of it, which names no
  * function, and by which the loader knows the entry of a program whose notes were removed. (A static ET_EXEC has none.) */
 #define SLUL_ABI_NOTE(flags_)                                                                     \
@@ -80,8 +81,9 @@ unsigned long slul_getauxval(unsigned long type);
 #define SLUL_RTLD_DI_PHDR      11 /* the program headers; the result is their number */
 
 /* Opens a library, as dlopen(3): by a path, or by a name that is searched for as the caller's DT_NEEDED is. What is not
- * found there, or needs libc, is opened by libc's own dlopen, which brings libc in. NULL or "" is the program. A library
- * that is not found is looked for before libc comes, as slul_load_libc() does: libc stays absent then.
+ * found there, or has no ABI note and needs something native, is opened by libc's own dlopen, which brings libc in; once libc
+ * is there also what has no note and needs nothing, and what libc has loaded already. NULL or "" is the program. A library that
+ * is not found is looked for before libc comes, as slul_load_libc() does: libc stays absent then.
  *
  * The handle points to the library's `struct link_map`, whose first word is the load bias. NULL if it fails. Takes up to
  * 32 KiB of the caller's stack. From several threads, one open or close happens at a time; initialisers and finalisers

@@ -143,7 +143,7 @@ impl Build {
         let mut gcc = self.gcc();
         gcc.args(["-shared", "-fPIC"]).arg(part.define());
         if part.kind == PartKind::Library {
-            gcc.args(FREESTANDING).args(LINK).args(self.expand_all(&recipe.flags));
+            gcc.arg("-DLIBRARY").args(FREESTANDING).args(LINK).args(self.expand_all(&recipe.flags));
         }
         gcc.args(self.expand_all(&part.flags)).arg("-o").arg(output).arg(source).args(self.search(recipe));
         gcc.args(part.needs.iter().map(|need| format!("-l:{need}")));

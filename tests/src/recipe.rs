@@ -3,7 +3,7 @@
 //! | directive | meaning |
 //! |---|---|
 //! | `variants: a b` | build and run it once for each; `key[a]: ...` is for `a` alone |
-//! | `lib: NAME [from=FILE] [needs=NAME]... [indirect] [late] [flags]` | a libc-free library of the same source with `-DIN_<stem>`, linked to the program in this order; `indirect` is not linked to it, `late` is built after it |
+//! | `lib: NAME [from=FILE] [needs=NAME]... [indirect] [late] [flags]` | a libc-free library of the same source with `-DIN_<stem>` and `-DLIBRARY`, linked to the program in this order; `indirect` is not linked to it, `late` is built after it |
 //! | `native: NAME ...` | likewise an ordinary library with libc |
 //! | `stub: NAME ...` | a library that is removed after the program is linked (a `late` one may take its name) |
 //! | `symlink: NAME TARGET` | a second name, made before the program |

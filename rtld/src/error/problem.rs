@@ -183,6 +183,8 @@ pub enum Problem<'a> {
     TlsThreads,
     /// The name to open is that of a native library, or of none.
     NotLibrary,
+    /// The name to open is that of a library without ABI note and needs, which libc opens if it can.
+    Loose,
     /// The library to close is not open.
     NotOpen,
     /// libc is wanted in a process whose memory another one has, too.
@@ -391,7 +393,7 @@ impl Text for Problem<'_> {
                 to,
                 "initial-exec thread-local storage with initial values, which other threads of the process can not be given"
             ),
-            Self::NotLibrary => put_words!(to, "no libc-free library of that name was found"),
+            Self::NotLibrary | Self::Loose => put_words!(to, "no libc-free library of that name was found"),
             Self::NotOpen => put_words!(to, "not open"),
             Self::SharedMemory => put_words!(
                 to,

@@ -19,6 +19,7 @@ use crate::link::resolve::{KnownLibraries, Resolver, Searches};
 use crate::link::sealed::{Sealed, init_order, protect_relro};
 use crate::link::search::{ProgramPath, SearchList};
 use crate::link::tls::{TlsLayout, TlsPlace, trace_tls};
+use crate::link::worlds::Worlds;
 use crate::machine::Machine;
 use crate::native::needs::{NativeNeeds, WhyEager};
 use crate::os::seam::{AddressSpace, Image};
@@ -142,8 +143,12 @@ pub fn load<S: AddressSpace>(
         known,
         outlook: Outlook::OursOnly,
         searches: Searches::new(arena),
+        worlds: Worlds::new(arena, &[]).of(program_name)?,
     };
     resolver.needs_of_fresh()?;
+    while resolver.takes_back()? {
+        resolver.needs_of_fresh()?;
+    }
     let fresh = resolver.fresh;
     let mut layout = TlsLayout::new(<S::Image as Image>::Machine::TLS);
     for &index in fresh.iter() {

@@ -16,3 +16,4 @@ pub mod search;
 pub mod stubs;
 pub mod tls;
 pub(crate) mod tried;
+pub(crate) mod worlds;

@@ -1,7 +1,7 @@
 //! The meaning of a DT_NEEDED name: a module of this world, or a name that is left to libc.
 //!
-//! One file, one world: a name is searched for among libc-free places only. A file found there is a library if it
-//! carries the ABI note, or names no libc in its own DT_NEEDED; every other name is native.
+//! One file, one world: a name is searched for among libc-free places only. Which world a file found there belongs to is told
+//! in docs/decisions.md, "Which world". Every name that is not found is native.
 #![forbid(unsafe_code)]
 
 use core::mem;
@@ -18,9 +18,10 @@ use crate::link::file::Mapped;
 use crate::link::namespace::{Module, Namespace, Need};
 use crate::link::peek::{Kind, Outlook, judge};
 use crate::link::search::{
-    DIRECTORIES, OwnLists, PathRoom, ProgramPath, SearchList, directory, entries, is_path, mentions_origin,
+    OwnLists, PathRoom, ProgramPath, SearchList, directory, entries, is_installed, is_path, mentions_origin,
 };
 use crate::link::tried::Tried;
+use crate::link::worlds::Worlds;
 use crate::native::needs::NativeNeeds;
 use crate::open::opened::{Group, Opened};
 use crate::os::seam::{AddressSpace, FileInfo, Image};
@@ -50,6 +51,7 @@ pub(crate) struct Resolver<'r, S: AddressSpace> {
     /// Libraries that are mapped already.
     pub(crate) known: KnownLibraries<'r>,
     pub(crate) searches: Searches<'r, 'static>,
+    pub(crate) worlds: Worlds<'r>,
 }
 
 /// The state of all searches of one load.
@@ -119,6 +121,11 @@ fn file_hash(key: Key, info: &FileInfo) -> u32 {
     key.pair(*dev, *ino).fold()
 }
 
+#[inline(never)]
+fn say_native(trace: Trace, path: &[u8]) {
+    trace.line(Category::Files, words!("{}: needs libc, so it is native", path));
+}
+
 /// The result of judging a file.
 enum Judged {
     /// A libc-free library, by the number of its module.
@@ -130,6 +137,17 @@ enum Judged {
 }
 
 impl<S: AddressSpace> Resolver<'_, S> {
+    /// The meaning of `name` in module `needer`, once all that it brings is mapped.
+    pub(crate) fn need_of_root(&mut self, needer: usize, name: &[u8]) -> Result<Need, Error<'static>> {
+        loop {
+            let root = self.need(needer, name)?;
+            self.needs_of_fresh()?;
+            if !self.takes_back()? {
+                return Ok(root);
+            }
+        }
+    }
+
     /// Resolves all needs of the fresh modules, breadth first: the list grows at its end while it is walked from its
     /// start.
     pub(crate) fn needs_of_fresh(&mut self) -> Result<(), Error<'static>> {
@@ -139,6 +157,30 @@ impl<S: AddressSpace> Resolver<'_, S> {
             next = next.wrapping_add(1);
         }
         Ok(())
+    }
+
+    /// Takes back everything that was mapped here if some of it is native. `true` if so: then all needs are to be resolved
+    /// again.
+    pub(crate) fn takes_back(&mut self) -> Result<bool, Error<'static>> {
+        let natives = self.worlds.give_natives(self.namespace, &self.fresh).of(OWN)?;
+        if natives.is_empty() {
+            return Ok(false);
+        }
+        for &index in natives.iter() {
+            say_native(self.trace, self.namespace.module(index).path);
+        }
+        let kept = usize::from(self.group.is_none());
+        for &index in self.fresh.iter().skip(kept) {
+            if let Some(module) = self.namespace.remove(index) {
+                self.sys.unmap(&mut module.image);
+            }
+        }
+        self.fresh.truncate(kept);
+        self.worlds.forget_modules();
+        self.searches.lists.truncate(0);
+        self.known = KnownLibraries::of(self.namespace, self.known.arena).of(OWN)?;
+        self.natives.forget_libraries();
+        Ok(true)
     }
 
     fn needs_of(&mut self, index: usize) -> Result<(), Error<'static>> {
@@ -161,11 +203,19 @@ impl<S: AddressSpace> Resolver<'_, S> {
             // Its length was checked above.
             let _ = name.put(module.dynamic.strings.file_name(&module.image, offset).of(path)?).of(path)?;
             *place = self.need(index, name.path())?;
-            if *place == Need::Outside && name.path() != self.loader_soname {
-                self.natives.library(name.path()).of(path)?;
+            if *place == Need::Outside {
+                let loader = name.path() == self.loader_soname;
+                self.worlds.needs(index, loader).of(path)?;
+                if !loader {
+                    self.natives.library(name.path()).of(path)?;
+                }
             }
         }
         self.searches.tried.name = name;
+        if needed.is_empty() && self.worlds.loose_is_native && self.fresh.first() == Some(&index) {
+            self.worlds.needs(index, false).of(path)?;
+            self.worlds.was_loose = true;
+        }
         self.namespace.module_mut(index).needed = needed;
         Ok(())
     }
@@ -295,7 +345,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
         if let Some(index) = self.known.file(self.namespace, &info) {
             return Ok(Ok(Judged::Library(index)));
         }
-        if self.only_known {
+        if self.only_known || self.worlds.is_native(&info) {
             return Ok(Ok(Judged::Outside));
         }
         let path = self.keep(self.searches.tried.path.path())?;
@@ -303,9 +353,9 @@ impl<S: AddressSpace> Resolver<'_, S> {
             Ok(Kind::Library(mapped, note)) => (mapped, note),
             Ok(Kind::Native(libc)) => {
                 self.outlook = Outlook::Natives;
-                self.trace.line(Category::Files, words!("{}: names a libc, so it is native", path));
+                say_native(self.trace, path);
                 // ld.so does not search the directories of libc-free libraries.
-                if !entries(DIRECTORIES, false).any(|ours| ours == directory(path)) {
+                if !is_installed(path) {
                     self.natives.told = self.natives.told.or(Some((path, libc)));
                 }
                 return Ok(Ok(Judged::Outside));

@@ -55,6 +55,12 @@ pub fn directory(path: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether a file is in one of the directories of libc-free libraries, which ld.so does not search.
+#[must_use]
+pub fn is_installed(path: &[u8]) -> bool {
+    entries(DIRECTORIES, false).any(|ours| ours == directory(path))
+}
+
 /// Whether a DT_NEEDED name is a path, which is used as it is.
 #[must_use]
 pub fn is_path(name: &[u8]) -> bool {

@@ -193,6 +193,12 @@ impl<'a> NativeNeeds<'a> {
         if known.is_some() { Ok(()) } else { libraries.push(arena.copy(name)?) }
     }
 
+    /// Forgets the DT_NEEDED names, but not which libc a library was found to name.
+    pub(crate) fn forget_libraries(&mut self) {
+        self.libraries.truncate(0);
+        self.by_name.clear();
+    }
+
     /// Makes names that are paths and depend on the current directory absolute. `directory` is that.
     ///
     /// # Errors

@@ -17,7 +17,6 @@ use crate::base::addr::{PageSize, from_usize};
 use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::base::report::{Category, Trace};
 use crate::elf::consts::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
-use crate::elf::eh_frame::find;
 use crate::elf::plan::Protection;
 use crate::error::{Error, Failure, OfObject, Problem};
 use crate::link::namespace::{Namespace, Need};
@@ -30,6 +29,7 @@ use crate::link::tls::TlsLayout;
 use crate::native::needs::NativeNeeds;
 use crate::open::late_tls::{self, LateTlsSlots};
 use crate::open::opened::{Flags, Group, Opened, Stage};
+use crate::open::theirs::LibcsWorld;
 use crate::os::seam::{AddressSpace, ImageMut};
 use crate::words;
 
@@ -72,8 +72,8 @@ pub struct Libraries<'a, I> {
     tls: TlsLayout,
     late_tls: LateTlsSlots<'a>,
     start_has_natives: bool,
-    /// Whether libc is there, whose symbols what is opened may refer to without naming it.
-    pub libc_is_there: bool,
+    /// What is known of libc's world.
+    pub theirs: LibcsWorld<'a>,
     /// Numbers of the modules that are or will be initialised, in the order in which their initialisers begin.
     initialised: List<'a, usize>,
     /// Result of [`Libraries::close_over`]: the modules in order.
@@ -106,7 +106,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             tls,
             late_tls: LateTlsSlots::new(arena, count),
             start_has_natives: start.natives.any(),
-            libc_is_there: false,
+            theirs: LibcsWorld::absent(arena),
             initialised: List::new(arena),
             queue: List::new(arena),
             marked: List::new(arena),
@@ -127,7 +127,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
     /// RTLD_LAZY leaves functions that nobody defines to their first call.
     ///
     /// # Errors
-    /// [`Problem::NotLibrary`] if the name is native or not found; otherwise as for a start: a library can not be
+    /// [`Problem::NotLibrary`] if the name is native or not found; [`Problem::Loose`] if libc is to be asked first; otherwise as for a start: a library can not be
     /// opened, mapped or relocated, its thread-local storage does not fit the reserve, or out of memory.
     pub fn open<S: AddressSpace<Image = I>>(
         &mut self,
@@ -166,7 +166,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         let arena = group.arena;
         let ProcessInfo { library_path, program_path, secure, page, trace, code } = self.circumstances;
         let mut natives = NativeNeeds::new(arena, self.namespace.key());
-        natives.inherited = self.start_has_natives || self.libc_is_there;
+        natives.inherited = self.start_has_natives || self.theirs.is_there;
         let only_known = flags.has(Flags::NOLOAD);
         let scratch = arena.scratch();
         let known = KnownLibraries::of(&self.namespace, arena).of(name)?;
@@ -187,14 +187,15 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             known,
             outlook: if self.start_has_natives { Outlook::Natives } else { Outlook::OursOnly },
             searches: Searches::new(&scratch),
+            worlds: self.theirs.worlds(&scratch).of(name)?,
         };
-        let root = match resolver.need(caller, name)? {
+        let root = match resolver.need_of_root(caller, name)? {
             Need::Module(index) => index,
             Need::Outside if name == self.loader_soname => self.loader,
             Need::Outside if only_known => return Ok(None),
+            Need::Outside if resolver.worlds.was_loose => return Err(Problem::Loose).of(name),
             Need::Outside => return Err(Problem::NotLibrary).of(name),
         };
-        resolver.needs_of_fresh()?;
         let fresh = resolver.fresh;
         let path = self.namespace.module(root).path;
         self.close_over([root].into_iter(), false).of(path)?;
@@ -287,21 +288,6 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         let before = self.initialised.len();
         self.initialised.retain(|&other| other != index);
         self.initialised.len() != before
-    }
-
-    /// Whether a module was opened at run time and has unwind tables that are not registered with an unwinder yet. If
-    /// so, they count as registered from now on, and the module stays loaded for good. One that may still go, because its open
-    /// can fail or it is being closed, has none.
-    pub fn keep_untold(&mut self, index: usize) -> bool {
-        let module = self.namespace.get(index);
-        let untold = module.is_some_and(|module| {
-            let stays = |opened: &Opened<'_>| matches!(opened.stage, Stage::Initialising | Stage::Open);
-            module.opened.as_ref().is_some_and(|opened| !opened.told && stays(opened)) && find(module).is_some()
-        });
-        let Some(opened) = self.opened_mut(index).filter(|_| untold) else { return false };
-        opened.told = true;
-        opened.pinned = true;
-        true
     }
 
     /// Announces that `fresh` are being initialised, so that the open can not fail any more; or that it is complete.

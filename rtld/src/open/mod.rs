@@ -6,4 +6,5 @@ pub mod late_tls;
 pub mod libraries;
 pub mod natives;
 pub mod opened;
+pub mod theirs;
 pub mod waiting;

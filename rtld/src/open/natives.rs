@@ -1,10 +1,12 @@
 //! Native libraries that opened libraries need: libc has them open for as long as one of the libraries is there that came with
-//! one open.
+//! one open. And what their unwinder was told of.
 #![forbid(unsafe_code)]
 
 use core::ptr;
 
+use crate::elf::eh_frame::find;
 use crate::open::libraries::Libraries;
+use crate::open::opened::{Opened, Stage};
 use crate::os::seam::ImageMut;
 
 impl<I: ImageMut + 'static> Libraries<'static, I> {
@@ -27,5 +29,20 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         let Some(of) = group(index) else { return &[] };
         let going = objects.iter().filter(|&&other| group(other).is_some_and(|group| ptr::eq(group, of)));
         if going.count() == of.live.get() { of.natives.replace(&[]) } else { &[] }
+    }
+
+    /// Whether a module was opened at run time and has unwind tables that are not registered with an unwinder yet. If
+    /// so, they count as registered from now on, and the module stays loaded for good. One that may still go, because its open
+    /// can fail or it is being closed, has none.
+    pub fn keep_untold(&mut self, index: usize) -> bool {
+        let module = self.namespace.get(index);
+        let untold = module.is_some_and(|module| {
+            let stays = |opened: &Opened<'_>| matches!(opened.stage, Stage::Initialising | Stage::Open);
+            module.opened.as_ref().is_some_and(|opened| !opened.told && stays(opened)) && find(module).is_some()
+        });
+        let Some(opened) = self.opened_mut(index).filter(|_| untold) else { return false };
+        opened.told = true;
+        opened.pinned = true;
+        true
     }
 }

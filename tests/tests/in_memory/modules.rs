@@ -97,6 +97,58 @@ fn the_abi_note_makes_it_a_library_of_this_world() {
     assert_eq!(*sealed.natives.libraries, [b"libc.so.6"]);
 }
 
+const SONAME: &str = "slulrtld-x86_64.so.1";
+
+/// A start with libraries in `/opt`, where ld.so may find them: the libraries of this world, and what is left to libc.
+fn worlds<const N: usize>(program: &[&str], libraries: [(&str, ElfBuilder); N]) -> (Vec<String>, Vec<String>) {
+    let scene = Scene::new(&program_needing(program)).file(LOADER, &ElfBuilder::library(SONAME));
+    let scene = libraries.iter().fold(scene, |scene, (path, elf)| scene.file(path, elf));
+    let sealed = scene.seal().unwrap();
+    assert_eq!(scene.os.mapped(), sealed.namespace.all().count(), "what is native does not stay mapped");
+    let ours = paths(sealed.namespace.loaded())[1..].iter().map(|&path| path.to_owned()).collect();
+    (ours, sealed.natives.libraries.iter().map(|name| text(name).to_owned()).collect())
+}
+
+#[test]
+fn what_needs_something_native_is_native_unless_it_says_otherwise() {
+    let (a, b, c, d) = ("/opt/a", "/opt/b", "/opt/c", "/opt/d");
+    let free = ElfBuilder::new;
+    let noted = |need: &str| program_needing(&[need]).note(1, 0, 1);
+    // Through others, and in a circle; what only they need goes with them.
+    assert_eq!(
+        worlds(
+            &[a, d],
+            [
+                (a, program_needing(&[b, d])),
+                (b, program_needing(&[c, a])),
+                (c, program_needing(&["libz"])),
+                (d, free())
+            ]
+        ),
+        (vec![d.into()], vec![a.into()])
+    );
+    assert_eq!(
+        worlds(&[a], [(a, program_needing(&[b, c])), (b, free()), (c, program_needing(&["libm.so.6"]))]),
+        (vec![], vec![a.into()])
+    );
+    // The note, the loader, and nothing native at all keep a library here, with those that need it.
+    assert_eq!(worlds(&[a], [(a, noted("libz"))]), (vec![a.into()], vec!["libz".into()]));
+    assert_eq!(
+        worlds(&[a], [(a, noted(b)), (b, program_needing(&[c])), (c, program_needing(&["libz"]))]),
+        (vec![a.into()], vec![b.into()])
+    );
+    assert_eq!(
+        worlds(&[a], [(a, program_needing(&[b])), (b, program_needing(&["libz", SONAME]))]),
+        (vec![a.into(), b.into()], vec!["libz".into()])
+    );
+    assert_eq!(worlds(&[a], [(a, program_needing(&[b])), (b, free())]), (vec![a.into(), b.into()], vec![]));
+    // The order of what is left stays that of the needs.
+    assert_eq!(
+        worlds(&[a, "liby", b], [(a, program_needing(&["libz"])), (b, noted("libx"))]),
+        (vec![b.into()], vec![a.into(), "liby".into(), "libx".into()])
+    );
+}
+
 #[test]
 fn native_libraries_in_link_order_each_once() {
     let scene = Scene::new(&program_needing(&["libz.so.1", "ours", "libc.so.6"]))

@@ -55,7 +55,7 @@ fn an_unknown_origin_is_passed_over() {
 #[test]
 fn rpath_serves_what_is_needed_further_down() {
     let program = program_needing(&["a"]).string(DT_RPATH, "/r:$ORIGIN");
-    let a = program_needing(&["b"]).string(DT_RPATH, "$ORIGIN/own");
+    let a = program_needing(&["b"]).string(DT_RPATH, "$ORIGIN/own").note(1, 0, 1);
     let scene = Scene::new(&program).file("/r/a", &a);
     let expected = ["/r/a", "/r/own/b", "/r/b", "/opt/app/bin/b", "/lib/slul/b", "/usr/lib/slul/x86_64/b"];
     assert_eq!(tried(&scene), expected);
@@ -64,7 +64,7 @@ fn rpath_serves_what_is_needed_further_down() {
 #[test]
 fn a_runpath_on_the_way_keeps_all_rpaths_out() {
     let program = program_needing(&["a"]).string(DT_RPATH, "/r");
-    let a = program_needing(&["b"]).string(DT_RUNPATH, "/run");
+    let a = program_needing(&["b"]).string(DT_RUNPATH, "/run").note(1, 0, 1);
     let scene = Scene::new(&program).file("/r/a", &a);
     assert_eq!(tried(&scene), ["/r/a", "/run/b", "/lib/slul/b", "/usr/lib/slul/x86_64/b"]);
 }
@@ -72,7 +72,7 @@ fn a_runpath_on_the_way_keeps_all_rpaths_out() {
 #[test]
 fn runpath_serves_only_its_own_object() {
     let program = program_needing(&["a"]).string(DT_RUNPATH, "/run");
-    let scene = Scene::new(&program).file("/run/a", &program_needing(&["b"]));
+    let scene = Scene::new(&program).file("/run/a", &program_needing(&["b"]).note(1, 0, 1));
     assert_eq!(tried(&scene), ["/run/a", "/lib/slul/b", "/usr/lib/slul/x86_64/b"]);
 }
 

@@ -246,11 +246,18 @@ pub fn stdout() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(1) }
 }
 
+/// Identity and size of the file at `path`; `None` if stat(2) fails.
+#[must_use]
+#[inline(never)]
+pub fn file_info(path: &[u8]) -> Option<FileInfo> {
+    let stat = with_path(path, |path| Ok(stat(path)?)).ok()?;
+    Some(FileInfo { dev: stat.st_dev, ino: stat.st_ino, size: u64::try_from(stat.st_size).ok()? })
+}
+
 /// Size in bytes of the file at `path`; `None` if stat(2) fails.
 #[must_use]
 pub fn file_size(path: &[u8]) -> Option<u64> {
-    let stat = with_path(path, |path| Ok(stat(path)?)).ok()?;
-    u64::try_from(stat.st_size).ok()
+    file_info(path).map(|info| info.size)
 }
 
 /// Size in bytes of the running program's file; `None` if /proc does not tell.

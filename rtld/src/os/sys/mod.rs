@@ -5,7 +5,7 @@ mod mapping;
 pub(crate) mod memory;
 
 pub use files::{
-    BorrowedFd, File, Linux, explains_ids, file_path, file_size, for_each_thread, handed_over,
+    BorrowedFd, File, Linux, explains_ids, file_info, file_path, file_size, for_each_thread, handed_over,
     may_execute_by_link, memory_file, open_output, program_path, program_size, set_name, skip_line, stderr,
     stdout, write_all, write_line,
 };

@@ -15,7 +15,7 @@ use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use crate::run::code;
 
 // <dlfcn.h>'s values, which glibc and musl share.
-pub(crate) use abi::export::{RTLD_GLOBAL, RTLD_NOLOAD, RTLD_NOW};
+pub(crate) use abi::export::{RTLD_GLOBAL, RTLD_LAZY, RTLD_NOLOAD, RTLD_NOW};
 pub(crate) const RTLD_DEFAULT: usize = abi::export::RTLD_DEFAULT.cast_unsigned();
 pub(crate) const RTLD_NEXT: usize = abi::export::RTLD_NEXT.cast_unsigned();
 

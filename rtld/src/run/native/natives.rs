@@ -16,11 +16,12 @@ use rtld::elf::plan::Protection;
 use rtld::error::{Error, OWN, OfObject, Problem};
 use rtld::link::namespace::Namespace;
 use rtld::link::sealed::protect_relro;
+use rtld::link::search::is_path;
 use rtld::native::needs::NativeNeeds;
 use rtld::open::libraries::Opening;
 use rtld::os::mapped::MappedImage;
-use rtld::os::seam::Image;
-use rtld::os::sys::Linux;
+use rtld::os::seam::{FileInfo, Image};
+use rtld::os::sys::{Linux, file_info};
 
 use crate::platform::next::next;
 use crate::platform::{ensure_libc_for, presence};
@@ -152,6 +153,50 @@ pub(crate) fn changes(may_ask: bool) -> (u64, u64) {
     }
     let [adds, subs] = &CHANGES;
     (adds.load(Ordering::Relaxed), subs.load(Ordering::Relaxed))
+}
+
+/// Learns which files libc has loaded, if that may have changed.
+pub(crate) fn learn_files(runtime: &Runtime) -> Result<(), Refusal> {
+    static KNOWN: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+    extern "C" fn learn(info: *mut PhdrInfo, _: usize, files: usize) -> i32 {
+        let files: *mut List<'static, FileInfo> = ptr::with_exposed_provenance_mut(files);
+        // SAFETY: libc's structure, and a string of libc's or null; the list below, which nobody else uses meanwhile.
+        let (name, files) = unsafe {
+            let name = (*info).name;
+            (if name.is_null() { c"" } else { CStr::from_ptr(name) }.to_bytes(), &mut *files)
+        };
+        // The kernel's object has no path.
+        if is_path(name)
+            && let Some(info) = file_info(name)
+        {
+            // Without memory, those that are known count.
+            return i32::from(files.push(info).is_err());
+        }
+        0
+    }
+    // fork() waits for it, and so leaves libc's own lock free in the child; and a handler of a signal that lists objects finds
+    // the locks taken in one order.
+    let _held = runtime.list.hold();
+    let now = changes(true);
+    let [adds, subs] = KNOWN.each_ref().map(|known| known.load(Ordering::Relaxed));
+    if now == (adds, subs) {
+        return Ok(());
+    }
+    let arena = new_arena().of(OWN)?;
+    let mut files = List::<'static, FileInfo>::new(arena);
+    libc::iterate_phdr(learn as *const () as usize, (&raw mut files).expose_provenance());
+    let learnt = runtime.with(|state| {
+        let known = &mut state.libraries.theirs.files;
+        known.truncate(0);
+        known.extend(&files)
+    });
+    // SAFETY: nothing in it is used any more.
+    unsafe { release(arena) };
+    learnt?.of(OWN)?;
+    for (known, now) in KNOWN.iter().zip([now.0, now.1]) {
+        known.store(now, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// dl_iterate_phdr(3) of libc's world, except for the object that libc takes for the program, which the caller has

@@ -12,7 +12,7 @@ use rtld::elf::symbol::Name;
 use rtld::error::Problem;
 use rtld::open::opened::Flags;
 
-use crate::run::native::libc::{self, RTLD_NEXT};
+use crate::run::native::libc::{self, RTLD_LAZY, RTLD_NEXT, RTLD_NOW};
 use crate::run::native::natives;
 use crate::run::open::phdr_info::{Callback, PhdrInfo};
 use crate::run::open::runtime::{Runtime, release, runtime};
@@ -68,26 +68,51 @@ unsafe fn string(name: *const c_char) -> Option<&'static [u8]> {
 pub(crate) extern "C" fn open(name_in_c: *const c_char, flags: i32, caller: usize) -> usize {
     // SAFETY: the caller passes a C string or null (dlopen(3)).
     let name = unsafe { string(name_in_c) }.unwrap_or_default();
-    let mut native = false;
-    let handle = operate(0, |runtime, arena| {
+    let mut left = None;
+    let handle = open_here(name, flags, caller, true, &mut left);
+    // With RTLD_NOLOAD, a library that is not loaded here may be loaded by libc.
+    if handle == 0 && Flags::new(flags).is_some_and(Flags::only_known) && !thread::has_failed() {
+        left = Some(LeftToLibc::Native);
+    }
+    match (runtime(), left) {
+        (Some(runtime), Some(LeftToLibc::Native)) => told(0, natives::open(runtime, name_in_c, flags)),
+        (Some(runtime), Some(LeftToLibc::Loose)) => {
+            // At once: a symbol that libc does not find may be of this world.
+            if let Ok(native) = natives::open(runtime, name_in_c, flags & !RTLD_LAZY | RTLD_NOW) {
+                return native;
+            }
+            let _ = libc::error();
+            open_here(name, flags, caller, false, &mut left)
+        }
+        _ => handle,
+    }
+}
+
+/// The reason why a library is left to libc.
+#[derive(Clone, Copy)]
+enum LeftToLibc {
+    /// It is native, or not found.
+    Native,
+    /// Nothing tells which world it is of.
+    Loose,
+}
+
+/// dlopen(3) in this world. 0 if it fails, or if a library is `left` to libc.
+fn open_here(name: &'static [u8], flags: i32, caller: usize, loose: bool, left: &mut Option<LeftToLibc>) -> usize {
+    operate(0, |runtime, arena| {
         if name.is_empty() {
             Flags::new(flags).ok_or(Refusal::Mode(flags))?;
             return Ok((runtime.with(|state| state.handle(0))?, false));
         }
-        runtime.open(arena, name, flags, caller).or_else(|refusal| match refusal {
-            Refusal::Error(error) if matches!(error.problem, Problem::NotLibrary) => {
-                native = true;
-                Ok((0, false))
-            }
-            refusal => Err(refusal),
+        runtime.open(arena, name, flags, caller, loose).or_else(|refusal| {
+            *left = match refusal {
+                Refusal::Error(error) if matches!(error.problem, Problem::NotLibrary) => Some(LeftToLibc::Native),
+                Refusal::Error(error) if matches!(error.problem, Problem::Loose) => Some(LeftToLibc::Loose),
+                refusal => return Err(refusal),
+            };
+            Ok((0, false))
         })
-    });
-    // With RTLD_NOLOAD, a library that is not loaded here may be loaded by libc.
-    native |= handle == 0 && Flags::new(flags).is_some_and(Flags::only_known) && !thread::has_failed();
-    match runtime() {
-        Some(runtime) if native => told(0, natives::open(runtime, name_in_c, flags)),
-        _ => handle,
-    }
+    })
 }
 
 /// The result or, on failure, `failed`, with the message kept for `slul_dlerror`.

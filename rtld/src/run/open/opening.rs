@@ -110,19 +110,22 @@ impl ObjectList {
 
 impl Runtime {
     /// Opens a library. Returns a handle, or 0 if RTLD_NOLOAD is set and the library is not loaded; and whether the
-    /// contents of `arena` stay in use.
+    /// contents of `arena` stay in use. `loose`: libraries without ABI note and needs are refused if libc is there.
     pub(crate) fn open(
         &self,
         arena: &'static Arena,
         name: &[u8],
         flags: i32,
         caller: usize,
+        loose: bool,
     ) -> Result<(usize, bool), Refusal> {
         let flags = Flags::new(flags).ok_or(Refusal::Mode(flags))?;
         let name = arena.copy(name).of(OWN)?;
+        natives::learn_files(self)?;
         let opened = self.with(|state| -> Result<_, Refusal> {
             let caller = object_at(state.libraries.namespace(), caller).unwrap_or(0);
-            state.libraries.libc_is_there = presence::is_bound();
+            state.libraries.theirs.is_there = presence::is_bound();
+            state.libraries.theirs.takes_loose = loose;
             let opening = state.libraries.open(&Linux, arena, name, caller, flags)?;
             // In one piece with the open: a listing of objects never shows a module without its name.
             Ok(opening.map(|opening| (state.announce(arena, &opening), opening)))

@@ -117,9 +117,9 @@ impl ObjectList {
     /// Forgets one record of a handle of libc's. `false` if there is none.
     pub(crate) fn forget_native(&mut self, handle: usize) -> bool {
         let Some(index) = self.native.iter().position(|&known| known == handle) else { return false };
-        let last = self.native.len().saturating_sub(1);
-        self.native.swap(index, last);
-        self.native.truncate(last);
+        let last = self.native.last().copied().unwrap_or(0);
+        self.native.get_mut(index).into_iter().for_each(|place| *place = last);
+        self.native.truncate(self.native.len().saturating_sub(1));
         true
     }
 }
