@@ -62,7 +62,8 @@ __attribute__((noreturn)) void slul_exit(int status);
 unsigned long slul_getauxval(unsigned long type);
 
 /* What slul_dlopen() is asked for; the values are those of <dlfcn.h> on Linux. */
-#define SLUL_RTLD_LAZY     1      /* a function that nobody defines is looked for again when it is called; all else is bound */
+#define SLUL_RTLD_LAZY     1      /* a function that nobody defines is looked for when it is first called, through a PLT that was
+                                     not linked with -z now; all else is bound at once. No such function: the process ends */
 #define SLUL_RTLD_NOW      2
 #define SLUL_RTLD_NOLOAD   4      /* only what is there already: NULL, and no error, if it is not */
 #define SLUL_RTLD_DEEPBIND 8      /* its own definitions, and those of what it needs, come first */

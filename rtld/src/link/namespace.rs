@@ -1,8 +1,8 @@
 //! The objects of this world, by number, and the scopes in which their references are looked up.
 //!
 //! A start's namespace contains the program, its libraries breadth first, and last the loader. A namespace made by
-//! [`Namespace::after`] adds the libraries that are opened at run time. It leaves the objects of the start as they are:
-//! those are never written to, moved or removed, so they can be read without a lock.
+//! [`Namespace::after`] adds the libraries that are opened at run time. It leaves what is known of the objects of the start as it
+//! is: that is never changed, moved or removed, so it can be read without a lock.
 #![forbid(unsafe_code)]
 
 use abi::note::AbiNote;
@@ -14,6 +14,7 @@ use crate::elf::dynamic::DynamicInfo;
 use crate::elf::symbol::{Name, is_absolute, lookup_hashed};
 use crate::elf::{Sym, consts, gnu_hash, st_bind};
 use crate::error::{Error, OfObject};
+use crate::link::search::directory;
 use crate::link::tls::TlsPlace;
 use crate::open::opened::{Opened, Stage};
 use crate::os::seam::{FileInfo, Image};
@@ -54,7 +55,13 @@ pub struct Module<'a, I> {
     pub opened: Option<Opened<'a>>,
 }
 
-impl<I: Image> Module<'_, I> {
+impl<'a, I: Image> Module<'a, I> {
+    /// The directory that `$ORIGIN` means in it. For the program it is another (`ProgramPath`).
+    #[must_use]
+    pub fn origin(&self) -> &'a [u8] {
+        self.opened.as_ref().map_or(directory(self.path), |opened| opened.origin)
+    }
+
     /// Run-time address of a symbol that it defines.
     #[must_use]
     pub fn address(&self, sym: &Sym) -> RuntimeAddr {
@@ -255,12 +262,18 @@ impl<'a, I: Image> Namespace<'a, I> {
         if self.first.is_empty() { self.own.len() } else { self.first.len() }
     }
 
-    /// Adds module `index` to the global scope (RTLD_GLOBAL).
+    /// Adds modules to the global scope (RTLD_GLOBAL).
     ///
     /// # Errors
-    /// The arena has no memory left.
-    pub fn make_global(&mut self, index: usize) -> Result<(), OutOfMemory> {
-        if self.is_first(index) || self.global.contains(&index) { Ok(()) } else { self.global.push(index) }
+    /// The arena has no memory left; nothing has changed.
+    pub fn make_global(&mut self, modules: &[usize]) -> Result<(), OutOfMemory> {
+        let before = self.global.len();
+        for &index in modules {
+            if !self.is_first(index) && !self.global.contains(&index) {
+                self.global.push(index).inspect_err(|_| self.global.truncate(before))?;
+            }
+        }
+        Ok(())
     }
 
     /// The scope of the references of module `from`: the module itself if it is symbolic, the program and the libraries

@@ -377,6 +377,15 @@ impl<S: AddressSpace> Resolver<'_, S> {
             Some(offset) => self.arena.copy(dynamic.strings.get(&image, offset).of(path)?).of(path)?,
             None => self.keep(name)?,
         };
+        let opened = match self.group {
+            Some(group) => {
+                let current = if path.starts_with(b"/") { None } else { (group.current)(self.arena).of(path)? };
+                let origin = current.map(|current| self.arena.concat(&[current, b"/", directory(path)]));
+                let origin = origin.transpose().of(path)?.unwrap_or(directory(path));
+                Some(Opened::new(self.arena, group, origin))
+            }
+            None => None,
+        };
         let bias = image.bias();
         self.trace.line(Category::Files, words!("{}: mapped, load bias {x}", path, bias.0));
         let module = self.arena.put(Module {
@@ -390,7 +399,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
             needed: &[],
             tls: None,
             note,
-            opened: self.group.map(|group| Opened::new(self.arena, group)),
+            opened,
         });
         let index = self.namespace.add(module.of(path)?).of(path)?;
         self.fresh.push(index).of(path)?;
@@ -420,7 +429,7 @@ impl<S: AddressSpace> Resolver<'_, S> {
             return Ok(None);
         }
         if index != 0 {
-            return Ok(self.namespace.get(index).map(|module| directory(module.path)));
+            return Ok(self.namespace.get(index).map(Module::origin));
         }
         let path = self.program_path.get(self.arena).of(self.namespace.module(0).path)?;
         // Keeps the answer, so that it is asked for once.

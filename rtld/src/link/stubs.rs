@@ -70,6 +70,8 @@ pub struct LoaderCode {
     pub tls_descriptor: RuntimeAddr,
     /// Function of a TLS descriptor whose argument is the address of a [`TlsDescArg`].
     pub tls_described: RuntimeAddr,
+    /// Function of a TLS descriptor whose argument is an address, the same in every thread.
+    pub tls_undefined: RuntimeAddr,
 }
 
 impl LoaderCode {

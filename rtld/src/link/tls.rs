@@ -55,13 +55,11 @@ pub const TABLE_ENTRY: u64 = 32;
 /// words. Everything but the distance stays as it was made.
 #[derive(Debug)]
 pub struct LateTls {
-    /// Offset in bytes of its entry in each thread's table of blocks. Libraries of which one was closed before the other was
-    /// opened may share it.
+    /// Offset in bytes, from the start of each thread's table of blocks, of its entry there, which assembly reads: a multiple of
+    /// [`TABLE_ENTRY`] behind [`TABLE_HEADER`]. Libraries of which one was closed before the other was opened may share it.
     pub entry: u64,
     /// A number that no other library has had, not 0: it tells blocks of this library from those of one that was closed.
     pub key: u64,
-    /// Number of the module for dl_iterate_phdr(3).
-    pub number: u64,
     /// Address of the initial values.
     pub image: RuntimeAddr,
     /// Sizes and alignment.
@@ -73,20 +71,12 @@ pub struct LateTls {
 impl LateTls {
     /// Storage in slot `slot` of the tables, which has no distance.
     #[must_use]
-    pub const fn new(slot: u64, key: u64, number: u64, image: RuntimeAddr, segment: TlsSegment) -> Self {
+    pub const fn new(slot: u64, key: u64, image: RuntimeAddr, segment: TlsSegment) -> Self {
         let entry = TABLE_HEADER.saturating_add(slot.saturating_mul(TABLE_ENTRY));
-        Self {
-            entry,
-            key,
-            number,
-            image,
-            segment,
-            distance: AtomicI64::new(NOWHERE),
-            is_clean: AtomicBool::new(false),
-        }
+        Self { entry, key, image, segment, distance: AtomicI64::new(NOWHERE), is_clean: AtomicBool::new(false) }
     }
 
-    /// Number of its slot in the tables.
+    /// Number of its entry in the tables, from 0 on.
     #[must_use]
     pub fn slot(&self) -> usize {
         to_usize(self.entry.saturating_sub(TABLE_HEADER).checked_div(TABLE_ENTRY).unwrap_or(0))
@@ -146,21 +136,12 @@ impl TlsPlace<'_> {
         }
     }
 
-    /// Number of the module in DTPMOD words.
+    /// Number of the module in DTPMOD words, and for dl_iterate_phdr(3) (`dlpi_tls_modid`).
     #[must_use]
     pub fn id(&self) -> u64 {
         match self {
             Self::Start { id, .. } => *id,
             Self::Late(late) => late.id(),
-        }
-    }
-
-    /// Number of the module for dl_iterate_phdr(3) (`dlpi_tls_modid`).
-    #[must_use]
-    pub const fn number(&self) -> u64 {
-        match self {
-            Self::Start { id, .. } => *id,
-            Self::Late(late) => late.number,
         }
     }
 }

@@ -15,14 +15,12 @@ pub(crate) struct LateTlsSlots<'a> {
     taken: List<'a, bool>,
     /// Number of libraries that have had one.
     keys: u64,
-    /// Number of modules of the start.
-    first: u64,
 }
 
 impl<'a> LateTlsSlots<'a> {
-    /// None in use, in a process whose start had `first` modules.
-    pub(crate) const fn new(arena: &'a Arena, first: u64) -> Self {
-        Self { taken: List::new(arena), keys: 0, first }
+    /// None in use.
+    pub(crate) const fn new(arena: &'a Arena) -> Self {
+        Self { taken: List::new(arena), keys: 0 }
     }
 
     /// Gives a module the first free slot, if it has thread-local storage. What is known of that goes into `arena`.
@@ -42,14 +40,12 @@ impl<'a> LateTlsSlots<'a> {
         }
         let slot = self.taken.iter().position(|&taken| !taken).unwrap_or(self.taken.len());
         self.taken.resize(slot.saturating_add(1).max(self.taken.len()), false)?;
+        self.keys = self.keys.wrapping_add(1);
+        let image = module.image.bias().runtime(segment.vaddr);
+        module.tls = Some(TlsPlace::Late(arena.put(LateTls::new(from_usize(slot), self.keys, image, segment))?));
         if let Some(taken) = self.taken.get_mut(slot) {
             *taken = true;
         }
-        let slot = from_usize(slot);
-        self.keys = self.keys.wrapping_add(1);
-        let number = self.first.saturating_add(slot).saturating_add(1);
-        let image = module.image.bias().runtime(segment.vaddr);
-        module.tls = Some(TlsPlace::Late(arena.put(LateTls::new(slot, self.keys, number, image, segment))?));
         trace_tls(trace, module.path, &segment, None);
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Libraries that are opened and closed while the program runs, as dlopen(3) and its relatives promise it. Nothing here
 //! runs code of a library: the caller does.
 //!
-//! To open, [`Libraries::open`] maps, relocates and seals, and lists the modules to initialise; the caller announces
-//! each by [`Libraries::initialising`], runs its initialisers, and at last calls [`Libraries::advance`]. To close,
+//! To open, [`Libraries::open`] maps, relocates and seals, and lists the modules to initialise; the caller calls
+//! [`Libraries::commit`] once nothing can fail, announces each by [`Libraries::initialising`], runs its initialisers, and at last calls [`Libraries::settle`]. To close,
 //! [`Libraries::close`] lists the modules to finalise; the caller announces each by [`Libraries::finalising`], runs its
 //! finalisers, calls [`Libraries::remove`], and asks for further [`Libraries::unused`] modules. A failure leaves
 //! everything as it was.
@@ -18,7 +18,7 @@ use crate::base::arena::{Arena, List, OutOfMemory};
 use crate::base::report::{Category, Trace};
 use crate::elf::consts::{DF_1_NODELETE, DF_1_NOOPEN, DF_1_PIE};
 use crate::elf::plan::Protection;
-use crate::error::{Error, Failure, OfObject, Problem};
+use crate::error::{Error, OfObject, Problem};
 use crate::link::namespace::{Namespace, Need};
 use crate::link::peek::Outlook;
 use crate::link::reloc::{Indirect, LoaderCode, RelocContext, Relocator, Targets};
@@ -28,7 +28,7 @@ use crate::link::search::{ProgramPath, SearchList};
 use crate::link::tls::TlsLayout;
 use crate::native::needs::NativeNeeds;
 use crate::open::late_tls::{self, LateTlsSlots};
-use crate::open::opened::{Flags, Group, Opened, Stage};
+use crate::open::opened::{CurrentDirectory, Flags, Group, Opened, Stage};
 use crate::open::theirs::LibcsWorld;
 use crate::os::seam::{AddressSpace, ImageMut};
 use crate::words;
@@ -40,6 +40,8 @@ pub struct ProcessInfo<'a> {
     pub library_path: Option<&'a [u8]>,
     /// The program's path, for `$ORIGIN`; unknown if `secure`.
     pub program_path: ProgramPath<'a>,
+    /// The current directory, for `$ORIGIN` in what is opened by a relative path.
+    pub current: CurrentDirectory<'a>,
     /// AT_SECURE.
     pub secure: bool,
     /// Size of a page.
@@ -57,6 +59,8 @@ pub struct Opening<'a> {
     pub root: usize,
     /// Numbers of the modules that came with it, in the order of initialisation. Empty if all were loaded already.
     pub fresh: &'a [usize],
+    /// Numbers of the modules that are in the global scope once the open can not fail any more.
+    global: &'a [usize],
     /// Words whose value a resolver returns (STT_GNU_IFUNC).
     pub indirect: List<'a, Indirect>,
     /// The native needs of the fresh modules. All words for them are 0.
@@ -75,10 +79,10 @@ pub struct Libraries<'a, I> {
     /// What is known of libc's world.
     pub theirs: LibcsWorld<'a>,
     /// Numbers of the modules that are or will be initialised, in the order in which their initialisers begin.
-    initialised: List<'a, usize>,
+    pub(super) initialised: List<'a, usize>,
     /// Result of [`Libraries::close_over`]: the modules in order.
     pub(crate) queue: List<'a, usize>,
-    marked: List<'a, bool>,
+    pub(super) marked: List<'a, bool>,
     /// Number of modules added so far, and number removed so far (`dlpi_adds` and `dlpi_subs` of dl_iterate_phdr(3)).
     pub changes: (u64, u64),
 }
@@ -104,7 +108,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
             loader_soname,
             loader,
             tls,
-            late_tls: LateTlsSlots::new(arena, count),
+            late_tls: LateTlsSlots::new(arena),
             start_has_natives: start.natives.any(),
             theirs: LibcsWorld::absent(arena),
             initialised: List::new(arena),
@@ -137,7 +141,8 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         caller: usize,
         flags: Flags,
     ) -> Result<Option<Opening<'static>>, Error<'static>> {
-        let group = &*arena.put(Group { arena, live: Cell::new(0), natives: Cell::new(&[]) }).of(name)?;
+        let current = self.circumstances.current;
+        let group = &*arena.put(Group { arena, current, live: Cell::new(0), natives: Cell::new(&[]) }).of(name)?;
         let before = self.tls;
         let result = self.load(sys, group, name, caller, flags);
         if result.is_err() {
@@ -164,7 +169,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         flags: Flags,
     ) -> Result<Option<Opening<'static>>, Error<'static>> {
         let arena = group.arena;
-        let ProcessInfo { library_path, program_path, secure, page, trace, code } = self.circumstances;
+        let ProcessInfo { library_path, program_path, secure, page, trace, code, .. } = self.circumstances;
         let mut natives = NativeNeeds::new(arena, self.namespace.key());
         natives.inherited = self.start_has_natives || self.theirs.is_there;
         let only_known = flags.has(Flags::NOLOAD);
@@ -220,8 +225,9 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         let done = |index: usize| !is_fresh(&self.namespace, index, group);
         let order = init_order(arena, &self.namespace, local, done).of(path)?;
         self.initialised.extend(order).of(path)?;
-        if flags.has(Flags::GLOBAL) {
-            local.iter().try_for_each(|&index| self.namespace.make_global(index)).of(path)?;
+        let global = if flags.has(Flags::GLOBAL) { local } else { &[] };
+        if fresh.is_empty() {
+            self.namespace.make_global(global).of(path)?;
         }
         if let Some(opened) = self.opened_mut(root) {
             opened.count = opened.count.wrapping_add(1);
@@ -230,7 +236,7 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         group.live.set(fresh.len());
         self.changes.0 = self.changes.0.saturating_add(from_usize(fresh.len()));
         trace.line(Category::Files, words!("{}: opened, {} new", path, fresh.len()));
-        Ok(Some(Opening { root, fresh: order, indirect, natives }))
+        Ok(Some(Opening { root, fresh: order, global, indirect, natives }))
     }
 
     /// Completes a fresh module: checks its flags, and gives it thread-local storage and its scope.
@@ -290,63 +296,27 @@ impl<I: ImageMut + 'static> Libraries<'static, I> {
         self.initialised.len() != before
     }
 
-    /// Announces that `fresh` are being initialised, so that the open can not fail any more; or that it is complete.
-    pub fn advance(&mut self, fresh: &[usize], stage: Stage) {
+    /// Announces that the modules of an open are about to be initialised: it can not fail any more.
+    ///
+    /// # Errors
+    /// The arena has no memory left; nothing has changed.
+    pub fn commit(&mut self, opening: &Opening<'static>) -> Result<(), OutOfMemory> {
+        self.namespace.make_global(opening.global)?;
+        self.advance(opening.fresh, Stage::Initialising);
+        Ok(())
+    }
+
+    /// Announces that the initialisers of `fresh` have run.
+    pub fn settle(&mut self, fresh: &[usize]) {
+        self.advance(fresh, Stage::Open);
+    }
+
+    fn advance(&mut self, fresh: &[usize], stage: Stage) {
         for &index in fresh {
             if let Some(opened) = self.opened_mut(index).filter(|opened| opened.stage != Stage::Closing) {
                 opened.stage = stage;
             }
         }
-    }
-
-    /// Closes a library once; returns the modules that are [`unused`](Self::unused) then. Objects of the start stay.
-    ///
-    /// # Errors
-    /// [`Problem::NotOpen`] if the library is not open by itself; out of memory.
-    pub fn close(&mut self, arena: &'static Arena, index: usize) -> Result<&'static [usize], Failure<'static>> {
-        if self.namespace.is_first(index) {
-            return Ok(&[]);
-        }
-        let opened = self.opened_mut(index).filter(|opened| opened.stage != Stage::Closing && opened.count != 0);
-        let opened = opened.ok_or(Problem::NotOpen)?;
-        opened.count = opened.count.saturating_sub(1);
-        if opened.count != 0 {
-            return Ok(&[]);
-        }
-        let unused = self.unused(arena);
-        if let (Err(_), Some(opened)) = (&unused, self.opened_mut(index)) {
-            opened.count = 1;
-        }
-        Ok(unused?)
-    }
-
-    /// The modules that no module needs or uses and that are not open, in the order in which they are to be finalised
-    /// and then [`removed`](Self::remove). Modules that one being closed needs are not among them.
-    ///
-    /// # Errors
-    /// The arena has no memory left.
-    pub fn unused(&mut self, arena: &'static Arena) -> Result<&'static [usize], OutOfMemory> {
-        let stays = |index: &usize| {
-            let opened = self.namespace.get(*index).and_then(|module| module.opened.as_ref());
-            opened.is_some_and(|opened| opened.count != 0 || opened.pinned || opened.stage != Stage::Open)
-        };
-        let mut roots = List::new(arena);
-        for index in (0..self.namespace.bound()).filter(stays) {
-            roots.push(index)?;
-        }
-        self.close_over(roots.iter().copied(), true)?;
-        let is_unused = |index: &&usize| !self.marked.get(**index).copied().unwrap_or(false);
-        let mut order = List::new(arena);
-        for &index in self.initialised.iter().rev().filter(is_unused) {
-            order.push(index)?;
-        }
-        let unused = arena.copy(&order)?;
-        for &index in unused.iter() {
-            if let Some(opened) = self.opened_mut(index) {
-                opened.stage = Stage::Closing;
-            }
-        }
-        Ok(unused)
     }
 
     /// Unmaps a module that was closed and finalised. Returns the arena of its group if it was the last of the group.

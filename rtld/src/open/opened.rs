@@ -5,13 +5,17 @@ use core::cell::Cell;
 
 use abi::export;
 
-use crate::base::arena::{Arena, List};
+use crate::base::arena::{Arena, List, OutOfMemory};
+
+/// A function that asks the system for the path of the current directory.
+pub type CurrentDirectory<'a> = fn(&'a Arena) -> Result<Option<&'a [u8]>, OutOfMemory>;
 
 /// The libraries that came with one open.
 #[derive(Debug)]
 pub struct Group<'a> {
     /// Memory of everything that is known of them.
     pub(crate) arena: &'a Arena,
+    pub(crate) current: CurrentDirectory<'a>,
     /// Number of those that are not removed yet.
     pub(crate) live: Cell<usize>,
     /// libc's handles of the native libraries that they need.
@@ -35,6 +39,8 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Opened<'a> {
     pub(crate) group: &'a Group<'a>,
+    /// Its directory, which `$ORIGIN` means: absolute, whatever path it was opened by, if the system told the current one.
+    pub(crate) origin: &'a [u8],
     /// Number of opens of this library that were not closed yet.
     pub(crate) count: usize,
     /// Whether it stays loaded for good.
@@ -53,10 +59,11 @@ pub struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
-    pub(crate) const fn new(arena: &'a Arena, group: &'a Group<'a>) -> Self {
+    pub(crate) const fn new(arena: &'a Arena, group: &'a Group<'a>, origin: &'a [u8]) -> Self {
         let uses = List::new(arena);
         Self {
             group,
+            origin,
             count: 0,
             pinned: false,
             root: None,

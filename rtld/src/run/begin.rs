@@ -298,6 +298,7 @@ fn resolve_indirect(process: &Process) -> Result<(), Error<'static>> {
     code::protect_indirect(namespace, init_order, indirect, Protection::READ_WRITE)?;
     // SAFETY: writable, and never unmapped.
     unsafe { code::ask_all(&questions) };
+    tls::complete(process, indirect.iter().map(|word| (word.module, word.at)));
     code::protect_indirect(namespace, init_order, indirect, Protection::READ)
 }
 

@@ -1,6 +1,7 @@
 //! Blocks of thread-local storage of libraries that are opened at run time. A thread makes one when it first asks for the
-//! address of a variable in it (`__tls_get_addr`, a TLS descriptor, `slul_dlsym`), and gives it back when it ends, when it
-//! closes the library, or when it makes one for a library that has the slot of a closed one.
+//! address of a variable in it (`__tls_get_addr`, a TLS descriptor, `slul_dlsym`), and gives it back when it closes the library, or
+//! when it makes one for a library that has the slot of a closed one. When it has ended, another thread that ends gives its blocks
+//! back.
 //!
 //! Each thread has a table of its blocks, with an entry for each slot. The key of an entry tells which library the block is
 //! of; assembly compares it, too (`cpu/<cpu>/stubs.rs`). Small blocks are in the table's own pages.
@@ -13,7 +14,7 @@
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 use core::slice;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::link::tls::{LateTls, TABLE_ENTRY, TABLE_HEADER, address};
@@ -24,7 +25,7 @@ use crate::platform::presence;
 use crate::run::cpu::calls;
 use crate::run::last_words::{REFUSED, say};
 use crate::run::native::libc;
-use crate::run::sync::Blocked;
+use crate::run::sync::{Blocked, is_gone, thread_id};
 use crate::run::thread;
 
 /// The beginning of a thread's table; entries follow.
@@ -34,14 +35,14 @@ struct BlockTable {
     limit: u64,
     /// All memory of the table.
     memory: NonNull<[u8]>,
-    /// The smaller table that this one replaces. Blocks are in its memory.
-    older: Option<&'static BlockTable>,
+    /// The smaller table that this one replaces: blocks are in its memory. Once the thread is ending, the next in [`ENDED`].
+    older: Cell<Option<&'static BlockTable>>,
     /// Unused memory behind the entries: its address, and its size in bytes.
     unused: Cell<(usize, usize)>,
     /// Whether libc tells when the thread ends.
     is_known: Cell<bool>,
-    /// Number of times that libc has told.
-    told: Cell<u8>,
+    /// Once libc has told: the thread; 0 before.
+    ending: Cell<i32>,
 }
 
 /// One block.
@@ -63,10 +64,6 @@ const SMALL_BLOCKS: usize = 3008;
 
 /// Largest block in bytes that is put into the table's memory.
 const SMALL: usize = 1024;
-
-/// Number of the call of the destructor at which a thread's blocks go. libc calls it four times at least while its value is set
-/// again (POSIX, PTHREAD_DESTRUCTOR_ITERATIONS): other destructors may use blocks, and the first use may be one of theirs.
-const ROUNDS: u8 = 3;
 
 impl BlockTable {
     fn entries(&self) -> &[Entry] {
@@ -90,19 +87,19 @@ impl BlockTable {
         let table = Self {
             limit: from_usize(end),
             memory,
-            older,
+            older: Cell::new(older),
             unused: Cell::new((start_of(memory).wrapping_add(end), left)),
             is_known: Cell::new(older.is_some_and(|older| older.is_known.get())),
-            told: Cell::new(older.map_or(0, |older| older.told.get())),
+            ending: Cell::new(older.map_or(0, |older| older.ending.get())),
         };
         let place = memory.cast::<Self>();
         // SAFETY: fresh memory, aligned to a page, with room for the header.
         unsafe { place.write(table) };
-        // SAFETY: just written; given back by `at_thread_end` alone.
+        // SAFETY: just written; given back by `sweep` alone.
         let table = unsafe { place.as_ref() };
         for (to, from) in table.entries().iter().zip(before) {
             to.block.set(from.block.get());
-            to.memory.set(from.memory.get());
+            to.memory.set(from.memory.take());
             to.key.set(from.key.get());
         }
         Some(table)
@@ -167,6 +164,9 @@ fn make(late: &LateTls) -> Option<usize> {
         None => {
             let table = BlockTable::new(late.slot().saturating_add(1), table())?;
             place.store(start_of(table.memory), Ordering::Relaxed);
+            if table.ending.get() != 0 {
+                push(table);
+            }
             table
         }
     };
@@ -253,23 +253,53 @@ fn set_value(key: u64, table: &BlockTable) -> bool {
     libc::set_specific(key, start_of(table.memory))
 }
 
+/// Tables of threads that are ending, or have ended. Other destructors may use blocks to the last, so they are given back once the
+/// thread is gone.
+static ENDED: AtomicPtr<BlockTable> = AtomicPtr::new(ptr::null_mut());
+
+/// Most threads that are looked at when one ends.
+const LOOKED_AT: usize = 8;
+
+fn push(table: &'static BlockTable) {
+    let mut first = ENDED.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: null, or a table that was pushed, and that whoever takes it out of the list gives back.
+        table.older.set(unsafe { first.as_ref() });
+        let new = ptr::from_ref(table).cast_mut();
+        match ENDED.compare_exchange_weak(first, new, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => first = now,
+        }
+    }
+}
+
+/// Gives tables of threads back that are gone.
+fn sweep() {
+    // SAFETY: as for `push`; the whole list is this thread's now.
+    let mut next = unsafe { ENDED.swap(ptr::null_mut(), Ordering::AcqRel).as_ref() };
+    let mut looked_at = 0usize;
+    while let Some(table) = next {
+        next = table.older.get();
+        looked_at = looked_at.wrapping_add(1);
+        if looked_at <= LOOKED_AT && is_gone(table.ending.get()) {
+            table.entries().iter().for_each(dismiss);
+            // SAFETY: the thread is gone, and its blocks with it.
+            unsafe { sys::give_back(table.memory) };
+        } else {
+            push(table);
+        }
+    }
+}
+
 /// The destructor of the key's values.
 extern "C" fn at_thread_end(_: usize) {
     let _blocked = Blocked::new();
     // The table may have been replaced by a larger one since its address was given to libc.
-    let Some(last) = table() else { return };
-    last.told.set(last.told.get().saturating_add(1));
-    if last.told.get() < ROUNDS && set_value(KEY.load(Ordering::Acquire), last) {
-        return;
-    }
-    if let Some(place) = thread::table() {
-        place.store(0, Ordering::Relaxed);
-    }
-    last.entries().iter().for_each(dismiss);
-    let mut next = Some(last);
+    let mut next = table().filter(|last| last.ending.get() == 0);
     while let Some(table) = next {
-        next = table.older;
-        // SAFETY: the thread does not know of it any more, and its blocks are not used any more.
-        unsafe { sys::give_back(table.memory) };
+        next = table.older.take();
+        table.ending.set(thread_id());
+        push(table);
     }
+    sweep();
 }

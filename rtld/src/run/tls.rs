@@ -12,16 +12,19 @@
 use core::ptr;
 use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicUsize, Ordering};
 
-use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::base::addr::{RuntimeAddr, Vaddr, from_usize, to_usize};
 use rtld::base::arena::{Arena, OutOfMemory};
 use rtld::link::reloc::{AT_THREAD_POINTER, TlsDescArg};
 use rtld::link::tls::{self, LateTls, TlsPlace};
 use rtld::machine::{Machine, Native};
+use rtld::os::seam::Image;
 use rtld::words;
 
+use crate::platform::{main_thread, presence};
 use crate::run::blocks;
 use crate::run::cpu::calls;
 use crate::run::last_words::{REFUSED, say};
+use crate::run::process::Process;
 use crate::run::thread;
 
 /// A distance that no block has. All distances are less than 1 GiB.
@@ -112,6 +115,32 @@ pub(crate) fn present_block(place: TlsPlace<'_>) -> usize {
         TlsPlace::Late(late) => blocks::present(late),
     };
     block.unwrap_or(0)
+}
+
+/// Gives the calling thread's storage of objects of the start, and that of later threads, the values of `words`, modules and addresses, as far as those are
+/// initial values: they were written after the storage was made, where the program has stored nothing else by now.
+#[inline(never)]
+pub(crate) fn complete(process: &Process, words: impl Iterator<Item = (usize, Vaddr)>) {
+    for (module, vaddr) in words {
+        let module = process.sealed.namespace.module(module);
+        let (Some(segment), Some(place)) = (module.image.plan().tls, module.tls) else { continue };
+        let offset = vaddr.0.wrapping_sub(segment.vaddr.0);
+        if offset.saturating_add(8) > segment.file_size {
+            continue;
+        }
+        let (Some(block), Some(value)) = (block(place), module.image.get::<u64>(vaddr)) else { continue };
+        let word: *mut u64 = ptr::with_exposed_provenance_mut(block.wrapping_add(to_usize(offset)));
+        // SAFETY: a word of the calling thread's storage: it is within the initial values.
+        if unsafe { word.read_unaligned() } == 0 {
+            // SAFETY: likewise.
+            unsafe { word.write_unaligned(value) };
+        }
+        if let Some(distance) = place.distance().filter(|_| presence::is_bound()) {
+            // There is an image: libc was there before these values were.
+            let _ =
+                main_thread::write_image(process, distance.wrapping_add_unsigned(offset), &value.to_ne_bytes());
+        }
+    }
 }
 
 /// Gives the calling thread the block that a descriptor asks for; `described` is the address of a [`TlsDescArg`].

@@ -33,6 +33,7 @@ pub const CODE: LoaderCode = LoaderCode {
     stubs: STUBS,
     waiting: None,
     tls_descriptor: RuntimeAddr(0x5800_0000),
+    tls_undefined: RuntimeAddr(0x5800_0010),
     tls_described: RuntimeAddr(0x5800_1000),
 };
 

@@ -377,7 +377,7 @@ fn slots_for_thread_local_storage_are_used_again_and_keys_are_not() {
         // Every second one stays.
         assert_eq!(late.entry, TABLE_HEADER + u64::try_from(open.len()).unwrap() * TABLE_ENTRY, "{name}");
         if name.ends_with(['1', '3', '5', '7', '9']) {
-            open.push((late.entry, late.number));
+            open.push((late.entry, late.id()));
         } else {
             assert_eq!(process.close(index), [name.as_str()]);
         }

@@ -8,7 +8,7 @@ use rtld::link::sealed::Sealed;
 use rtld::link::search::ProgramPath;
 use rtld::open::find::Where;
 use rtld::open::libraries::{Libraries, Opening, ProcessInfo};
-use rtld::open::opened::{Flags, Stage};
+use rtld::open::opened::Flags;
 use rtld::os::seam::Image;
 use tests::memory::image::PAGE;
 use tests::memory::scene::{CODE, arena};
@@ -44,6 +44,7 @@ impl Process {
         let circumstances = ProcessInfo {
             library_path: scene.library_path.map(str::as_bytes),
             program_path: ProgramPath::Known(scene.program_path.map(str::as_bytes)),
+            current: |_| Ok(Some(b"/current")),
             secure: scene.secure,
             page: PAGE,
             trace: Trace::OFF,
@@ -78,8 +79,9 @@ impl Process {
 
     /// The second part of an opening: initialisers.
     pub(crate) fn initialise(&mut self, opening: &Opening<'static>) {
+        self.libraries.commit(opening).unwrap();
         opening.fresh.iter().for_each(|&index| self.libraries.initialising(index));
-        self.libraries.advance(opening.fresh, Stage::Open);
+        self.libraries.settle(opening.fresh);
     }
 
     /// Opens a library for the program; it must succeed.

@@ -8,12 +8,15 @@
 mod copies;
 mod finder;
 mod relocator;
+mod thread_local;
 mod versions;
 mod waiting;
 
 use self::finder::Among;
 pub use self::finder::Targets;
 pub use self::relocator::{Indirect, RelocContext, Relocator, SpecialReferences};
+pub use self::thread_local::AT_THREAD_POINTER;
+use self::thread_local::{is_thread_local, may_be_thread_local};
 pub use self::waiting::WaitingSlot;
 use abi::export::is_of_compilers;
 use abi::libcs::Libc;
@@ -30,7 +33,6 @@ use crate::link::calls::require_code;
 use crate::link::definitions::STACK_CHK_FAIL;
 use crate::link::namespace::{Definition, Need};
 pub use crate::link::stubs::{LoaderCode, StubLayout, Stubs, TlsDescArg};
-use crate::link::tls::{LateTls, TlsPlace, trace_tls};
 use crate::machine::{Machine, RelocKind};
 use crate::native::needs::Slot;
 use crate::os::seam::ImageMut;
@@ -158,11 +160,10 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
             }
             RelocKind::TlsDescriptor => {
                 let argument = Rela { r_offset: rela.r_offset.wrapping_add(8), ..*rela };
-                self.is_described = false;
+                self.describes = self.code.tls_descriptor;
                 // The second word holds the value; ld.so fills it if the symbol is native.
                 let value = self.symbolic(index, path, &argument, kind)?;
-                let function = if self.is_described { self.code.tls_described } else { self.code.tls_descriptor };
-                self.write(index, rela, function.0).of(path)?;
+                self.write(index, rela, self.describes.0).of(path)?;
                 return self.write(index, &argument, value).of(path);
             }
             _ => self.symbolic(index, path, rela, kind)?,
@@ -200,9 +201,8 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                 let Definition { module, sym } = definition;
                 self.thread_local(kind, module, sym.st_value, addend).unwrap_or(Ok(0)).of(path)
             }
-            Target::Native(..) if is_thread_local(kind) && self.namespace.module(index).opened.is_some() => {
-                let why = "is thread-local in a native library, which what is opened at run time can not use";
-                Err(Problem::SymbolKind { symbol: self.copy_name(index, number).of(path)?, why }).of(path)
+            Target::Native(_, sym) if is_thread_local(kind) && self.namespace.module(index).opened.is_some() => {
+                self.native_thread_local(index, path, number, &sym, addend)
             }
             // Thread-local storage of native libraries of the start is at fixed distances from the thread pointer. The
             // offset, which ld.so fills in, is that distance, in a pretended module that is at the thread pointer.
@@ -241,7 +241,11 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
                 let opened = self.namespace.module(index).opened.is_some();
                 Ok(if opened { self.waiting(index, rela).unwrap_or(0) } else { 0 })
             }
-            Target::Zero => Ok(addend),
+            Target::Zero => {
+                // The address is the addend, wherever the thread pointer is.
+                self.describes = self.code.tls_undefined;
+                Ok(addend)
+            }
             Target::Waiting(value) => Ok(value),
         }
     }
@@ -378,69 +382,4 @@ impl<'a, I: ImageMut> Relocator<'_, 'a, I> {
         }
         Ok(())
     }
-
-    /// The value for a thread-local symbol of module `definer` with the `st_value` `value`; `None` if the relocation is not
-    /// one of thread-local storage.
-    fn thread_local(
-        &mut self,
-        kind: RelocKind,
-        definer: usize,
-        value: u64,
-        addend: u64,
-    ) -> Option<Result<u64, Failure<'a>>> {
-        let missing = Problem::Unsupported("thread-local symbol of an object without PT_TLS");
-        let place = self.namespace.module(definer).tls.ok_or_else(|| Failure::from(missing));
-        let value = value.wrapping_add(addend);
-        match kind {
-            RelocKind::TpOffset => Some(
-                place
-                    .and_then(|place| self.fixed(definer, place))
-                    .map(|distance| value.wrapping_add_signed(distance)),
-            ),
-            RelocKind::TlsDescriptor => Some(place.and_then(|place| match (place, place.distance()) {
-                (_, Some(distance)) => Ok(value.wrapping_add_signed(distance)),
-                (TlsPlace::Late(late), None) => self.described(late, value),
-                (TlsPlace::Start { .. }, None) => Ok(value),
-            })),
-            RelocKind::DtpModule => Some(place.map(|place| place.id())),
-            RelocKind::DtpOffset => Some(Ok(value.wrapping_sub(I::Machine::TLS.dtp_bias))),
-            _ => None,
-        }
-    }
-
-    /// The argument of a TLS descriptor whose function gives the thread a block first.
-    fn described(&mut self, late: &'a LateTls, offset: u64) -> Result<u64, Failure<'a>> {
-        self.is_described = true;
-        let described = self.arena.put(TlsDescArg { entry: late.entry, key: late.key, offset, late })?;
-        Ok(RuntimeAddr::of(described).0)
-    }
-
-    /// Distance of the blocks of module `definer` from the thread pointer, which code has compiled in. A fresh module is
-    /// placed now.
-    fn fixed(&mut self, definer: usize, place: TlsPlace<'a>) -> Result<i64, Failure<'a>> {
-        match (place, place.distance(), &mut self.layout) {
-            (_, Some(distance), _) => Ok(distance),
-            (TlsPlace::Late(late), None, Some(layout)) if self.objects.fresh.contains(&definer) => {
-                let distance = late.place(layout)?;
-                trace_tls(self.trace, self.namespace.module(definer).path, &late.segment, Some(distance));
-                Ok(distance)
-            }
-            _ => Err(Problem::Unsupported(INITIAL_EXEC).into()),
-        }
-    }
-}
-
-const INITIAL_EXEC: &str = "initial-exec use of the thread-local storage of a library that was opened before";
-/// Module number in DTPMOD words for native thread-local symbols: their offset is from the thread pointer.
-pub const AT_THREAD_POINTER: u64 = u64::MAX;
-
-/// Whether a symbol may be thread-local: it is, or it is of another object and its type is not stated.
-fn may_be_thread_local(sym: &Sym) -> bool {
-    let unknown = u32::from(sym.st_shndx) == consts::SHN_UNDEF && st_type(sym) == consts::STT_NOTYPE;
-    st_type(sym) == consts::STT_TLS || unknown
-}
-
-const fn is_thread_local(kind: RelocKind) -> bool {
-    use RelocKind::{DtpModule, DtpOffset, TlsDescriptor, TpOffset};
-    matches!(kind, DtpModule | DtpOffset | TlsDescriptor | TpOffset)
 }

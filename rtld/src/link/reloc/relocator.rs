@@ -59,9 +59,8 @@ pub struct Relocator<'r, 'a, I> {
     pub(super) written: bool,
     /// Numbers of imports by symbol, where that is how they are numbered.
     pub(super) by_symbol: List<'r, Option<u32>>,
-    /// Whether the last value of a thread-local symbol was the address of a
-    /// [`TlsDescArg`](crate::link::stubs::TlsDescArg).
-    pub(super) is_described: bool,
+    /// Function of a TLS descriptor that has the last value of a thread-local symbol as its argument.
+    pub(super) describes: RuntimeAddr,
     /// The layout of static thread-local storage, where a fresh module may still be placed in it.
     pub layout: Option<&'r mut TlsLayout>,
     /// Facts about the modules, gathered from the names of their references.
@@ -122,7 +121,7 @@ impl<'r, 'a, I: ImageMut> Relocator<'r, 'a, I> {
             copies,
             written,
             by_symbol: List::new(scratch),
-            is_described: false,
+            describes: code.tls_descriptor,
             layout: None,
             seen: SpecialReferences::default(),
             indirect,

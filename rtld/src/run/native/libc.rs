@@ -90,7 +90,7 @@ pub(crate) fn close(handle: usize) -> i32 {
 
 /// dlclose(3) of handles of the loader's own. What is wrong with one is nobody's concern.
 pub(crate) fn close_all(handles: &[usize]) {
-    for &handle in handles {
+    for &handle in handles.iter().filter(|&&handle| handle != 0) {
         let _ = close(handle);
     }
 }

@@ -55,7 +55,10 @@ pub(crate) fn open(runtime: &Runtime, name: *const c_char, flags: i32) -> Result
     if handle == 0 {
         return Err(Refusal::Libc);
     }
-    runtime.with(|state| state.add_native(handle))??;
+    if let Err(refusal) = runtime.with(|state| state.add_native(handle)).and_then(|added| added) {
+        let _ = libc::close(handle);
+        return Err(refusal);
+    }
     // The library may have brought an unwinder with it.
     told_of_tables(runtime);
     Ok(handle)
@@ -243,28 +246,30 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
         return Ok(());
     }
     ensure_libc_for(runtime.process, &natives.libraries)?;
-    let mut handles = List::new(arena);
-    for name in natives.libraries.iter() {
-        let name = in_c(arena, name)?;
-        match libc::open(name.as_ptr(), RTLD_NOW) {
-            0 => {
-                let refusal = Refusal::Libc;
-                refusal.tell();
-                libc::close_all(&handles);
-                return Err(Refusal::Said);
-            }
-            handle => handles.push(handle).of(OWN)?,
+    let handles = arena.slice(natives.libraries.len(), 0usize).of(OWN)?;
+    let mut opened = Ok(());
+    for (handle, name) in handles.iter_mut().zip(natives.libraries.iter()) {
+        opened = in_c(arena, name).map_err(Refusal::Error).and_then(|name| {
+            *handle = libc::open(name.as_ptr(), RTLD_NOW);
+            if *handle == 0 { Err(Refusal::Libc) } else { Ok(()) }
+        });
+        if opened.is_err() {
+            break;
         }
     }
-    let handles = arena.copy(&handles).of(OWN)?;
-    runtime.with(|state| state.libraries.keep_natives(opening.root, handles))?;
+    let handles = &*handles;
+    let kept = opened.and_then(|()| runtime.with(|state| state.libraries.keep_natives(opening.root, handles)));
+    if let Err(refusal) = kept {
+        // Before libc has another message.
+        refusal.tell();
+        libc::close_all(handles);
+        return Err(Refusal::Said);
+    }
     let addresses = arena.slice(natives.imports.len(), 0u64).of(OWN)?;
-    for ((number, place), import) in (0u32..).zip(addresses.iter_mut()).zip(natives.imports.iter()) {
+    let waits = runtime.with(|state| waiting(arena, state.libraries.namespace(), natives))??;
+    for ((place, &waits), import) in addresses.iter_mut().zip(waits).zip(natives.imports.iter()) {
         *place = from_usize(look_up(arena, handles, import)?);
-        if *place == 0
-            && import.strong
-            && !runtime.with(|state| waits(state.libraries.namespace(), natives, number))?
-        {
+        if *place == 0 && import.strong && !waits {
             let version = import.version.map_or(&b""[..], |version| version.version);
             let object = runtime.with(|state| state.libraries.namespace().module(import.referrer).path)?;
             let symbol = import.name;
@@ -281,8 +286,9 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
             protect_relro(&Linux, namespace.module(index), Protection::READ_WRITE)?;
         }
         for slot in natives.slots.iter() {
-            let address = addresses.get(to_usize(slot.import.into())).copied().unwrap_or(0);
-            if address == 0 && waits(namespace, natives, slot.import) {
+            let import = to_usize(slot.import.into());
+            let address = addresses.get(import).copied().unwrap_or(0);
+            if address == 0 && waits.get(import).copied().unwrap_or(false) {
                 continue;
             }
             let at = namespace.module(slot.module).image.bias().runtime(slot.vaddr);
@@ -298,10 +304,21 @@ pub(crate) fn bind(runtime: &Runtime, arena: &'static Arena, opening: &Opening<'
     Ok(())
 }
 
-/// Whether all words for a symbol that nobody defines wait for its first call. All others are 0.
-fn waits(namespace: &Namespace<'static, MappedImage>, natives: &NativeNeeds<'static>, import: u32) -> bool {
-    let mut slots = natives.slots.iter().filter(|slot| slot.import == import);
-    slots.all(|slot| namespace.module(slot.module).image.get::<u64>(slot.vaddr) != Some(0))
+/// For each import, whether all words for it wait for its first call. All others are 0.
+fn waiting(
+    arena: &'static Arena,
+    namespace: &Namespace<'static, MappedImage>,
+    natives: &NativeNeeds<'static>,
+) -> Result<&'static [bool], Error<'static>> {
+    let waits = arena.slice(natives.imports.len(), true).of(OWN)?;
+    for slot in natives.slots.iter() {
+        if namespace.module(slot.module).image.get::<u64>(slot.vaddr) == Some(0)
+            && let Some(waits) = waits.get_mut(to_usize(slot.import.into()))
+        {
+            *waits = false;
+        }
+    }
+    Ok(waits)
 }
 
 /// # Safety

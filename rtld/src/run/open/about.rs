@@ -120,11 +120,11 @@ fn own(runtime: &Runtime, index: usize, request: i32, answer: *mut usize) -> Res
 /// Writes what `$ORIGIN` stands for.
 fn origin(runtime: &Runtime, index: usize, answer: *mut u8) -> Result<i32, Refusal> {
     let arena = new_arena().of(OWN)?;
-    let path = match index {
-        0 => runtime.process.program_path.get(arena).of(OWN)?,
-        _ => Some(runtime.with(|state| state.libraries.namespace().module(index).path)?),
+    let origin = match index {
+        0 => runtime.process.program_path.get(arena).of(OWN)?.map(directory),
+        _ => Some(runtime.with(|state| arena.copy(state.libraries.namespace().module(index).origin()))?.of(OWN)?),
     };
-    let told = match path.map(directory) {
+    let told = match origin {
         Some(text) => {
             // SAFETY: by dlinfo(3), the caller passes room for the path of a directory.
             unsafe { answer.copy_from_nonoverlapping(text.as_ptr(), text.len()) };

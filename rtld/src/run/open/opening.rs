@@ -16,13 +16,14 @@ use rtld::error::{Error, Failure, OWN, OfObject};
 use rtld::link::tls::TlsPlace;
 use rtld::open::find::Where;
 use rtld::open::libraries::{Libraries, Opening, ProcessInfo};
-use rtld::open::opened::{Flags, Stage};
+use rtld::open::opened::Flags;
 use rtld::os::seam::Image;
 use rtld::os::sys::Linux;
 
 use crate::platform::presence;
 use crate::run::blocks;
 use crate::run::code::{self, Question};
+use crate::run::kernel::current_directory;
 use crate::run::native::libc::{self, RTLD_DEFAULT, RTLD_NEXT};
 use crate::run::native::natives;
 use crate::run::open::phdr_info::PhdrInfo;
@@ -39,6 +40,7 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> 
     let circumstances = ProcessInfo {
         library_path: process.settings.library_path,
         program_path: process.program_path,
+        current: current_directory,
         secure: process.secure,
         page: process.page,
         trace: process.trace,
@@ -135,14 +137,19 @@ impl Runtime {
             && let Err(refusal) = questions.map_err(Refusal::Error).and_then(|it| self.begin(arena, &opening, &it))
         {
             refusal.tell();
-            self.close_natives(opening.fresh)?;
-            self.with(|state| {
+            let abandon = |state: &mut ObjectList| {
                 let objects = state.libraries.abandon(&opening);
                 state.forget(arena, objects);
-            })?;
-            return Ok((0, false));
+            };
+            // What is still listed stays known.
+            let undone = self.close_natives(opening.fresh).and_then(|()| self.with(abandon));
+            return Ok((0, undone.is_err()));
         }
-        let handle = self.with(|state| state.handle(opening.root))?;
+        let handle = self.with(|state| state.handle(opening.root));
+        let handle = handle.unwrap_or_else(|refusal| {
+            refusal.tell();
+            0
+        });
         Ok((handle, !opening.fresh.is_empty()))
     }
 
@@ -172,7 +179,7 @@ impl Runtime {
                 }
             }
             let calls = code::calls_of(arena, namespace, opening.fresh, code::initialisers).of(OWN)?;
-            state.libraries.advance(opening.fresh, Stage::Initialising);
+            state.libraries.commit(opening).of(OWN)?;
             Ok::<_, Error<'static>>(calls)
         })??;
         unwind::register(self.process, arena, true);
@@ -181,20 +188,21 @@ impl Runtime {
             self.with(|state| state.libraries.initialising(calls.module))?;
             code::initialise(calls.functions.iter().copied(), self.process.arguments());
         }
-        self.with(|state| state.libraries.advance(opening.fresh, Stage::Open))
+        self.with(|state| state.libraries.settle(opening.fresh))
     }
 
     pub(crate) fn close(&self, arena: &'static Arena, handle: usize) -> Result<(), Refusal> {
-        let mut objects = self.with(|state| -> Result<_, Refusal> {
+        let (index, mut objects) = self.with(|state| -> Result<_, Refusal> {
             let index = state.object(handle)?;
             let path = state.libraries.namespace().module(index).path;
-            state.libraries.close(arena, index).of(path).map_err(said)
+            Ok((index, state.libraries.close(arena, index).of(path).map_err(said)?))
         })??;
         // Modules that only these needed, or that their finalisers closed, are closed next.
         while !objects.is_empty() {
             let calls = self.with(|state| {
-                let namespace = state.libraries.namespace();
-                code::calls_of(arena, namespace, objects, code::finalisers).of(OWN)
+                let calls = code::calls_of(arena, state.libraries.namespace(), objects, code::finalisers);
+                // They can be closed another time.
+                calls.of(OWN).inspect_err(|_| state.libraries.reopen(objects, index))
             })??;
             for calls in calls.iter() {
                 // If the process is ending, code of the module may still be running.
@@ -287,7 +295,7 @@ impl Runtime {
             count,
             adds,
             subs,
-            tls_id: module.tls.map_or(0, |place| to_usize(place.number())),
+            tls_id: module.tls.map_or(0, |place| to_usize(place.id())),
             tls_block: module.tls.filter(|_| is_mine).map_or(0, tls::present_block),
         })
     }

@@ -38,10 +38,21 @@ pub(crate) fn give(process: &Process, late: &LateTls) -> Result<(), Failure<'sta
     let values = values(&scratch, late)?;
     if presence::is_bound() {
         // Where they can not be found nothing is changed.
-        for_each_other(|_| Ok(()))?;
+        let mut before = for_each_other(|_| Ok(()))?;
         // First for those that are made from now on: what exists then is found.
         main_thread::write_image(process, distance, values)?;
-        for_each_other(|other| write_to(address(other, distance), values))?;
+        let mut walks = 0u32;
+        loop {
+            let now = for_each_other(|other| write_to(address(other, distance), values))?;
+            if now == before && walks != 0 && !now.vanished {
+                break;
+            }
+            before = now;
+            walks = walks.wrapping_add(1);
+            if walks == WALKS {
+                return Err(Problem::TlsThreads.into());
+            }
+        }
     }
     // SAFETY: libraries can be opened, so threads have a state, and a thread pointer is set.
     let own = address(unsafe { calls::thread_pointer() }, distance);
@@ -64,22 +75,49 @@ pub(crate) fn values<'s>(scratch: &'s Arena, late: &LateTls) -> Result<&'s [u8],
     Ok(values)
 }
 
+/// Number of walks through the threads after which it is no use: two of them have to meet the same, because one during which a
+/// thread ends may leave another out (the kernel goes on from the thread that it showed last).
+const WALKS: u32 = 2000;
+
+/// What one walk has met.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Met {
+    /// Number of threads, and sums of their ids and of the squares of those, which tell sets of threads apart.
+    threads: [u64; 3],
+    /// Whether one of them has ended meanwhile.
+    vanished: bool,
+}
+
+impl Met {
+    fn note(&mut self, thread: i32) {
+        let id = u64::from(thread.unsigned_abs());
+        for (sum, term) in self.threads.iter_mut().zip([1, id, id.wrapping_mul(id)]) {
+            *sum = sum.wrapping_add(term);
+        }
+    }
+}
+
 /// Calls `found` with the thread pointer of each thread of libc's but the calling one.
 ///
 /// # Errors
 /// That of `found`; [`Problem::TlsThreads`] if not all threads can be found.
-fn for_each_other(mut found: impl FnMut(usize) -> Result<(), Problem<'static>>) -> Result<(), Failure<'static>> {
+fn for_each_other(mut found: impl FnMut(usize) -> Result<(), Problem<'static>>) -> Result<Met, Failure<'static>> {
     let own = thread_id();
+    let mut met = Met::default();
     // SAFETY: libc has started.
     let own_pointer = unsafe { calls::thread_pointer() };
     let distance = robust_list(own).map(|list| list.wrapping_sub(own_pointer));
     let (mut all, mut own_is_listed) = (Ok(()), false);
     let listed = sys::for_each_thread(|thread| {
         own_is_listed |= thread == own;
+        met.note(thread);
         if thread != own && all.is_ok() {
             all = distance.ok_or(Problem::TlsThreads).and_then(|distance| match list_of(thread)? {
                 Some(list) => found(list.wrapping_sub(distance)),
-                None => Ok(()),
+                None => {
+                    met.vanished |= u32::try_from(thread) != Ok(process_id());
+                    Ok(())
+                }
             });
         }
     });
@@ -88,7 +126,7 @@ fn for_each_other(mut found: impl FnMut(usize) -> Result<(), Problem<'static>>) 
     if listed.is_err() || !own_is_listed {
         return Err(Problem::TlsThreads.into());
     }
-    Ok(())
+    Ok(met)
 }
 
 /// Address of another thread's list of robust mutexes; `None` if the thread has ended.

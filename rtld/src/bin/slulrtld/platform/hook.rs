@@ -25,6 +25,7 @@ use crate::run::open::runtime::runtime;
 use crate::run::open::static_tls;
 use crate::run::process::Process;
 use crate::run::sync;
+use crate::run::tls;
 
 /// The data of the hook.
 pub(crate) struct Entering {
@@ -75,6 +76,9 @@ pub(crate) extern "C" fn hook() {
         if let Some(live) = process.thread_local {
             blocks::moved(live.block.as_ptr().addr(), live.size);
         }
+        let natives = &process.sealed.natives;
+        let slots = natives.slots.iter().filter(|slot| !slot.lazy).map(|slot| (slot.module, slot.vaddr));
+        tls::complete(process, slots);
         let program = process.sealed.namespace.module(0).path;
         main_thread::later_threads_have(snapshot);
         complete_image(process).of(program).unwrap_or_else(|error| refuse(&error));

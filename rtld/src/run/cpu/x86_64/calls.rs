@@ -159,6 +159,13 @@ pub(crate) unsafe extern "C" fn tls_descriptor() {
     naked_asm!("mov rax, [rax + 8]", "ret")
 }
 
+/// Function of a TLS descriptor whose argument is an address: returns its distance from the thread pointer, to which the caller adds
+/// that.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn tls_undefined() {
+    naked_asm!("mov rax, [rax + 8]", "sub rax, fs:[0]", "ret")
+}
+
 /// The calling thread's thread pointer, which is the first word of its TCB (TLS variant II).
 ///
 /// # Safety

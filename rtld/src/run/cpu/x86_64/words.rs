@@ -7,7 +7,7 @@
 use rtld::base::addr::RuntimeAddr;
 use rtld::link::reloc::{LoaderCode, Stubs};
 
-use crate::run::cpu::calls::tls_descriptor;
+use crate::run::cpu::calls::{tls_descriptor, tls_undefined};
 use crate::run::cpu::stub_layout::STUBS;
 
 unsafe extern "C" {
@@ -21,6 +21,7 @@ pub(crate) fn code(waits: bool) -> LoaderCode {
     LoaderCode {
         stubs: Stubs { start: RuntimeAddr::of(&raw const slul_stubs), layout: STUBS },
         tls_descriptor: RuntimeAddr::of(tls_descriptor as *const ()),
+        tls_undefined: RuntimeAddr::of(tls_undefined as *const ()),
         waiting: waits.then(|| RuntimeAddr::of(&raw const slul_waiting)),
         tls_described: RuntimeAddr::of(&raw const slul_described),
     }
