@@ -15,7 +15,7 @@ fn main() {
         // The entry is its own (src/cpu.rs).
         "-nostartfiles".to_owned(),
         "-lc".to_owned(),
-        // Like an executable of any other language: nothing of it is for libraries to bind to.
+        // Two functions are for libraries to bind to (`platform/walkers.rs`).
         format!("-Wl,--version-script={root}/exports.map"),
         "-Wl,-z,relro,-z,now,-z,noexecstack".to_owned(),
         "-Wl,--build-id=sha1".to_owned(),

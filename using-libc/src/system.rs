@@ -14,7 +14,7 @@ use rtld::base::addr::{RuntimeAddr, to_usize};
 
 use crate::cpu::PRCTL;
 use crate::run::cpu::calls::system_call;
-use crate::run::native::libc::{self, LOADER_TARGETS};
+use crate::run::native::libc::{self, LOADER_TARGETS, RTLD_DEFAULT, RTLD_NEXT};
 use crate::run::process::Process;
 
 unsafe extern "C" {
@@ -151,7 +151,9 @@ pub(crate) fn find_libc() {
         {
             place.copy_from_slice(name);
             let name = CStr::from_bytes_until_nul(&buffer).unwrap_or_default();
-            target.store(symbol(name).map_or(0, <*mut c_void>::expose_provenance), Ordering::Release);
+            // Of that name this executable has a function of its own (`platform/walkers.rs`).
+            let found = if name == c"dl_iterate_phdr" { symbol_in(RTLD_NEXT, name) } else { symbol(name) };
+            target.store(found.map_or(0, <*mut c_void>::expose_provenance), Ordering::Release);
         }
     }
 }
@@ -167,8 +169,17 @@ pub(crate) fn replace_found(by: impl Fn(usize) -> Option<usize>) {
 
 /// A symbol of libc's world.
 fn symbol(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: RTLD_DEFAULT, and a C string.
-    let symbol = unsafe { dlsym(ptr::null_mut(), name.as_ptr()) };
+    symbol_in(RTLD_DEFAULT, name)
+}
+
+/// The function of that name behind this executable's.
+pub(crate) fn next(name: &CStr) -> Option<RuntimeAddr> {
+    symbol_in(RTLD_NEXT, name).map(|place| RuntimeAddr::of(place.cast_const()))
+}
+
+fn symbol_in(place: usize, name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: RTLD_DEFAULT or RTLD_NEXT, and a C string.
+    let symbol = unsafe { dlsym(ptr::with_exposed_provenance_mut(place), name.as_ptr()) };
     (!symbol.is_null()).then_some(symbol)
 }
 

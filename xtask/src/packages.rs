@@ -89,6 +89,13 @@ pub(crate) const JEMALLOC: Package = Package {
     present: || Path::new("/usr/lib").join(NATIVE.multiarch).join("libjemalloc.so.2").exists(),
 };
 
+/// A garbage collector, which walks the objects of a process.
+pub(crate) const LIBGC: Package = Package {
+    name: "libgc-dev",
+    leaves_out: Some("roots of a garbage collector"),
+    present: || Path::new("/usr/include/gc.h").exists(),
+};
+
 /// A database whose functions call back into the program.
 pub(crate) const SQLITE: Package = Package {
     name: "libsqlite3-dev",

@@ -30,6 +30,7 @@ pub(crate) fn test(repo: &Repo, filter: Option<&str>, no_install: bool) -> Resul
             &packages::MOLD,
             &packages::GXX,
             &packages::JEMALLOC,
+            &packages::LIBGC,
             &packages::SQLITE,
             &packages::VALGRIND,
             &packages::LTRACE,

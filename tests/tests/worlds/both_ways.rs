@@ -2,6 +2,17 @@
 
 use crate::case::{Case, Linker, Part, Reference};
 
+/// A garbage collector, whose roots are in libraries of this world.
+fn collector() -> Case {
+    Case::new("both_ways/collector", "collector")
+        .opens()
+        .link(&["-lgc"])
+        .part(Part::library("libheld"))
+        .part(Part::library("liblate").apart())
+        .wants("/usr/include/gc.h", "libgc-dev")
+        .gnu_alone("there is no libgc for musl")
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let native = || Part::native("libnative");
     let library = || Part::library("libfree");
@@ -33,6 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .link(&["-lsqlite3"])
             .wants("/usr/include/sqlite3.h", "libsqlite3-dev")
             .gnu_alone("there is no sqlite for musl"),
+        collector(),
         Case::new("both_ways/exported", "exported").link(&["-rdynamic"]).part(library()).part(native()),
         Case::new("both_ways/exported-exec", "exported")
             .compile(&["-fno-pie"])

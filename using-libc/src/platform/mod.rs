@@ -14,5 +14,6 @@ pub(crate) mod presence;
 mod rebind;
 mod shim;
 pub(crate) mod thread_local;
+mod walkers;
 
 pub(crate) use bind::{comes_first, ensure_callable, ensure_libc, ensure_libc_for};

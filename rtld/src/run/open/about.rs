@@ -17,14 +17,15 @@ use rtld::error::OfObject;
 use rtld::link::search::directory;
 use rtld::os::seam::Image;
 
+use crate::platform::next::next;
 use crate::platform::presence;
 use crate::run::code;
-use crate::run::native::libc::{self, RTLD_DEFAULT};
 use crate::run::native::natives;
 use crate::run::open::debugger;
+use crate::run::open::opening::runtime_for_all;
 use crate::run::open::phdr_info::PhdrInfo;
 use crate::run::open::runtime::{ObjectList, Runtime, object_at, release, runtime};
-use crate::run::process::new_arena;
+use crate::run::process::{Process, new_arena};
 use crate::run::refusal::Refusal;
 use crate::run::thread;
 
@@ -37,22 +38,24 @@ pub(crate) struct AddressInfo {
     address: usize,
 }
 
-/// A function of libc's that the loader has no word for.
+/// A function of libc's that the loader has no word for: the next of that name, because libc's world is bound to the loader's.
 fn libcs(name: &CStr) -> Option<RuntimeAddr> {
-    let address = if presence::is_bound() { libc::symbol(RTLD_DEFAULT, name.as_ptr(), None) } else { 0 };
+    let process = Process::get().filter(|_| presence::is_bound());
+    let address = process.map_or(0, |process| next(process, name.as_ptr(), None));
     (address != 0).then(|| RuntimeAddr(from_usize(address)))
 }
 
 /// dladdr(3): 0 if no object of either world is at the address.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn slul_dladdr(address: usize, info: *mut AddressInfo) -> i32 {
-    let own = runtime().and_then(|runtime| runtime.with(|state| describe(runtime, state, address)).ok()?);
+    let runtime = runtime_for_all();
+    let own = runtime.and_then(|runtime| runtime.with(|state| describe(runtime, state, address)).ok()?);
     if let Some(found) = own {
         // SAFETY: the caller passes room for the answer.
         unsafe { info.write(found) };
         return 1;
     }
-    let callable = runtime().is_some_and(|runtime| natives::is_callable(runtime).is_ok());
+    let callable = runtime.is_some_and(|runtime| natives::is_callable(runtime).is_ok());
     let Some(function) = callable.then(|| libcs(c"dladdr")).flatten() else { return 0 };
     // SAFETY: libc's `dladdr`.
     let function = unsafe { code::function::<extern "C" fn(usize, *mut AddressInfo) -> i32>(function) };

@@ -14,6 +14,7 @@ use rtld::open::opened::Flags;
 
 use crate::run::native::libc::{self, RTLD_LAZY, RTLD_NEXT, RTLD_NOW};
 use crate::run::native::natives;
+use crate::run::open::opening::runtime_for_all;
 use crate::run::open::phdr_info::{Callback, PhdrInfo};
 use crate::run::open::runtime::{Runtime, release, runtime};
 use crate::run::process::new_arena;
@@ -177,10 +178,11 @@ pub(crate) extern "C" fn slul_dlclose(handle: usize) -> i32 {
     if native { told(-1, natives::close(handle)) } else { closed }
 }
 
-/// dl_iterate_phdr(3): the objects of this world, then those of libc, if it is present.
-#[unsafe(no_mangle)]
+/// dl_iterate_phdr(3): the objects of this world, then those of libc, if it is present. Libraries of libc's world are bound to
+/// it, too.
+#[cfg_attr(not(using_libc), unsafe(no_mangle))]
 pub(crate) extern "C" fn dl_iterate_phdr(callback: Callback, data: usize) -> i32 {
-    let Some(runtime) = runtime() else { return 0 };
+    let Some(runtime) = runtime_for_all() else { return 0 };
     // While the lock is held, no other thread changes the list; `operate` refuses changes by the callback.
     let held = runtime.list.hold();
     // In a thread whose thread pointer is the program's own neither its blocks are found nor may libc be asked.

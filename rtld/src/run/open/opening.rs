@@ -27,7 +27,7 @@ use crate::run::kernel::current_directory;
 use crate::run::native::libc::{self, RTLD_DEFAULT, RTLD_NEXT};
 use crate::run::native::natives;
 use crate::run::open::phdr_info::PhdrInfo;
-use crate::run::open::runtime::{ObjectList, RUNTIME, Runtime, object_at, release};
+use crate::run::open::runtime::{ObjectList, RUNTIME, Runtime, object_at, release, runtime};
 use crate::run::open::{debugger, static_tls, unwind};
 use crate::run::process::{Process, new_arena};
 use crate::run::refusal::{Refusal, said};
@@ -55,6 +55,20 @@ pub(crate) fn set_up(process: &'static Process) -> Result<(), Failure<'static>> 
     let runtime = Runtime { process, whole, list, begun: AtomicBool::new(false), state };
     RUNTIME.store(arena.put(runtime)?, Ordering::Release);
     Ok(())
+}
+
+/// The objects, for code of libc's world, which may ask for them where the program never does: what that needs is made then.
+pub(crate) fn runtime_for_all() -> Option<&'static Runtime> {
+    static MAKING: Lock = Lock::new();
+    if runtime().is_none()
+        && let Some(process) = Process::get()
+    {
+        let _held = MAKING.hold();
+        if runtime().is_none() {
+            set_up(process).ok()?;
+        }
+    }
+    runtime()
 }
 
 impl ObjectList {

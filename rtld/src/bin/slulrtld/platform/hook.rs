@@ -8,6 +8,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+use libc_template::LoaderImport;
 use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::open::late_tls;
 
@@ -15,13 +16,14 @@ use crate::platform::environment::Hidden;
 use crate::platform::finalisers::{PREINIT, READY, register_finalisers};
 use crate::platform::libc_stack::LibcStack;
 use crate::platform::main_thread;
+use crate::platform::next::next;
 use crate::platform::presence::{self, BOUND, STATE};
 use crate::platform::thread_local::Snapshot;
 use crate::run::blocks;
 use crate::run::clock::clock;
 use crate::run::last_words::refuse;
-use crate::run::native::binding;
-use crate::run::open::runtime::runtime;
+use crate::run::native::{binding, libc};
+use crate::run::open::runtime::{self, runtime};
 use crate::run::open::static_tls;
 use crate::run::process::Process;
 use crate::run::sync;
@@ -67,6 +69,7 @@ pub(crate) extern "C" fn hook() {
         // SAFETY: the index of a word of envp. This is the thread that brings libc in, called by ld.so.
         unsafe { entering.stack.restore(index, variable, expected) };
     }
+    find_libcs_own(process);
     if let Some(mut snapshot) = entering.snapshot {
         // SAFETY: the buffer that the template's PT_TLS describes. libc has copied it to the main thread's storage, and
         // reads it again for later threads only.
@@ -98,6 +101,21 @@ pub(crate) extern "C" fn hook() {
     if sync::set_signal_mask(entering.signals).is_none() {
         let program = process.sealed.namespace.module(0).path;
         refuse(&Error::new(program, Problem::SignalMask));
+    }
+}
+
+/// Has the loader call libc's own dl_iterate_phdr(3). ld.so has found the loader's, which is the first of that name.
+fn find_libcs_own(process: &Process) {
+    if !runtime::any(process) {
+        return;
+    }
+    let table = libc::LOADER_TARGETS.load(Ordering::Relaxed);
+    // SAFETY: the table has a word for each `LoaderImport`, which can be written until addresses are published.
+    let word = unsafe { &*table.add(LoaderImport::DlIteratePhdr as usize) };
+    let next = next(process, c"dl_iterate_phdr".as_ptr(), None);
+    let found = word.swap(next, Ordering::AcqRel);
+    if found == next {
+        word.store(0, Ordering::Release);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The template of this process: its parts are gathered from the loaded objects, and written.
 
+use core::iter;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
@@ -10,13 +11,14 @@ use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::base::arena::{List, OutOfMemory};
 use rtld::base::report::Category;
 use rtld::elf::Phdr;
+use rtld::elf::symbol::Name;
 use rtld::elf::version::Wanted;
 use rtld::error::Failure;
 use rtld::link::file::Mapped;
-use rtld::link::namespace::Module;
+use rtld::link::namespace::{Definition, Module, Namespace};
 use rtld::machine::Native;
 use rtld::native::describe::{PlaceInObject, describe};
-use rtld::native::template::{Binding, Recipe, Template, TlsSnapshot};
+use rtld::native::template::{Binding, Export, Recipe, Template, TlsSnapshot};
 use rtld::os::mapped::MappedImage;
 use rtld::os::seam::Image;
 
@@ -57,7 +59,10 @@ pub(crate) fn write(
         }
         None => (None, None),
     };
-    let exports = exports(process)?;
+    let mut exports = exports(process)?;
+    if runtime::any(process) {
+        walkers(namespace, &mut exports)?;
+    }
     let split = libc == Libc::Gnu && !is_merged(ld_so)?;
     let (needed, imports) = needs(process)?;
     // libc's dlopen(3) and its relatives are needed if the program has or opens libraries, and for optional native
@@ -85,6 +90,25 @@ pub(crate) fn write(
         describe(&parts, |at| locate(process, at), process.trace);
     }
     Ok((rtld::native::template::build::<Native>(arena, &parts)?, snapshot))
+}
+
+/// Adds the functions by which native code finds objects: the loader's, which know those of both worlds.
+fn walkers(
+    namespace: &Namespace<'static, MappedImage>,
+    exports: &mut List<'static, Export<'static>>,
+) -> Result<(), OutOfMemory> {
+    let Some((index, loader)) = namespace.all().last() else { return Ok(()) };
+    for (name, own) in [(&b"dl_iterate_phdr"[..], &b"dl_iterate_phdr"[..]), (b"dladdr", b"slul_dladdr")] {
+        let found = namespace.lookup(&mut iter::once(index), &Name::new(own), &mut 0);
+        // One of the program's replaces libc's.
+        let is_free = !exports.iter().any(|export| export.name == name);
+        if let Ok(Some(Definition { sym, .. })) = found
+            && is_free
+        {
+            exports.push(Export { name, st_info: sym.st_info, at: loader.address(&sym), size: 0, copy: None })?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the ld.so belongs to a glibc whose parts are merged into one library.
