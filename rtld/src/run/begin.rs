@@ -5,7 +5,7 @@
 //! This file exists because initialisers and the program itself are entered by address.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::{iter, ptr, slice};
 
 use linux_raw_sys::auxvec;
@@ -259,12 +259,15 @@ fn run(process: &'static Process) -> ! {
     let Layout { mut auxv, end, .. } = process.block.layout();
     if platform::comes_first(process) {
         process.watch.end();
+        code::BEFORE_CONSTRUCTORS.store(before_constructors as *mut (), Ordering::Relaxed);
         platform::ensure_libc(process).unwrap_or_else(|error| refuse(&error));
         let behind = behind_variables(process);
         program_words(process).copy_within(auxv..end, behind);
         auxv = behind;
     }
-    resolve_indirect(process).unwrap_or_else(|error| refuse(&error));
+    if !BEGUN_BY_LIBC.load(Ordering::Relaxed) {
+        resolve_indirect(process).unwrap_or_else(|error| refuse(&error));
+    }
     let program = process.sealed.namespace.module(0);
     let functions = initialisers(process).of(program.path).unwrap_or_else(|error| refuse(&error));
     process.watch.end();
@@ -284,6 +287,19 @@ fn run(process: &'static Process) -> ! {
     let finaliser = if process.alone { None } else { Some(finish::finalise as extern "C" fn()) };
     // SAFETY: AT_ENTRY, with the program's block; nothing on this stack is needed again.
     unsafe { calls::transfer(process.entry.0, process.program_block, finaliser) }
+}
+
+/// Whether [`before_constructors`] was called.
+static BEGUN_BY_LIBC: AtomicBool = AtomicBool::new(false);
+
+/// Runs what comes before the constructors of native libraries where libc comes first: resolvers, and DT_PREINIT_ARRAY of the
+/// program, as in an ordinary executable.
+extern "C" fn before_constructors() {
+    let Some(process) = Process::get() else { return };
+    BEGUN_BY_LIBC.store(true, Ordering::Relaxed);
+    resolve_indirect(process).unwrap_or_else(|error| refuse(&error));
+    let program = process.sealed.namespace.module(0);
+    code::initialise(code::preinitialisers(program), process.arguments());
 }
 
 /// Calls the resolvers (STT_GNU_IFUNC), those of dependencies first. All other words have their values by now, native
@@ -329,7 +345,9 @@ fn initialise(process: &Process, calls: &[(usize, RuntimeAddr)]) {
 fn initialisers(process: &Process) -> Result<List<'static, (usize, RuntimeAddr)>, OutOfMemory> {
     let mut calls = List::new(process.arena);
     let namespace = &process.sealed.namespace;
-    code::preinitialisers(namespace.module(0)).try_for_each(|function| calls.push((0, function)))?;
+    if !BEGUN_BY_LIBC.load(Ordering::Relaxed) {
+        code::preinitialisers(namespace.module(0)).try_for_each(|function| calls.push((0, function)))?;
+    }
     for (begun, &index) in (1usize..).zip(process.sealed.init_order) {
         let mut functions = code::initialisers(namespace.module(index));
         functions.try_for_each(|function| calls.push((begun, function)))?;

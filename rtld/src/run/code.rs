@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::ptr;
+use core::sync::atomic::AtomicPtr;
 
 use rtld::base::addr::{RuntimeAddr, to_usize};
 use rtld::base::arena::{Arena, List, OutOfMemory};
@@ -99,6 +100,10 @@ pub(crate) fn calls_of<'n, F: Iterator<Item = RuntimeAddr>>(
     }
     Ok(all)
 }
+
+/// The function to call when native libraries are bound and before their constructors run, where libc comes before the program;
+/// null otherwise, and once it was taken.
+pub(crate) static BEFORE_CONSTRUCTORS: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Calls initialisers.
 pub(crate) fn initialise(functions: impl Iterator<Item = RuntimeAddr>, with: Arguments) {

@@ -13,6 +13,12 @@ fn collector() -> Case {
         .gnu_alone("there is no libgc for musl")
 }
 
+/// DT_PREINIT_ARRAY of the program.
+fn preinit(how: &str, compile: &[&str], link: &[&str]) -> Case {
+    let case = Case::new(format!("both_ways/preinit-{how}"), "preinit").compile(compile).link(link);
+    case.part(Part::native("libnative")).gnu_alone("musl does not run it")
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     let native = || Part::native("libnative");
     let library = || Part::library("libfree");
@@ -45,6 +51,8 @@ pub(crate) fn cases() -> Vec<Case> {
             .wants("/usr/include/sqlite3.h", "libsqlite3-dev")
             .gnu_alone("there is no sqlite for musl"),
         collector(),
+        preinit("pie", &["-mno-direct-extern-access"], &[]),
+        preinit("copies", &["-fno-pie"], &["-no-pie"]),
         Case::new("both_ways/exported", "exported").link(&["-rdynamic"]).part(library()).part(native()),
         Case::new("both_ways/exported-exec", "exported")
             .compile(&["-fno-pie"])

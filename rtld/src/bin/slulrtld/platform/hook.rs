@@ -9,6 +9,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use libc_template::LoaderImport;
+use rtld::base::addr::RuntimeAddr;
 use rtld::error::{Error, Failure, OfObject, Problem};
 use rtld::open::late_tls;
 
@@ -21,6 +22,7 @@ use crate::platform::presence::{self, BOUND, STATE};
 use crate::platform::thread_local::Snapshot;
 use crate::run::blocks;
 use crate::run::clock::clock;
+use crate::run::code;
 use crate::run::last_words::refuse;
 use crate::run::native::{binding, libc};
 use crate::run::open::runtime::{self, runtime};
@@ -53,6 +55,11 @@ pub(crate) static HOOKED: AtomicU64 = AtomicU64::new(0);
 pub(crate) extern "C" fn preinit() {
     PREINIT.store(true, Ordering::Relaxed);
     hook();
+    let before = code::BEFORE_CONSTRUCTORS.swap(ptr::null_mut(), Ordering::Relaxed);
+    if !before.is_null() {
+        // SAFETY: nothing else is stored there than such a function.
+        unsafe { code::function::<extern "C" fn()>(RuntimeAddr::of(before.cast_const()))() };
+    }
 }
 
 /// Runs when everything is bound and no constructor has run. glibc calls it through [`preinit`], and a second time
@@ -109,10 +116,15 @@ fn find_libcs_own(process: &Process) {
     if !runtime::any(process) {
         return;
     }
+    replace_found(next(process, c"dl_iterate_phdr".as_ptr(), None));
+}
+
+/// Replaces what ld.so has found. By itself, so that no frame on libc's stack, which stays, keeps the address of the table.
+#[inline(never)]
+fn replace_found(next: usize) {
     let table = libc::LOADER_TARGETS.load(Ordering::Relaxed);
     // SAFETY: the table has a word for each `LoaderImport`, which can be written until addresses are published.
     let word = unsafe { &*table.add(LoaderImport::DlIteratePhdr as usize) };
-    let next = next(process, c"dl_iterate_phdr".as_ptr(), None);
     let found = word.swap(next, Ordering::AcqRel);
     if found == next {
         word.store(0, Ordering::Release);
