@@ -4,12 +4,6 @@
 /// asks for something else than a start. What follows is the variable, which the program gets in its place.
 pub const PASSED: &[u8] = b"LD_SLUL_PASSED=";
 
-/// The variable in which the loader passes the program's path to `slulrtld-using-libc`, whose arguments are then the program's own.
-pub const PASSED_PROGRAM: &[u8] = b"LD_SLUL_PASSED_PROGRAM=";
-
-/// The variable in which it passes the value of its option `--library-path`.
-pub const PASSED_LIBRARY_PATH: &[u8] = b"LD_SLUL_PASSED_LIBRARY_PATH=";
-
 /// A libc that can be brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Libc {

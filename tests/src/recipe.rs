@@ -17,7 +17,6 @@
 //! | `exit: N`, `signal: N` | how it ends; 17 by default |
 //! | `stdout: LINE`, `stderr: LINE` | exactly these lines, in this order; `...` stands for any text |
 //! | `stderr-any: LINE` | one line of many |
-//! | `slow-exit: N`, `slow-signal: N`, `slow-stdout: LINE`, `slow-stderr: LINE` | under `slulrtld-using-libc`, where any of these is there: how it ends, and all lines |
 //! | `golden: FILE PREFIX` | the lines on stderr with this prefix are those of `golden/FILE` |
 //! | `setid: N` | the program is set-uid and set-gid to this user and group |
 //! | `needs: musl`, `needs: root` | left out, and said so, where there is no musl build of zlib, or without root |
@@ -109,26 +108,9 @@ pub struct Recipe {
     pub golden: Option<Golden>,
     /// What the machine must have.
     pub needs: Option<Need>,
-    /// What comes of it under `slulrtld-using-libc`, as keys and values of directives, if that is something else.
-    slow: Vec<(String, String)>,
 }
 
 impl Recipe {
-    /// The recipe under `slulrtld-using-libc`: libc is there from the start, which the source sees by `USING_LIBC`.
-    ///
-    /// # Errors
-    /// A directive has a value that it can not have.
-    pub fn slow(&self) -> Result<Self> {
-        let mut slow = self.clone();
-        slow.flags.push("-DUSING_LIBC".to_owned());
-        if !self.slow.is_empty() {
-            slow.ending = Ending::Exit(SUCCESS);
-            (slow.stdout, slow.stderr, slow.stderr_any, slow.golden) = (Vec::new(), Vec::new(), Vec::new(), None);
-            self.slow.iter().try_for_each(|(key, value)| slow.expect(key, value))?;
-        }
-        Ok(slow)
-    }
-
     /// The recipes of a fixture, one for each variant.
     ///
     /// # Errors
@@ -161,7 +143,6 @@ impl Recipe {
             stderr_any: Vec::new(),
             golden: None,
             needs: None,
-            slow: Vec::new(),
         };
         for directive in fixture.directives_of(variant) {
             let place = || format!("{}:{}: {}", fixture.path.display(), directive.line, directive.key);
@@ -194,6 +175,10 @@ impl Recipe {
             "args" => self.args.extend(words()),
             "env" => self.env.push(pair(value, '=')?),
             "rlimit-stack" => self.rlimit_stack = Some(value.parse()?),
+            "exit" => self.ending = Ending::Exit(value.parse()?),
+            "signal" => self.ending = Ending::Signal(value.parse()?),
+            "stdout" => self.stdout.push(value.to_owned()),
+            "stderr" => self.stderr.push(value.to_owned()),
             "stderr-any" => self.stderr_any.push(value.to_owned()),
             "golden" => {
                 let (file, prefix) = pair(value, ' ')?;
@@ -201,21 +186,6 @@ impl Recipe {
             }
             "setid" => self.setid = Some(value.parse()?),
             "needs" => self.needs = Some(Need::parse(value)?),
-            key => match key.strip_prefix("slow-") {
-                Some(key) => self.slow.push((key.to_owned(), value.to_owned())),
-                None => self.expect(key, value)?,
-            },
-        }
-        Ok(())
-    }
-
-    /// Adds a directive that says what comes of it.
-    fn expect(&mut self, key: &str, value: &str) -> Result<()> {
-        match key {
-            "exit" => self.ending = Ending::Exit(value.parse()?),
-            "signal" => self.ending = Ending::Signal(value.parse()?),
-            "stdout" => self.stdout.push(value.to_owned()),
-            "stderr" => self.stderr.push(value.to_owned()),
             _ => bail!("unknown directive"),
         }
         Ok(())
@@ -242,7 +212,7 @@ impl Recipe {
                 || self.parts.iter().any(|part| part.name == *name);
             ensure!(known, "{name} is to be damaged but not built");
         }
-        self.slow().map(drop)
+        Ok(())
     }
 }
 
@@ -286,21 +256,6 @@ mod tests {
     }
 
     #[test]
-    fn slow_ones_differ_where_they_say_so() {
-        let text =
-            "//# variants: x y\n//# exit: 127\n//# stderr: z\n//# slow-signal[y]: 11\n//# slow-stdout[y]: a\n";
-        let [x, y] = recipes(text).unwrap().try_into().unwrap();
-        let slow = x.slow().unwrap();
-        assert_eq!(
-            (slow.ending, slow.stderr, &*slow.flags),
-            (x.ending, x.stderr, &["-DUSING_LIBC".to_owned()][..])
-        );
-        let slow = y.slow().unwrap();
-        assert_eq!((y.ending, slow.ending), (Ending::Exit(127), Ending::Signal(11)));
-        assert_eq!((slow.stdout, slow.stderr), (vec!["a".to_owned()], vec![]));
-    }
-
-    #[test]
     fn refused() {
         for text in [
             "//# nonsense: 1",
@@ -317,8 +272,6 @@ mod tests {
             "//# stderr: x\n//# stderr-any: y",
             "//# golden: x",
             "//# setid: 1",
-            "//# slow-exit: x",
-            "//# slow-golden: x",
         ] {
             assert!(recipes(text).is_err(), "{text}");
         }

@@ -85,7 +85,7 @@ pub(crate) use linux_raw_sys::general::__NR_prctl as PRCTL;
 
 /// Room for thread-local storage in bytes. libcs take it from the requested stack of a thread: with more, glibc no
 /// longer starts threads that ask for PTHREAD_STACK_MIN.
-pub(crate) const ROOM: usize = 5 << 10;
+const ROOM: usize = 5 << 10;
 
 // The only thread-local storage of this executable. It is in .tdata and not in .tbss, because later threads get its
 // contents, which will be the program's initial image.

@@ -8,9 +8,9 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use abi::libcs::{PASSED, PASSED_LIBRARY_PATH, PASSED_PROGRAM};
+use abi::libcs::PASSED;
 use libc_template::LOADER_IMPORTS;
-use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
+use rtld::base::addr::{RuntimeAddr, to_usize};
 
 use crate::cpu::PRCTL;
 use crate::run::cpu::calls::system_call;
@@ -63,40 +63,27 @@ const KEYS: core::ops::Range<u64> = 1..64;
 /// Largest size of the block in bytes.
 pub(crate) fn block_size(argc: i32) -> usize {
     let words = usize::try_from(argc).unwrap_or(0).saturating_add(environment().count());
-    // argc, two NULLs, what `passed` adds to the arguments, and the auxiliary vector with its end.
-    let fixed = to_usize(KEYS.end).saturating_mul(2).saturating_add(11);
+    // argc, two NULLs, and the auxiliary vector with its end.
+    let fixed = to_usize(KEYS.end).saturating_mul(2).saturating_add(5);
     words.saturating_add(fixed).saturating_mul(8)
 }
 
-/// The value of a variable that the loader has passed, as a string.
-fn passed(name: &[u8]) -> Option<&'static CStr> {
-    variables().find_map(|variable| {
-        let value = variable.to_bytes_with_nul().strip_prefix(name)?;
-        CStr::from_bytes_with_nul(value).ok()
-    })
-}
-
-/// The strings of the environment, which constructors of preloaded libraries may have changed.
-fn variables() -> impl Iterator<Item = &'static CStr> {
+/// The strings of the environment, which constructors of preloaded libraries may have changed; what was passed on under another
+/// name has its own again.
+fn environment() -> impl Iterator<Item = u64> {
     // SAFETY: libc's variable, which no other code changes now.
     let first = unsafe { environ };
     let at = move |index: usize| {
         // SAFETY: the list extends to its NULL, and is not read beyond that.
         let string = unsafe { first.add(index).read() };
-        // SAFETY: a string of the list.
-        (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
+        (!string.is_null()).then(|| {
+            // SAFETY: a string of the list.
+            let text = unsafe { CStr::from_ptr(string) }.to_bytes();
+            let before = if text.starts_with(PASSED) { PASSED.len() } else { 0 };
+            RuntimeAddr::of(string.wrapping_add(before)).0
+        })
     };
     (0..).map_while(move |index| if first.is_null() { None } else { at(index) })
-}
-
-/// The program's environment: what was passed on under another name has its own again, and what was for this program alone is left
-/// out.
-fn environment() -> impl Iterator<Item = u64> {
-    let own = |text: &[u8]| text.starts_with(PASSED_PROGRAM) || text.starts_with(PASSED_LIBRARY_PATH);
-    variables().filter(move |variable| !own(variable.to_bytes())).map(|variable| {
-        let before = if variable.to_bytes().starts_with(PASSED) { PASSED.len() } else { 0 };
-        RuntimeAddr::of(variable.as_ptr().wrapping_add(before)).0
-    })
 }
 
 /// Writes argc, argv, envp and auxv in the kernel's layout.
@@ -113,22 +100,11 @@ pub(crate) unsafe fn write_block(place: usize, argc: i32, argv: *const u64) {
         unsafe { next.write(word) };
         next = next.wrapping_add(1);
     };
-    let argc = usize::try_from(argc).unwrap_or(0);
-    // SAFETY: argv has `argc` strings.
-    let argument = |index: usize| unsafe { argv.add(index).read() };
-    let string = |text: &'static CStr| RuntimeAddr::of(text.as_ptr()).0;
-    // Where the arguments are the program's, the command line is made that says so.
-    let (path, library_path) = (passed(PASSED_PROGRAM).filter(|_| argc != 0), passed(PASSED_LIBRARY_PATH));
-    let added = if path.is_none() { 0 } else { if library_path.is_none() { 4 } else { 6 } };
-    push(from_usize(argc.saturating_add(added)));
-    if let Some(path) = path {
-        push(string(c"slulrtld-using-libc"));
-        if let Some(list) = library_path {
-            [string(c"--library-path"), string(list)].into_iter().for_each(&mut push);
-        }
-        [string(c"--argv0"), argument(0), string(c"--"), string(path)].into_iter().for_each(&mut push);
+    push(u64::try_from(argc).unwrap_or(0));
+    for index in 0..usize::try_from(argc).unwrap_or(0) {
+        // SAFETY: argv has `argc` strings.
+        push(unsafe { argv.add(index).read() });
     }
-    (usize::from(path.is_some())..argc).for_each(|index| push(argument(index)));
     push(0);
     environment().for_each(&mut push);
     push(0);
@@ -189,11 +165,6 @@ pub(crate) fn replace_found(by: impl Fn(usize) -> Option<usize>) {
             target.store(instead, Ordering::Release);
         }
     }
-}
-
-/// Whether the libc is glibc.
-pub(crate) fn is_glibc() -> bool {
-    symbol(c"gnu_get_libc_version").is_some()
 }
 
 /// A symbol of libc's world.

@@ -4,7 +4,7 @@
 
 use tests::launch::{Ending, Outcome};
 
-use Ending::Exit;
+use Ending::{Exit, Signal};
 
 /// Fixtures, or variants of them, that fail in one way for one reason.
 struct Difference {
@@ -16,12 +16,59 @@ struct Difference {
 }
 
 const DIFFERENCES: &[Difference] = &[
-    Difference { why: CHOSEN, ending: Exit(1), says: "invalid ELF header", fixtures: &["musl/open_native"] },
+    Difference {
+        why: CANARY,
+        ending: Exit(1),
+        says: "before != 0 && (before & 0xff) == 0",
+        fixtures: &["musl/canary"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "!any_libc_is_mapped()",
+        fixtures: &[
+            "musl/first_call_in_finaliser",
+            "musl/open_native",
+            "native/first_call_in_finaliser",
+            "native/signal_storm",
+        ],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(127),
+        says: "libgone.so: No such file or directory (needed by",
+        fixtures: &["musl/lists"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "!slul_dlopen(\"/nowhere.so\", SLUL_RTLD_NOW) && !any_libc_is_mapped()",
+        fixtures: &["musl/open_tls_before", "open/tls_before"],
+    },
+    Difference {
+        why: STACK,
+        ending: Exit(1),
+        says: "*(word *)own == (word)argc",
+        fixtures: &["musl/stack_range", "native/stack_range"],
+    },
+    Difference { why: STARTED, ending: Signal(11), says: "before\n", fixtures: &["musl/starts_musl"] },
     Difference {
         why: TEMPLATE,
         ending: Exit(17),
         says: "libc: present from the start",
         fixtures: &["musl/template", "native/template"],
+    },
+    Difference {
+        why: ROOM,
+        ending: Exit(127),
+        says: "running threads have 5120 bytes left for it",
+        fixtures: &["musl/tls_alignment", "native/tls_alignment", "native/tls_zeros"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "slul_libc_state() == SLUL_LIBC_ABSENT",
+        fixtures: &["musl/zlib", "native/eager_off", "native/load_libc", "native/zlib", "open/growth"],
     },
     Difference {
         why: PROC,
@@ -62,6 +109,36 @@ const DIFFERENCES: &[Difference] = &[
     Difference { why: EXECUTABLE, ending: Exit(17), says: "", fixtures: &["native/executable_stack/native-asks"] },
     Difference {
         why: FIRST,
+        ending: Exit(4),
+        says: "held back",
+        fixtures: &["native/exit_in_native_constructor/callback", "native/exit_in_native_constructor/exit"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(17),
+        says: "native constructed\nlibrary initialised\n",
+        fixtures: &["native/finalisers"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "!is_mapped(\"/libc.so.6\")",
+        fixtures: &["native/library_with_libc"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "!is_mapped(\"libnative.so\")",
+        fixtures: &["native/many_imports/some-lazy", "native/many_imports/some-now"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(127),
+        says: "libgone.so: cannot open shared object file: No such file or directory",
+        fixtures: &["native/missing_library/lazy", "native/unused"],
+    },
+    Difference {
+        why: FIRST,
         ending: Exit(127),
         says: "missing_reported: ",
         fixtures: &[
@@ -89,6 +166,12 @@ const DIFFERENCES: &[Difference] = &[
         fixtures: &["native/missing_reported/nowhere"],
     },
     Difference {
+        why: FIRST,
+        ending: Exit(127),
+        says: "undefined symbol: went_missing (in no native library)",
+        fixtures: &["native/missing_symbol/no-plt", "native/missing_symbol/plt"],
+    },
+    Difference {
         why: PROC,
         ending: Exit(127),
         says: "libgone.so: cannot open shared object file: No such file or directory",
@@ -113,13 +196,42 @@ const DIFFERENCES: &[Difference] = &[
             "native/notice/text",
         ],
     },
+    Difference { why: FIRST, ending: Signal(11), says: "", fixtures: &["native/overrun/beyond"] },
     Difference {
         why: FIRST,
         ending: Exit(1),
         says: "slul_load_libc() == -EPERM",
         fixtures: &["native/own_thread_pointer/answer"],
     },
+    Difference {
+        why: FIRST,
+        ending: Exit(127),
+        says: "native functions need the thread pointer that libc sets",
+        fixtures: &[
+            "native/own_thread_pointer/main",
+            "native/own_thread_pointer/main-full",
+            "native/own_thread_pointer/thread",
+        ],
+    },
     Difference { why: STUBS, ending: Exit(1), says: "targets.found == 0", fixtures: &["native/sealed_targets"] },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "status == 127 && refusal(text)",
+        fixtures: &["native/shared_memory/deferred", "native/shared_memory/full"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "mask_of_constructor() == mask",
+        fixtures: &["native/signal_mask"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(0),
+        says: "constructed before the program",
+        fixtures: &["native/waiting_constructor"],
+    },
     Difference {
         why: LIST,
         ending: Exit(1),
@@ -127,30 +239,40 @@ const DIFFERENCES: &[Difference] = &[
         fixtures: &["open/iterate"],
     },
     Difference {
-        why: ROOM,
+        why: SEARCH,
         ending: Exit(1),
-        says: "liblarge.so: cannot allocate memory in static TLS block",
-        fixtures: &["open/large_tls/default", "open/large_tls/others"],
+        says: "liblarge.so: cannot open shared object file",
+        fixtures: &["open/large_tls"],
+    },
+    Difference {
+        why: FIRST,
+        ending: Exit(1),
+        says: "!slul_dlsym(SLUL_RTLD_DEFAULT, \"puts\")",
+        fixtures: &["open/native"],
     },
     Difference { why: FIRST, ending: Exit(1), says: "mappings() == mapped", fixtures: &["open/refused"] },
 ];
 
 const FIRST: &str = "libc, and native constructors, are there from the start, and what is missing is said then";
 const LIST: &str = "dl_iterate_phdr and the list of mappings show libc and the tables that were made for it";
-const ROOM: &str = "glibc's room for initial-exec storage of native libraries is its default";
+const ROOM: &str =
+    "there is little room for thread-local storage, aligned to 64 bytes; more is refused with the numbers";
+const SEARCH: &str =
+    "a native library that slul_dlopen names is not searched for in the DT_RUNPATH of the program";
 const TEMPLATE: &str = "there is no template, and nothing to be noticed";
 const LD_SO: &str = "libc's ld.so acts on its own variables, as in every process that it starts";
 const CANARY: &str = "the canary is libc's own";
 const STUBS: &str =
     "the tables of addresses are sealed before the program begins, and opened once for its first call";
 const PROC: &str = "/proc, and $ORIGIN, tell of the command line, environment and path of slulrtld-using-libc";
-const CHOSEN: &str = "the libc is chosen before the program opens a library that asks for another";
+const STACK: &str = "the program's stack begins below frames of libc's, and libc knows nothing of that";
 
 const DEFERRED: &str = "no start is deferred, and the loader is another file";
+const STARTED: &str = "a start of libc by the program itself is a call of libc's function, which nothing notices";
 const EXECUTABLE: &str = "libc's dlopen makes the stack executable where a library asks for it";
 
-const REASONS: [&str; 11] =
-    [FIRST, LIST, ROOM, TEMPLATE, LD_SO, CANARY, PROC, CHOSEN, DEFERRED, EXECUTABLE, STUBS];
+const REASONS: [&str; 13] =
+    [FIRST, LIST, ROOM, SEARCH, TEMPLATE, LD_SO, CANARY, PROC, STACK, DEFERRED, EXECUTABLE, STUBS, STARTED];
 
 /// The difference of a fixture, if it is known to have one.
 fn difference(fixture: &str) -> Option<&'static Difference> {

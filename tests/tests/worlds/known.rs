@@ -2,11 +2,10 @@
 //! is removed from this list. Every run prints the number of differences and the reasons.
 
 /// Tests, and the differences that they show.
-const DIFFERENCES: [(&str, &str); 7] = [
+const DIFFERENCES: [(&str, &str); 6] = [
     ("exit/exit-in-library-constructor/musl", BEGUN),
     ("exit/exit-in-program-constructor/musl", BEGUN),
     ("exit/slul_exit-in-program-constructor/musl", BEGUN),
-    ("exit/in-constructor-of-opened-library/musl", BEGUN),
     ("binding/view-of-library/gnu", VIEW),
     ("both_ways/needed-by-native/gnu", TWICE),
     ("both_ways/needed-by-native/musl", TWICE),

@@ -5,31 +5,31 @@
 //! This file exists because words are read and written in objects that libc has mapped.
 #![allow(unsafe_code)]
 
-use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
-use rtld::base::arena::{List, OutOfMemory};
+use rtld::base::arena::List;
 use rtld::base::report::Category;
-use rtld::elf::consts;
+use rtld::base::text::{Of, Printable, Text};
 use rtld::elf::plan::Protection;
+use rtld::elf::{Decode, Sym, consts, size};
 use rtld::error::{Error, OfObject};
 use rtld::machine::Native;
 use rtld::native::needs::{Import, NativeCopy};
-use rtld::native::template::{Binding, Recipe, build};
+use rtld::native::template::{Binding, Export, Recipe, build};
 use rtld::os::seam::Image;
 use rtld::words;
 
 use crate::platform::finalisers::register_finalisers;
 use crate::platform::next::NEEDS;
-use crate::platform::offer::offer;
-use crate::platform::refusal::refuse_as_libc;
-use crate::platform::{rebind, search, second_start, shim};
-use crate::run::last_words;
-use crate::run::native::binding;
-use crate::run::native::gather::{native_search, needs};
+use crate::platform::{rebind, shim};
+use crate::run::cpu::calls::exit_group;
+use crate::run::last_words::{REFUSED, say};
+use crate::run::native::gather::{exports, native_search, needs};
+use crate::run::native::libc::RTLD_DEFAULT;
 use crate::run::native::optional::open_optional;
 use crate::run::native::publish::{Published, has_eager_note, publish_addresses, publish_held};
+use crate::run::native::{binding, libc};
 use crate::run::open::{fork, unwind};
 use crate::run::process::Process;
 use crate::run::thread_pointer::is_now_libcs;
@@ -66,9 +66,6 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     fill(process)?;
     system::find_libc();
     open_optional(process);
-    if !system::is_glibc() {
-        second_start::serve(process);
-    }
     register_finalisers();
     unwind::register(process, process.arena, true);
     fork::watch();
@@ -77,6 +74,54 @@ fn bind(process: &'static Process) -> Result<(), Error<'static>> {
     publish_addresses(process, if eager { Published::All } else { Published::Held { only_called: true } });
     process.trace.line(Category::Libc, words!("present from the start"));
     system::forget_errors();
+    Ok(())
+}
+
+/// Lets native libraries bind to the exports of program and libraries.
+fn offer(process: &'static Process) -> Result<(), Error<'static>> {
+    let program = process.sealed.namespace.module(0).path;
+    let mut offered = List::<Export<'static>>::new(process.arena);
+    // Thread-local symbols are left out: libc does not know the program's storage.
+    // Copies of native data are no definitions of the program's (`rebind`), by whichever of their names.
+    let is_offered =
+        |export: &&Export<'_>| export.st_info & 0xf != consts::STT_TLS && !rebind::is_copy(process, export.at.0);
+    for export in exports(process).of(program)?.iter().filter(is_offered) {
+        let name = process.arena.concat(&[export.name, b"\0"]).of(program)?;
+        if libc::symbol(RTLD_DEFAULT, name.as_ptr().cast(), None) != 0 {
+            refuse(
+                program,
+                words!(
+                    "{} is defined here and in libc or what is preloaded, which is bound already; bogomapping replaces \
+                     it, slulrtld-using-libc can not",
+                    export.name
+                ),
+            );
+        }
+        offered.push(*export).of(program)?;
+    }
+    // Clear the error of the last name that was not found.
+    let _ = libc::error();
+    if offered.is_empty() {
+        return Ok(());
+    }
+    let made = shim::make(process.arena, |arena, load, bias| {
+        build::<Native>(arena, &Recipe { exports: &offered, ..shim::nothing(load, bias, RuntimeAddr(0)) })
+    });
+    let made = made.of(program)?;
+    let Some((_, bias)) = made.open(c"slul-exports", b"/fd/../fd/").of(program)? else { refuse_as_libc(program) };
+    // The values are for the memory in which the object was written; libc has not looked anything up in it yet.
+    let count = u32::try_from(offered.len().wrapping_add(1)).unwrap_or(u32::MAX);
+    for vaddr in (0..count).filter_map(|index| made.dynamic.symbols.vaddr(index)) {
+        // SAFETY: the object's own symbol table, as libc has mapped it: writable.
+        let symbol = unsafe { &mut *shim::word(bias, vaddr.0).cast::<[u8; size::SYM]>() };
+        let Sym { st_shndx, st_value, .. } = Sym::decode(symbol);
+        if u32::from(st_shndx) != consts::SHN_UNDEF
+            && let Some(place) = symbol.get_mut(8..16)
+        {
+            place.copy_from_slice(&st_value.wrapping_sub(made.moved(bias)).to_le_bytes());
+        }
+    }
+    made.forget();
     Ok(())
 }
 
@@ -119,7 +164,7 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
             imports: &imports,
             bindings: &bindings,
             targets: word(slots),
-            hook: RuntimeAddr::of(bound as *const ()),
+            hook: RuntimeAddr::of(rebind::copy as *const ()),
             ..shim::nothing(load, bias, first)
         };
         build::<Native>(arena, &parts)
@@ -127,67 +172,23 @@ fn fill(process: &'static Process) -> Result<(), Error<'static>> {
     let made = made.of(program)?;
     let first = made.vaddr(place.get());
     binding::protect_slots(process, false, Protection::READ_WRITE)?;
-    let filling = Filling { first, own, room: process.arena.slice(copies.len(), 0u64).of(program)?.as_mut_ptr() };
-    let filling = process.arena.put(filling).map_err(|_| OutOfMemory(size_of::<Filling>())).of(program)?;
-    FILLING.store(filling, Ordering::Release);
-    // While the environment is the start's: constructors may change it.
-    search::set_up(process).of(program)?;
-    let Some((handle, _)) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
+    let originals = first.wrapping_add(from_usize(slots.saturating_add(own)).wrapping_mul(8));
+    rebind::copy_from(originals, process.arena.slice(copies.len(), 0u64).of(program)?);
+    let Some((handle, bias)) = made.open(c"slul-needs", b"/fd/./").of(program)? else { refuse_as_libc(program) };
     NEEDS.store(handle, Ordering::Relaxed);
     made.forget();
-    bound();
-    binding::seal_again(process, false);
-    Ok(())
-}
-
-/// What is to be done when ld.so has bound the native libraries.
-struct Filling {
-    /// Link-time address of the first word, in the object that ld.so has filled.
-    first: u64,
-    /// Number of imports, without those of copies.
-    own: usize,
-    /// Room for the address of each copy's original.
-    room: *mut u64,
-}
-
-static FILLING: AtomicPtr<Filling> = AtomicPtr::new(ptr::null_mut());
-
-/// Does it, once. glibc calls this before any constructor of the native libraries (DT_PREINIT_ARRAY), so that one may call back into
-/// the program, and that may call native functions; musl does not.
-extern "C" fn bound() {
-    // SAFETY: null, or in an arena that stays.
-    let filling = unsafe { FILLING.swap(ptr::null_mut(), Ordering::AcqRel).as_ref() };
-    let (Some(process), Some(filling)) = (Process::get(), filling) else { return };
-    finish(process, filling).unwrap_or_else(|error| last_words::refuse(&error));
-}
-
-fn finish(process: &'static Process, filling: &'static Filling) -> Result<(), Error<'static>> {
-    let Filling { first, own, room } = *filling;
-    let Some(bias) = rebind::bias_of(bound) else { return Ok(()) };
-    let slots = process.sealed.natives.slots.len();
+    rebind::copy();
     // SAFETY: words of the object, which libc has filled.
     let word =
         |index: usize| unsafe { shim::word(bias, first.wrapping_add(from_usize(index).wrapping_mul(8))).read() };
-    // SAFETY: room for a word for each copy.
-    unsafe { rebind::copy(process, |index| word(slots.saturating_add(own).saturating_add(index)), room)? };
-    write_words(process, |index| {
-        let address = word(index);
-        search::instead(to_usize(address)).map_or(address, from_usize)
-    })
-}
-
-/// Writes what libc has bound into the words of program and libraries, which are unsealed, and into the table of addresses. `word` is
-/// the value for each slot, and behind those for each import.
-fn write_words(process: &'static Process, word: impl Fn(usize) -> u64) -> Result<(), Error<'static>> {
-    let natives = &process.sealed.natives;
     for (index, (number, import)) in (0u32..).zip(natives.imports.iter()).enumerate() {
         if import.st_type != consts::STT_TLS {
-            binding::supply(process, number, to_usize(word(natives.slots.len().saturating_add(index))));
+            binding::supply(process, number, to_usize(word(slots.saturating_add(index))));
         }
     }
     for (index, slot) in natives.slots.iter().enumerate().filter(|(_, slot)| !slot.lazy) {
         let at = process.sealed.namespace.module(slot.module).image.bias().runtime(slot.vaddr);
-        let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(at.0));
+        let place: *mut u64 = core::ptr::with_exposed_provenance_mut(to_usize(at.0));
         // SAFETY: a word that relocation has written, unsealed just now.
         unsafe { place.write_unaligned(word(index)) };
     }
@@ -196,5 +197,18 @@ fn write_words(process: &'static Process, word: impl Fn(usize) -> u64) -> Result
             return Err(binding::missing(process, number));
         }
     }
+    rebind::require_copied(process)?;
+    binding::seal_again(process, false);
     Ok(())
+}
+
+/// Reports the reason and ends the process.
+fn refuse(object: &[u8], what: &dyn Text) -> ! {
+    say(&Of(object, what));
+    exit_group(REFUSED)
+}
+
+/// Reports libc's own message and ends the process.
+fn refuse_as_libc(object: &[u8]) -> ! {
+    refuse(object, &Printable(libc::error().unwrap_or(b"libc does not say why")))
 }

@@ -1,6 +1,4 @@
-//! Words of native objects that refer to what is elsewhere than libc knows: native data of which the program has a copy (COPY), and
-//! the program's thread-local variables (`offer`).
-//! ld.so has bound libc and what is preloaded before the program is known,
+//! Native data of which the program has a copy (COPY). ld.so has bound libc and what is preloaded before the program is known,
 //! and so to the originals. Once the native libraries are bound, too, the program's copies get the contents of the originals, and
 //! each word that ld.so has written for a symbol at the address of an original gets that of the copy. glibc does it before their
 //! constructors run (DT_PREINIT_ARRAY of the object that needs them), musl when they have run.
@@ -9,69 +7,91 @@
 //! This file exists because objects that ld.so has mapped are read and written by address.
 #![allow(unsafe_code)]
 
-use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::slice;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use rtld::base::addr::{LoadBias, RuntimeAddr, from_usize, to_usize};
+use rtld::base::addr::{RuntimeAddr, from_usize, to_usize};
 use rtld::elf::plan::Protection;
 use rtld::elf::{Decode, Dyn, Phdr, Rela, Sym, consts, r_sym, r_type, st_bind, st_visibility};
 use rtld::error::{Error, OfObject, Problem};
 use rtld::machine::{Machine, Native, RelocKind};
 use rtld::native::needs::NativeCopy;
-use rtld::native::template::Export;
 use rtld::os::seam::Image;
 use rtld::os::sys;
 
-use crate::cpu::room_distance;
 use crate::run::native::libc;
 use crate::run::open::phdr_info::PhdrInfo;
 use crate::run::process::Process;
 use crate::system;
 
+/// The originals' addresses: link-time address of a word for each copy, in the object that needs the native libraries. 0 where
+/// nothing is to be copied, or has been.
+static ORIGINALS: AtomicU64 = AtomicU64::new(0);
+
 /// The address of each copy's original, in the order of the copies; null before they are copied.
 static COPIED: AtomicPtr<u64> = AtomicPtr::new(ptr::null_mut());
 
-/// Copies, and has all native objects use the copies. `original` is the address of each copy's original, 0 if there is none.
-///
-/// # Errors
-/// A copy has no original.
-///
-/// # Safety
-/// At `originals` is room for a word for each copy, which stays.
-pub(crate) unsafe fn copy(
-    process: &'static Process,
-    original: impl Fn(usize) -> u64,
-    originals: *mut u64,
-) -> Result<(), Error<'static>> {
-    for (index, copy) in process.sealed.natives.copies.iter().enumerate() {
-        let original = original(index);
-        if original == 0 {
-            let version = copy.version.map_or(&b""[..], |version| version.version);
-            let problem = Problem::NativeSymbol { symbol: copy.name, version };
-            return Err(problem).of(process.sealed.namespace.module(copy.module).path);
-        }
-        // SAFETY: by the caller.
-        unsafe { originals.add(index).write(original) };
-        let mut size = Size { original, size: copy.size };
-        libc::iterate_phdr(bound_size as *const () as usize, (&raw mut size).expose_provenance());
-        let from: *const u8 = ptr::with_exposed_provenance(to_usize(original));
-        let to: *mut u8 = ptr::with_exposed_provenance_mut(to_usize(place(process, copy)));
-        // SAFETY: the original is that long, or at least the segment that it is in; the copy is, and the caller has unsealed it.
-        unsafe { ptr::copy(from, to, to_usize(size.size)) };
+/// Remembers where ld.so will write the originals' addresses, for [`copy`].
+pub(crate) fn copy_from(originals: u64, room: &'static mut [u64]) {
+    ORIGINALS.store(originals, Ordering::Relaxed);
+    PLACES.store(room.as_mut_ptr(), Ordering::Relaxed);
+}
+
+/// Room for [`COPIED`].
+static PLACES: AtomicPtr<u64> = AtomicPtr::new(ptr::null_mut());
+
+/// Copies, once, and has all native objects use the copies. The function in DT_PREINIT_ARRAY of the object that needs the native
+/// libraries.
+pub(crate) extern "C" fn copy() {
+    let Some(process) = Process::get() else { return };
+    let copies = &process.sealed.natives.copies;
+    if copies.is_empty() || ORIGINALS.load(Ordering::Relaxed) == 0 {
+        return;
     }
-    COPIED.store(originals, Ordering::Release);
+    let mut found = FoundNeeds { bias: None };
+    libc::iterate_phdr(find_needs as *const () as usize, (&raw mut found).expose_provenance());
+    let (Some(bias), places) = (found.bias, PLACES.load(Ordering::Relaxed)) else { return };
+    let words = bias.wrapping_add(ORIGINALS.swap(0, Ordering::Relaxed));
+    for (index, copy) in copies.iter().enumerate() {
+        // SAFETY: a word for each copy, which ld.so has written.
+        let original: u64 = unsafe { load(words.wrapping_add(from_usize(index).wrapping_mul(8))) };
+        // SAFETY: room for a word for each copy.
+        unsafe { places.add(index).write(original) };
+        if original != 0 {
+            let mut size = Size { original, size: copy.size };
+            libc::iterate_phdr(bound_size as *const () as usize, (&raw mut size).expose_provenance());
+            let from: *const u8 = ptr::with_exposed_provenance(to_usize(original));
+            let to: *mut u8 = ptr::with_exposed_provenance_mut(to_usize(place(process, copy)));
+            // SAFETY: the original is that long, or at least the segment that it is in; the copy is, and relocation has unsealed it.
+            unsafe { ptr::copy(from, to, to_usize(size.size)) };
+        }
+    }
+    COPIED.store(places, Ordering::Release);
     use_copies();
-    system::replace_found(|address| moved(process, from_usize(address)).map(to_usize));
-    Ok(())
+    let moved = |address: usize| moved(process, from_usize(address)).map(to_usize);
+    system::replace_found(moved);
 }
 
 /// Has native objects use the program's copies, those that have come since the last time included.
 pub(crate) fn use_copies() {
-    if !COPIED.load(Ordering::Acquire).is_null() || room().is_some() {
+    if !COPIED.load(Ordering::Acquire).is_null() {
         libc::iterate_phdr(rebind as *const () as usize, 0);
     }
+}
+
+/// Checks that the original of each copy was found.
+pub(crate) fn require_copied(process: &Process) -> Result<(), Error<'static>> {
+    let copied = COPIED.load(Ordering::Acquire);
+    for (index, copy) in process.sealed.natives.copies.iter().enumerate() {
+        // SAFETY: a word for each copy.
+        if copied.is_null() || unsafe { copied.add(index).read() } == 0 {
+            let version = copy.version.map_or(&b""[..], |version| version.version);
+            let problem = Problem::NativeSymbol { symbol: copy.name, version };
+            return Err(problem).of(process.sealed.namespace.module(copy.module).path);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a copy is at an address.
@@ -157,29 +177,21 @@ impl NativeObject {
     }
 }
 
-/// An object that is looked for, and its load bias.
-struct Sought {
-    hook: u64,
-    bias: Option<LoadBias>,
+struct FoundNeeds {
+    bias: Option<u64>,
 }
 
-/// Load bias of the object that has that function in its DT_PREINIT_ARRAY.
-pub(crate) fn bias_of(hook: extern "C" fn()) -> Option<LoadBias> {
-    let mut sought = Sought { hook: RuntimeAddr::of(hook as *const ()).0, bias: None };
-    libc::iterate_phdr(has_hook as *const () as usize, (&raw mut sought).expose_provenance());
-    sought.bias
-}
-
-extern "C" fn has_hook(info: *const PhdrInfo, _: usize, sought: usize) -> i32 {
-    // SAFETY: libc's argument, and this program's own.
-    let (object, sought) =
-        unsafe { (NativeObject::of(info), &mut *ptr::with_exposed_provenance_mut::<Sought>(sought)) };
+/// Finds the object that has [`copy`] in its DT_PREINIT_ARRAY.
+extern "C" fn find_needs(info: *const PhdrInfo, _: usize, found: usize) -> i32 {
+    // SAFETY: libc's argument.
+    let object = unsafe { NativeObject::of(info) };
     let array = object.address(consts::DT_PREINIT_ARRAY);
     // SAFETY: the object's own array.
-    if array == 0 || unsafe { load::<u64>(array) } != sought.hook {
+    if array == 0 || unsafe { load::<u64>(array) } != RuntimeAddr::of(copy as *const ()).0 {
         return 0;
     }
-    sought.bias = Some(LoadBias(object.bias));
+    // SAFETY: this program's own argument.
+    unsafe { (*ptr::with_exposed_provenance_mut::<FoundNeeds>(found)).bias = Some(object.bias) };
     1
 }
 
@@ -198,44 +210,47 @@ extern "C" fn bound_size(info: *const PhdrInfo, _: usize, size: usize) -> i32 {
     1
 }
 
-/// The program's exported thread-local variables, by what libc knows of them (`offer`).
-pub(crate) struct OfferedStorage {
-    /// Number of the module that they are bound to.
-    pub(crate) module: u64,
-    /// Distance of that module's storage from the thread pointer; `None` where it has none.
-    pub(crate) offset: Option<u64>,
-    /// The exports; `at` of a thread-local one is its offset in this executable's room.
-    pub(crate) exports: &'static [Export<'static>],
-}
-
-pub(crate) static ROOM: AtomicPtr<OfferedStorage> = AtomicPtr::new(ptr::null_mut());
-
-/// Number of the executable's module in libc's world (`__tls_get_addr`).
-const EXECUTABLE: u64 = 1;
-
-/// Writes the copies' addresses, and the places of the program's thread-local variables, into an object's words.
+/// Writes the copies' addresses into an object's words.
 extern "C" fn rebind(info: *const PhdrInfo, _: usize, _: usize) -> i32 {
     // SAFETY: libc's argument.
     let object = unsafe { NativeObject::of(info) };
     let Some(process) = Process::get() else { return 0 };
-    let symbols = object.address(consts::DT_SYMTAB);
+    let (tables, symbols) = (
+        [(consts::DT_RELA, consts::DT_RELASZ), (consts::DT_JMPREL, consts::DT_PLTRELSZ)],
+        object.address(consts::DT_SYMTAB),
+    );
     let mut relro = None;
-    for (table, size) in [(consts::DT_RELA, consts::DT_RELASZ), (consts::DT_JMPREL, consts::DT_PLTRELSZ)] {
-        let (table, size) = (object.address(table), object.dynamic(size));
+    for (table, size) in tables.map(|(table, size)| (object.address(table), object.dynamic(size))) {
         let entry = from_usize(<Rela as Decode>::SIZE);
         for index in 0..if table == 0 || symbols == 0 { 0 } else { size.checked_div(entry).unwrap_or(0) } {
             // SAFETY: an entry of the object's table.
             let rela: Rela = unsafe { load(table.wrapping_add(index.wrapping_mul(entry))) };
-            if r_sym(&rela) == 0 {
+            let addend = match Native::kind(r_type(&rela)) {
+                Some(RelocKind::Absolute) => rela.r_addend.cast_unsigned(),
+                Some(RelocKind::GlobDat) => 0,
+                _ => continue,
+            };
+            let at = object.bias.wrapping_add(rela.r_offset);
+            if r_sym(&rela) == 0 || object.segment(at).is_none_or(|segment| segment.p_flags & consts::PF_W == 0) {
                 continue;
             }
-            let Some((at, value)) = instead(process, &object, &rela, symbols) else { continue };
+            let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(at));
+            // SAFETY: a word that ld.so has relocated.
+            let address = unsafe { place.read_unaligned() }.wrapping_sub(addend);
+            let Some(copy) = moved(process, address) else { continue };
+            let symbol =
+                symbols.wrapping_add(u64::from(r_sym(&rela)).wrapping_mul(from_usize(<Sym as Decode>::SIZE)));
+            // SAFETY: the symbol of a relocation.
+            let symbol: Sym = unsafe { load(symbol) };
+            // What an object keeps to itself, the program's copy does not replace there.
+            if st_bind(&symbol) == consts::STB_LOCAL || st_visibility(&symbol) != consts::STV_DEFAULT {
+                continue;
+            }
             if relro.is_none() {
                 relro = unseal(process, &object);
             }
-            let place: *mut u64 = ptr::with_exposed_provenance_mut(to_usize(at));
-            // SAFETY: a word that ld.so has relocated, writable now.
-            unsafe { place.write_unaligned(value) };
+            // SAFETY: writable now.
+            unsafe { place.write_unaligned(copy.wrapping_add(addend)) };
         }
     }
     if let Some(relro) = relro {
@@ -243,66 +258,6 @@ extern "C" fn rebind(info: *const PhdrInfo, _: usize, _: usize) -> i32 {
         let _ = unsafe { sys::protect(relro, Protection::READ) };
     }
     0
-}
-
-/// The word that a relocation has written and that is to have another value, and the value.
-fn instead(process: &Process, object: &NativeObject, rela: &Rela, symbols: u64) -> Option<(u64, u64)> {
-    let at = object.bias.wrapping_add(rela.r_offset);
-    let addend = rela.r_addend.cast_unsigned();
-    let kind = Native::kind(r_type(rela))?;
-    // Of a relocation in a segment that is not writable nothing is known.
-    let is_word = || object.segment(at).is_some_and(|segment| segment.p_flags & consts::PF_W != 0);
-    // SAFETY: a word that ld.so has relocated.
-    let word = |at: u64| unsafe { load::<u64>(at) };
-    let symbol = || {
-        let index = u64::from(r_sym(rela)).wrapping_mul(from_usize(<Sym as Decode>::SIZE));
-        // SAFETY: the symbol of a relocation.
-        unsafe { load::<Sym>(symbols.wrapping_add(index)) }
-    };
-    match kind {
-        RelocKind::Absolute | RelocKind::GlobDat if is_word() => {
-            let addend = if kind == RelocKind::Absolute { addend } else { 0 };
-            let copy = moved(process, word(at).wrapping_sub(addend))?;
-            let symbol = symbol();
-            // What an object keeps to itself, the program's copy does not replace there.
-            let own = st_bind(&symbol) == consts::STB_LOCAL || st_visibility(&symbol) != consts::STV_DEFAULT;
-            (!own).then(|| (at, copy.wrapping_add(addend)))
-        }
-        RelocKind::DtpModule if is_word() => (word(at) == room()?.module).then_some((at, EXECUTABLE)),
-        RelocKind::TpOffset | RelocKind::TlsDescriptor if is_word() => {
-            let room = room()?;
-            // A descriptor's second word is what the first, a function, needs to know.
-            let at = if kind == RelocKind::TpOffset { at } else { at.wrapping_add(8) };
-            let strings = object.address(consts::DT_STRTAB);
-            // SAFETY: the symbol's name.
-            let name = unsafe { text(strings.wrapping_add(symbol().st_name.into())) };
-            let is = |export: &&Export<'_>| export.st_info & 0xf == consts::STT_TLS && export.name == name;
-            let offset = room.exports.iter().find(is)?.at.0.wrapping_add(addend);
-            let Some(distance) = room.offset else {
-                // musl's descriptor leads to the number of the module and the offset there.
-                let module = word(at);
-                return (kind == RelocKind::TlsDescriptor && word(module) == room.module)
-                    .then_some((module, EXECUTABLE));
-            };
-            let place = offset.wrapping_add(room_distance().cast_unsigned());
-            (word(at) == offset.wrapping_add(distance)).then_some((at, place))
-        }
-        _ => None,
-    }
-}
-
-fn room() -> Option<&'static OfferedStorage> {
-    // SAFETY: null, or put into an arena that stays.
-    unsafe { ROOM.load(Ordering::Acquire).as_ref() }
-}
-
-/// A string at an address.
-///
-/// # Safety
-/// It is there.
-unsafe fn text(address: u64) -> &'static [u8] {
-    // SAFETY: by the caller.
-    unsafe { CStr::from_ptr(ptr::with_exposed_provenance(to_usize(address))) }.to_bytes()
 }
 
 /// Makes an object's RELRO writable, if it has some that ld.so has sealed.

@@ -4,7 +4,7 @@
 //! This file exists because that program is executed, with lists of addresses as its arguments.
 #![allow(unsafe_code)]
 
-use abi::libcs::{PASSED, PASSED_LIBRARY_PATH, PASSED_PROGRAM};
+use abi::libcs::PASSED;
 use libc_template::is_masked_variable;
 use rtld::base::addr::RuntimeAddr;
 use rtld::base::arena::{List, OutOfMemory};
@@ -39,44 +39,35 @@ pub(crate) fn leave_to_other(process: &Process) -> Result<(), Error<'static>> {
     Err(Problem::UsingLibc(errno)).of(path.strip_suffix(b"\0").unwrap_or(path))
 }
 
-/// The environment. What would make ld.so do something else than start that program is passed on under another name. The program's
-/// path is in a variable, so that the arguments are the program's: natives' initialisers get those, and /proc shows them.
-fn variables(process: &Process) -> Result<List<'static, u64>, OutOfMemory> {
-    let (arena, layout, words) = (process.arena, process.block.layout(), process.block.words());
-    let mut list = List::new(arena);
-    let mut put = |parts: &[&[u8]]| list.push(RuntimeAddr::of(arena.concat(parts)?.as_ptr()).0);
-    if layout.argc != 0 {
-        put(&[PASSED_PROGRAM, process.sealed.namespace.module(0).path, b"\0"])?;
-        if let Some(library_path) = process.settings.library_path {
-            put(&[PASSED_LIBRARY_PATH, library_path, b"\0"])?;
-        }
-    }
-    for &address in layout.environment(words) {
+/// The environment. What would make ld.so do something else than start that program is passed on under another name.
+fn variables(process: &Process) -> Result<&'static [u64], OutOfMemory> {
+    let (layout, words) = (process.block.layout(), process.block.words());
+    let list = process.arena.slice(layout.auxv.wrapping_sub(layout.envp), 0)?;
+    for (place, &address) in list.iter_mut().zip(layout.environment(words)) {
+        *place = address;
         if is_variable(address, is_masked_variable) {
-            list.push(RuntimeAddr::of(arena.concat(&[PASSED, text(address), b"\0"])?.as_ptr()).0)?;
-        } else if !is_variable(address, is_passed) {
-            list.push(address)?;
+            let passed = process.arena.concat(&[PASSED, text(address), b"\0"])?;
+            *place = RuntimeAddr::of(passed.as_ptr()).0;
         }
     }
-    list.push(0)?;
     Ok(list)
 }
 
-/// Whether a variable is one of those that the loader passes.
-fn is_passed(variable: &[u8]) -> bool {
-    variable.starts_with(PASSED_PROGRAM) || variable.starts_with(PASSED_LIBRARY_PATH)
-}
-
-/// The command line: the program's own. Without any argument, which Linux no longer lets a program have, it names the program.
+/// The command line: the program's path as it was started, and its own argv.
 fn arguments(process: &Process, path: &[u8]) -> Result<List<'static, u64>, OutOfMemory> {
     let arena = process.arena;
+    let string = |text: &[u8]| Ok(RuntimeAddr::of(arena.concat(&[text, b"\0"])?.as_ptr()).0);
     let mut list = List::new(arena);
-    let argc = process.block.layout().argc;
-    (0..argc).try_for_each(|index| list.push(process.block.argument_address(index)))?;
-    if argc == 0 {
-        let program = arena.concat(&[process.sealed.namespace.module(0).path, b"\0"])?;
-        list.extend(&[path, b"--\0", program].map(|text| RuntimeAddr::of(text.as_ptr()).0))?;
+    list.push(RuntimeAddr::of(path.as_ptr()).0)?;
+    if let Some(library_path) = process.settings.library_path {
+        list.extend(&[string(b"--library-path")?, string(library_path)?])?;
     }
+    let argc = process.block.layout().argc;
+    if argc != 0 {
+        list.extend(&[string(b"--argv0")?, process.block.argument_address(0)])?;
+    }
+    list.extend(&[string(b"--")?, string(process.sealed.namespace.module(0).path)?])?;
+    (1..argc).try_for_each(|index| list.push(process.block.argument_address(index)))?;
     list.push(0)?;
     Ok(list)
 }
