@@ -2,7 +2,7 @@
 #include "libcfree.h"
 
 enum {
-    SYS_chdir = 80, SYS_unlink = 87, SYS_dup2 = 33, SYS_memfd_create = 319, SYS_execveat = 322, SYS_setuid = 105,
+    SYS_unlink = 87, SYS_dup2 = 33, SYS_memfd_create = 319, SYS_execveat = 322, SYS_setuid = 105,
     SYS_setgid = 106, SYS_setgroups = 116, SYS_rename = 82,
     O_CLOEXEC = 0x80000, AT_EMPTY_PATH = 0x1000, SIG_BLOCK = 0
 };
